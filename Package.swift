@@ -1,0 +1,75 @@
+// swift-tools-version: 6.0
+import Foundation
+import PackageDescription
+
+/// Where a C header of an optional library may lie. `EASEL_WITHOUT=onednn,jpeg` builds as if a library were missing.
+func hasHeader(_ name: String, of library: String) -> Bool {
+  let environment = ProcessInfo.processInfo.environment
+  let excluded = environment["EASEL_WITHOUT"]?.split(separator: ",").map(String.init) ?? []
+  if excluded.contains(library) { return false }
+  let searched = (environment["CPATH"]?.split(separator: ":").map(String.init) ?? []) + ["/usr/local/include", "/usr/include"]
+  return searched.contains { FileManager.default.fileExists(atPath: "\($0)/\(name)") }
+}
+
+let hasOneDNN = hasHeader("dnnl.hpp", of: "onednn")
+let hasJPEG = hasHeader("jpeglib.h", of: "jpeg")
+
+let package = Package(
+  name: "Easel",
+  products: [
+    .library(name: "EaselKit", targets: ["EaselKit"]),
+    .executable(name: "easel", targets: ["EaselCommand"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-crypto", exact: "3.12.3"),
+    .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+  ],
+  targets: [
+    // C and C++
+    .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .target(
+      name: "CImageCodecs",
+      cSettings: hasJPEG ? [.define("EASEL_HAS_JPEG")] : [],
+      linkerSettings: [.linkedLibrary("png"), .linkedLibrary("z")] + (hasJPEG ? [.linkedLibrary("jpeg")] : [])),
+    .target(name: "CKernels", linkerSettings: [.linkedLibrary("gomp"), .linkedLibrary("m")]),
+
+    // Swift, from the ground up
+    .target(
+      name: "Tensors",
+      dependencies: ["COpenBLAS", "CKernels"] + (hasOneDNN ? ["COneDNN"] : []),
+      swiftSettings: hasOneDNN ? [.define("EASEL_HAS_ONEDNN")] : []),
+    .target(name: "Gradients", dependencies: ["Tensors"]),
+    .target(name: "Layers", dependencies: ["Gradients"]),
+    .target(name: "Optimizers", dependencies: ["Layers"]),
+    .target(name: "Images", dependencies: ["CImageCodecs", "CZlib", "Tensors"]),
+    .target(name: "Datasets", dependencies: ["Images", .product(name: "Crypto", package: "swift-crypto")]),
+    .target(
+      name: "RunStorage",
+      dependencies: ["Tensors", .product(name: "Crypto", package: "swift-crypto"), .product(name: "Yams", package: "Yams")]),
+    .target(name: "Models", dependencies: ["Optimizers", "Datasets", "RunStorage"]),
+    .target(name: "Training", dependencies: ["Models"]),
+    .target(name: "EaselKit", dependencies: ["Training"]),
+    .executableTarget(
+      name: "EaselCommand",
+      dependencies: ["EaselKit", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+
+    // Tests, one target for each module that has any
+    .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
+    .testTarget(name: "GradientsTests", dependencies: ["Layers"]),
+    .testTarget(name: "ImagesTests", dependencies: ["Images"], exclude: ["Fixtures"]),
+    .testTarget(name: "DatasetsTests", dependencies: ["Datasets"]),
+    .testTarget(name: "RunStorageTests", dependencies: ["RunStorage"], exclude: ["Fixtures"]),
+    .testTarget(name: "ModelsTests", dependencies: ["Models"]),
+    .testTarget(name: "TrainingTests", dependencies: ["Training"]),
+    .testTarget(name: "CommandTests", dependencies: ["EaselKit", "EaselCommand"]),
+  ],
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .gnu17,
+  cxxLanguageStandard: .cxx17
+)
+
+if hasOneDNN {
+  package.targets.append(.target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl")]))
+}

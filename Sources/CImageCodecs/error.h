@@ -1,0 +1,29 @@
+#ifndef EASEL_IMAGE_CODECS_ERROR_H
+#define EASEL_IMAGE_CODECS_ERROR_H
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "CImageCodecs.h"
+
+/// Writes a formatted sentence; returns false so that a failing function can end with it.
+__attribute__((format(printf, 2, 3))) static inline bool easel_fail(easel_error_buffer error, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(error.text, error.capacity, format, arguments);
+  va_end(arguments);
+  return false;
+}
+
+/// Checks the announced size before anything is allocated for it.
+static inline bool easel_check_size(uint64_t width, uint64_t height, uint64_t maximum_pixels,
+                                    easel_error_buffer error) {
+  // Both formats keep sizes in at most 31 bits, so the product cannot overflow.
+  if (width == 0 || height == 0 || width * height > maximum_pixels) {
+    return easel_fail(error, "announces %llu x %llu pixels; between 1 and %llu are accepted",
+                      (unsigned long long)width, (unsigned long long)height, (unsigned long long)maximum_pixels);
+  }
+  return true;
+}
+
+#endif

@@ -1,0 +1,11 @@
+// The kernels for AVX2 and FMA.
+#include "Includes.h"
+
+#if defined(__x86_64__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi2"))), apply_to = function)
+#endif
+#define EASEL_TABLE easel_kernels_avx2
+#include "Kernels.inc"
+#if defined(__x86_64__)
+#pragma clang attribute pop
+#endif

@@ -1,0 +1,11 @@
+// The kernels for AVX-512 (F, BW, VL, DQ).
+#include "Includes.h"
+
+#if defined(__x86_64__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,bmi2"), min_vector_width(512))), apply_to = function)
+#endif
+#define EASEL_TABLE easel_kernels_avx512
+#include "Kernels.inc"
+#if defined(__x86_64__)
+#pragma clang attribute pop
+#endif

@@ -1,0 +1,60 @@
+// Threads, memory and the choice of an instruction set.
+#include "include/CKernels.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+// The OpenMP runtime's own entry points: oneDNN's pool is used without asking the compiler for OpenMP.
+extern void GOMP_parallel(void (*body)(void *), void *data, unsigned threads, unsigned flags);
+extern int omp_get_thread_num(void);
+extern int omp_get_num_threads(void);
+extern void omp_set_num_threads(int threads);
+
+struct region {
+  void (*body)(void *context, int thread, int threads);
+  void *context;
+};
+
+static void enter_region(void *data) {
+  const struct region *region = data;
+  region->body(region->context, omp_get_thread_num(), omp_get_num_threads());
+}
+
+void easel_parallel(int threads, void (*body)(void *context, int thread, int threads), void *context) {
+  struct region region = {body, context};
+  GOMP_parallel(enter_region, &region, (unsigned)threads, 0);
+}
+
+void easel_set_threads(int threads) { omp_set_num_threads(threads); }
+
+void *easel_allocate(size_t bytes) {
+  const size_t huge = (size_t)4 << 20;
+  const size_t alignment = bytes >= huge ? (size_t)2 << 20 : 64;
+  void *pointer = NULL;
+  if (posix_memalign(&pointer, alignment, bytes ? bytes : 64) != 0) return NULL;
+  if (bytes >= huge) madvise(pointer, bytes, MADV_HUGEPAGE);
+  return pointer;
+}
+
+void easel_free(void *pointer) { free(pointer); }
+
+extern const easel_kernels easel_kernels_baseline, easel_kernels_avx2, easel_kernels_avx512;
+
+enum easel_isa easel_best_isa(void) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq"))
+    return EASEL_AVX512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return EASEL_AVX2;
+#endif
+  return EASEL_BASELINE;
+}
+
+const easel_kernels *easel_kernels_for(enum easel_isa isa) {
+  switch (isa) {
+    case EASEL_AVX512: return &easel_kernels_avx512;
+    case EASEL_AVX2: return &easel_kernels_avx2;
+    case EASEL_BASELINE: break;
+  }
+  return &easel_kernels_baseline;
+}

@@ -1,0 +1,172 @@
+// Loops that oneDNN and OpenBLAS lack, compiled once per instruction set and picked at run time.
+//
+// A kernel works on the range it is given, on the calling thread; the caller splits work with easel_parallel(). Images
+// are channels-last. "T" stands for the activations' type of the table a kernel is taken from (float or bfloat16);
+// statistics, parameters and reductions are float or double whatever T is.
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma clang assume_nonnull begin
+
+// MARK: Threads
+
+// Calls body(context, thread, threads) once on each of `threads` threads of the OpenMP runtime's pool and waits.
+void easel_parallel(int threads, void (*body)(void *context, int thread, int threads), void *context);
+// Sets how many threads the OpenMP runtime gives to the calling thread's parallel regions (oneDNN's too).
+void easel_set_threads(int threads);
+
+// MARK: Memory
+
+// Memory at a multiple of 64 bytes; blocks of 4 MiB and more ask for huge pages. NULL when there is none.
+void *_Nullable easel_allocate(size_t bytes);
+void easel_free(void *pointer);
+
+// MARK: Operations
+
+enum easel_unary {
+  EASEL_IDENTITY,
+  EASEL_RELU,
+  EASEL_LEAKY_RELU,  // parameter: slope below zero
+  EASEL_SILU,
+  EASEL_GELU,        // exact, by erf
+  EASEL_GELU_TANH,
+  EASEL_SIGMOID,
+  EASEL_TANH,
+  EASEL_EXP,
+  EASEL_SQUARE,
+};
+
+enum easel_loss {
+  EASEL_SQUARED_ERROR,     // (a - b)^2
+  EASEL_ABSOLUTE_ERROR,    // |a - b|
+  EASEL_BCE_WITH_LOGITS,   // softplus(a) - a b, a the logit and b in [0, 1]
+};
+
+// Normalisation of one sample's [positions, channels] over groups of adjacent channels.
+typedef struct {
+  ptrdiff_t positions, channels, groups;
+  float epsilon;
+  int activation;  // easel_unary applied to the normalised value
+  float activation_parameter;
+} easel_norm;
+
+// Attention's softmax, pooling and the like take plain arguments.
+typedef struct {
+  // y = op(x)
+  void (*unary)(int op, float parameter, ptrdiff_t count, const void *x, void *y);
+  // dx = dy op'(x)
+  void (*unary_backward)(int op, float parameter, ptrdiff_t count, const void *x, const void *dy, void *dx);
+  // y = alpha a + beta b
+  void (*add)(ptrdiff_t count, float alpha, const void *a, float beta, const void *b, void *y);
+  // y = a b
+  void (*multiply)(ptrdiff_t count, const void *a, const void *b, void *y);
+  // y = scale x + shift
+  void (*affine)(ptrdiff_t count, float scale, float shift, const void *x, void *y);
+  // y = min(max(x, low), high)
+  void (*clamp)(ptrdiff_t count, float low, float high, const void *x, void *y);
+  void (*fill)(ptrdiff_t count, float value, void *y);
+  void (*from_float)(ptrdiff_t count, const float *x, void *y);
+  void (*to_float)(ptrdiff_t count, const void *x, float *y);
+  // y = scale x + shift of bytes
+  void (*from_bytes)(ptrdiff_t count, float scale, float shift, const uint8_t *x, void *y);
+
+  // y[r, c] = x[r, c] + v[c]
+  void (*add_row)(ptrdiff_t rows, ptrdiff_t columns, const void *x, const float *v, void *y);
+  // y[r, c] = alpha[r] a[r, c] + beta[r] b[r, c]; b may be NULL
+  void (*scale_rows)(ptrdiff_t rows, ptrdiff_t columns, const float *alpha, const void *a, const float *_Nullable beta,
+                     const void *_Nullable b, void *y);
+  // sums[c] += the sum of x[r, c] over r
+  void (*sum_columns)(ptrdiff_t rows, ptrdiff_t columns, const void *x, float *sums);
+  // sums[r] = the sum of x[r, c] over c
+  void (*sum_rows)(ptrdiff_t rows, ptrdiff_t columns, const void *x, float *sums);
+  // Copies rows of `columns` elements between buffers with their own row strides; adds to y's when `accumulate`.
+  void (*copy_rows)(ptrdiff_t rows, ptrdiff_t columns, const void *x, ptrdiff_t x_stride, void *y, ptrdiff_t y_stride,
+                    bool accumulate);
+  // y[i, :] = table[indices[i], :]; an index below 0 gives zeros
+  void (*gather)(ptrdiff_t count, ptrdiff_t columns, const float *table, const int32_t *indices, void *y);
+  // table[indices[i], :] += dy[i, :]
+  void (*scatter_add)(ptrdiff_t count, ptrdiff_t columns, const void *dy, const int32_t *indices, float *table);
+
+  // y = act(gamma (x + shift - mean) / sqrt(variance + epsilon) + beta) for one sample; x, y: [positions, channels];
+  // shift: [channels] or NULL; gamma, beta: [channels] or NULL; mean, rstd: [groups], written; scratch: 2 channels.
+  void (*norm)(const easel_norm *n, const void *x, const void *_Nullable shift, const float *_Nullable gamma,
+               const float *_Nullable beta, void *y, float *mean, float *rstd, float *scratch);
+  // dx of the above; dgamma and dbeta ([channels]) are added to, dshift ([channels]) is written; scratch: 5 channels.
+  void (*norm_backward)(const easel_norm *n, const void *x, const void *_Nullable shift, const float *_Nullable gamma,
+                        const float *_Nullable beta, const float *mean, const float *rstd, const void *dy, void *dx,
+                        float *_Nullable dgamma, float *_Nullable dbeta, void *_Nullable dshift, float *scratch);
+
+  // y = softmax of each row of scale x (+ mask, [columns])
+  void (*softmax)(ptrdiff_t rows, ptrdiff_t columns, float scale, const void *x, const float *_Nullable mask, void *y);
+  // dx = scale y (dy - sum(y dy)) of each row
+  void (*softmax_backward)(ptrdiff_t rows, ptrdiff_t columns, float scale, const void *y, const void *dy, void *dx);
+
+  // One image [height, width, channels] to [height f, width f, channels], each pixel repeated; and the sum back.
+  void (*upsample)(ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, ptrdiff_t factor, const void *x, void *y);
+  void (*upsample_backward)(ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, ptrdiff_t factor, const void *dy,
+                            void *dx);
+  // One image [height, width, channels] to [height / f, width / f, channels]; a remainder at the edge is left out.
+  void (*average_pool)(ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, ptrdiff_t factor, const void *x, void *y);
+  void (*average_pool_backward)(ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, ptrdiff_t factor, const void *dy,
+                                void *dx);
+
+  // y = x / (1 - p) where the uniform number at (seed, counter) is at least p, else 0. `first` is x's place in the
+  // whole tensor and a multiple of 4; the counter's last three words are given.
+  void (*dropout)(ptrdiff_t first, ptrdiff_t count, float p, uint64_t seed, const uint32_t counter[_Nonnull 3],
+                  const void *x, void *y);
+
+  // losses[r] = the sum over c of loss(a[r, c], b[r, c])
+  void (*loss)(int kind, ptrdiff_t rows, ptrdiff_t columns, const void *a, const void *b, float *losses);
+  // da[r, c] = weights[r] dloss/da
+  void (*loss_backward)(int kind, ptrdiff_t rows, ptrdiff_t columns, const void *a, const void *b, const float *weights,
+                        void *da);
+} easel_typed_kernels;
+
+// One optimizer step's constants. `gradient_scale` multiplies the gradient first (clipping, accumulation).
+typedef struct {
+  float learning_rate, gradient_scale, weight_decay;
+  float momentum;             // SGD, RMSprop
+  bool nesterov;              // SGD
+  bool first;                 // SGD: the first step, whose momentum is the gradient itself
+  float alpha;                // RMSprop
+  bool centered;              // RMSprop
+  float beta1, beta2;         // Adam
+  float correction1, correction2;  // Adam: 1 - beta^t
+  bool decoupled;             // AdamW
+  float epsilon;
+} easel_step;
+
+typedef struct {
+  easel_typed_kernels float32, bfloat16;
+
+  // Optimizers, one pass each: parameters p, gradients g, state buffers of the same count.
+  void (*sgd)(const easel_step *s, ptrdiff_t count, float *p, const float *g, float *_Nullable velocity);
+  void (*rmsprop)(const easel_step *s, ptrdiff_t count, float *p, const float *g, float *square,
+                  float *_Nullable average, float *_Nullable velocity);
+  void (*adam)(const easel_step *s, ptrdiff_t count, float *p, const float *g, float *first, float *second);
+  // average += (1 - decay) (p - average)
+  void (*moving_average)(ptrdiff_t count, float decay, const float *p, float *average);
+  double (*sum_of_squares)(ptrdiff_t count, const float *x);
+
+  // Philox4x32-10: numbers `first ..< first + count` of the sequence at (seed, counter's last three words); `first` is a
+  // multiple of 4. Uniform in [0, 1), and standard normal by Box-Muller.
+  void (*uniform)(ptrdiff_t first, ptrdiff_t count, uint64_t seed, const uint32_t counter[_Nonnull 3], float *y);
+  void (*normal)(ptrdiff_t first, ptrdiff_t count, uint64_t seed, const uint32_t counter[_Nonnull 3], float *y);
+} easel_kernels;
+
+enum easel_isa { EASEL_BASELINE, EASEL_AVX2, EASEL_AVX512 };
+
+// The widest instruction set this processor has.
+enum easel_isa easel_best_isa(void);
+// The kernels for an instruction set, which the caller has checked the processor to have.
+const easel_kernels *easel_kernels_for(enum easel_isa isa);
+
+#pragma clang assume_nonnull end
+#ifdef __cplusplus
+}
+#endif

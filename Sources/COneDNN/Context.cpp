@@ -1,0 +1,198 @@
+#include "Context.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+
+// libgomp's, which oneDNN runs on; <omp.h> is a compiler's own and not every clang has it.
+extern "C" int omp_get_max_threads(void);
+
+namespace easel {
+
+dnnl::memory::data_type data_type(easel_dnn_type type) {
+  require(type == EASEL_DNN_FLOAT32 || type == EASEL_DNN_BFLOAT16, "unknown element type");
+  if (type == EASEL_DNN_FLOAT32) return dnnl::memory::data_type::f32;
+  // oneDNN 2.6 would fall back to reference loops on some of these machines, thousands of times slower.
+  if (!easel_dnn_supports_bfloat16()) throw Failure{EASEL_DNN_UNSUPPORTED, "bfloat16 needs a CPU with AVX-512"};
+  return dnnl::memory::data_type::bf16;
+}
+
+int thread_count() { return omp_get_max_threads(); }
+
+void *Buffer::reserve(size_t bytes) {
+  if (bytes > capacity) {
+    constexpr size_t alignment = 64;
+    memory.reset();
+    capacity = 0;
+    size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+    memory.reset(std::aligned_alloc(alignment, rounded));
+    if (!memory) throw std::bad_alloc();
+    capacity = rounded;
+  }
+  return memory.get();
+}
+
+void Step::add(const dnnl::engine &engine, const Argument &argument) {
+  memories.emplace_back(argument.layout, engine, static_cast<void *>(DNNL_MEMORY_NONE));
+  arguments.push_back({argument.name, memories.back().get()});
+}
+
+void Step::bind(const Binding &binding) {
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i].arg == binding.name) {
+      memories[i].set_data_handle(const_cast<void *>(binding.pointer));
+      return;
+    }
+  }
+  throw Failure{EASEL_DNN_FAILED, "a buffer was given that the primitive does not take"};
+}
+
+void Step::run(const dnnl::stream &stream, Buffer &scratchpad, std::initializer_list<Binding> bindings) {
+  for (const Binding &binding : bindings) {
+    if (binding.pointer) bind(binding);
+  }
+  if (scratchpad_bytes > 0) bind({DNNL_ARG_SCRATCHPAD, scratchpad.reserve(scratchpad_bytes)});
+  // The C function takes the list as it is; the C++ one wants a hash map and copies it.
+  dnnl::error::wrap_c_api(
+      dnnl_primitive_execute(primitive.get(), stream.get(), int(arguments.size()), arguments.data()),
+      "oneDNN could not execute the primitive");
+  dnnl::error::wrap_c_api(dnnl_stream_wait(stream.get()), "oneDNN could not finish the primitive");
+}
+
+Key::Key(Operation operation, std::initializer_list<int64_t> values) {
+  words[0] = int64_t(operation);
+  words[1] = thread_count();
+  require(values.size() + 2 <= words.size(), "key too long");
+  std::copy(values.begin(), values.end(), words.begin() + 2);
+}
+
+size_t Key::Hash::operator()(const Key &key) const {
+  uint64_t hash = 0;
+  for (int64_t word : key.words) {
+    hash = (hash ^ uint64_t(word)) * 0x9E3779B97F4A7C15;
+    hash ^= hash >> 32;
+  }
+  return hash;
+}
+
+}  // namespace easel
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+using namespace easel;
+
+dnnl::primitive_attr easel_dnn_context::attributes() const {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return attributes;
+}
+
+Step easel_dnn_context::reorder(const Layout &from, const Layout &to, bool accumulate) const {
+  dnnl::primitive_attr attributes = this->attributes();
+  if (accumulate) {
+    dnnl::post_ops sum;
+    sum.append_sum();
+    attributes.set_post_ops(sum);
+  }
+  dnnl::reorder::primitive_desc description(engine, from, engine, to, attributes);
+  return Step(engine, description, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
+}
+
+const void *easel_dnn_context::pack(Plan &plan, easel_dnn_weights weights) {
+  if (!plan.reorder) return weights.pointer;
+  if (weights.generation == 0) {
+    void *packed = temporaries.reserve(plan.packed.get_size());
+    run(plan.reorder, {{DNNL_ARG_FROM, weights.pointer}, {DNNL_ARG_TO, packed}});
+    return packed;
+  }
+  auto [first, end] = packed_weights.equal_range(weights.pointer);
+  // Both layouts count: a square matrix and its transpose can be packed alike.
+  auto entry = std::find_if(first, end, [&](const auto &candidate) {
+    return candidate.second.plain == plan.plain && candidate.second.packed == plan.packed;
+  });
+  if (entry == end) {
+    entry = packed_weights.emplace(weights.pointer, PackedWeights{plan.plain, plan.packed, 0, Buffer()});
+  }
+  PackedWeights &cached = entry->second;
+  void *packed = cached.buffer.reserve(plan.packed.get_size());
+  if (cached.generation != weights.generation) {
+    cached.generation = 0;  // in case the next line throws
+    run(plan.reorder, {{DNNL_ARG_FROM, weights.pointer}, {DNNL_ARG_TO, packed}});
+    cached.generation = weights.generation;
+  }
+  return packed;
+}
+
+void easel_dnn_context::forget(const void *pointer, size_t bytes) {
+  const void *end = static_cast<const char *>(pointer) + bytes;
+  packed_weights.erase(packed_weights.lower_bound(pointer), packed_weights.lower_bound(end));
+}
+
+size_t easel_dnn_context::memory_bytes() const {
+  size_t bytes = scratchpad.bytes() + temporaries.bytes();
+  for (const auto &entry : packed_weights) bytes += entry.second.buffer.bytes();
+  return bytes;
+}
+
+easel_dnn_status easel_dnn_context::status_of(const dnnl::error &failure) {
+  switch (failure.status) {
+    case dnnl_unimplemented: return EASEL_DNN_UNSUPPORTED;
+    case dnnl_invalid_arguments: return EASEL_DNN_INVALID;
+    case dnnl_out_of_memory: return EASEL_DNN_OUT_OF_MEMORY;
+    default: return EASEL_DNN_FAILED;
+  }
+}
+
+int easel_dnn_context::report(easel_dnn_status status, const char *subject, const char *reason) noexcept {
+  std::snprintf(error, sizeof error, "%s: %s", subject, reason);
+  return status;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+easel_dnn_context *easel_dnn_create(void) {
+  try {
+    return new easel_dnn_context();
+  } catch (...) {
+    return nullptr;
+  }
+}
+
+void easel_dnn_destroy(easel_dnn_context *context) { delete context; }
+
+const char *easel_dnn_last_error(const easel_dnn_context *context) { return context->error; }
+
+const char *easel_dnn_last_implementation(const easel_dnn_context *context) {
+  return context->implementation.c_str();
+}
+
+size_t easel_dnn_memory_bytes(const easel_dnn_context *context) { return context->memory_bytes(); }
+
+void easel_dnn_forget(easel_dnn_context *context, const void *pointer, size_t bytes) {
+  context->forget(pointer, bytes);
+}
+
+void easel_dnn_version(int version[3]) {
+  const dnnl_version_t *found = dnnl_version();
+  version[0] = found->major;
+  version[1] = found->minor;
+  version[2] = found->patch;
+}
+
+// oneDNN's values are sets of bits: a better instruction set has all the bits of those it includes.
+static bool has(dnnl_cpu_isa_t isa) { return (dnnl_get_effective_cpu_isa() & isa) == isa; }
+
+const char *easel_dnn_isa(void) {
+  if (has(dnnl_cpu_isa_avx512_core_amx)) return "avx512_core_amx";
+  if (has(dnnl_cpu_isa_avx512_core_bf16)) return "avx512_core_bf16";
+  if (has(dnnl_cpu_isa_avx512_core_vnni)) return "avx512_core_vnni";
+  if (has(dnnl_cpu_isa_avx512_core)) return "avx512_core";
+  if (has(dnnl_cpu_isa_avx2_vnni)) return "avx2_vnni";
+  if (has(dnnl_cpu_isa_avx2)) return "avx2";
+  if (has(dnnl_cpu_isa_avx)) return "avx";
+  return "sse41";
+}
+
+bool easel_dnn_supports_bfloat16(void) { return has(dnnl_cpu_isa_avx512_core); }
+
+bool easel_dnn_has_bfloat16(void) { return has(dnnl_cpu_isa_avx512_core_bf16); }

@@ -1,0 +1,155 @@
+// Convolutions and matrix products on oneDNN 2.6 or 3.x, behind plain C.
+//
+// Layouts. Activations are dense NHWC. Convolution weights are dense float32 OIHW, linear weights dense float32
+// [out, in]: PyTorch's order. Biases and all gradients of parameters are float32. Sums are float32 in both types.
+//
+// Buffers. Element alignment is enough; 64 bytes is faster. Outputs must not overlap inputs. Nothing is kept of a
+// caller's buffer after a call except cached copies of weights (`easel_dnn_weights`).
+//
+// Errors. Each function that returns `int` returns 0 or an `easel_dnn_status`; `easel_dnn_last_error` then says which
+// operation failed, with its shapes. No C++ exception leaves this interface.
+//
+// Threads. A context serves one thread at a time. Work runs on the OpenMP team of the calling thread (libgomp keeps
+// one for each), as wide as `omp_get_max_threads()` says at that moment.
+
+#ifndef EASEL_CONEDNN_H
+#define EASEL_CONEDNN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Primitives, reordered weights and scratch memory; expensive to fill, so a process wants one.
+typedef struct easel_dnn_context easel_dnn_context;
+
+typedef enum {
+  EASEL_DNN_OK = 0,
+  EASEL_DNN_INVALID = 1,        // a size, stride or pointer that makes no sense
+  EASEL_DNN_UNSUPPORTED = 2,    // oneDNN has no implementation here, such as bfloat16 below AVX-512
+  EASEL_DNN_OUT_OF_MEMORY = 3,
+  EASEL_DNN_FAILED = 4,         // oneDNN reported something else
+} easel_dnn_status;
+
+typedef enum { EASEL_DNN_FLOAT32 = 0, EASEL_DNN_BFLOAT16 = 1 } easel_dnn_type;
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Context and machine
+
+// Null when oneDNN has no CPU engine or memory is exhausted.
+easel_dnn_context *easel_dnn_create(void);
+void easel_dnn_destroy(easel_dnn_context *context);
+
+// What went wrong in the latest call that failed, in one line; "" before any. Valid until the next call.
+const char *easel_dnn_last_error(const easel_dnn_context *context);
+
+// oneDNN's name of the implementation that the latest call's main primitive used, such as "brgconv:avx512_core";
+// "" before any. Valid until the next call.
+const char *easel_dnn_last_implementation(const easel_dnn_context *context);
+
+// Bytes held for scratch memory and cached weights.
+size_t easel_dnn_memory_bytes(const easel_dnn_context *context);
+
+// The library's version: major, minor, patch.
+void easel_dnn_version(int version[3]);
+
+// The best instruction set that oneDNN uses here: "avx512_core_bf16", "avx512_core_amx", "avx2", … after the names of
+// `ONEDNN_MAX_CPU_ISA`, which also limits it.
+const char *easel_dnn_isa(void);
+
+// Whether bfloat16 works (AVX-512), and whether it does so with the CPU's own bfloat16 dot products or AMX, so that
+// it is faster than float32.
+bool easel_dnn_supports_bfloat16(void);
+bool easel_dnn_has_bfloat16(void);
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Weights
+
+// A parameter, float32, in PyTorch's order. oneDNN wants it in a layout of its own, perhaps in bfloat16. With a
+// generation other than 0 that copy is kept under the pointer and remade only when the generation differs: give every
+// value that the same address ever holds another number. Generation 0 is a temporary, which is converted every time.
+typedef struct {
+  const float *pointer;
+  uint64_t generation;
+} easel_dnn_weights;
+
+// Drops cached copies of weights that lie in `bytes` bytes from `pointer`. Call it before that memory is given back.
+void easel_dnn_forget(easel_dnn_context *context, const void *pointer, size_t bytes);
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Convolution
+//
+// x is [batch, height, width, input_channels] and y [batch, OH, OW, output_channels], both of `type`, where
+// OH = (height + pad_top + pad_bottom − kernel_height) / stride_height + 1, rounded down, and OW likewise.
+// Weights are [output_channels, input_channels, kernel_height, kernel_width]. Padding is zeros.
+
+typedef struct {
+  int64_t batch, height, width, input_channels, output_channels;
+  int64_t kernel_height, kernel_width, stride_height, stride_width;
+  int64_t pad_top, pad_left, pad_bottom, pad_right;
+  easel_dnn_type type;
+} easel_dnn_convolution;
+
+// y = convolution(x, weights) [+ bias] [+ residual]
+// bias: [output_channels] or null. residual: of y's shape and type, or null.
+int easel_dnn_convolution_forward(easel_dnn_context *context, const easel_dnn_convolution *convolution, const void *x,
+                                  easel_dnn_weights weights, const float *bias, const void *residual, void *y);
+
+// dx, the gradient with respect to x, from dy, that with respect to y. Also the forward pass of the transposed
+// convolution, whose weights PyTorch stores in just this order.
+int easel_dnn_convolution_backward_data(easel_dnn_context *context, const easel_dnn_convolution *convolution,
+                                        const void *dy, easel_dnn_weights weights, void *dx);
+
+// dw, of the weights' shape, and db, [output_channels] or null. With `accumulate` they are added to what is there.
+int easel_dnn_convolution_backward_weights(easel_dnn_context *context, const easel_dnn_convolution *convolution,
+                                           const void *x, const void *dy, float *dw, float *db, bool accumulate);
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Matrix products
+
+// Steps between neighbours along each axis, in elements.
+typedef struct {
+  int64_t batch0, batch1, row, column;
+} easel_dnn_strides;
+
+// a is [batch0, batch1, rows, inner], b [batch0, batch1, inner, columns] and c [batch0, batch1, rows, columns]; absent
+// batch axes are 1. In a and b either `row` or `column` is 1, so that each may be a transpose; in c `column` is 1.
+// A batch stride of 0 repeats the same matrix (in a and b). a and b have the same type; c has that type or float32.
+typedef struct {
+  int64_t batch0, batch1, rows, columns, inner;
+  easel_dnn_strides a_strides, b_strides, c_strides;
+  easel_dnn_type a_type, b_type, c_type;
+  bool accumulate;
+  float scale;
+} easel_dnn_matmul;
+
+// c = scale · a·b [+ bias] [+ c when accumulate]
+// bias: [columns], added to every row, or null. The scale is not 0.
+int easel_dnn_matmul_run(easel_dnn_context *context, const easel_dnn_matmul *matmul, const void *a, const void *b,
+                         const float *bias, void *c);
+
+// y = x · weightsᵀ [+ bias] [+ residual]
+// x is [rows, in_features], y and residual (or null) [rows, out_features], of `type`; weights are
+// [out_features, in_features], bias is [out_features] or null. A 1×1 convolution is this with rows = N·H·W.
+int easel_dnn_linear(easel_dnn_context *context, int64_t rows, int64_t in_features, int64_t out_features,
+                     easel_dnn_type type, const void *x, easel_dnn_weights weights, const float *bias,
+                     const void *residual, void *y);
+
+// dx = dy · weights
+int easel_dnn_linear_backward_data(easel_dnn_context *context, int64_t rows, int64_t in_features, int64_t out_features,
+                                   easel_dnn_type type, const void *dy, easel_dnn_weights weights, void *dx);
+
+// dw = dyᵀ · x, [out_features, in_features]; added to what is there with `accumulate`. The bias's gradient is the sum
+// of dy's rows.
+int easel_dnn_linear_backward_weights(easel_dnn_context *context, int64_t rows, int64_t in_features,
+                                      int64_t out_features, easel_dnn_type type, const void *x, const void *dy,
+                                      float *dw, bool accumulate);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

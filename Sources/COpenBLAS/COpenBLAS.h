@@ -1,0 +1,7 @@
+// OpenBLAS' own header, and the LAPACK routines Easel calls by their Fortran symbols (Debian's OpenBLAS has no LAPACKE).
+#pragma once
+#include <cblas.h>
+
+// Singular values and vectors, divide and conquer (LAPACK `sgesdd`). Column-major.
+void sgesdd_(const char *jobz, const int *m, const int *n, float *a, const int *lda, float *s, float *u, const int *ldu,
+             float *vt, const int *ldvt, float *work, const int *lwork, int *iwork, int *info);

@@ -1,0 +1,88 @@
+import Foundation
+import Images
+import Tensors
+
+/// Finds data sets by name or path: a name is a folder in `Data/` of one of the search roots, the first one that has it.
+public struct DatasetCatalog: Sendable {
+  /// The folder of data sets below each root.
+  public static let folderName = "Data"
+
+  /// Folders that hold a `Data` folder (the workspace, then where the program is installed), first come first served.
+  public let searchRoots: [String]
+
+  public init(searchRoots: [String]) { self.searchRoots = searchRoots }
+
+  /// One data set that is there.
+  public struct Entry: Sendable {
+    public let name: String
+    public let path: String
+    /// A LICENSE, COPYING or COPYRIGHT file lies beside the data.
+    public let hasLicense: Bool
+    /// What it holds, or what is wrong with it.
+    public let contents: Result<DatasetSummary, UserError>
+  }
+
+  /// Reads a data set; images become `imageSize` if it is given.
+  ///
+  /// `nameOrPath` is the name of a data set in the catalogue, or else the path of a folder of IDX files, of CIFAR
+  /// batches or of pictures, or of one IDX file or CIFAR batch.
+  ///
+  /// Throws ``UserError``: `missingInput` when there is neither (with the names there are), `badData` with the path of the
+  /// file that is broken.
+  public func resolve(_ nameOrPath: String, imageSize: ImageSize? = nil) throws -> DatasetSplits {
+    let path = try path(of: nameOrPath)
+    let name = URL(fileURLWithPath: path).lastPathComponent
+    return try datasetFormat(at: path).splits(name: name, imageSize: imageSize)
+  }
+
+  /// Where a named data set lies, or the path itself; throws ``UserError`` (`missingInput`) when there is neither.
+  public func path(of nameOrPath: String) throws -> String {
+    let folders = namedFolders()
+    if let named = folders.first(where: { $0.name == nameOrPath }) { return named.path }
+    if !nameOrPath.isEmpty, FileManager.default.fileExists(atPath: nameOrPath) { return nameOrPath }
+    let names = folders.map(\.name)
+    let known = names.isEmpty ? "There are none yet." : "Known: \(names.joined(separator: ", "))."
+    let suggestion = nearest(to: nameOrPath, in: names).map { "Did you mean \($0)? " } ?? ""
+    throw UserError(
+      .missingInput, "data “\(nameOrPath)”: no data set of this name, and no such file or folder",
+      hint: "\(suggestion)\(known) Import Fashion-MNIST with: easel data import fashion-mnist, "
+        + "or give the path of a folder of images.")
+  }
+
+  /// The data sets that can be named, sorted; a broken one is listed with what is wrong with it.
+  ///
+  /// Of a folder of pictures only the first is opened.
+  public func entries() -> [Entry] {
+    namedFolders().sorted { $0.name < $1.name }.map { folder in
+      let contents: Result<DatasetSummary, UserError>
+      do {
+        contents = .success(try datasetFormat(at: folder.path).summary())
+      } catch let error as UserError {
+        contents = .failure(error)
+      } catch {
+        contents = .failure(UserError(.inputOutput, "\(folder.path): \(error.localizedDescription)"))
+      }
+      return Entry(
+        name: folder.name, path: folder.path, hasLicense: Self.holdsLicense(folder.path), contents: contents)
+    }
+  }
+
+  private func namedFolders() -> [(name: String, path: String)] {
+    var found: [(name: String, path: String)] = []
+    for root in searchRoots.map({ $0.appendingPathComponent(Self.folderName) }) {
+      // A root without a Data folder has nothing to offer, which is no error.
+      for name in (try? visibleNames(inFolder: root)) ?? [] where !found.contains(where: { $0.name == name }) {
+        let path = root.appendingPathComponent(name)
+        if path.isFolder { found.append((name, path)) }
+      }
+    }
+    return found
+  }
+
+  private static func holdsLicense(_ folder: String) -> Bool {
+    let names = (try? visibleNames(inFolder: folder)) ?? []
+    return names.contains { name in
+      ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT"].contains { name.uppercased().hasPrefix($0) }
+    }
+  }
+}

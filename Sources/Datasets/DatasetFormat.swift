@@ -1,0 +1,66 @@
+import Foundation
+import Images
+import Tensors
+
+/// What can be told about a data set without reading all of it.
+public struct DatasetSummary: Sendable, Equatable {
+  /// Images for training and validation together.
+  public let count: Int
+  /// Size of the (first) image; pictures in a folder may differ.
+  public let imageSize: ImageSize
+  /// 1 (grey) or 3, of the (first) image.
+  public let channels: Int
+  /// In the order of their indices; empty without labels.
+  public let classNames: [String]
+}
+
+/// One way of keeping a data set on disk.
+protocol DatasetFormat {
+  /// Reads as little as tells what is there.
+  func summary() throws -> DatasetSummary
+
+  /// Reads everything; images become `imageSize` if it is given.
+  func splits(name: String, imageSize: ImageSize?) throws -> DatasetSplits
+}
+
+/// Finds out how a path keeps its data: IDX files, CIFAR batches, or a folder of pictures.
+///
+/// Throws ``UserError``: `missingInput` when there is nothing at the path, `badData` when it is no data set.
+func datasetFormat(at path: String) throws -> any DatasetFormat {
+  guard FileManager.default.fileExists(atPath: path) else {
+    throw UserError(.missingInput, "\(path): no such file or folder")
+  }
+  guard path.isFolder else {
+    return CIFARFormat.accepts(fileName: path.lastPathComponent) ? CIFARFormat(file: path) : IDXFormat(file: path)
+  }
+  let names = try visibleNames(inFolder: path)
+  if names.contains(where: IDXFormat.isImageFile) { return try IDXFormat(folder: path, names: names) }
+  if names.contains(where: CIFARFormat.accepts) { return CIFARFormat(folder: path, names: names) }
+  return ImageFolderFormat(path: path)
+}
+
+/// Class names that lie beside the data as lines of text, one for each index from 0.
+///
+/// Throws ``UserError`` (`badData`) when there are fewer names than the labels need.
+func classNames(inFolder folder: String, candidates: [String], labels: [UInt8]) throws -> [String] {
+  let needed = Int(labels.max() ?? 0) + 1
+  let files = candidates.map(folder.appendingPathComponent)
+  for file in files where FileManager.default.fileExists(atPath: file) {
+    let text = String(decoding: try FileIO.read(file, maximumSize: 1 << 20), as: UTF8.self)
+    let names = text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
+      .filter { !$0.isEmpty }
+    guard names.count >= needed else {
+      throw UserError(.badData, "\(file): expected at least \(needed) class names, found \(names.count)")
+    }
+    return names
+  }
+  return (0..<needed).map(String.init)
+}
+
+/// The parts one after the other, in memory that is taken once.
+func concatenated(_ parts: some Collection<[UInt8]>) -> [UInt8] {
+  var whole: [UInt8] = []
+  whole.reserveCapacity(parts.reduce(0) { $0 + $1.count })
+  for part in parts { whole += part }
+  return whole
+}

@@ -1,0 +1,57 @@
+import Images
+import Tensors
+
+/// What a model learns from, and what it is judged by.
+public struct DatasetSplits: Sendable {
+  public let train: ImageDataset
+  public let validation: ImageDataset
+  /// How the two were told apart, as a sentence for people.
+  public let rule: String
+
+  public init(train: ImageDataset, validation: ImageDataset, rule: String) {
+    self.train = train
+    self.validation = validation
+    self.rule = rule
+  }
+}
+
+extension DatasetSplits {
+  /// The last tenth (at least one image) is for validation: for data that come in an order of no meaning.
+  ///
+  /// Throws ``UserError`` (`badData`) when there are fewer than two images.
+  static func lastTenth(of dataset: ImageDataset) throws -> DatasetSplits {
+    let boundary = dataset.count - (try validationCount(of: dataset))
+    return DatasetSplits(
+      train: dataset.subset(0..<boundary), validation: dataset.subset(boundary..<dataset.count),
+      rule: "the last \(dataset.count - boundary) of \(dataset.count) images are for validation")
+  }
+
+  /// A tenth (at least one image) that a fixed shuffle chooses is for validation: for data sorted by class or name.
+  ///
+  /// The choice depends on the number of images alone, not on a run's seed: runs with other seeds see the same split.
+  ///
+  /// Throws ``UserError`` (`badData`) when there are fewer than two images.
+  static func shuffledTenth(of dataset: ImageDataset) throws -> DatasetSplits {
+    let validationCount = try validationCount(of: dataset)
+    var generator = StreamGenerator(seed: 0, stream: .validation)
+    let order = shuffledIndices(count: dataset.count, using: &generator)
+    return DatasetSplits(
+      train: dataset.subset(order[validationCount...].sorted()),
+      validation: dataset.subset(order[..<validationCount].sorted()),
+      rule: "\(validationCount) of \(dataset.count) images, chosen by a fixed shuffle, are for validation")
+  }
+
+  private static func validationCount(of dataset: ImageDataset) throws -> Int {
+    guard dataset.count >= 2 else {
+      throw UserError(
+        .badData, "\(dataset.source): expected at least 2 images, found \(dataset.count)",
+        hint: "One image at least is held out for validation.")
+    }
+    return max(1, dataset.count / 10)
+  }
+
+  func resized(to size: ImageSize?) -> DatasetSplits {
+    guard let size else { return self }
+    return DatasetSplits(train: train.resized(to: size), validation: validation.resized(to: size), rule: rule)
+  }
+}

@@ -1,0 +1,113 @@
+import Crypto
+import Images
+
+/// Pictures of one size in memory, with or without labels.
+///
+/// Image `i` is the bytes `i × sampleSize ..< (i + 1) × sampleSize` of ``pixels``: `[count, height, width, channels]`.
+public struct ImageDataset: Sendable {
+  /// What people call it (`fashion-mnist`, a folder's name).
+  public let name: String
+  /// Where it came from: a sentence or path for people.
+  public let source: String
+  public let width: Int
+  public let height: Int
+  /// 1 (grey) or 3 (red, green, blue).
+  public let channels: Int
+  /// 8-bit levels, row-major, channels interleaved.
+  public let pixels: [UInt8]
+  /// One class index for each image, if the data are labelled.
+  public let labels: [Int32]?
+  /// The name of each class index; empty without labels.
+  public let classNames: [String]
+
+  /// Puts a data set together.
+  ///
+  /// Traps when the bytes are no whole number of images, the labels are not as many as the images, or a label has no
+  /// class name; the readers of this module check their files before.
+  public init(
+    name: String, source: String, width: Int, height: Int, channels: Int, pixels: [UInt8], labels: [Int32]? = nil,
+    classNames: [String] = []
+  ) {
+    guard width > 0, height > 0, channels == 1 || channels == 3,
+      pixels.count.isMultiple(of: width * height * channels)
+    else { fatalError("ImageDataset \(name): \(pixels.count) bytes for images of \(width)×\(height)×\(channels)") }
+    if let labels {
+      let count = pixels.count / (width * height * channels)
+      let classes = Int32(classNames.count)
+      guard labels.count == count, labels.allSatisfy({ 0..<classes ~= $0 }) else {
+        fatalError("ImageDataset \(name): \(labels.count) labels of \(classes) classes for \(count) images")
+      }
+    }
+    self.name = name
+    self.source = source
+    self.width = width
+    self.height = height
+    self.channels = channels
+    self.pixels = pixels
+    self.labels = labels
+    self.classNames = classNames
+  }
+
+  /// How many images there are.
+  public var count: Int { pixels.count / sampleSize }
+
+  /// Bytes of one image: `height × width × channels`.
+  public var sampleSize: Int { width * height * channels }
+
+  public var imageSize: ImageSize { ImageSize(width: width, height: height) }
+
+  /// SHA-256 (hexadecimal) of sizes, pixels and labels; the same wherever the data came from.
+  ///
+  /// Reads everything: keep the result where it is needed often.
+  public var fingerprint: String {
+    var hash = SHA256()
+    for size in [count, height, width, channels, labels == nil ? 0 : 1] {
+      withUnsafeBytes(of: UInt64(size).littleEndian) { hash.update(bufferPointer: $0) }
+    }
+    pixels.withUnsafeBytes { hash.update(bufferPointer: $0) }
+    labels?.map(\.littleEndian).withUnsafeBytes { hash.update(bufferPointer: $0) }
+    return hash.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  }
+}
+
+extension ImageDataset {
+  /// One image, by its place.
+  public func image(at index: Int) -> Image {
+    let bytes = pixels[index * sampleSize..<(index + 1) * sampleSize]
+    return Image(width: width, height: height, channels: channels, pixels: Array(bytes))
+  }
+
+  /// Images by their places, in order.
+  public func images(_ range: Range<Int>) -> [Image] { range.map(image) }
+
+  /// Consecutive images as a data set of its own.
+  public func subset(_ range: Range<Int>) -> ImageDataset {
+    replacing(
+      pixels: Array(pixels[range.lowerBound * sampleSize..<range.upperBound * sampleSize]),
+      labels: labels.map { Array($0[range]) })
+  }
+
+  /// Chosen images as a data set of its own, in the order of `indices`.
+  public func subset(_ indices: [Int]) -> ImageDataset {
+    var chosen: [UInt8] = []
+    chosen.reserveCapacity(indices.count * sampleSize)
+    for index in indices { chosen += pixels[index * sampleSize..<(index + 1) * sampleSize] }
+    return replacing(pixels: chosen, labels: labels.map { labels in indices.map { labels[$0] } })
+  }
+
+  /// The same images at another size: each scaled until it covers the size, then its middle (``Image/fitted(width:height:)``).
+  public func resized(to size: ImageSize) -> ImageDataset {
+    if size == imageSize { return self }
+    let places = Array(0..<count)
+    let resized = concurrentMap(places) { image(at: $0).fitted(width: size.width, height: size.height).pixels }
+    return ImageDataset(
+      name: name, source: source, width: size.width, height: size.height, channels: channels,
+      pixels: concatenated(resized), labels: labels, classNames: classNames)
+  }
+
+  private func replacing(pixels: [UInt8], labels: [Int32]?) -> ImageDataset {
+    ImageDataset(
+      name: name, source: source, width: width, height: height, channels: channels, pixels: pixels, labels: labels,
+      classNames: classNames)
+  }
+}

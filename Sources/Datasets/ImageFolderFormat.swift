@@ -1,0 +1,105 @@
+import Foundation
+import Images
+import Tensors
+
+/// A folder of pictures: sub-folders are classes (`root/<class>/**/<image>`); a flat folder has no labels.
+///
+/// Classes and files are sorted by name. Hidden files and files of other kinds are passed over; a file that is named as a
+/// picture and is none is an error.
+struct ImageFolderFormat: DatasetFormat {
+  /// Names of formats that cannot be read are here too: such a file is reported, not silently left out.
+  private static let imageExtensions: Set<String> = [
+    "png", "apng", "jpg", "jpeg", "jpe", "jfif", "gif", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "avif", "heic",
+  ]
+
+  let path: String
+
+  func summary() throws -> DatasetSummary {
+    let listing = try list()
+    let first = try Image.read(listing.files[0])
+    return DatasetSummary(
+      count: listing.files.count, imageSize: first.size, channels: first.channels, classNames: listing.classNames)
+  }
+
+  func splits(name: String, imageSize: ImageSize?) throws -> DatasetSplits {
+    let listing = try list()
+    // The first picture decides what the others must be, so that a folder of photographs in many sizes is refused before
+    // they fill the memory.
+    let first = try Image.read(listing.files[0])
+    let size = imageSize ?? first.size
+    try checkMemory(count: listing.files.count, size: size)
+    let images = try concurrentMap(listing.files) { file in
+      let image = try Image.read(file)
+      if imageSize == nil, image.size != size {
+        throw UserError(
+          .badData, "\(path): images differ in size: \(listing.files[0]) is \(size), \(file) is \(image.size)",
+          hint: "Bring them to one size with --image-size, for example --image-size \(min(size.width, size.height)).")
+      }
+      return image.size == size ? image : image.fitted(width: size.width, height: size.height)
+    }
+    let channels = images.contains { $0.channels == 3 } ? 3 : 1
+    let dataset = ImageDataset(
+      name: name, source: path, width: size.width, height: size.height, channels: channels,
+      pixels: concatenated(images.lazy.map { $0.converted(channels: channels).pixels }), labels: listing.labels,
+      classNames: listing.classNames)
+    return try .shuffledTenth(of: dataset)
+  }
+
+  private func checkMemory(count: Int, size: ImageSize) throws {
+    let available = ProcessInfo.processInfo.physicalMemory
+    // Three channels, and twice: the images one by one and put together.
+    let perImage = UInt64(size.width) * UInt64(size.height) * 3 * 2
+    let (needed, overflow) = UInt64(count).multipliedReportingOverflow(by: perImage)
+    guard !overflow, needed <= available else {
+      throw UserError(
+        .badData, "\(path): \(count) images of \(size) do not fit in this machine's \(available >> 20) MiB of memory",
+        hint: "Make them smaller with --image-size.")
+    }
+  }
+
+  // MARK: Listing
+
+  private struct Listing {
+    var files: [String] = []
+    /// One for each file, where there are classes.
+    var labels: [Int32]?
+    var classNames: [String] = []
+  }
+
+  private func list() throws -> Listing {
+    let names = try visibleNames(inFolder: path)
+    let flatFiles = names.filter(Self.isNamedAsImage).map { path.appendingPathComponent($0) }.filter { !$0.isFolder }
+    let classes = try names.map { (name: $0, folder: path.appendingPathComponent($0)) }.filter { $0.folder.isFolder }
+      .map { (name: $0.name, files: try images(inFolder: $0.folder)) }.filter { !$0.files.isEmpty }
+    if let loose = flatFiles.first, let sorted = classes.first {
+      throw UserError(
+        .badData, "\(path): pictures lie both in the folder (\(loose)) and in its sub-folders (\(sorted.files[0]))",
+        hint: "Sub-folders are classes: move every picture into one, or all of them out.")
+    }
+    guard !flatFiles.isEmpty || !classes.isEmpty else {
+      throw UserError(
+        .badData, "\(path): no pictures, IDX files or CIFAR batches in this folder",
+        hint: "Expected PNG or JPEG files in it, or in one sub-folder for each class.")
+    }
+    if classes.isEmpty { return Listing(files: flatFiles) }
+    return Listing(
+      files: classes.flatMap(\.files),
+      labels: classes.enumerated().flatMap { index, entry in entry.files.map { _ in Int32(index) } },
+      classNames: classes.map(\.name))
+  }
+
+  /// All pictures below a folder, sorted by path. Links to folders are followed, except round in a circle.
+  private func images(inFolder folder: String, ancestors: Set<String> = []) throws -> [String] {
+    let realPath = URL(fileURLWithPath: folder).resolvingSymlinksInPath().path
+    guard !ancestors.contains(realPath) else { return [] }
+    return try visibleNames(inFolder: folder).flatMap { name -> [String] in
+      let entry = folder.appendingPathComponent(name)
+      if entry.isFolder { return try images(inFolder: entry, ancestors: ancestors.union([realPath])) }
+      return Self.isNamedAsImage(name) ? [entry] : []
+    }
+  }
+
+  private static func isNamedAsImage(_ name: String) -> Bool {
+    imageExtensions.contains(name.pathExtension.lowercased())
+  }
+}

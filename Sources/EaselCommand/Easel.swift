@@ -1,0 +1,3 @@
+import ArgumentParser
+import EaselKit
+@main struct Easel: ParsableCommand {}

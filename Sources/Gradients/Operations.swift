@@ -1,0 +1,313 @@
+/// Differentiable operations. Each calls the backend and records how its gradient is found.
+///
+/// Shapes are those of ``Backend``; shapes that do not fit trap.
+
+// MARK: - Convolution and matrix products
+
+/// Convolution of images.
+///
+/// - Parameters:
+///   - x: `[N, H, W, I]`.
+///   - weight: `[O, I, KH, KW]`, float32.
+///   - bias: `[O]`, float32.
+///   - residual: `[N, OH, OW, O]`, added to the result.
+/// - Returns: `[N, OH, OW, O]`.
+public func conv2d(
+  _ x: Variable, weight: Variable, bias: Variable? = nil, residual: Variable? = nil, window: ConvolutionWindow = .init()
+) -> Variable {
+  let y = x.backend.convolution(
+    x.value, weight: weight.value, bias: bias?.value, residual: residual?.value, window)
+  return Tape.record(y, from: [x, weight, bias, residual].compactMap { $0 }) { dy, tape in
+    if let residual { tape.add(dy, to: residual) }
+    if weight.wantsGradient {
+      tape.accumulate(into: weight) { weightGradient in
+        if let bias, bias.wantsGradient {
+          tape.accumulate(into: bias) { biasGradient in
+            dy.backend.convolutionWeightGradient(x.value, dy, into: weightGradient, bias: biasGradient, window)
+          }
+        } else {
+          dy.backend.convolutionWeightGradient(x.value, dy, into: weightGradient, bias: nil, window)
+        }
+      }
+    } else {
+      tape.accumulate(into: bias) { dy.backend.sumRows(dy, into: $0) }
+    }
+    if x.wantsGradient {
+      tape.add(
+        dy.backend.convolutionInputGradient(dy, weight: weight.value, inputShape: x.shape, window), to: x)
+    }
+  }
+}
+
+/// `x · weightᵀ + bias + residual` over the innermost axis: x `[…, I]`, weight `[O, I]`, result `[…, O]`.
+public func linear(_ x: Variable, weight: Variable, bias: Variable? = nil, residual: Variable? = nil) -> Variable {
+  let y = x.backend.linear(x.value, weight: weight.value, bias: bias?.value, residual: residual?.value)
+  return Tape.record(y, from: [x, weight, bias, residual].compactMap { $0 }) { dy, tape in
+    if let residual { tape.add(dy, to: residual) }
+    tape.accumulate(into: bias) { dy.backend.sumRows(dy, into: $0) }
+    tape.accumulate(into: weight) { dy.backend.linearWeightGradient(x.value, dy, into: $0) }
+    if x.wantsGradient { tape.add(dy.backend.linearInputGradient(dy, weight: weight.value), to: x) }
+  }
+}
+
+/// `x · weight` over the innermost axis: x `[…, O]`, weight `[O, I]`, result `[…, I]`: ``linear(_:weight:bias:residual:)``
+/// with the weight transposed, as in an autoencoder with tied weights.
+public func linearTransposed(_ x: Variable, weight: Variable) -> Variable {
+  let y = x.backend.linearInputGradient(x.value, weight: weight.value)
+  return Tape.record(y, from: [x, weight]) { dy, tape in
+    tape.accumulate(into: weight) { dy.backend.linearWeightGradient(dy, x.value, into: $0) }
+    if x.wantsGradient {
+      tape.add(dy.backend.linear(dy, weight: weight.value, bias: nil, residual: nil), to: x)
+    }
+  }
+}
+
+/// `x + row` for every row: x `[…, C]`, row `[C]` float32.
+public func addRow(_ x: Variable, _ row: Variable) -> Variable {
+  Tape.record(x.backend.addRow(x.value, row.value), from: [x, row]) { dy, tape in
+    tape.add(dy, to: x)
+    tape.accumulate(into: row) { dy.backend.sumRows(dy, into: $0) }
+  }
+}
+
+/// Batched matrix product: a `[…, R, K]`, b `[…, K, C]`, result `[…, R, C]`, the leading axes alike.
+public func matmul(_ a: Variable, _ b: Variable) -> Variable {
+  let (matricesA, matricesB) = (MatrixBatch(a.value), MatrixBatch(b.value))
+  let y = Tensor(
+    uninitialized: a.shape.replacingLast(with: b.shape.last), type: a.value.type, on: a.backend)
+  a.backend.matmul(matricesA, matricesB, scale: 1, into: MatrixBatch(y), accumulating: false)
+  return Tape.record(y, from: [a, b]) { dy, tape in
+    let gradient = MatrixBatch(dy)
+    if a.wantsGradient {
+      let da = Tensor(uninitialized: a.shape, type: a.value.type, on: a.backend)
+      dy.backend.matmul(gradient, matricesB.transposed, scale: 1, into: MatrixBatch(da), accumulating: false)
+      tape.add(da, to: a)
+    }
+    if b.wantsGradient {
+      let db = Tensor(uninitialized: b.shape, type: b.value.type, on: b.backend)
+      dy.backend.matmul(matricesA.transposed, gradient, scale: 1, into: MatrixBatch(db), accumulating: false)
+      tape.add(db, to: b)
+    }
+  }
+}
+
+/// Scaled dot-product attention with several heads: q `[N, Tq, heads·d]`, k and v `[N, Tk, heads·d]`.
+///
+/// - Parameter mask: float32 `[Tk]`, added to every row of scores: −∞ hides a key.
+public func attention(_ q: Variable, _ k: Variable, _ v: Variable, heads: Int, mask: Tensor? = nil) -> Variable {
+  let (y, saved) = q.backend.attention(q.value, k.value, v.value, heads: heads, mask: mask)
+  return Tape.record(y, from: [q, k, v]) { dy, tape in
+    let gradients = dy.backend.attentionGradient(q.value, k.value, v.value, heads: heads, saved: saved, dy: dy)
+    tape.add(gradients.dq, to: q)
+    tape.add(gradients.dk, to: k)
+    tape.add(gradients.dv, to: v)
+  }
+}
+
+// MARK: - Normalisation
+
+/// GroupNorm, LayerNorm or InstanceNorm with a following activation: `act(γ (x + shift − mean)/√(variance + ε) + β)`.
+///
+/// - Parameters:
+///   - x: `[N, …, C]`.
+///   - shift: `[N, C]`, added to every position first (a U-Net's time embedding); nil for none.
+///   - gamma: scale `[C]`, float32; nil for 1.
+///   - beta: offset `[C]`, float32; nil for 0.
+public func normalize(
+  _ x: Variable, shift: Variable? = nil, gamma: Variable?, beta: Variable?, _ normalization: Normalization
+) -> Variable {
+  let (y, statistics) = x.backend.normalize(
+    x.value, shift: shift?.value, gamma: gamma?.value, beta: beta?.value, normalization)
+  return Tape.record(y, from: [x, shift, gamma, beta].compactMap { $0 }) { dy, tape in
+    func apply(_ gammaGradient: Tensor?, _ betaGradient: Tensor?) {
+      let gradients = dy.backend.normalizeGradient(
+        x.value, shift: shift?.value, gamma: gamma?.value, beta: beta?.value, normalization, statistics: statistics,
+        dy: dy, gammaGradient: gammaGradient, betaGradient: betaGradient)
+      tape.add(gradients.dx, to: x)
+      if let shift, let dshift = gradients.dshift { tape.add(dshift, to: shift) }
+    }
+    guard let gamma, let beta, gamma.wantsGradient, beta.wantsGradient else { return apply(nil, nil) }
+    tape.accumulate(into: gamma) { gammaGradient in
+      tape.accumulate(into: beta) { betaGradient in apply(gammaGradient, betaGradient) }
+    }
+  }
+}
+
+/// Softmax over the innermost axis.
+public func softmax(_ x: Variable) -> Variable {
+  let y = x.backend.softmax(x.value, scale: 1, mask: nil)
+  return Tape.record(y, from: [x]) { dy, tape in tape.add(dy.backend.softmaxGradient(y, dy: dy, scale: 1), to: x) }
+}
+
+// MARK: - Elementwise
+
+/// An elementwise function.
+public func apply(_ function: Activation, _ x: Variable) -> Variable {
+  if function == .identity { return x }
+  return Tape.record(x.backend.apply(function, x.value), from: [x]) { dy, tape in
+    tape.add(dy.backend.applyGradient(function, x.value, dy: dy), to: x)
+  }
+}
+
+extension Variable {
+  public static func + (a: Variable, b: Variable) -> Variable {
+    Tape.record(a.value + b.value, from: [a, b]) { dy, tape in
+      tape.add(dy, to: a)
+      tape.add(dy, to: b)
+    }
+  }
+
+  public static func - (a: Variable, b: Variable) -> Variable {
+    Tape.record(a.value - b.value, from: [a, b]) { dy, tape in
+      tape.add(dy, to: a)
+      if b.wantsGradient { tape.add(-1 * dy, to: b) }
+    }
+  }
+
+  public static func * (a: Variable, b: Variable) -> Variable {
+    Tape.record(a.value * b.value, from: [a, b]) { dy, tape in
+      if a.wantsGradient { tape.add(dy * b.value, to: a) }
+      if b.wantsGradient { tape.add(dy * a.value, to: b) }
+    }
+  }
+
+  public static func * (scale: Float, x: Variable) -> Variable {
+    Tape.record(scale * x.value, from: [x]) { dy, tape in tape.add(scale * dy, to: x) }
+  }
+
+  /// The same elements in another shape; one size may be −1.
+  public func reshaped(_ sizes: [Int]) -> Variable {
+    Tape.record(value.reshaped(sizes), from: [self]) { dy, tape in tape.add(dy.reshaped(shape), to: self) }
+  }
+
+  /// The same values as another type; the gradient is cast back.
+  public func cast(to type: ScalarType) -> Variable {
+    if value.type == type { return self }
+    return Tape.record(value.cast(to: type), from: [self]) { [original = value.type] dy, tape in
+      tape.add(dy.cast(to: original), to: self)
+    }
+  }
+}
+
+/// Zeroes elements with a probability, and scales the rest so that the mean stays.
+///
+/// - Parameter draw: which random numbers; the backward pass makes the same mask again instead of keeping it.
+public func dropout(_ x: Variable, probability: Float, _ draw: RandomDraw) -> Variable {
+  if probability == 0 { return x }
+  return Tape.record(x.backend.dropout(x.value, probability: probability, draw), from: [x]) { dy, tape in
+    tape.add(dy.backend.dropout(dy, probability: probability, draw), to: x)
+  }
+}
+
+/// `alpha[n] x[n]` for each sample n: alpha float32 `[N]`, a constant.
+public func scaleSamples(_ x: Variable, by alpha: Tensor) -> Variable {
+  Tape.record(x.backend.mix(x.value, by: alpha, nil, by: nil), from: [x]) { dy, tape in
+    tape.add(dy.backend.mix(dy, by: alpha, nil, by: nil), to: x)
+  }
+}
+
+// MARK: - Channels and indices
+
+/// Joins along the innermost axis.
+public func concatenate(_ parts: [Variable]) -> Variable {
+  let y = parts[0].backend.concatenate(parts.map(\.value))
+  return Tape.record(y, from: parts) { dy, tape in
+    var start = 0
+    for part in parts {
+      let range = start..<start + part.shape.last
+      if part.wantsGradient { tape.add(dy.backend.slice(dy, range), to: part) }
+      start = range.upperBound
+    }
+  }
+}
+
+/// Cuts the innermost axis into parts of equal size.
+public func split(_ x: Variable, into count: Int) -> [Variable] {
+  require(x.shape.last % count == 0, "\(x.shape) does not divide into \(count) parts")
+  let width = x.shape.last / count
+  return (0..<count).map { part in
+    let range = part * width..<(part + 1) * width
+    return Tape.record(x.backend.slice(x.value, range), from: [x]) { dy, tape in
+      let before = Tensor(repeating: 0, shape: x.shape.replacingLast(with: range.lowerBound), type: dy.type, on: dy.backend)
+      let after = Tensor(
+        repeating: 0, shape: x.shape.replacingLast(with: x.shape.last - range.upperBound), type: dy.type, on: dy.backend)
+      tape.add(dy.backend.concatenate([before, dy, after]), to: x)
+    }
+  }
+}
+
+/// Rows of a table at indices: table float32 `[K, C]`, indices int32 `[N]`, result `[N, C]`; an index below 0 gives zeros.
+public func embedding(_ table: Variable, _ indices: Tensor, type: ScalarType) -> Variable {
+  Tape.record(table.backend.gather(table.value, indices, type: type), from: [table]) { dy, tape in
+    tape.accumulate(into: table) { dy.backend.scatterAdd(dy, indices, into: $0) }
+  }
+}
+
+// MARK: - Resampling
+
+/// Adds a border of zeros to images, or cuts one off where an inset is negative.
+public func pad(_ x: Variable, _ insets: Insets) -> Variable {
+  if insets == Insets() { return x }
+  return Tape.record(x.backend.pad(x.value, insets), from: [x]) { dy, tape in
+    tape.add(dy.backend.pad(dy, -insets), to: x)
+  }
+}
+
+/// Repeats each pixel: `[N, H, W, C]` to `[N, f·H, f·W, C]`.
+public func upsampleNearest(_ x: Variable, factor: Int = 2) -> Variable {
+  Tape.record(x.backend.upsampleNearest(x.value, factor: factor), from: [x]) { dy, tape in
+    tape.add(dy.backend.upsampleNearestGradient(dy, factor: factor), to: x)
+  }
+}
+
+/// Means over f × f pixels: `[N, H, W, C]` to `[N, H/f, W/f, C]`.
+public func averagePool(_ x: Variable, factor: Int = 2) -> Variable {
+  Tape.record(x.backend.averagePool(x.value, factor: factor), from: [x]) { dy, tape in
+    tape.add(dy.backend.averagePoolGradient(dy, inputShape: x.shape, factor: factor), to: x)
+  }
+}
+
+// MARK: - Reductions and losses
+
+/// The sum of each sample of the leading axis: float32 `[N]`.
+public func sumSamples(_ x: Variable) -> Variable {
+  Tape.record(x.backend.sumSamples(x.value), from: [x]) { dy, tape in
+    let ones = Tensor(repeating: 1, shape: x.shape, type: x.value.type, on: x.backend)
+    tape.add(dy.backend.mix(ones, by: dy, nil, by: nil), to: x)
+  }
+}
+
+/// The weighted sum of numbers: x float32 `[N]`, weights float32 `[N]`, constants; result `[]`.
+public func weightedSum(_ x: Variable, weights: Tensor) -> Variable {
+  let total = x.backend.sumSamples((x.value * weights).reshaped([1, x.value.count])).reshaped([])
+  return Tape.record(total, from: [x]) { dy, tape in
+    tape.add(dy.backend.mix(weights.reshaped([1, weights.count]), by: dy.reshaped([1]), nil, by: nil), to: x)
+  }
+}
+
+/// How a loss of many elements becomes one number.
+public enum Reduction: Sendable {
+  /// The mean over all elements.
+  case mean
+  /// The sum over each sample's elements, then the mean over the batch.
+  case sumOverSample
+}
+
+/// A loss between a prediction and a constant target of the same shape and type, as one float32 number.
+///
+/// - Parameter weights: float32 `[N]`, a factor for each sample; nil for 1.
+public func loss(
+  _ kind: Loss, _ prediction: Variable, _ target: Tensor, reduction: Reduction = .mean, weights: Tensor? = nil
+) -> Variable {
+  let backend = prediction.backend
+  let samples = prediction.shape[0]
+  let perSample = backend.loss(kind, prediction.value, target)
+  let divisor = reduction == .mean ? Float(prediction.value.count) : Float(samples)
+  let uniform = Tensor(repeating: 1 / divisor, shape: [samples], on: backend)
+  let factors = weights.map { uniform * $0 } ?? uniform
+  let total = backend.sumSamples((perSample * factors).reshaped([1, samples])).reshaped([])
+  return Tape.record(total, from: [prediction]) { dy, tape in
+    let scaled = backend.affine(factors, scale: dy.item(), shift: 0)
+    tape.add(backend.lossGradient(kind, prediction.value, target, weights: scaled), to: prediction)
+  }
+}

@@ -1,0 +1,33 @@
+/// A convolution: `[N, H, W, in]` to `[N, OH, OW, out]`.
+///
+/// Parameters: `weight` `[out, in, k, k]`, `bias` `[out]`.
+public struct Conv2d {
+  public let weight: Parameter
+  public let bias: Parameter?
+  public let window: ConvolutionWindow
+
+  public init(
+    inputChannels: Int, outputChannels: Int, kernelSize: Int, window: ConvolutionWindow, bias: Bool = true,
+    initializer: Initializer = .fanInUniform, _ scope: Scope
+  ) {
+    weight = scope.parameter("weight", [outputChannels, inputChannels, kernelSize, kernelSize], initializer)
+    let fanIn = inputChannels * kernelSize * kernelSize
+    self.bias = bias ? scope.parameter("bias", [outputChannels], initializer.forBias(fanIn: fanIn)) : nil
+    self.window = window
+  }
+
+  public init(
+    inputChannels: Int, outputChannels: Int, kernelSize: Int, stride: Int = 1, padding: Int = 0, bias: Bool = true,
+    initializer: Initializer = .fanInUniform, _ scope: Scope
+  ) {
+    self.init(
+      inputChannels: inputChannels, outputChannels: outputChannels, kernelSize: kernelSize,
+      window: ConvolutionWindow(stride: stride, padding: padding), bias: bias, initializer: initializer, scope)
+  }
+
+  /// - Parameter residual: of the result's shape, added to it.
+  public func callAsFunction(_ x: Variable, residual: Variable? = nil) -> Variable {
+    conv2d(
+      x, weight: weight.variable(on: x.tape), bias: bias?.variable(on: x.tape), residual: residual, window: window)
+  }
+}

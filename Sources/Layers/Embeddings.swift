@@ -1,0 +1,51 @@
+import Foundation
+
+/// The sinusoidal embedding of timesteps (Vaswani et al. 2017): `[N]` numbers to `[N, width]`, in the conventions of
+/// diffusers' `get_timestep_embedding`.
+public struct TimestepEmbedding: Sendable {
+  public let width: Int
+  /// `[cos | sin]` (OpenAI) instead of `[sin | cos]` (Ho et al.).
+  public let flipSinToCos: Bool
+  /// Subtracted from the number of frequencies in the exponent's divisor: 1 for Ho et al., 0 for OpenAI.
+  public let frequencyShift: Float
+  public let maximumPeriod = 10_000.0
+
+  public init(width: Int, flipSinToCos: Bool = true, frequencyShift: Float = 0) {
+    self.width = width
+    self.flipSinToCos = flipSinToCos
+    self.frequencyShift = frequencyShift
+  }
+
+  /// Row-major `[timesteps, width]`. An odd width ends in a zero.
+  public func callAsFunction(_ timesteps: [Float]) -> [Float] {
+    let half = width / 2
+    let frequencies = (0..<half).map { index in
+      Float(exp(-log(maximumPeriod) * Double(index) / (Double(half) - Double(frequencyShift))))
+    }
+    var rows: [Float] = []
+    rows.reserveCapacity(timesteps.count * width)
+    for timestep in timesteps {
+      let sines = frequencies.map { sin(timestep * $0) }
+      let cosines = frequencies.map { cos(timestep * $0) }
+      rows += flipSinToCos ? cosines + sines : sines + cosines
+      if width % 2 == 1 { rows.append(0) }
+    }
+    return rows
+  }
+}
+
+/// A learned row for each of a number of classes: indices `[N]` to `[N, width]`.
+///
+/// Parameters: `weight` `[count, width]`.
+public struct Embedding {
+  let weight: Parameter
+
+  public init(count: Int, width: Int, initializer: Initializer = .normal(deviation: 1), _ scope: Scope) {
+    weight = scope.parameter("weight", [count, width], initializer)
+  }
+
+  /// - Parameter indices: int32 `[N]`; below 0 stands for no class and gives zeros.
+  public func callAsFunction(_ indices: Tensor, type: ScalarType, on tape: Tape?) -> Variable {
+    embedding(weight.variable(on: tape), indices, type: type)
+  }
+}

@@ -1,0 +1,25 @@
+/// A fully connected layer over the innermost axis: `[…, in]` to `[…, out]`.
+///
+/// Parameters: `weight` `[out, in]`, `bias` `[out]`.
+public struct Linear {
+  public let weight: Parameter
+  public let bias: Parameter?
+
+  public init(
+    _ inputs: Int, _ outputs: Int, bias: Bool = true, initializer: Initializer = .fanInUniform, _ scope: Scope
+  ) {
+    weight = scope.parameter("weight", [outputs, inputs], initializer)
+    self.bias = bias ? scope.parameter("bias", [outputs], initializer.forBias(fanIn: inputs)) : nil
+  }
+
+  public func callAsFunction(_ x: Variable, residual: Variable? = nil) -> Variable {
+    linear(x, weight: weight.variable(on: x.tape), bias: bias?.variable(on: x.tape), residual: residual)
+  }
+}
+
+extension Initializer {
+  /// Biases begin at zero, except beside PyTorch's default weights, whose bound they share.
+  func forBias(fanIn: Int) -> Initializer {
+    if case .fanInUniform = self { .uniform(bound: 1 / Float(fanIn).squareRoot()) } else { .zeros }
+  }
+}

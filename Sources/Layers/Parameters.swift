@@ -1,0 +1,138 @@
+@_exported import Gradients
+
+/// A named array of learned numbers, float32, in PyTorch's order (`OIHW`, `[out, in]`), which lives in an ``Arena``.
+public final class Parameter {
+  /// The full path, such as `down_blocks.0.resnets.1.conv1.weight`.
+  public let name: String
+  public let shape: Shape
+  let initializer: Initializer
+  // The arena owns its parameters; whoever trains or uses a network keeps its arena.
+  fileprivate weak var arena: Arena?
+  fileprivate var offset = 0
+
+  init(name: String, shape: Shape, initializer: Initializer) {
+    self.name = name
+    self.shape = shape
+    self.initializer = initializer
+  }
+
+  private var home: Arena {
+    guard let arena else { fatalShape("parameter \(name) is used without its arena") }
+    return arena
+  }
+
+  /// The values in use: the trained ones or their moving average; see ``Arena/usesAverage``.
+  public var value: Tensor { home.active.view(at: offset, shape: shape) }
+  public var gradient: Tensor { home.gradients.view(at: offset, shape: shape) }
+
+  /// The parameter in a computation: on a tape, its gradient is added to ``gradient``, unless the arena is frozen.
+  public func variable(on tape: Tape?) -> Variable {
+    guard let tape, !home.isFrozen else { return Variable(value, on: tape) }
+    return tape.variable(value, accumulatingInto: gradient)
+  }
+
+  /// This parameter's part of a buffer of the arena (its values, a moment, an average).
+  public func view(of buffer: Tensor) -> Tensor { buffer.view(at: offset, shape: shape) }
+
+  fileprivate func settle(in arena: Arena, at offset: Int) {
+    self.arena = arena
+    self.offset = offset
+  }
+}
+
+/// Where in a network's tree of names a layer stands: `scope["down_blocks"][0]["conv1"]`.
+///
+/// Layers declare their parameters here when they are made; ``makeArena(on:seed:)`` then gives all of them memory.
+public struct Scope {
+  private final class Registry {
+    var parameters: [Parameter] = []
+    var names: Set<String> = []
+  }
+
+  private let registry: Registry
+  private let path: String
+
+  public init() { self.init(registry: Registry(), path: "") }
+
+  private init(registry: Registry, path: String) {
+    self.registry = registry
+    self.path = path
+  }
+
+  public subscript(name: String) -> Scope {
+    Scope(registry: registry, path: path.isEmpty ? name : "\(path).\(name)")
+  }
+
+  public subscript(index: Int) -> Scope { self[String(index)] }
+
+  /// Declares a parameter.
+  public func parameter(_ name: String, _ shape: Shape, _ initializer: Initializer) -> Parameter {
+    let parameter = Parameter(name: self[name].path, shape: shape, initializer: initializer)
+    require(registry.names.insert(parameter.name).inserted, "two parameters are named \(parameter.name)")
+    registry.parameters.append(parameter)
+    return parameter
+  }
+
+  /// Gives the declared parameters memory and first values, drawn from the `parameters` stream of `seed`.
+  public func makeArena(on backend: any Backend, seed: UInt64) -> Arena {
+    Arena(registry.parameters, on: backend, seed: seed)
+  }
+}
+
+/// The parameters that one optimizer trains, in parallel buffers: values, gradients and, where wanted, a moving average.
+///
+/// A pass over an arena (a step, a norm, zeroing) is one loop. Every parameter begins at a multiple of 64 bytes; the gaps
+/// are zero and stay so.
+public final class Arena {
+  public let parameters: [Parameter]
+  public let backend: any Backend
+  public let values: Tensor
+  public private(set) lazy var gradients = Tensor(repeating: 0, shape: values.shape, on: backend)
+  /// The exponential moving average of the values, once ``startAverage()`` was called.
+  public private(set) var average: Tensor?
+  /// Whether parameters read the average instead of the values: for pictures and validation.
+  public var usesAverage = false
+  /// A frozen arena takes no gradients: the discriminator's while the generator learns.
+  public var isFrozen = false
+
+  fileprivate init(_ parameters: [Parameter], on backend: any Backend, seed: UInt64) {
+    self.parameters = parameters
+    self.backend = backend
+    var offsets: [Int] = []
+    var end = 0
+    for parameter in parameters {
+      offsets.append(end)
+      end += (parameter.shape.count + 15) / 16 * 16
+    }
+    values = Tensor(repeating: 0, shape: [end], on: backend)
+    for (index, parameter) in parameters.enumerated() {
+      parameter.settle(in: self, at: offsets[index])
+      parameter.initializer.fill(
+        parameter.value, RandomDraw(seed: seed, stream: .parameters, index: UInt64(index)))
+    }
+    values.storage.markModified()
+  }
+
+  fileprivate var active: Tensor { usesAverage ? average ?? values : values }
+
+  /// The number of learned numbers.
+  public var count: Int { parameters.reduce(0) { $0 + $1.shape.count } }
+
+  public func zeroGradients() { backend.fill(gradients, with: 0) }
+
+  /// Begins an average with the present values.
+  public func startAverage() {
+    let copy = Tensor(uninitialized: values.shape, on: backend)
+    backend.copy(values, into: copy)
+    copy.storage.markModified()
+    average = copy
+  }
+
+  /// Runs work with the average's values, where there is an average.
+  public func withAverage<Result>(_ work: () throws -> Result) rethrows -> Result {
+    let before = usesAverage
+    usesAverage = true
+    defer { usesAverage = before }
+    return try work()
+  }
+}

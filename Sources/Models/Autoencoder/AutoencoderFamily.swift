@@ -1,0 +1,59 @@
+/// Autoencoders that learn to give back the image they are shown, through a narrow code.
+public enum AutoencoderFamily: ModelFamily {
+  public static let name = "autoencoder"
+  public static let summary = "compresses an image to a short code and back"
+
+  public static let presets = [
+    Preset(
+      "autoencoder", "convolutional, 32 numbers a code",
+      data: DataDescription(width: 28, height: 28, channels: 1),
+      training: TrainingSettings {
+        $0.batchSize = 128
+        $0.learningRate = 1e-3
+        $0.optimizer = .adam
+        $0.learningRateDecay = .cosine
+        $0.scheduleSteps = 8000
+        $0.steps = 8000
+      },
+      model: AutoencoderSettings())
+  ]
+
+  public static func make(_ settings: AutoencoderSettings, _ context: ModelContext) throws -> any Model {
+    try Autoencoder(settings, context)
+  }
+}
+
+/// The settings of an autoencoder.
+public struct AutoencoderSettings: ModelSettings {
+  public enum Architecture: String, Codable, Sendable, CaseIterable {
+    case convolutional
+    /// One matrix each way: its best code spans the principal components.
+    case linear
+  }
+
+  public var architecture = Architecture.convolutional
+  /// Numbers in a code.
+  public var latent = 32
+  /// Channels of the first convolution; each strided stage doubles them.
+  public var baseChannels = 32
+  /// Linear only: the decoder is the encoder transposed.
+  public var tied = false
+
+  public enum CodingKeys: String, CodingKey, CaseIterable {
+    case architecture, latent, tied
+    case baseChannels = "base-channels"
+  }
+
+  public init() {}
+
+  public func validate() throws {
+    var check = SettingsCheck()
+    check(latent, "latent", 1...65_536)
+    check(baseChannels, "base-channels", 8...4096)
+    check.require(
+      baseChannels % 8 == 0, "base-channels: expected a multiple of 8 (the norms' groups), found \(baseChannels)")
+    check.require(
+      !tied || architecture == .linear, "tied: only the linear architecture has weights to tie; set architecture=linear")
+    try check.finish()
+  }
+}

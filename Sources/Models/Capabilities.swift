@@ -1,0 +1,94 @@
+import Foundation
+import Tensors
+
+// What a model can do besides training. Images here are float32 `[N, H, W, C]` with values 0 to 1. A verb of the program asks
+// for a capability; a model that lacks it is refused with the list of those it has.
+
+/// Makes images out of nothing.
+public protocol Sampling: Model {
+  /// Checks a request's options without computing anything.
+  ///
+  /// - Throws: `UserError` (usage) for options the model does not take.
+  func validate(_ options: SamplingOptions) throws
+  /// Images `range` of the endless series that a seed names: image k is the same whatever the range.
+  ///
+  /// - Parameter progress: told the share done, 0 to 1.
+  func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor
+  /// The options in effect, for a picture's recipe.
+  func description(of options: SamplingOptions) -> [(key: String, value: String)]
+}
+
+/// What can be asked of a sampler; nil means the model's own default.
+public struct SamplingOptions: Sendable {
+  public var seed: UInt64
+  public var steps: Int?
+  public var sampler: String?
+  /// The class to draw.
+  public var label: Int?
+  /// How much the label counts: 1 as trained, more exaggerates.
+  public var guidance: Float?
+  public var eta: Double?
+
+  public init(
+    seed: UInt64 = 0, steps: Int? = nil, sampler: String? = nil, label: Int? = nil, guidance: Float? = nil,
+    eta: Double? = nil
+  ) {
+    self.seed = seed
+    self.steps = steps
+    self.sampler = sampler
+    self.label = label
+    self.guidance = guidance
+    self.eta = eta
+  }
+}
+
+/// Has a code for every image, and an image for every code: reconstruction and interpolation come free.
+public protocol LatentSpace: Model {
+  /// Codes of images: `[N, …]`.
+  func encode(_ images: Tensor) -> Tensor
+  /// Images of codes.
+  func decode(_ codes: Tensor) -> Tensor
+  /// The codes that random image `range` of a seed are decoded from; nil where no distribution of codes is known.
+  func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor?
+  var interpolation: Interpolation { get }
+}
+
+/// How one goes from one code to another.
+public enum Interpolation: String, Sendable {
+  case linear
+  /// Along the great circle: for Gaussian noise, whose length must not shrink on the way.
+  case spherical
+
+  /// `frames` codes from a to b, both included.
+  public func path(from a: [Float], to b: [Float], frames: Int) -> [[Float]] {
+    (0..<frames).map { frame in
+      let t = frames == 1 ? 0 : Float(frame) / Float(frames - 1)
+      var (first, second) = (1 - t, t)
+      if self == .spherical {
+        let dot = zip(a, b).reduce(Float(0)) { $0 + $1.0 * $1.1 }
+        let lengths = (a.reduce(0) { $0 + $1 * $1 } * b.reduce(0) { $0 + $1 * $1 }).squareRoot()
+        let angle = lengths > 0 ? acos(max(-1, min(1, dot / lengths))) : 0
+        // Nearly parallel codes: the line is the arc, and the sine is too small to divide by.
+        if sin(angle) > 1e-4 { (first, second) = (sin((1 - t) * angle) / sin(angle), sin(t * angle) / sin(angle)) }
+      }
+      return zip(a, b).map { first * $0 + second * $1 }
+    }
+  }
+}
+
+/// Takes noise out of images.
+public protocol Restoring: Model {
+  /// - Parameter noise: the noise's deviation, in units of the image's range 0 to 1.
+  func denoise(_ images: Tensor, noise: Float, seed: UInt64) -> Tensor
+}
+
+extension Model {
+  /// The capabilities' names, for messages.
+  public var capabilities: [String] {
+    var names: [String] = []
+    if self is any Sampling { names.append("sample") }
+    if self is any LatentSpace { names += ["reconstruct", "interpolate"] }
+    if self is any Restoring { names.append("denoise") }
+    return names
+  }
+}

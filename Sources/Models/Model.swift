@@ -1,0 +1,199 @@
+@_exported import Datasets
+@_exported import Images
+@_exported import Optimizers
+import RunStorage
+
+/// What a model needs to know of its data.
+public struct DataDescription: Sendable, Hashable, Codable {
+  public var width, height, channels: Int
+  /// The labels' names; empty where the data have none.
+  public var classNames: [String]
+
+  public init(width: Int, height: Int, channels: Int, classNames: [String] = []) {
+    self.width = width
+    self.height = height
+    self.channels = channels
+    self.classNames = classNames
+  }
+
+  public init(_ dataset: ImageDataset) {
+    self.init(
+      width: dataset.width, height: dataset.height, channels: dataset.channels,
+      classNames: dataset.labels == nil ? [] : dataset.classNames)
+  }
+
+  /// The shape of a batch of images.
+  public func shape(_ count: Int) -> Shape { [count, height, width, channels] }
+}
+
+/// Where and how a model computes.
+public struct ModelContext {
+  public let backend: any Backend
+  /// The type of activations.
+  public let type: ScalarType
+  public let seed: UInt64
+  public let data: DataDescription
+
+  public init(backend: any Backend, type: ScalarType, seed: UInt64, data: DataDescription) {
+    self.backend = backend
+    self.type = type
+    self.seed = seed
+    self.data = data
+  }
+}
+
+/// One network of a model with its parameters, and while training its optimizer: the unit that checkpoints name.
+public final class Component {
+  /// The prefix of the parameters' names in checkpoints; empty for a model's only network.
+  public let name: String
+  public let arena: Arena
+  /// Nil where the model is only used.
+  public internal(set) var optimizer: Optimizer?
+  /// Updates of the moving average so far.
+  public var averageUpdates = 0
+
+  public init(_ name: String = "", _ arena: Arena) {
+    self.name = name
+    self.arena = arena
+  }
+}
+
+/// Numbers that a training step reports, by name. `loss` is always among them.
+public typealias Metrics = [String: Float]
+
+/// A generative model: networks with parameters, and how one step of training goes.
+///
+/// What else it can do it says by conforming to ``Sampling``, ``LatentSpace`` and ``Restoring``.
+public protocol Model: AnyObject {
+  var context: ModelContext { get }
+  var components: [Component] { get }
+  /// One step on a batch. Parameters are changed through ``TrainingStep/update(_:)``.
+  func trainingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics
+  /// The mean loss over images that it is not trained on; the same for the same images and weights.
+  func validationLoss(_ batch: Batch) -> Float
+}
+
+/// The place of a training step in its run, and what it is done with.
+public struct TrainingStep {
+  /// Counted from 0.
+  public let index: Int
+  public let settings: TrainingSettings
+
+  public init(index: Int, settings: TrainingSettings) {
+    self.index = index
+    self.settings = settings
+  }
+
+  /// The random numbers of this step's samples, by their place in the run.
+  public func draw(_ draw: UInt32, fromSample offset: Int = 0) -> RandomDraw {
+    RandomDraw(
+      seed: settings.seed, stream: .noise, index: UInt64(index * settings.batchSize + offset), draw: draw)
+  }
+
+  /// Takes an optimizer step with the gradients that a component has gathered, and updates its average.
+  ///
+  /// - Returns: the gradient's norm.
+  @discardableResult
+  public func update(_ component: Component) -> Float {
+    guard let optimizer = component.optimizer else { fatalError("component \(component.name) is not being trained") }
+    let rate = settings.learningRate * settings.schedule.factor(at: index)
+    let norm = optimizer.step(learningRate: rate)
+    if settings.emaDecay > 0, norm.isFinite {
+      MovingAverage(decay: settings.emaDecay).update(component.arena, number: component.averageUpdates)
+      component.averageUpdates += 1
+    }
+    return norm
+  }
+}
+
+extension Model {
+  /// Gives every component an optimizer and, where the settings ask for it, a moving average.
+  public func prepareForTraining(_ settings: TrainingSettings) {
+    for component in components {
+      component.optimizer = Optimizer(
+        component.arena, method: settings.optimizerMethod, weightDecay: settings.weightDecay,
+        maximumGradientNorm: settings.clipNorm > 0 ? settings.clipNorm : nil)
+      if settings.emaDecay > 0 { component.arena.startAverage() }
+    }
+  }
+}
+
+/// A model with one network and one loss, which is all that its training step needs.
+public protocol SingleLossModel: Model {
+  /// The mean loss of images and what else shall be reported.
+  ///
+  /// - Parameter draw: the random numbers of a purpose for these images, numbered by the model.
+  func loss(_ images: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics)
+}
+
+extension SingleLossModel {
+  /// Forward and backward over each part of the batch, whose gradients add up, then one optimizer step.
+  public func trainingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics {
+    let parts = batch.parts(step.settings.accumulate)
+    var metrics: Metrics = [:]
+    for (images, offset) in parts {
+      let tape = Tape()
+      let share = Float(images.count) / Float(batch.count)
+      let result = loss(images, on: tape) { step.draw($0, fromSample: offset) }
+      metrics["loss", default: 0] += share * result.loss.value.item()
+      for (name, value) in result.metrics { metrics[name, default: 0] += share * value }
+      tape.backward(from: result.loss, seed: share)
+    }
+    metrics["gradient-norm"] = step.update(components[0])
+    return metrics
+  }
+
+  public func validationLoss(_ batch: Batch) -> Float {
+    let first = UInt64(batch.step) * 1_000_000
+    return components[0].arena.withAverage {
+      loss(batch, on: nil) { draw in
+        RandomDraw(seed: 0, stream: .validation, index: first, draw: draw)
+      }.loss.value.item()
+    }
+  }
+}
+
+extension Batch {
+  /// The batch in up to `count` parts of about equal size, each with the place of its first image.
+  func parts(_ count: Int) -> [(images: Batch, offset: Int)] {
+    let parts = min(max(1, count), self.count)
+    let size = width * height * channels
+    return (0..<parts).map { part in
+      let range = self.count * part / parts..<self.count * (part + 1) / parts
+      let images = Batch(
+        step: step, pixels: Array(pixels[range.lowerBound * size..<range.upperBound * size]),
+        labels: labels.map { Array($0[range]) }, count: range.count, width: width, height: height, channels: channels)
+      return (images, range.lowerBound)
+    }
+  }
+
+  /// The images as a tensor `[N, H, W, C]`, 0 the darkest and 1 the brightest, or −1 to 1 when `signed`.
+  public func tensor(signed: Bool = false, on backend: any Backend) -> Tensor {
+    backend.fromBytes(
+      pixels, shape: [count, height, width, channels], scale: signed ? 2 / 255 : 1 / 255, shift: signed ? -1 : 0,
+      type: .float32)
+  }
+}
+
+extension Tensor {
+  /// Images `[N, H, W, C]` with values 0 to 1 as 8-bit pictures; what lies outside is clipped.
+  public func images() -> [Image] {
+    let (height, width, channels) = (shape[1], shape[2], shape[3])
+    let bytes = values().map { UInt8(max(0, min(255, ($0.isNaN ? 0 : $0) * 255)).rounded()) }
+    let size = height * width * channels
+    return (0..<shape[0]).map { index in
+      Image(
+        width: width, height: height, channels: channels, pixels: Array(bytes[index * size..<(index + 1) * size]))
+    }
+  }
+}
+
+extension Batch {
+  /// Pictures of one size as a batch.
+  public init(_ images: [Image], labels: [Int32]? = nil) {
+    guard let first = images.first else { fatalError("a batch has at least one image") }
+    self.init(
+      step: 0, pixels: images.flatMap(\.pixels), labels: labels, count: images.count, width: first.width,
+      height: first.height, channels: first.channels)
+  }
+}

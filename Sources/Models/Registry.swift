@@ -1,0 +1,102 @@
+import RunStorage
+
+/// A family of models: what it is called, what it can be set to, and how it is made.
+public protocol ModelFamily: Sendable {
+  associatedtype Settings: ModelSettings
+  /// As in `easel train NAME`.
+  static var name: String { get }
+  /// One line for `--help`.
+  static var summary: String { get }
+  /// Named, complete configurations; the first is what the family's name alone means.
+  static var presets: [Preset<Settings>] { get }
+  /// Makes a model with fresh parameters.
+  ///
+  /// - Throws: `UserError` (usage) where settings and data do not fit together.
+  static func make(_ settings: Settings, _ context: ModelContext) throws -> any Model
+}
+
+/// A family's own settings: a flat struct with kebab-case keys.
+public protocol ModelSettings: Codable, Sendable {
+  /// - Throws: `UserError` (usage) for values that make no sense.
+  func validate() throws
+}
+
+/// A named, complete configuration of a family.
+public struct Preset<Settings: ModelSettings>: Sendable {
+  public let name: String
+  public let summary: String
+  /// The size and channels that the preset was made for: what `easel bench` feeds it.
+  public let data: DataDescription
+  public let training: TrainingSettings
+  public let model: Settings
+
+  public init(
+    _ name: String, _ summary: String, data: DataDescription, training: TrainingSettings, model: Settings
+  ) {
+    self.name = name
+    self.summary = summary
+    self.data = data
+    self.training = training
+    self.model = model
+  }
+}
+
+/// Every family of Easel. A new one is a folder beside this file and a line here.
+public let modelFamilies: [any ModelFamily.Type] = [
+  AutoencoderFamily.self,
+  DiffusionFamily.self,
+]
+
+/// A preset with the type of its settings erased: what the program works with.
+public struct AnyPreset: Sendable {
+  public let family: any ModelFamily.Type
+  public let name: String
+  public let summary: String
+  public let data: DataDescription
+  private let settings: @Sendable () throws -> ConfigurationDocument
+  private let build: @Sendable (ConfigurationDocument, ModelContext) throws -> any Model
+
+  private init<Family: ModelFamily>(_ family: Family.Type, _ preset: Preset<Family.Settings>) {
+    self.family = family
+    (name, summary, data) = (preset.name, preset.summary, preset.data)
+    settings = { try ConfigurationDocument(defaults: preset.training, preset.model) }
+    build = { document, context in
+      let settings = try document.decode(Family.Settings.self)
+      try settings.validate()
+      return try Family.make(settings, context)
+    }
+  }
+
+  /// Training and model settings as one document.
+  public func configuration() throws -> ConfigurationDocument { try settings() }
+
+  /// Makes the model that a document describes.
+  ///
+  /// - Throws: `UserError` (usage) for settings that make no sense.
+  public func makeModel(_ document: ConfigurationDocument, _ context: ModelContext) throws -> any Model {
+    try build(document, context)
+  }
+
+  /// All presets of all families.
+  public static var all: [AnyPreset] {
+    func presets<Family: ModelFamily>(_ family: Family.Type) -> [AnyPreset] {
+      family.presets.map { AnyPreset(family, $0) }
+    }
+    return modelFamilies.flatMap { presets($0) }
+  }
+
+  /// The preset, or the first preset of the family, of a name.
+  ///
+  /// - Throws: `UserError` (usage) with the nearest known name.
+  public static func named(_ name: String) throws -> AnyPreset {
+    if let preset = all.first(where: { $0.name == name }) ?? all.first(where: { $0.family.name == name }) {
+      return preset
+    }
+    let known = all.map(\.name)
+    let names = known + modelFamilies.map { $0.name }.filter { !known.contains($0) }
+    throw UserError(
+      .usage, "there is no preset or family \(name)",
+      hint: nearestName(to: name, among: names).map { "Did you mean \($0)?" }
+        ?? "Known: \(names.joined(separator: ", ")).")
+  }
+}

@@ -1,0 +1,133 @@
+import Optimizers
+
+/// The settings of a training run that every family shares. Keys in files and on the command line are kebab-case.
+public struct TrainingSettings: Codable, Sendable, Hashable {
+  public enum OptimizerName: String, Codable, Sendable, CaseIterable { case sgd, rmsprop, adam, adamw }
+
+  public var seed: UInt64 = 0
+  public var batchSize = 128
+  /// The batch is computed in so many parts whose gradients add up: less memory, the same step.
+  public var accumulate = 1
+  public var learningRate: Float = 1e-3
+  public var optimizer = OptimizerName.adam
+  public var beta1: Float = 0.9
+  public var beta2: Float = 0.999
+  public var epsilon: Float = 1e-8
+  /// SGD and RMSprop.
+  public var momentum: Float = 0
+  public var nesterov = false
+  public var weightDecay: Float = 0
+  /// The largest norm of the gradient; 0 for no limit.
+  public var clipNorm: Float = 0
+  public var warmupSteps = 0
+  public var learningRateDecay = LearningRateSchedule.Decay.constant
+  /// Where the learning rate's decay ends, counted from the run's beginning.
+  public var scheduleSteps = 10_000
+  /// The moving average's decay; 0 for none.
+  public var emaDecay: Float = 0
+  public var flip = false
+  /// Pixels by which images are shifted at random.
+  public var shift = 0
+  public var precision = Precision.auto
+  /// When a run without `--steps`, `--epochs` or `--minutes` ends.
+  public var steps = 10_000
+  public var checkpointEvery = 1000
+  public var validateEvery = 1000
+  /// Held-out images that the validation loss is taken over.
+  public var validationImages = 512
+  /// Checkpoints that are kept.
+  public var keep = 2
+
+  public enum CodingKeys: String, CodingKey, CaseIterable {
+    case seed, accumulate, optimizer, beta1, beta2, epsilon, momentum, nesterov, flip, shift, precision, steps, keep
+    case batchSize = "batch-size"
+    case learningRate = "learning-rate"
+    case weightDecay = "weight-decay"
+    case clipNorm = "clip-norm"
+    case warmupSteps = "warmup-steps"
+    case learningRateDecay = "learning-rate-decay"
+    case scheduleSteps = "schedule-steps"
+    case emaDecay = "ema-decay"
+    case checkpointEvery = "checkpoint-every"
+    case validateEvery = "validate-every"
+    case validationImages = "validation-images"
+  }
+
+  public init() {}
+
+  /// The defaults with changes.
+  public init(_ change: (inout TrainingSettings) -> Void) { change(&self) }
+
+  var optimizerMethod: OptimizerMethod {
+    switch optimizer {
+    case .sgd: .sgd(momentum: momentum, nesterov: nesterov)
+    case .rmsprop: .rmsprop(epsilon: epsilon, momentum: momentum)
+    case .adam: .adam(beta1: beta1, beta2: beta2, epsilon: epsilon)
+    case .adamw: .adamW(beta1: beta1, beta2: beta2, epsilon: epsilon)
+    }
+  }
+
+  var schedule: LearningRateSchedule {
+    LearningRateSchedule(learningRateDecay, warmupSteps: warmupSteps, totalSteps: scheduleSteps)
+  }
+
+  /// - Throws: `UserError` (usage) for values that make no sense.
+  public func validate() throws {
+    var check = SettingsCheck()
+    check(batchSize, "batch-size", 1...65_536)
+    check(accumulate, "accumulate", 1...batchSize.clamped(1, 65_536))
+    check(learningRate, "learning-rate", above: 0)
+    check(beta1, "beta1", 0..<1)
+    check(beta2, "beta2", 0..<1)
+    check(epsilon, "epsilon", above: 0)
+    check(momentum, "momentum", 0..<1)
+    check(weightDecay, "weight-decay", atLeast: 0)
+    check(clipNorm, "clip-norm", atLeast: 0)
+    check(warmupSteps, "warmup-steps", 0...1_000_000_000)
+    check(scheduleSteps, "schedule-steps", 1...1_000_000_000)
+    check(emaDecay, "ema-decay", 0..<1)
+    check(shift, "shift", 0...1024)
+    check(steps, "steps", 1...1_000_000_000)
+    check(checkpointEvery, "checkpoint-every", 1...1_000_000_000)
+    check(validateEvery, "validate-every", 1...1_000_000_000)
+    check(validationImages, "validation-images", 1...1_000_000)
+    check(keep, "keep", 1...1_000_000)
+    try check.finish()
+  }
+}
+
+extension Int {
+  fileprivate func clamped(_ low: Int, _ high: Int) -> Int { Swift.max(low, Swift.min(high, self)) }
+}
+
+/// Gathers what is wrong with a configuration's values, in the words of the person who wrote them.
+struct SettingsCheck {
+  private var problem: String?
+
+  mutating func callAsFunction(_ value: Int, _ key: String, _ range: ClosedRange<Int>) {
+    require(range.contains(value), "\(key): expected \(range.lowerBound) to \(range.upperBound), found \(value)")
+  }
+
+  mutating func callAsFunction(_ value: Float, _ key: String, above bound: Float) {
+    require(value.isFinite && value > bound, "\(key): expected a number above \(bound), found \(value)")
+  }
+
+  mutating func callAsFunction(_ value: Float, _ key: String, atLeast bound: Float) {
+    require(value.isFinite && value >= bound, "\(key): expected a number of at least \(bound), found \(value)")
+  }
+
+  mutating func callAsFunction(_ value: Float, _ key: String, _ range: Range<Float>) {
+    require(
+      range.contains(value), "\(key): expected a number from \(range.lowerBound) to below \(range.upperBound), found \(value)")
+  }
+
+  /// Any other condition, with the message for when it does not hold.
+  mutating func require(_ holds: Bool, _ message: @autoclosure () -> String) {
+    if problem == nil, !holds { problem = message() }
+  }
+
+  /// - Throws: `UserError` (usage) with the first problem.
+  func finish() throws {
+    if let problem { throw UserError(.usage, problem) }
+  }
+}

@@ -1,0 +1,35 @@
+import Foundation
+
+/// The learning rate's factor over a run: a linear warm-up, then constant, or falling to zero at `totalSteps`.
+public struct LearningRateSchedule: Sendable, Hashable {
+  public enum Decay: String, Sendable, Codable, CaseIterable {
+    case constant
+    /// A straight line to zero.
+    case linear
+    /// Half a cosine to zero (Loshchilov and Hutter 2017).
+    case cosine
+  }
+
+  public var decay: Decay
+  public var warmupSteps: Int
+  /// Where the decay ends, counted from the run's beginning; not where the run happens to stop.
+  public var totalSteps: Int
+
+  public init(_ decay: Decay = .constant, warmupSteps: Int = 0, totalSteps: Int) {
+    self.decay = decay
+    self.warmupSteps = warmupSteps
+    self.totalSteps = totalSteps
+  }
+
+  /// The factor in step `step`, from 0. The first warm-up step takes 1 / warmupSteps.
+  public func factor(at step: Int) -> Float {
+    if step < warmupSteps { return Float(step + 1) / Float(warmupSteps) }
+    let span = max(1, totalSteps - warmupSteps)
+    let progress = min(1, Double(step - warmupSteps) / Double(span))
+    switch decay {
+    case .constant: return 1
+    case .linear: return Float(1 - progress)
+    case .cosine: return Float(0.5 * (1 + cos(.pi * progress)))
+    }
+  }
+}

@@ -1,0 +1,64 @@
+import Foundation
+import Tensors
+
+/// The runs that can be named on the command line: those of the workspace, then those beside the installed program.
+public struct CheckpointCatalog: Sendable {
+  /// `Checkpoints` folders; a run in an earlier one hides its namesakes in later ones.
+  public let roots: [String]
+
+  public init(roots: [String]) { self.roots = roots }
+
+  /// Every run that has a checkpoint, sorted by name. Roots that do not exist are passed over.
+  ///
+  /// - Throws: `UserError(.inputOutput)` where a root cannot be listed.
+  public func runs() throws -> [RunFolder] {
+    var found: [String: RunFolder] = [:]
+    for root in roots where FileSystem.isFolder(root) {
+      for name in try FileSystem.list(root) where found[name] == nil {
+        // What cannot be a run's name (a stray hidden folder, a link out) is not a run.
+        if let run = try? RunFolder(checkpoints: root, name: name), try !run.checkpointSteps.isEmpty {
+          found[name] = run
+        }
+      }
+    }
+    return found.values.sorted { $0.name < $1.name }
+  }
+
+  /// Finds the checkpoint that a command line's CHECKPOINT means: a run's name or a run's folder (its newest valid
+  /// checkpoint), or a checkpoint folder.
+  ///
+  /// - Returns: the checkpoint, its manifest checked, and newer ones that were passed over as damaged.
+  /// - Throws: `UserError(.missingInput)`, with the known runs and the nearest name, where there is no such thing;
+  ///   `.badData` where it is damaged.
+  public func resolve(_ argument: String) throws -> (checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]) {
+    for root in roots {
+      if let run = try? RunFolder(checkpoints: root, name: argument), try !run.checkpointSteps.isEmpty {
+        return try run.newestValid()
+      }
+    }
+    if FileSystem.isFolder(argument) {
+      if let run = try runFolder(at: argument) { return try run.newestValid() }
+      let checkpoint = try CheckpointFolder.open(argument)
+      if let failure = checkpoint.verify(full: true).first { throw failure }
+      return (checkpoint, [])
+    }
+    throw try unknown(argument)
+  }
+
+  /// The run whose folder a path is, if it holds checkpoints.
+  private func runFolder(at path: String) throws -> RunFolder? {
+    guard let resolved = FileSystem.resolved(path) else { return nil }
+    let name = (resolved as NSString).lastPathComponent
+    guard let run = try? RunFolder(checkpoints: FileSystem.parent(of: resolved), name: name) else { return nil }
+    return try run.checkpointSteps.isEmpty ? nil : run
+  }
+
+  private func unknown(_ argument: String) throws -> UserError {
+    let names = try runs().map(\.name)
+    let known = names.isEmpty ? "There are no runs yet." : "Known runs: \(names.joined(separator: ", "))."
+    let suggestion = nearestName(to: argument, among: names).map { "Did you mean \($0)? " } ?? ""
+    return UserError(
+      .missingInput, "no run and no checkpoint folder is named \(argument) (searched \(roots.joined(separator: ", ")))",
+      hint: suggestion + known)
+  }
+}

@@ -1,0 +1,236 @@
+import Crypto
+import Foundation
+import Tensors
+
+/// An open file, closed when it goes out of scope. Whatever fails throws a ``UserError`` with the path and the reason.
+struct OpenFile: ~Copyable, Sendable {
+  enum Purpose {
+    case reading
+    /// A new file, or the old one emptied.
+    case writing
+    case appending
+  }
+
+  let path: String
+  let descriptor: Int32
+
+  init(_ path: String, for purpose: Purpose) throws {
+    let flags =
+      switch purpose {
+      case .reading: O_RDONLY
+      case .writing: O_WRONLY | O_CREAT | O_TRUNC
+      case .appending: O_RDWR | O_CREAT | O_APPEND
+      }
+    self.path = path
+    descriptor = retryingInterrupted { open(path, flags | O_CLOEXEC, 0o644) }
+    guard descriptor >= 0 else {
+      let isMissing = errno == ENOENT || errno == ENOTDIR
+      switch purpose {
+      case .reading: throw FileSystem.failure("open", path, kind: isMissing ? .missingInput : .inputOutput)
+      case .writing, .appending: throw FileSystem.failure("create", path, kind: .cannotCreate)
+      }
+    }
+  }
+
+  deinit { close(descriptor) }
+
+  /// The file's length in bytes; refuses what is not a plain file (a folder, a pipe).
+  func size() throws -> Int {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw FileSystem.failure("read", path) }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw UserError(.badData, "\(path): expected a file, found a folder or a device")
+    }
+    return Int(status.st_size)
+  }
+
+  /// Fills a buffer from a position; a file that ends before the buffer is full is an error.
+  func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws {
+    var done = 0
+    while done < buffer.count {
+      let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
+      let count = retryingInterrupted { pread(descriptor, rest.baseAddress, rest.count, off_t(offset + done)) }
+      guard count >= 0 else { throw FileSystem.failure("read", path) }
+      guard count > 0 else {
+        throw UserError(
+          .badData, "\(path): expected \(offset + buffer.count) bytes, found \(offset + done)",
+          hint: "The file was cut while it was being read.")
+      }
+      done += count
+    }
+  }
+
+  /// The bytes in a range of positions.
+  func bytes(_ range: Range<Int>) throws -> [UInt8] {
+    try [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
+      let target = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<range.count])
+      try read(into: target, at: range.lowerBound)
+      count = range.count
+    }
+  }
+
+  func write(_ bytes: UnsafeRawBufferPointer) throws {
+    var rest = bytes
+    while !rest.isEmpty {
+      let count = retryingInterrupted { Glibc.write(descriptor, rest.baseAddress, rest.count) }
+      guard count >= 0 else { throw FileSystem.failure("write", path) }
+      rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+    }
+  }
+
+  func write(_ text: String) throws {
+    try Array(text.utf8).withUnsafeBytes { try write($0) }
+  }
+
+  /// Waits until what was written is on the disk.
+  func sync() throws {
+    guard retryingInterrupted({ fsync(descriptor) }) == 0 else { throw FileSystem.failure("write", path) }
+  }
+}
+
+/// What the checkpoint code needs of the file system, with errors that name the path and the reason.
+enum FileSystem {
+  /// The error for a call that has just failed: `cannot write /path: No space left on device`.
+  static func failure(_ action: String, _ path: String, kind: UserError.Kind = .inputOutput) -> UserError {
+    let code = errno
+    let hint: String? =
+      switch code {
+      case ENOSPC, EDQUOT: "Free some space on that disk, or choose another place with --workspace."
+      case EACCES, EPERM, EROFS: "Check the folder's permissions, or choose another place with --workspace."
+      default: nil
+      }
+    return UserError(kind, "cannot \(action) \(path): \(String(cString: strerror(code)))", hint: hint)
+  }
+
+  static func isFolder(_ path: String) -> Bool { mode(of: path) == S_IFDIR }
+
+  /// Whether a path is a plain file itself, not a link to one.
+  static func isPlainFile(_ path: String) -> Bool {
+    var status = stat()
+    return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+  }
+
+  static func exists(_ path: String) -> Bool { mode(of: path) != nil }
+
+  private static func mode(of path: String) -> mode_t? {
+    var status = stat()
+    return stat(path, &status) == 0 ? status.st_mode & S_IFMT : nil
+  }
+
+  /// The path with every symbolic link resolved, or nil where nothing exists there.
+  static func resolved(_ path: String) -> String? {
+    guard let resolved = realpath(path, nil) else { return nil }
+    defer { free(resolved) }
+    return String(cString: resolved)
+  }
+
+  /// The names in a folder, sorted, without `.` and `..`.
+  static func list(_ folder: String) throws -> [String] {
+    guard let stream = opendir(folder) else { throw failure("list", folder) }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while true {
+      errno = 0
+      guard let entry = readdir(stream) else { break }
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      if name != ".", name != ".." { names.append(name) }
+    }
+    guard errno == 0 else { throw failure("list", folder) }
+    return names.sorted()
+  }
+
+  /// Creates a folder and those above it; returns the ones that did not exist before, outermost first.
+  @discardableResult
+  static func makeFolders(_ path: String) throws -> [String] {
+    if isFolder(path) { return [] }
+    let parent = parent(of: path)
+    var created = parent == path ? [] : try makeFolders(parent)
+    if mkdir(path, 0o755) == 0 {
+      created.append(path)
+    } else if !(errno == EEXIST && isFolder(path)) {
+      // Where a folder was wanted, "File exists" would say the least helpful half of it.
+      if errno == EEXIST { errno = ENOTDIR }
+      let error = failure("create", path, kind: .cannotCreate)
+      for folder in created.reversed() { rmdir(folder) }
+      throw error
+    }
+    return created
+  }
+
+  static func rename(_ source: String, to target: String) throws {
+    guard Glibc.rename(source, target) == 0 else { throw failure("rename \(source) to", target) }
+  }
+
+  /// Removes a file or a folder with all it holds, without following links; nothing there is no error.
+  static func remove(_ path: String) throws {
+    var status = stat()
+    guard lstat(path, &status) == 0 else { return }
+    if status.st_mode & S_IFMT == S_IFDIR {
+      for name in try list(path) { try remove("\(path)/\(name)") }
+      guard rmdir(path) == 0 else { throw failure("remove", path) }
+    } else {
+      guard unlink(path) == 0 else { throw failure("remove", path) }
+    }
+  }
+
+  /// Waits until a file's content, or a folder's list of names, is on the disk.
+  static func sync(_ path: String) throws { try OpenFile(path, for: .reading).sync() }
+
+  static func read(_ path: String, limit: Int = .max) throws -> Data {
+    let file = try OpenFile(path, for: .reading)
+    let size = try file.size()
+    guard size <= limit else { throw UserError(.badData, "\(path): expected at most \(limit) bytes, found \(size)") }
+    return Data(try file.bytes(0..<size))
+  }
+
+  /// A file's length in bytes and the SHA-256 of its content in hexadecimal.
+  static func digest(_ path: String) throws -> (size: Int, sha256: String) {
+    let file = try OpenFile(path, for: .reading)
+    let size = try file.size()
+    let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: min(max(size, 1), 1 << 20), alignment: 64)
+    defer { chunk.deallocate() }
+    var hash = SHA256()
+    var offset = 0
+    while offset < size {
+      let part = UnsafeMutableRawBufferPointer(rebasing: chunk[..<min(chunk.count, size - offset)])
+      try file.read(into: part, at: offset)
+      hash.update(bufferPointer: UnsafeRawBufferPointer(part))
+      offset += part.count
+    }
+    return (size, hash.finalize().hexadecimal)
+  }
+
+  /// Puts a new text in a file's place at once: a reader sees the old or the new one, whatever happens in between.
+  static func replace(_ path: String, with text: String) throws {
+    let temporary = "\(path).tmp-\(getpid())"
+    do {
+      let file = try OpenFile(temporary, for: .writing)
+      try file.write(text)
+      try file.sync()
+      try rename(temporary, to: path)
+    } catch {
+      unlink(temporary)
+      throw error
+    }
+    try sync(parent(of: path))
+  }
+
+  static func parent(of path: String) -> String {
+    let parent = (path as NSString).deletingLastPathComponent
+    return parent.isEmpty ? "." : parent
+  }
+}
+
+extension Sequence<UInt8> {
+  /// Two lower-case hexadecimal digits a byte.
+  var hexadecimal: String {
+    map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  }
+}
+
+private func retryingInterrupted<Result: SignedInteger>(_ call: () -> Result) -> Result {
+  while true {
+    let result = call()
+    if result >= 0 || errno != EINTR { return result }
+  }
+}

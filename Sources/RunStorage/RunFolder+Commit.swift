@@ -1,0 +1,166 @@
+import Foundation
+import Tensors
+
+/// Writing: a checkpoint is either wholly there or not at all, whenever the machine stops.
+extension RunFolder {
+  // Names that begin with a dot never collide with a step's, and no reader looks at them.
+  private static let temporaryPrefix = ".tmp-"
+  private static let trashPrefix = ".trash-"
+
+  /// Creates the run's folder.
+  ///
+  /// - Throws: `UserError(.cannotCreate)` with the path and the reason.
+  public func create() throws {
+    for folder in try FileSystem.makeFolders(path) { try FileSystem.sync(FileSystem.parent(of: folder)) }
+  }
+
+  /// Proves, before hours of training, that checkpoints can be written here; leaves everything as it was.
+  ///
+  /// - Parameter bytes: what has to fit on the disk.
+  /// - Throws: `UserError(.cannotCreate)` with the path and the reason.
+  public func checkWritable(reserving bytes: Int = 0) throws {
+    var created: [String] = []
+    defer { for folder in created.reversed() { rmdir(folder) } }
+    do {
+      created = try FileSystem.makeFolders(path)
+      let probe = "\(path)/\(Self.temporaryPrefix)probe-\(getpid())"
+      let renamed = "\(path)/\(Self.trashPrefix)probe-\(getpid())"
+      defer {
+        try? FileSystem.remove(probe)
+        try? FileSystem.remove(renamed)
+      }
+      try FileSystem.makeFolders(probe)
+      do {
+        let file = try OpenFile("\(probe)/probe", for: .writing)
+        try file.write("easel")
+        try file.sync()
+      }
+      try FileSystem.rename(probe, to: renamed)
+      try checkSpace(for: bytes)
+    } catch let error as UserError {
+      throw UserError(.cannotCreate, error.message, hint: error.hint)
+    }
+  }
+
+  private func checkSpace(for bytes: Int) throws {
+    var status = statvfs()
+    guard statvfs(path, &status) == 0 else { throw FileSystem.failure("examine", path) }
+    let (free, overflow) = UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize))
+    guard overflow || free >= UInt64(max(bytes, 0)) else {
+      throw UserError(
+        .cannotCreate, "\(path): expected \(bytes) bytes free for its checkpoints, found \(free)",
+        hint: "Free some space on that disk, or choose another place with --workspace.")
+    }
+  }
+
+  /// Writes a checkpoint: into a temporary folder first, which takes its name once every byte is on the disk. Then removes
+  /// the oldest checkpoints.
+  ///
+  /// - Parameters:
+  ///   - step: optimizer steps done; a checkpoint of the same step is replaced.
+  ///   - keep: how many valid checkpoints up to this step stay, this one among them; at least 1.
+  ///   - write: puts the checkpoint's files (no folders) into the folder whose path it is given.
+  /// - Throws: what `write` throws, or `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason; the
+  ///   checkpoints that were there before are then untouched and the temporary folder is gone.
+  @discardableResult
+  public func commit(step: Int, keep: Int, write: (_ folder: String) throws -> Void) throws -> CheckpointFolder {
+    try create()
+    let temporary = "\(path)/\(Self.temporaryPrefix)\(stepFolderName(step))-\(getpid())"
+    let final = checkpointPath(step: step)
+    do {
+      try FileSystem.remove(temporary)
+      try FileSystem.makeFolders(temporary)
+      try write(temporary)
+      try seal(temporary, step: step)
+      try putInPlace(temporary, as: final)
+    } catch {
+      try? FileSystem.remove(temporary)
+      throw error
+    }
+    try FileSystem.sync(path)
+    removeOldest(upTo: step, keep: keep)
+    return try CheckpointFolder.open(final)
+  }
+
+  /// Brings a folder's files to the disk, then the manifest that vouches for them.
+  private func seal(_ folder: String, step: Int) throws {
+    for name in try FileSystem.list(folder) { try FileSystem.sync("\(folder)/\(name)") }
+    let manifest = try Manifest(step: step, folder: folder)
+    let file = try OpenFile("\(folder)/\(Manifest.fileName)", for: .writing)
+    try file.write(manifest.text)
+    try file.sync()
+    try FileSystem.sync(folder)
+  }
+
+  /// Renames the finished folder; one of that name (a damaged one, when a run is resumed from an older step) makes way.
+  private func putInPlace(_ folder: String, as final: String) throws {
+    guard FileSystem.exists(final) else { return try FileSystem.rename(folder, to: final) }
+    let trash = try moveToTrash(final)
+    do {
+      try FileSystem.rename(folder, to: final)
+    } catch {
+      try? FileSystem.rename(trash, to: final)
+      throw error
+    }
+    try? FileSystem.remove(trash)
+  }
+
+  /// Removes what is older than the `keep` newest checkpoints; damaged ones do not count. Checkpoints after `step` stay:
+  /// they belong to a future that a resumed run has left, and are replaced when it gets there.
+  ///
+  /// What cannot be removed is no reason to stop training: the next commit and ``removeLeftovers()`` try again.
+  private func removeOldest(upTo step: Int, keep: Int) {
+    var kept = 0
+    for candidate in ((try? checkpointSteps) ?? []).reversed() where candidate <= step {
+      let path = checkpointPath(step: candidate)
+      if kept >= max(keep, 1) {
+        if let trash = try? moveToTrash(path) { try? FileSystem.remove(trash) }
+      } else if let checkpoint = try? CheckpointFolder.open(path), checkpoint.verify(full: false).isEmpty {
+        kept += 1
+      }
+    }
+  }
+
+  /// Renames a checkpoint, so that a half-deleted one is never taken for a damaged one.
+  private func moveToTrash(_ checkpoint: String) throws -> String {
+    let trash = "\(path)/\(Self.trashPrefix)\((checkpoint as NSString).lastPathComponent)-\(getpid())"
+    try FileSystem.remove(trash)
+    try FileSystem.rename(checkpoint, to: trash)
+    return trash
+  }
+
+  /// Removes what a process that was stopped in the middle of a commit has left. Take ``lock()`` first: another process's
+  /// commit looks the same.
+  ///
+  /// - Throws: `UserError(.inputOutput)` with the path and the reason.
+  public func removeLeftovers() throws {
+    guard exists else { return }
+    for name in try FileSystem.list(path)
+    where name.hasPrefix(Self.temporaryPrefix) || name.hasPrefix(Self.trashPrefix) {
+      try FileSystem.remove("\(path)/\(name)")
+    }
+  }
+
+  /// Takes the run for this process alone, until the lock is released or the process ends. Creates the run's folder.
+  ///
+  /// - Throws: `UserError(.unavailable)` where another process trains the run.
+  public func lock() throws -> RunLock {
+    try create()
+    return try RunLock(run: self)
+  }
+}
+
+/// A process's exclusive hold on a run, given up when the object goes; the kernel releases it if the process dies.
+public final class RunLock: Sendable {
+  private let folder: OpenFile
+
+  fileprivate init(run: RunFolder) throws {
+    folder = try OpenFile(run.path, for: .reading)
+    guard flock(folder.descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      guard errno == EWOULDBLOCK else { throw FileSystem.failure("lock", run.path) }
+      throw UserError(
+        .unavailable, "run \(run.name) is being trained by another process (\(run.path))",
+        hint: "Wait for it, stop it, or choose another --run name.")
+    }
+  }
+}

@@ -1,0 +1,99 @@
+import Foundation
+import Tensors
+
+/// A run's folder, `Checkpoints/<run>/`: its checkpoints and its metrics.
+public struct RunFolder: Sendable {
+  public let name: String
+  public let path: String
+
+  /// Where the run's metrics go; see ``MetricsLog``.
+  public var metricsPath: String { "\(path)/metrics.jsonl" }
+
+  /// The folder of a run in a workspace; nothing is created yet.
+  ///
+  /// - Throws: `UserError(.usage)` where the name cannot name a folder of its own inside the workspace.
+  public init(workspace: String, name: String) throws {
+    try self.init(checkpoints: "\(workspace)/Checkpoints", name: name)
+  }
+
+  /// The folder of a run in a `Checkpoints` folder. That folder may be a link to another disk; the run's may not leave it.
+  init(checkpoints: String, name: String) throws {
+    try Self.validate(name)
+    self.name = name
+    path = "\(checkpoints)/\(name)"
+    if let target = FileSystem.resolved(path), let parent = FileSystem.resolved(checkpoints),
+      target != "\(parent)/\(name)"
+    {
+      throw UserError(
+        .usage, "run \(name): expected a folder in \(parent), found a link to \(target)",
+        hint: "Choose another --run name, or remove the link.")
+    }
+  }
+
+  private static func validate(_ name: String) throws {
+    let problem: String? =
+      if name.isEmpty {
+        "is empty"
+      } else if name.utf8.count > 128 {
+        "is longer than 128 bytes"
+      } else if name.hasPrefix(".") || name.hasPrefix("-") {
+        "begins with `\(name.prefix(1))`"
+      } else if name.contains("/") {
+        "contains `/`"
+      } else if name.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) {
+        "contains a control character"
+      } else {
+        nil
+      }
+    if let problem {
+      throw UserError(
+        .usage, "run name \(name.debugDescription) \(problem)",
+        hint: "A run's name becomes a folder in Checkpoints: letters, digits, `-`, `_` and `.` are safe.")
+    }
+  }
+
+  /// A name for a run of a preset that no run has yet: `diffusion-small-3`.
+  public static func unusedName(for preset: String, workspace: String) -> String {
+    var number = 1
+    while FileSystem.exists("\(workspace)/Checkpoints/\(preset)-\(number)") { number += 1 }
+    return "\(preset)-\(number)"
+  }
+
+  public var exists: Bool { FileSystem.isFolder(path) }
+
+  /// The steps that have a checkpoint folder, whole or damaged, in ascending order.
+  ///
+  /// - Throws: `UserError(.inputOutput)` where the folder exists and cannot be listed.
+  public var checkpointSteps: [Int] {
+    get throws { exists ? try FileSystem.list(path).compactMap(stepNumber(ofFolder:)).sorted() : [] }
+  }
+
+  /// Where the checkpoint of a step lies, or would.
+  public func checkpointPath(step: Int) -> String { "\(path)/\(stepFolderName(step))" }
+
+  /// The newest checkpoint whose manifest and files hold, and those newer ones that do not.
+  ///
+  /// - Throws: `UserError(.missingInput)` where the run has no checkpoint; `.badData` where every one is damaged.
+  public func newestValid() throws -> (checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]) {
+    var damaged: [DamagedCheckpoint] = []
+    for step in try checkpointSteps.reversed() {
+      let path = checkpointPath(step: step)
+      do {
+        let checkpoint = try CheckpointFolder.open(path)
+        guard checkpoint.step == step else {
+          throw UserError(.badData, "\(path): expected step \(step) in its manifest, found \(checkpoint.step)")
+        }
+        if let failure = checkpoint.verify(full: true).first { throw failure }
+        return (checkpoint, damaged)
+      } catch let error as UserError {
+        damaged.append(DamagedCheckpoint(path: path, error: error))
+      }
+    }
+    guard let newest = damaged.first else {
+      throw UserError(.missingInput, "run \(name) has no checkpoint yet (in \(path))")
+    }
+    throw UserError(
+      .badData, "run \(name) has \(damaged.count) damaged and no valid checkpoint; the newest: \(newest.error.message)",
+      hint: "Restore the run's folder from a copy, or train it anew.")
+  }
+}

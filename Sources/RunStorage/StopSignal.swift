@@ -1,0 +1,39 @@
+import Glibc
+import Synchronization
+
+/// The request to stop by Ctrl-C (SIGINT) or `kill` (SIGTERM): the first asks the training loop to save and stop, the second
+/// ends the process at once with 130 or 143.
+public enum StopSignal {
+  // 0 while no signal has come. `install` touches it first, so that the handler never runs its initialiser.
+  private static let pending = Atomic<Int32>(0)
+
+  /// Installs the handlers, and has writing to a closed pipe fail with an error instead of a signal (SIGPIPE).
+  public static func install() {
+    pending.store(0, ordering: .relaxed)
+    // Only what POSIX allows in a handler: a lock-free atomic and `_exit`.
+    let handler: @convention(c) (Int32) -> Void = { signal in
+      let (isFirst, _) = StopSignal.pending.compareExchange(expected: 0, desired: signal, ordering: .relaxed)
+      if !isFirst { _exit(128 + signal) }
+    }
+    setHandler(handler, for: SIGINT)
+    setHandler(handler, for: SIGTERM)
+    setHandler(SIG_IGN, for: SIGPIPE)
+  }
+
+  /// The signal that asked to stop (SIGINT or SIGTERM), or nil. Costs one load.
+  public static var received: Int32? {
+    let signal = pending.load(ordering: .relaxed)
+    return signal == 0 ? nil : signal
+  }
+
+  /// The exit code of a process that stopped because of the signal: 130 or 143; nil where none came.
+  public static var exitCode: Int32? { received.map { 128 + $0 } }
+
+  private static func setHandler(_ handler: __sighandler_t?, for signal: Int32) {
+    var action = sigaction()
+    action.__sigaction_handler.sa_handler = handler
+    // Reads and writes that a signal interrupts go on.
+    action.sa_flags = SA_RESTART
+    sigaction(signal, &action, nil)
+  }
+}

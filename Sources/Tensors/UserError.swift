@@ -1,0 +1,29 @@
+/// A mistake that the person at the terminal can mend: what is wrong, where, and what to do about it.
+///
+/// Mistakes in code (a shape that does not fit) trap instead; see ``fatalShape(_:file:line:)``.
+public struct UserError: Error, Equatable, CustomStringConvertible {
+  /// The kind of mistake; its raw value is the exit code of `sysexits.h`.
+  public enum Kind: Int32, Sendable {
+    case usage = 64
+    case badData = 65
+    case missingInput = 66
+    case unavailable = 69
+    case internalFailure = 70
+    case cannotCreate = 73
+    case inputOutput = 74
+  }
+
+  public let kind: Kind
+  /// What is wrong and where (path, byte, field), with what was expected and what was found.
+  public let message: String
+  /// What to do about it.
+  public let hint: String?
+
+  public init(_ kind: Kind, _ message: String, hint: String? = nil) {
+    self.kind = kind
+    self.message = message
+    self.hint = hint
+  }
+
+  public var description: String { hint.map { "\(message)\n\($0)" } ?? message }
+}

@@ -1,0 +1,48 @@
+import Foundation
+import RunStorage
+import Testing
+
+/// Each test runs in a process of its own: signals belong to the whole process.
+@Suite struct StopSignalTests {
+  @Test(.timeLimit(.minutes(1))) func theFirstSignalSetsTheFlag() async {
+    await #expect(processExitsWith: .success) {
+      install()
+      precondition(StopSignal.received == nil && StopSignal.exitCode == nil)
+      raise(SIGTERM)
+      exit(StopSignal.received == SIGTERM && StopSignal.exitCode == 143 ? EXIT_SUCCESS : EXIT_FAILURE)
+    }
+  }
+
+  @Test(.timeLimit(.minutes(1))) func theSecondSignalLeavesAtOnce() async {
+    await #expect(processExitsWith: .exitCode(130)) {
+      install()
+      raise(SIGTERM)
+      raise(SIGINT)
+      exit(0)
+    }
+    await #expect(processExitsWith: .exitCode(143)) {
+      install()
+      raise(SIGINT)
+      raise(SIGTERM)
+      exit(0)
+    }
+  }
+
+  @Test(.timeLimit(.minutes(1))) func aClosedPipeIsAnError() async {
+    await #expect(processExitsWith: .success) {
+      install()
+      var ends: [Int32] = [0, 0]
+      pipe(&ends)
+      close(ends[0])
+      exit(write(ends[1], "x", 1) == -1 && errno == EPIPE ? EXIT_SUCCESS : EXIT_FAILURE)
+    }
+  }
+}
+
+private func install() {
+  StopSignal.install()
+  // The pool's threads, on which tests run, block all signals; the main thread of a program does not.
+  var all = sigset_t()
+  sigfillset(&all)
+  pthread_sigmask(SIG_UNBLOCK, &all, nil)
+}
