@@ -71,5 +71,5 @@ let package = Package(
 )
 
 if hasOneDNN {
-  package.targets.append(.target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl")]))
+  package.targets.append(.target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl"), .linkedLibrary("gomp")]))
 }

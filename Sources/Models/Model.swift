@@ -71,6 +71,8 @@ public protocol Model: AnyObject {
   func trainingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics
   /// The mean loss over images that it is not trained on; the same for the same images and weights.
   func validationLoss(_ batch: Batch) -> Float
+  /// One pass of the network that makes pictures, for as many images as the batch has: what `easel bench` times.
+  func samplingPass(_ batch: Batch)
 }
 
 /// The place of a training step in its run, and what it is done with.

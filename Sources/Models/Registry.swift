@@ -47,19 +47,33 @@ public let modelFamilies: [any ModelFamily.Type] = [
   DiffusionFamily.self,
 ]
 
+/// What a run trains on what: with the settings, enough to repeat it.
+public struct RunDescription: Codable, Sendable, Hashable {
+  public var preset: String
+  /// A data set's name or path.
+  public var data: String
+  /// `N` or `W×H`; empty for the data's own size.
+  public var imageSize: String
+
+  public enum CodingKeys: String, CodingKey {
+    case preset, data
+    case imageSize = "image-size"
+  }
+}
+
 /// A preset with the type of its settings erased: what the program works with.
 public struct AnyPreset: Sendable {
   public let family: any ModelFamily.Type
   public let name: String
   public let summary: String
   public let data: DataDescription
-  private let settings: @Sendable () throws -> ConfigurationDocument
+  private let settings: @Sendable (RunDescription) throws -> ConfigurationDocument
   private let build: @Sendable (ConfigurationDocument, ModelContext) throws -> any Model
 
   private init<Family: ModelFamily>(_ family: Family.Type, _ preset: Preset<Family.Settings>) {
     self.family = family
     (name, summary, data) = (preset.name, preset.summary, preset.data)
-    settings = { try ConfigurationDocument(defaults: preset.training, preset.model) }
+    settings = { try ConfigurationDocument(defaults: $0, preset.training, preset.model) }
     build = { document, context in
       let settings = try document.decode(Family.Settings.self)
       try settings.validate()
@@ -67,8 +81,10 @@ public struct AnyPreset: Sendable {
     }
   }
 
-  /// Training and model settings as one document.
-  public func configuration() throws -> ConfigurationDocument { try settings() }
+  /// What is trained on what, the training and the model's settings as one document.
+  public func configuration(data: String = "", imageSize: String = "") throws -> ConfigurationDocument {
+    try settings(RunDescription(preset: name, data: data, imageSize: imageSize))
+  }
 
   /// Makes the model that a document describes.
   ///

@@ -9,11 +9,13 @@ protocol ImageDecoder { func callAsFunction(_ codes: Variable) -> Variable }
 public final class Autoencoder: SingleLossModel, LatentSpace {
   public let context: ModelContext
   public let components: [Component]
+  private let latent: Int
   private let encoder: any ImageEncoder
   private let decoder: any ImageDecoder
 
   public init(_ settings: AutoencoderSettings, _ context: ModelContext) throws {
     self.context = context
+    latent = settings.latent
     let scope = Scope()
     switch settings.architecture {
     case .convolutional:
@@ -34,6 +36,10 @@ public final class Autoencoder: SingleLossModel, LatentSpace {
     let images = batch.tensor(on: context.backend)
     let output = decoder(encoder(Variable(images.cast(to: context.type), on: tape)))
     return (Gradients.loss(.squaredError, output.cast(to: .float32), images), [:])
+  }
+
+  public func samplingPass(_ batch: Batch) {
+    _ = decode(Tensor(repeating: 0.5, shape: [batch.count, latent], on: context.backend))
   }
 
   public var interpolation: Interpolation { .linear }

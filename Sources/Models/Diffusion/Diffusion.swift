@@ -70,6 +70,10 @@ public final class Diffusion: SingleLossModel {
     return (Gradients.loss(.squaredError, prediction.cast(to: .float32), target), [:])
   }
 
+  public func samplingPass(_ batch: Batch) {
+    _ = predict(batch.tensor(signed: true, on: context.backend), at: settings.timesteps / 2)
+  }
+
   private func uniform(_ count: Int, _ draw: RandomDraw) -> [Float] {
     let numbers = Tensor(uninitialized: [count], on: context.backend)
     context.backend.fillUniform(numbers, draw)

@@ -1,0 +1,77 @@
+import Foundation
+
+/// The speed of a preset on made-up data: the same figures as the PyTorch script beside it in `Benchmarks/`.
+public struct BenchmarkResult: Codable, Sendable {
+  public var model: String
+  public var mode: String
+  public var batch: Int
+  public var threads: Int
+  public var easel: String
+  public var parameters: Int
+  /// Median over whole training steps: forward, backward, clipping, optimizer, moving average.
+  public var trainImagesPerSecond: Double
+  /// Median over passes of the network that makes pictures.
+  public var sampleImagesPerSecond: Double
+  public var peakRSSMegabytes: Int
+  /// Blocks taken from the system during the timed training steps: 0 when every step reuses the memory of the one before.
+  public var systemAllocations: Int
+
+  public enum CodingKeys: String, CodingKey {
+    case model, mode, batch, threads, easel, parameters
+    case trainImagesPerSecond = "train_images_per_second"
+    case sampleImagesPerSecond = "sample_images_per_second"
+    case peakRSSMegabytes = "peak_rss_mb"
+    case systemAllocations = "system_allocations"
+  }
+
+  /// Trains and samples for a few steps.
+  ///
+  /// - Parameter steps: timed steps, after three that are not.
+  public static func measure(
+    _ preset: AnyPreset, configuration: ConfigurationDocument, backend: any Backend, steps: Int
+  ) throws -> BenchmarkResult {
+    let settings = try configuration.decode(TrainingSettings.self)
+    try settings.validate()
+    let type = try settings.precision.scalarType(on: backend)
+    let context = ModelContext(backend: backend, type: type, seed: settings.seed, data: preset.data)
+    let model = try preset.makeModel(configuration, context)
+    model.prepareForTraining(settings)
+    var generator = StreamGenerator(seed: 0, stream: .data)
+    let batch = Batch(
+      step: 0, pixels: (0..<preset.data.shape(settings.batchSize).count).map { _ in .random(in: 0...255, using: &generator) },
+      labels: preset.data.classNames.isEmpty ? nil : [Int32](repeating: 0, count: settings.batchSize),
+      count: settings.batchSize, width: preset.data.width, height: preset.data.height, channels: preset.data.channels)
+
+    var index = 0
+    func trainingStep() {
+      _ = model.trainingStep(batch, TrainingStep(index: index, settings: settings))
+      index += 1
+    }
+    for _ in 0..<3 { trainingStep() }
+    let before = backend.memory.systemAllocations
+    let training = median(steps, trainingStep)
+    let allocations = backend.memory.systemAllocations - before
+    for _ in 0..<3 { model.samplingPass(batch) }
+    let sampling = median(steps) { model.samplingPass(batch) }
+    return BenchmarkResult(
+      model: preset.name, mode: "\(backend.kind.rawValue)-\(type.rawValue)", batch: settings.batchSize,
+      threads: backend.threads.count, easel: easelVersion,
+      parameters: model.components.reduce(0) { $0 + $1.arena.count },
+      trainImagesPerSecond: (10 * Double(settings.batchSize) / training).rounded() / 10,
+      sampleImagesPerSecond: (10 * Double(settings.batchSize) / sampling).rounded() / 10,
+      peakRSSMegabytes: peakMemory() >> 20, systemAllocations: allocations)
+  }
+
+  private static func median(_ count: Int, _ body: () -> Void) -> Double {
+    let clock = ContinuousClock()
+    let times = (0..<count).map { _ in clock.measure(body) / .seconds(1) }.sorted()
+    return times[times.count / 2]
+  }
+
+  /// The most memory that the process has had resident, in bytes.
+  private static func peakMemory() -> Int {
+    var usage = rusage()
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+    return usage.ru_maxrss << 10
+  }
+}

@@ -1,0 +1,147 @@
+import Foundation
+
+/// A model out of a checkpoint, ready to make pictures.
+public struct LoadedModel {
+  /// Which of a checkpoint's weights.
+  public enum Weights: String, Sendable, CaseIterable {
+    /// The moving average where there is one: what pictures are made from.
+    case ema
+    /// The trained values themselves.
+    case raw
+  }
+
+  public let model: any Model
+  public let checkpoint: CheckpointFolder
+  public let state: RunState
+  public let configuration: ConfigurationDocument
+  /// The weights that were read.
+  public let weights: Weights
+  /// Differences between this machine and the one that wrote the checkpoint that can change the last bits of a picture.
+  public let differences: [String]
+
+  /// Reads a checkpoint whose hashes were checked.
+  ///
+  /// - Parameters:
+  ///   - precision: nil for that of the training.
+  ///   - weights: nil for the average where there is one.
+  /// - Throws: `UserError`.
+  public init(
+    _ checkpoint: CheckpointFolder, backend: any Backend, precision: Precision? = nil, weights: Weights? = nil
+  ) throws {
+    let state = try RunState.read(checkpoint)
+    let type = try LoadedModel.type(precision, trainedWith: state.environment.precision, backend)
+    let (model, configuration) = try LoadedModel.makeModel(checkpoint, state, backend: backend, type: type)
+    let hasAverage = checkpoint.contains(CheckpointFile.average)
+    if weights == .ema, !hasAverage {
+      throw UserError(
+        .unavailable, "\(checkpoint.path): this run keeps no moving average", hint: "Use --weights raw.")
+    }
+    self.weights = weights ?? (hasAverage ? .ema : .raw)
+    let name = self.weights == .ema ? CheckpointFile.average : CheckpointFile.weights
+    let file = try SafetensorsReader(path: checkpoint.path(of: name))
+    for component in model.components {
+      try component.arena.load(component.arena.values, from: file, prefix: component.prefix)
+    }
+    self.model = model
+    self.checkpoint = checkpoint
+    self.state = state
+    self.configuration = configuration
+    differences = LoadedModel.differences(state.environment, RunState.Environment(backend, type))
+  }
+
+  /// The training's type where this backend can compute in it, unless another is asked for.
+  private static func type(_ precision: Precision?, trainedWith trained: ScalarType, _ backend: any Backend) throws
+    -> ScalarType
+  {
+    if let precision { return try precision.scalarType(on: backend) }
+    return (try? (Precision(rawValue: trained.rawValue) ?? .auto).scalarType(on: backend)) ?? .float32
+  }
+
+  static func makeModel(_ checkpoint: CheckpointFolder, _ state: RunState, backend: any Backend, type: ScalarType) throws
+    -> (any Model, ConfigurationDocument)
+  {
+    let preset = try AnyPreset.named(state.preset)
+    var configuration = try preset.configuration()
+    try configuration.overlay(yamlFile: checkpoint.path(of: CheckpointFile.configuration))
+    let settings = try configuration.decode(TrainingSettings.self)
+    let context = ModelContext(
+      backend: backend, type: type, seed: settings.seed, data: state.data.description)
+    return (try preset.makeModel(configuration, context), configuration)
+  }
+
+  static func differences(_ recorded: RunState.Environment, _ present: RunState.Environment) -> [String] {
+    func difference<Value: Equatable>(_ name: String, _ before: Value, _ now: Value) -> String? {
+      before == now ? nil : "\(name) \(before), now \(now)"
+    }
+    return [
+      difference("Easel", recorded.easel, present.easel),
+      difference("backend", recorded.backend.rawValue, present.backend.rawValue),
+      difference("precision", recorded.precision.rawValue, present.precision.rawValue),
+      difference("threads", recorded.threads, present.threads),
+      difference("instruction set", recorded.instructionSet, present.instructionSet),
+      difference("oneDNN", recorded.oneDNN ?? "none", present.oneDNN ?? "none"),
+    ].compactMap { $0 }
+  }
+}
+
+/// The names of the files in a checkpoint.
+enum CheckpointFile {
+  static let weights = "weights.safetensors"
+  static let average = "ema.safetensors"
+  static let optimizer = "optimizer.safetensors"
+  static let configuration = "config.yaml"
+}
+
+extension Model {
+  /// Writes everything that training goes on from.
+  func writeCheckpoint(to folder: String, state: RunState, configuration: ConfigurationDocument) throws {
+    let metadata = ["format": "pt", "easel": easelVersion]
+    func write(_ name: String, _ entries: (Component) -> [SafetensorsWriter.Tensor]) throws {
+      let tensors = components.flatMap(entries)
+      if tensors.isEmpty { return }
+      try SafetensorsWriter.write(tensors, metadata: metadata, to: "\(folder)/\(name)")
+    }
+    try write(CheckpointFile.weights) { $0.arena.entries(of: $0.arena.values, prefix: $0.prefix) }
+    try write(CheckpointFile.average) { component in
+      component.arena.average.map { component.arena.entries(of: $0, prefix: component.prefix) } ?? []
+    }
+    try write(CheckpointFile.optimizer) { component in
+      (component.optimizer?.state ?? []).enumerated().flatMap { index, buffer in
+        component.arena.entries(of: buffer, prefix: "state.\(index).\(component.prefix)")
+      }
+    }
+    try state.write(to: folder)
+    let path = "\(folder)/\(CheckpointFile.configuration)"
+    do {
+      try configuration.yaml().write(toFile: path, atomically: false, encoding: .utf8)
+    } catch let error as UserError {
+      throw error
+    } catch {
+      throw UserError(.inputOutput, "\(path): \(error.localizedDescription)")
+    }
+  }
+
+  /// Reads back what ``writeCheckpoint(to:state:configuration:)`` wrote.
+  func readCheckpoint(_ checkpoint: CheckpointFolder, state: RunState) throws {
+    guard checkpoint.contains(CheckpointFile.weights), checkpoint.contains(CheckpointFile.optimizer) else {
+      throw UserError(
+        .unavailable, "\(checkpoint.path): holds weights for pictures only, training cannot go on from it",
+        hint: "Build on it with: easel train PRESET --from \(checkpoint.path)")
+    }
+    let weights = try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.weights))
+    let optimizer = try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.optimizer))
+    let average =
+      checkpoint.contains(CheckpointFile.average)
+      ? try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.average)) : nil
+    for component in components {
+      let arena = component.arena
+      try arena.load(arena.values, from: weights, prefix: component.prefix)
+      if let buffer = arena.average, let average { try arena.load(buffer, from: average, prefix: component.prefix) }
+      for (index, buffer) in (component.optimizer?.state ?? []).enumerated() {
+        try arena.load(buffer, from: optimizer, prefix: "state.\(index).\(component.prefix)")
+      }
+      component.optimizer?.stepCount = state.optimizerSteps[component.name] ?? 0
+      component.averageUpdates = state.averageUpdates[component.name] ?? 0
+    }
+  }
+}

@@ -1,0 +1,77 @@
+import Foundation
+@_exported import Models
+@_exported import RunStorage
+
+/// What a checkpoint knows besides numbers and settings: `state.json`.
+public struct RunState: Codable, Sendable, Equatable {
+  /// The data a run was trained on.
+  public struct DataRecord: Codable, Sendable, Equatable {
+    public var name: String
+    public var source: String
+    /// SHA-256 over sizes, pixels and labels of the training images.
+    public var fingerprint: String
+    public var trainingImages: Int
+    public var validationImages: Int
+    /// How the held-out images were chosen.
+    public var split: String
+    public var description: DataDescription
+  }
+
+  /// What the numbers were computed with: the same again gives the same bytes.
+  public struct Environment: Codable, Sendable, Equatable {
+    public var easel: String
+    public var backend: BackendKind
+    public var precision: ScalarType
+    public var threads: Int
+    public var instructionSet: String
+    public var oneDNN: String?
+
+    public init(_ backend: any Backend, _ type: ScalarType) {
+      easel = easelVersion
+      self.backend = backend.kind
+      precision = type
+      threads = backend.threads.count
+      instructionSet = InstructionSet.preferred.rawValue
+      oneDNN = backend.kind == .onednn ? Backends.oneDNN.map { "\($0.version) \($0.instructionSet)" } : nil
+    }
+  }
+
+  public var preset: String
+  public var step: Int
+  /// Training time so far, validation and saving left out.
+  public var seconds: Double
+  /// The training loss, averaged over the latest steps.
+  public var loss: Double
+  public var validationLoss: Double?
+  public var data: DataRecord
+  public var environment: Environment
+  /// Steps of each component's optimizer, and updates of its average.
+  public var optimizerSteps: [String: Int]
+  public var averageUpdates: [String: Int]
+
+  static let fileName = "state.json"
+
+  static func read(_ checkpoint: CheckpointFolder) throws -> RunState {
+    let path = try checkpoint.path(of: fileName)
+    do {
+      return try JSONDecoder().decode(RunState.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
+    } catch {
+      throw UserError(
+        .badData, "\(path): not the state of a run: \(error)", hint: "Check the checkpoint with easel verify.")
+    }
+  }
+
+  func write(to folder: String) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    let path = "\(folder)/\(RunState.fileName)"
+    do {
+      try encoder.encode(self).write(to: URL(fileURLWithPath: path))
+    } catch {
+      throw UserError(.inputOutput, "\(path): \(error.localizedDescription)")
+    }
+  }
+}
+
+/// The version of Easel, which checkpoints and pictures record.
+public let easelVersion = "0.1.0"

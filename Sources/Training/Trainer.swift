@@ -1,0 +1,263 @@
+import Foundation
+
+/// When training stops.
+public struct TrainingLimit: Sendable, Equatable {
+  /// Steps from the run's beginning; nil for no such limit.
+  public var steps: Int?
+  /// Time in this session; nil for no such limit.
+  public var seconds: Double?
+
+  public init(steps: Int? = nil, seconds: Double? = nil) {
+    self.steps = steps
+    self.seconds = seconds
+  }
+}
+
+/// How far a training has come.
+public struct TrainingProgress: Sendable {
+  /// Steps done, from the run's beginning.
+  public var step: Int
+  /// The step at which it will stop; nil where time decides.
+  public var lastStep: Int?
+  /// Passes over the training images.
+  public var epoch: Double
+  /// Averaged over about the latest hundred steps.
+  public var loss: Double
+  public var validationLoss: Double?
+  /// Training alone, averaged over the latest seconds.
+  public var imagesPerSecond: Double
+  /// Time left, in seconds.
+  public var remaining: Double?
+  /// The step of the latest checkpoint of this session.
+  public var savedStep: Int?
+}
+
+/// Why a training ended.
+public enum TrainingOutcome: Sendable, Equatable {
+  case complete
+  /// A signal asked for it.
+  case interrupted
+}
+
+/// One run: a model, its data, its folder, and the loop that trains it.
+///
+/// A run is a function of its settings, data and environment: the same again gives the same checkpoints, also when it was
+/// stopped and resumed on the way.
+public final class Trainer {
+  public let model: any Model
+  public let folder: RunFolder
+  public let settings: TrainingSettings
+  public private(set) var state: RunState
+  private let configuration: ConfigurationDocument
+  private let data: DatasetSplits
+  /// Held while training: two processes must not write one run.
+  private var lock: RunLock?
+
+  /// Non-finite gradients in a row after which a run is given up.
+  private static let patience = 10
+
+  /// A new run.
+  ///
+  /// - Throws: `UserError` where settings and data do not fit.
+  public init(
+    preset: AnyPreset, configuration: ConfigurationDocument, data: DatasetSplits, folder: RunFolder,
+    backend: any Backend
+  ) throws {
+    settings = try configuration.decode(TrainingSettings.self)
+    try settings.validate()
+    let type = try settings.precision.scalarType(on: backend)
+    let description = DataDescription(data.train)
+    let context = ModelContext(backend: backend, type: type, seed: settings.seed, data: description)
+    model = try preset.makeModel(configuration, context)
+    model.prepareForTraining(settings)
+    self.folder = folder
+    self.configuration = configuration
+    self.data = data
+    state = RunState(
+      preset: preset.name, step: 0, seconds: 0, loss: 0, validationLoss: nil,
+      data: .init(data, description), environment: .init(backend, type), optimizerSteps: [:], averageUpdates: [:])
+  }
+
+  /// A run that goes on from a checkpoint of its own.
+  ///
+  /// - Throws: `UserError` where the checkpoint or the data are not what they were.
+  public init(
+    resuming checkpoint: CheckpointFolder, data: DatasetSplits, folder: RunFolder, backend: any Backend
+  ) throws {
+    let state = try RunState.read(checkpoint)
+    let description = DataDescription(data.train)
+    let record = RunState.DataRecord(data, description)
+    guard record.fingerprint == state.data.fingerprint else {
+      throw UserError(
+        .badData, "the data \(record.source) are not those that the run was trained on: "
+          + "\(state.data.trainingImages) images with hash \(state.data.fingerprint.prefix(12)) expected, "
+          + "\(record.trainingImages) with \(record.fingerprint.prefix(12)) found",
+        hint: "Put the original data back, or start a new run with --from \(checkpoint.path).")
+    }
+    let precision = Precision(rawValue: state.environment.precision.rawValue) ?? .auto
+    let type = try precision.scalarType(on: backend)
+    (model, configuration) = try LoadedModel.makeModel(checkpoint, state, backend: backend, type: type)
+    settings = try configuration.decode(TrainingSettings.self)
+    model.prepareForTraining(settings)
+    try model.readCheckpoint(checkpoint, state: state)
+    self.state = state
+    self.folder = folder
+    self.data = data
+  }
+
+  /// What has changed since the run's latest checkpoint that can change its numbers.
+  public var differences: [String] {
+    LoadedModel.differences(state.environment, .init(model.context.backend, model.context.type))
+  }
+
+  /// Starts from another run's weights (its average where it has one) instead of random ones.
+  public func takeWeights(from checkpoint: CheckpointFolder) throws {
+    let name = checkpoint.contains(CheckpointFile.average) ? CheckpointFile.average : CheckpointFile.weights
+    let file = try SafetensorsReader(path: checkpoint.path(of: name))
+    for component in model.components {
+      try component.arena.load(component.arena.values, from: file, prefix: component.prefix)
+      if component.arena.average != nil { component.arena.startAverage() }
+    }
+  }
+
+  /// Proves that the run's folder can be written, and reserves it for this process.
+  public func prepareFolder() throws {
+    let bytes = model.components.reduce(0) { sum, component in
+      sum + component.arena.count * 4 * (2 + (component.optimizer?.state.count ?? 0))
+    }
+    try folder.checkWritable(reserving: bytes * (settings.keep + 1))
+    try folder.create()
+    lock = try folder.lock()
+    try folder.removeLeftovers()
+  }
+
+  /// Trains until a limit or a signal, saving on the way and at the end.
+  ///
+  /// - Parameter report: told after every step.
+  /// - Throws: `UserError` when a checkpoint cannot be written or the loss is not a number any more.
+  public func train(until limit: TrainingLimit, report: (TrainingProgress) -> Void) throws -> TrainingOutcome {
+    if lock == nil { try prepareFolder() }
+    try MetricsLog.truncate(folder.metricsPath, after: state.step)
+    let metrics = try MetricsLog(path: folder.metricsPath)
+    let loader = DataLoader(
+      data.train, batchSize: settings.batchSize, seed: settings.seed,
+      augmentation: Augmentation(horizontalFlip: settings.flip, shift: settings.shift), startingAtStep: state.step)
+    defer { loader.stop() }
+
+    let clock = ContinuousClock()
+    let start = clock.now
+    var meter = Meter(loss: state.step > 0 ? state.loss : nil)
+    var savedStep: Int?
+    var failures = 0
+
+    func elapsed() -> Double { (clock.now - start) / .seconds(1) }
+    func isDone() -> Bool {
+      (limit.steps.map { state.step >= $0 } ?? false) || (limit.seconds.map { elapsed() >= $0 } ?? false)
+    }
+    func save() throws {
+      if savedStep == state.step { return }
+      try metrics.sync()
+      try commit()
+      savedStep = state.step
+    }
+
+    while !isDone(), StopSignal.received == nil {
+      let stepStart = clock.now
+      let batch = loader.next()
+      let result = model.trainingStep(batch, TrainingStep(index: state.step, settings: settings))
+      let seconds = (clock.now - stepStart) / .seconds(1)
+      let loss = Double(result["loss"] ?? .nan)
+      failures = loss.isFinite && (result["gradient-norm"] ?? 0).isFinite ? 0 : failures + 1
+      if failures >= Trainer.patience {
+        throw UserError(
+          .badData, "step \(state.step): the loss or its gradient was not a number \(failures) times in a row",
+          hint: "Lower the learning rate: easel train … --learning-rate \(settings.learningRate / 4)")
+      }
+      state.step += 1
+      state.seconds += seconds
+      meter.add(loss: loss, images: batch.count, seconds: seconds)
+      state.loss = meter.loss
+
+      let ends = isDone() || StopSignal.received != nil
+      if ends || state.step.isMultiple(of: settings.validateEvery) { state.validationLoss = validationLoss() }
+      if ends || state.step == 1 || state.step.isMultiple(of: Trainer.logInterval) {
+        var values = result.mapValues(Double.init)
+        values["smoothed-loss"] = meter.loss
+        values["images-per-second"] = meter.imagesPerSecond
+        if state.step.isMultiple(of: settings.validateEvery) || ends { values["validation-loss"] = state.validationLoss }
+        try metrics.append(step: state.step, values)
+      }
+      if ends || state.step.isMultiple(of: settings.checkpointEvery) { try save() }
+
+      let perStep = elapsed() / Double(max(1, meter.steps))
+      let left = [
+        limit.steps.map { Double($0 - state.step) * perStep }, limit.seconds.map { $0 - elapsed() },
+      ].compactMap { $0 }.min()
+      report(
+        TrainingProgress(
+          step: state.step, lastStep: limit.steps,
+          epoch: Double(state.step) * Double(settings.batchSize) / Double(data.train.count), loss: meter.loss,
+          validationLoss: state.validationLoss, imagesPerSecond: meter.imagesPerSecond, remaining: left,
+          savedStep: savedStep))
+    }
+    try save()
+    return StopSignal.received == nil ? .complete : .interrupted
+  }
+
+  /// Steps between lines of `metrics.jsonl`.
+  private static let logInterval = 10
+
+  /// The mean loss over the first held-out images, by the average's weights where there is an average.
+  public func validationLoss() -> Double {
+    let count = min(settings.validationImages, data.validation.count)
+    var sum = 0.0
+    for batch in data.validation.subset(0..<count).batches(of: min(64, settings.batchSize)) {
+      sum += Double(model.validationLoss(batch)) * Double(batch.count)
+    }
+    return sum / Double(max(1, count))
+  }
+
+  private func commit() throws {
+    state.environment = .init(model.context.backend, model.context.type)
+    for component in model.components {
+      state.optimizerSteps[component.name] = component.optimizer?.stepCount
+      state.averageUpdates[component.name] = component.averageUpdates
+    }
+    _ = try folder.commit(step: state.step, keep: settings.keep) { temporary in
+      try model.writeCheckpoint(to: temporary, state: state, configuration: configuration)
+    }
+  }
+}
+
+extension RunState.DataRecord {
+  init(_ data: DatasetSplits, _ description: DataDescription) {
+    self.init(
+      name: data.train.name, source: data.train.source, fingerprint: data.train.fingerprint,
+      trainingImages: data.train.count, validationImages: data.validation.count, split: data.rule,
+      description: description)
+  }
+}
+
+/// Smooths what a training shows.
+private struct Meter {
+  private(set) var loss: Double
+  private(set) var imagesPerSecond = 0.0
+  private(set) var steps = 0
+  private var hasLoss: Bool
+
+  init(loss: Double?) {
+    self.loss = loss ?? 0
+    hasLoss = loss != nil
+  }
+
+  mutating func add(loss value: Double, images: Int, seconds: Double) {
+    steps += 1
+    if value.isFinite {
+      loss = hasLoss ? loss + 0.02 * (value - loss) : value
+      hasLoss = true
+    }
+    // The first step compiles kernels: it says nothing of the speed.
+    let speed = Double(images) / max(seconds, 1e-9)
+    imagesPerSecond = steps <= 2 ? speed : imagesPerSecond + 0.1 * (speed - imagesPerSecond)
+  }
+}
