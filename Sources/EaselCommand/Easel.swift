@@ -1,3 +1,42 @@
 import ArgumentParser
 import EaselKit
-@main struct Easel: ParsableCommand {}
+import Foundation
+
+/// The `easel` program.
+@main
+struct Easel: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "easel",
+    abstract: "A workbench for generative image models.",
+    discussion: """
+      Data, runs and pictures live in the current folder (Data/, Checkpoints/, Samples/), or in that of --workspace.
+
+      Start with:  easel train diffusion-small --minutes 5 --run first
+      Then:        easel sample first
+      """,
+    version: easelVersion,
+    subcommands: [
+      Train.self, Resume.self, Sample.self, Interpolate.self, Reconstruct.self, Denoise.self, Inspect.self,
+      Verify.self, Runs.self, DataVerb.self, Bench.self, Doctor.self,
+    ])
+
+  static func main() {
+    StopSignal.install()
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let error as UserError {
+      Console.error(error.description)
+      Foundation.exit(error.kind.rawValue)
+    } catch let interruption as Interrupted {
+      Foundation.exit(interruption.exitCode)
+    } catch {
+      exit(withError: error)
+    }
+  }
+}
+
+/// A signal stopped the command after it had saved what it was doing.
+struct Interrupted: Error {
+  let exitCode: Int32
+}

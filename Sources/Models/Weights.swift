@@ -34,6 +34,10 @@ extension Arena {
           .badData, "\(file.path): tensor \(name) has shape \(Shape(entry.shape)), expected \(parameter.shape)",
           hint: "The file belongs to a model with other settings.")
       }
+      guard [.float32, .bfloat16, .float16, .float64].contains(entry.type) else {
+        throw UserError(
+          .badData, "\(file.path): tensor \(name) has elements of type \(entry.type.rawValue), expected F32, BF16, F16 or F64")
+      }
     }
     for parameter in parameters {
       let values = try file.floats(prefix + parameter.name)

@@ -60,13 +60,20 @@ public struct LoadedModel {
   static func makeModel(_ checkpoint: CheckpointFolder, _ state: RunState, backend: any Backend, type: ScalarType) throws
     -> (any Model, ConfigurationDocument)
   {
-    let preset = try AnyPreset.named(state.preset)
-    var configuration = try preset.configuration()
-    try configuration.overlay(yamlFile: checkpoint.path(of: CheckpointFile.configuration))
+    let (preset, configuration) = try configuration(of: checkpoint, state)
     let settings = try configuration.decode(TrainingSettings.self)
     let context = ModelContext(
       backend: backend, type: type, seed: settings.seed, data: state.data.description)
     return (try preset.makeModel(configuration, context), configuration)
+  }
+
+  static func configuration(of checkpoint: CheckpointFolder, _ state: RunState) throws
+    -> (preset: AnyPreset, configuration: ConfigurationDocument)
+  {
+    let preset = try AnyPreset.named(state.preset)
+    var configuration = try preset.configuration()
+    try configuration.overlay(yamlFile: checkpoint.path(of: CheckpointFile.configuration))
+    return (preset, configuration)
   }
 
   static func differences(_ recorded: RunState.Environment, _ present: RunState.Environment) -> [String] {

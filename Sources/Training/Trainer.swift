@@ -105,6 +105,11 @@ public final class Trainer {
     self.data = data
   }
 
+  /// What a checkpoint's run trains on what.
+  public static func description(of checkpoint: CheckpointFolder) throws -> RunDescription {
+    try LoadedModel.configuration(of: checkpoint, RunState.read(checkpoint)).configuration.decode(RunDescription.self)
+  }
+
   /// What has changed since the run's latest checkpoint that can change its numbers.
   public var differences: [String] {
     LoadedModel.differences(state.environment, .init(model.context.backend, model.context.type))

@@ -33,9 +33,13 @@ public final class Autoencoder: SingleLossModel, LatentSpace {
   }
 
   public func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics) {
-    let images = batch.tensor(on: context.backend)
+    (reconstructionLoss(of: batch.tensor(on: context.backend), on: tape), [:])
+  }
+
+  /// The mean squared error of images `[N, H, W, C]`, 0 to 1, against what comes back.
+  public func reconstructionLoss(of images: Tensor, on tape: Tape?) -> Variable {
     let output = decoder(encoder(Variable(images.cast(to: context.type), on: tape)))
-    return (Gradients.loss(.squaredError, output.cast(to: .float32), images), [:])
+    return Gradients.loss(.squaredError, output.cast(to: .float32), images)
   }
 
   public func samplingPass(_ batch: Batch) {

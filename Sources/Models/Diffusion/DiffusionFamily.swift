@@ -146,7 +146,7 @@ public struct DiffusionSettings: ModelSettings {
     }
     check(normEpsilon, "norm-epsilon", above: 0)
     check.require(
-      frequencyShift.isFinite && frequencyShift < Float(channels.first ?? 2) / 2,
+      frequencyShift.isFinite && frequencyShift < Float(max(1, (channels.first ?? 2) / 2)),
       "frequency-shift: expected less than half the first level's channels, found \(frequencyShift)")
     check(downsamplePadding, "downsample-padding", 0...1)
     check(dropout, "dropout", 0..<1)

@@ -70,7 +70,7 @@ public enum PosteriorVariance: String, Sendable, Codable, CaseIterable {
 public enum TimestepSpacing: String, Sendable, Codable, CaseIterable {
   /// i · (T / S): diffusers' default.
   case leading
-  /// From T − 1 down in steps of T / S, so that sampling begins at pure noise.
+  /// From T − 1 down in steps of T / S, so that sampling begins at pure noise; halves round to even (as diffusers).
   case trailing
   /// Denser at low noise: the squares of an even division up to √(0.8 T) (Song et al. 2021).
   case quadratic
@@ -79,7 +79,7 @@ public enum TimestepSpacing: String, Sendable, Codable, CaseIterable {
     switch self {
     case .leading: (0..<steps).map { $0 * (total / steps) }.reversed()
     case .trailing:
-      (0..<steps).map { Int((Double(total) - Double($0) * Double(total) / Double(steps)).rounded()) - 1 }
+      (0..<steps).map { Int((Double(total) - Double($0) * Double(total) / Double(steps)).rounded(.toNearestOrEven)) - 1 }
     case .quadratic:
       (0..<steps).map { index in
         let root = (0.8 * Double(total)).squareRoot() * Double(index) / Double(max(1, steps - 1))

@@ -1,0 +1,72 @@
+import ArgumentParser
+import EaselKit
+import Foundation
+
+struct Doctor: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Tell what Easel found on this machine, and what is missing.")
+
+  @OptionGroup var common: CommonOptions
+
+  private struct Report: Encodable {
+    var easel: String
+    var processor: String
+    var instructionSet: String
+    var threads: Int
+    var oneDNN: String?
+    var bfloat16: String
+    var precision: String
+    var jpeg: Bool
+    var memoryBytes: UInt64
+    var workspace: String
+    var dataFolders: [String]
+    var checkpointFolders: [String]
+    var problems: [String]
+  }
+
+  func run() throws {
+    let workspace = try Workspace(common.workspace)
+    let bfloat16 = Backends.bfloat16
+    var problems: [String] = []
+    if !Backends.hasOneDNN {
+      problems.append("oneDNN is not in this build; training is several times slower. apt-get install libdnnl-dev, then build again.")
+    }
+    if !Image.readsJPEG {
+      problems.append("libjpeg is not in this build; JPEG files cannot be read. apt-get install libjpeg-dev, then build again.")
+    }
+    func folders(_ name: String) -> [String] {
+      workspace.roots.map { "\($0)/\(name)" }.filter { FileManager.default.fileExists(atPath: $0) }
+    }
+    if workspace.datasets.entries().isEmpty {
+      problems.append("No data set was found. Run easel in its source folder, or: easel data import fashion-mnist")
+    }
+    let report = Report(
+      easel: easelVersion, processor: Doctor.processor, instructionSet: InstructionSet.best.rawValue,
+      threads: ThreadPool.availableProcessors, oneDNN: Backends.oneDNN.map { "\($0.version), \($0.instructionSet)" },
+      bfloat16: bfloat16.isFast ? "fast" : bfloat16.isSupported ? "emulated" : "none",
+      precision: bfloat16.isFast ? "bfloat16" : "float32", jpeg: Image.readsJPEG,
+      memoryBytes: ProcessInfo.processInfo.physicalMemory, workspace: workspace.path, dataFolders: folders("Data"),
+      checkpointFolders: folders("Checkpoints"), problems: problems)
+    if common.json { return try Console.print(json: report) }
+    Console.print("easel        \(report.easel)")
+    Console.print("processor    \(report.processor), kernels for \(report.instructionSet), \(report.threads) threads")
+    Console.print("memory       \(report.memoryBytes >> 30) GiB")
+    Console.print("oneDNN       \(report.oneDNN ?? "none")")
+    Console.print("bfloat16     \(report.bfloat16); precision auto means \(report.precision)")
+    Console.print("images       PNG" + (report.jpeg ? ", JPEG" : ""))
+    Console.print("workspace    \(report.workspace)")
+    for folder in report.dataFolders { Console.print("data         \(folder)") }
+    for entry in workspace.datasets.entries() { Console.print("             \(entry.name)") }
+    for folder in report.checkpointFolders { Console.print("checkpoints  \(folder)") }
+    for run in try workspace.checkpoints.runs() { Console.print("             \(run.name)") }
+    for problem in report.problems { Console.print("missing      \(problem)") }
+    if report.problems.isEmpty { Console.print("Nothing is missing.") }
+  }
+
+  /// The processor's name, as the kernel has it.
+  private static var processor: String {
+    let lines = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?.split(separator: "\n") ?? []
+    return lines.first { $0.hasPrefix("model name") }
+      .flatMap { $0.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) } } ?? "unknown"
+  }
+}

@@ -1,0 +1,76 @@
+import ArgumentParser
+import EaselKit
+import Foundation
+
+struct Reconstruct: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Send images through the latent space and back: originals above, reconstructions below.")
+
+  @OptionGroup var source: CheckpointOptions
+  @OptionGroup var input: ImageOptions
+
+  @Option(parsing: .unconditional, help: "How many images.")
+  var count = 16
+
+  @Option(parsing: .unconditional, help: "Images in a row.")
+  var columns = 8
+
+  @Option(help: "The picture (default: Samples/<run>-reconstructions.png).")
+  var output: String?
+
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    try check(count, "--count", 1...100_000)
+    try check(columns, "--columns", 1...1000)
+    let start = Date()
+    let workspace = try Workspace(common.workspace)
+    let loaded = try source.load(from: workspace)
+    let model = try require((any LatentSpace).self, of: loaded, for: "reconstruct")
+    let path = workspace.picturePath(output, run: loaded.state.runName(source.checkpoint), "reconstructions")
+    try prepareOutput(path)
+    let (originals, name) = try input.load(count, for: loaded, from: workspace)
+    let reconstructions = model.decode(model.encode(tensor(originals, for: model))).images()
+    let ratio = meanSignalToNoise(reconstructions, originals)
+    let recipe = Recipe(
+      verb: "reconstruct", loaded: loaded,
+      settings: [
+        (key: "Images", value: name), (key: "Count", value: String(originals.count)),
+        (key: "PSNR", value: "\(ratio.formatted(2)) dB"),
+      ])
+    try ImageGrid.compose(
+      alternatingRows([originals, reconstructions], columns: columns), columns: min(columns, originals.count)
+    ).write(to: path, text: recipe.text)
+    Console.note("mean PSNR \(ratio.formatted(2)) dB over \(originals.count) images of \(name)")
+    try report(path, loaded, count: originals.count, since: start, figures: ["psnr": ratio], json: common.json)
+  }
+}
+
+/// The images of several sheets so that a grid shows a row of the first, the same row of the second, and so on. Short rows
+/// are filled up with black.
+func alternatingRows(_ sheets: [[Image]], columns: Int) -> [Image] {
+  guard let count = sheets.first?.count, let first = sheets.first?.first else { return [] }
+  let blank = Image(
+    width: first.width, height: first.height, channels: first.channels,
+    pixels: [UInt8](repeating: 0, count: first.pixels.count))
+  let columns = min(columns, count)
+  return stride(from: 0, to: count, by: columns).flatMap { start in
+    sheets.flatMap { sheet in
+      let row = Array(sheet[start..<min(start + columns, count)])
+      return row + Array(repeating: blank, count: columns - row.count)
+    }
+  }
+}
+
+/// The mean over images of the peak signal-to-noise ratio of 8-bit levels, in dB; at most 99 for equal images.
+func meanSignalToNoise(_ images: [Image], _ originals: [Image]) -> Double {
+  let ratios = zip(images, originals).map { image, original in
+    let squares = zip(image.pixels, original.pixels).reduce(0.0) { sum, pair in
+      let difference = Double(pair.0) - Double(pair.1)
+      return sum + difference * difference
+    }
+    let mean = squares / Double(max(1, image.pixels.count))
+    return mean == 0 ? 99 : min(99, 10 * log10(255 * 255 / mean))
+  }
+  return ratios.reduce(0, +) / Double(max(1, ratios.count))
+}

@@ -1,0 +1,245 @@
+import ArgumentParser
+import EaselKit
+import Foundation
+
+struct Train: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Train a model.",
+    discussion: "Presets:\n"
+      + AnyPreset.all.map { "  \($0.name.padding(toLength: 20, withPad: " ", startingAt: 0))\($0.summary)" }
+      .joined(separator: "\n"))
+
+  @Argument(help: "A family or a preset.")
+  var preset: String
+
+  @Option(help: "A data set's name, or the path of a folder of images (default: Fashion-MNIST).")
+  var data: String?
+
+  @Option(help: "A YAML file of settings.")
+  var config: String?
+
+  @Option(name: .customLong("set"), help: "One setting, KEY=VALUE; may be given again.")
+  var settings: [String] = []
+
+  @Option(name: .customLong("run"), help: "The run's name (default: the preset's and a number).")
+  var runName: String?
+
+  @Flag(help: "Delete a run of that name first.")
+  var overwrite = false
+
+  @OptionGroup var length: TrainingLength
+
+  @Option(parsing: .unconditional, help: "Images in a step.")
+  var batchSize: String?
+
+  @Option(parsing: .unconditional, help: "The optimizer's learning rate.")
+  var learningRate: String?
+
+  @Option(parsing: .unconditional, help: "Of every random number of the run.")
+  var seed: String?
+
+  @Option(help: "Resize images to N×N or W×H: N or WxH.")
+  var imageSize: String?
+
+  @Option(help: "A checkpoint whose weights to start from.")
+  var from: String?
+
+  @Flag(help: "Print the settings as YAML and stop.")
+  var printConfig = false
+
+  @OptionGroup var compute: ComputeOptions
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    let workspace = try Workspace(common.workspace)
+    let preset = try AnyPreset.named(preset)
+    var configuration = try preset.configuration()
+    if let config { try configuration.overlay(yamlFile: config) }
+    for assignment in settings { try configuration.set(assignment) }
+    try override(&configuration)
+    try configuration.set("preset", to: preset.name, origin: "preset")
+    let training = try configuration.decode(TrainingSettings.self)
+    try training.validate()
+    if printConfig { return Console.print(try configuration.yaml()) }
+
+    let description = try configuration.decode(RunDescription.self)
+    let folder = try RunFolder(
+      workspace: workspace.path, name: runName ?? RunFolder.unusedName(for: preset.name, workspace: workspace.path))
+    if folder.exists, try !folder.checkpointSteps.isEmpty, !overwrite {
+      throw UserError(
+        .cannotCreate, "the run \(folder.name) exists already",
+        hint: "Go on with it: easel resume \(folder.name). Or choose another --run name, or --overwrite it.")
+    }
+    try folder.checkWritable()
+    let size = try description.imageSize.isEmpty ? nil : ImageSize(parsing: description.imageSize)
+    let (name, splits) = try workspace.data(description.data.isEmpty ? nil : description.data, imageSize: size)
+    try configuration.set("data", to: name, origin: "--data")
+    let source = try from.map { try workspace.checkpoints.resolve($0).checkpoint }
+    let trainer = try Trainer(
+      preset: preset, configuration: configuration, data: splits, folder: folder, backend: compute.backend.make())
+    if let source { try trainer.takeWeights(from: source) }
+    if overwrite, folder.exists { try FileManager.default.removeItem(atPath: folder.path) }
+    try trainer.prepareFolder()
+    try TrainingSession(trainer, length: length, json: common.json).run()
+  }
+
+  /// Lays the options that name a setting over the document.
+  private func override(_ configuration: inout ConfigurationDocument) throws {
+    let options: [(key: String, value: String?)] = [
+      ("data", data), ("image-size", imageSize), ("batch-size", batchSize), ("learning-rate", learningRate),
+      ("seed", seed), ("precision", compute.precision?.rawValue), ("steps", length.steps),
+    ]
+    for (key, value) in options {
+      if let value { try configuration.set(key, to: value, origin: "--\(key)") }
+    }
+  }
+}
+
+struct Resume: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Go on with a run from its newest checkpoint.")
+
+  @Argument(help: ArgumentHelp("The run's name.", valueName: "run"))
+  var runName: String
+
+  @OptionGroup var length: TrainingLength
+  @OptionGroup var common: CommonOptions
+
+  @OptionGroup var backend: BackendOptions
+
+  func run() throws {
+    let workspace = try Workspace(common.workspace)
+    let folder = try RunFolder(workspace: workspace.path, name: runName)
+    guard folder.exists, try !folder.checkpointSteps.isEmpty else {
+      // The catalogue's message has the known runs and the nearest name; what it finds elsewhere is not to be written to.
+      let found = try workspace.checkpoints.resolve(runName).checkpoint
+      throw UserError(
+        .unavailable, "\(found.path) lies outside of the workspace and is not trained further there",
+        hint: "Start a run of your own with: easel train PRESET --from \(runName)")
+    }
+    let (checkpoint, damaged) = try folder.newestValid()
+    for one in damaged { Console.note("\(one.path): passed over: \(one.error.message)") }
+    let description = try Trainer.description(of: checkpoint)
+    let size = try description.imageSize.isEmpty ? nil : ImageSize(parsing: description.imageSize)
+    let (_, splits) = try workspace.data(description.data, imageSize: size)
+    let trainer = try Trainer(resuming: checkpoint, data: splits, folder: folder, backend: backend.make())
+    if !trainer.differences.isEmpty {
+      Console.note("From here on this differs: \(trainer.differences.joined(separator: "; ")).")
+    }
+    try TrainingSession(trainer, length: length, json: common.json).run()
+  }
+}
+
+/// How long to train.
+struct TrainingLength: ParsableArguments {
+  @Option(parsing: .unconditional, help: "Stop after so many steps, from the run's beginning.")
+  var steps: String?
+
+  @Option(parsing: .unconditional, help: "Stop after so many passes over the images.")
+  var epochs: Double?
+
+  @Option(parsing: .unconditional, help: "Stop after so many minutes.")
+  var minutes: Double?
+
+  func limit(_ trainer: Trainer) throws -> TrainingLimit {
+    if [steps != nil, epochs != nil, minutes != nil].filter({ $0 }).count > 1 {
+      throw UserError(.usage, "--steps, --epochs and --minutes: expected one of them")
+    }
+    func positive(_ value: Double, _ option: String) throws -> Double {
+      guard value.isFinite, value > 0, value < 1e9 else {
+        throw UserError(.usage, "\(option): expected a number above 0, found \(value)")
+      }
+      return value
+    }
+    if let minutes { return TrainingLimit(seconds: 60 * (try positive(minutes, "--minutes"))) }
+    if let epochs {
+      let images = Double(trainer.state.data.trainingImages) * (try positive(epochs, "--epochs"))
+      return TrainingLimit(steps: Int((images / Double(trainer.settings.batchSize)).rounded(.up)))
+    }
+    guard let steps else { return TrainingLimit(steps: trainer.settings.steps) }
+    guard let number = Int(steps) else {
+      throw UserError(.usage, "--steps: expected a whole number, found \(steps.debugDescription)")
+    }
+    try check(number, "--steps", 1...1_000_000_000)
+    return TrainingLimit(steps: number)
+  }
+}
+
+/// Runs a trainer and shows how it goes.
+struct TrainingSession {
+  private let trainer: Trainer
+  private let length: TrainingLength
+  private let json: Bool
+
+  init(_ trainer: Trainer, length: TrainingLength, json: Bool) {
+    (self.trainer, self.length, self.json) = (trainer, length, json)
+  }
+
+  private struct Report: Encodable {
+    var run: String
+    var path: String
+    var preset: String
+    var step: Int
+    var loss: Double
+    var validationLoss: Double?
+    var imagesPerSecond: Double?
+    var seconds: Double
+  }
+
+  func run() throws {
+    let limit = try length.limit(trainer)
+    let state = trainer.state
+    if let steps = limit.steps, state.step >= steps {
+      throw UserError(
+        .usage, "run \(trainer.folder.name) is at step \(state.step) already",
+        hint: "--steps counts from the run's beginning; give a larger number.")
+    }
+    let parameters = trainer.model.components.reduce(0) { $0 + $1.arena.count }
+    let data = state.data
+    Console.note(
+      "\(trainer.folder.name): \(state.preset), \(parameters) parameters; \(data.name), \(data.trainingImages) images "
+        + "\(data.description.width)×\(data.description.height)×\(data.description.channels), \(data.validationImages) "
+        + "held out; \(state.environment.backend.rawValue), \(state.environment.precision.rawValue), "
+        + "\(state.environment.threads) threads" + (state.step > 0 ? "; from step \(state.step)" : ""))
+
+    var last = Date.distantPast
+    var final: TrainingProgress?
+    let outcome = try trainer.train(until: limit) { progress in
+      final = progress
+      let interval = Console.isTerminal ? 0.2 : 5
+      guard Date().timeIntervalSince(last) >= interval else { return }
+      last = Date()
+      let line = TrainingSession.line(progress)
+      if Console.isTerminal { Console.rewriteLine(line) } else { Console.note(line) }
+    }
+    if let final {
+      if Console.isTerminal { Console.rewriteLine("") }
+      Console.note(TrainingSession.line(final))
+    }
+    let path = trainer.folder.checkpointPath(step: trainer.state.step)
+    if json {
+      try Console.print(
+        json: Report(
+          run: trainer.folder.name, path: path, preset: state.preset, step: trainer.state.step, loss: trainer.state.loss,
+          validationLoss: trainer.state.validationLoss, imagesPerSecond: final?.imagesPerSecond,
+          seconds: trainer.state.seconds))
+    } else {
+      Console.print(path)
+    }
+    if outcome == .interrupted, let exitCode = StopSignal.exitCode {
+      Console.note("Stopped and saved. Go on with: easel resume \(trainer.folder.name)")
+      throw Interrupted(exitCode: exitCode)
+    }
+  }
+
+  private static func line(_ progress: TrainingProgress) -> String {
+    var parts = [
+      "step \(progress.step)" + (progress.lastStep.map { "/\($0)" } ?? ""), "epoch \(progress.epoch.formatted(1))",
+      "loss \(progress.loss.formatted(5))",
+    ]
+    if let validation = progress.validationLoss { parts.append("held-out \(validation.formatted(5))") }
+    parts.append("\(progress.imagesPerSecond.formatted(0)) images/s")
+    if let remaining = progress.remaining, remaining >= 0.5 { parts.append("\(duration(remaining)) left") }
+    if let saved = progress.savedStep { parts.append("saved at \(saved)") }
+    return parts.joined(separator: "  ")
+  }
+}

@@ -1,0 +1,125 @@
+import Datasets
+import Foundation
+import Images
+import Testing
+
+@Suite struct DataLoaderTests {
+  private func firstLevels(_ batch: Batch) -> [UInt8] {
+    let size = batch.width * batch.height * batch.channels
+    return (0..<batch.count).map { batch.pixels[$0 * size] }
+  }
+
+  @Test func eachEpochHasEveryImageOnceAcrossBatches() {
+    let loader = DataLoader(numberedDataset(count: 10), batchSize: 4, seed: 3)
+    let levels = (0..<10).flatMap { _ in firstLevels(loader.next()) }
+    let epochs = (0..<4).map { Array(levels[10 * $0..<10 * $0 + 10]) }
+    for epoch in epochs { #expect(epoch.sorted() == Array(0..<10)) }
+    #expect(Set(epochs).count == 4, "epochs must differ in order")
+    #expect(epochs[0] != Array(0..<10), "the order must be shuffled")
+  }
+
+  @Test func labelsGoWithTheirImages() throws {
+    let loader = DataLoader(numberedDataset(count: 10), batchSize: 7, seed: 3)
+    for _ in 0..<5 {
+      let batch = loader.next()
+      let labels = try #require(batch.labels)
+      #expect(labels == firstLevels(batch).map { Int32($0 % 3) })
+    }
+    #expect(DataLoader(numberedDataset(count: 10, labelled: false), batchSize: 7, seed: 3).next().labels == nil)
+  }
+
+  @Test func theSeedDecidesTheOrder() {
+    func levels(seed: UInt64) -> [UInt8] {
+      let loader = DataLoader(numberedDataset(count: 50), batchSize: 50, seed: seed)
+      return firstLevels(loader.next())
+    }
+    #expect(levels(seed: 1) == levels(seed: 1))
+    #expect(levels(seed: 1) != levels(seed: 2))
+  }
+
+  @Test(arguments: [1, 3, 9])
+  func aResumedLoaderGoesOnAsIfNeverStopped(step: Int) {
+    let augmentation = Augmentation(horizontalFlip: true, shift: 1)
+    let whole = DataLoader(colourful, batchSize: 4, seed: 11, augmentation: augmentation)
+    let resumed = DataLoader(
+      colourful, batchSize: 4, seed: 11, augmentation: augmentation, startingAtStep: step, prefetch: 1)
+    let batches = (0..<step + 6).map { _ in whole.next() }
+    #expect(batches.map(\.step) == Array(0..<step + 6))
+    #expect(batches[step...] == ArraySlice((0..<6).map { _ in resumed.next() }))
+  }
+
+  @Test func aBatchMayExceedTheDataSet() {
+    let batch = DataLoader(numberedDataset(count: 3), batchSize: 9, seed: 1).next()
+    #expect(firstLevels(batch).sorted() == [0, 0, 0, 1, 1, 1, 2, 2, 2])
+  }
+
+  /// A sample's augmentation depends on its place in the run, not on the batch it falls into.
+  @Test func batchSizeDoesNotChangeTheSamples() {
+    let augmentation = Augmentation(horizontalFlip: true, shift: 2)
+    let small = DataLoader(colourful, batchSize: 2, seed: 5, augmentation: augmentation)
+    let large = DataLoader(colourful, batchSize: 12, seed: 5, augmentation: augmentation)
+    #expect((0..<6).flatMap { _ in small.next().pixels } == large.next().pixels)
+  }
+
+  @Test func flippingMirrorsAboutHalf() {
+    let image = Image(width: 3, height: 2, channels: 1, pixels: [1, 2, 3, 4, 5, 6])
+    let variants = samples(of: image, Augmentation(horizontalFlip: true), count: 400)
+    let mirrored = variants.filter { $0 == [3, 2, 1, 6, 5, 4] }.count
+    #expect(variants.filter { $0 == image.pixels }.count + mirrored == 400)
+    #expect(150...250 ~= mirrored)
+  }
+
+  @Test func shiftingRepeatsTheEdges() {
+    let image = Image(width: 3, height: 2, channels: 1, pixels: [1, 2, 3, 4, 5, 6])
+    let variants = Set(samples(of: image, Augmentation(shift: 1), count: 400))
+    let rowsUpAndDown: [[UInt8]] = [[1, 1, 2, 4, 4, 5], [1, 2, 3, 4, 5, 6], [2, 3, 3, 5, 6, 6]]
+    let expected = rowsUpAndDown.flatMap { pixels in
+      let (upper, lower) = (Array(pixels[..<3]), Array(pixels[3...]))
+      return [upper + lower, upper + upper, lower + lower]
+    }
+    #expect(variants == Set(expected))
+  }
+
+  @Test func imagesAreMirroredFirstAndThenMoved() {
+    let image = Image(width: 3, height: 1, channels: 1, pixels: [1, 2, 3])
+    let variants = Set(samples(of: image, Augmentation(horizontalFlip: true, shift: 1), count: 200))
+    #expect(variants == [[1, 2, 3], [1, 1, 2], [2, 3, 3], [3, 2, 1], [3, 3, 2], [2, 1, 1]])
+  }
+
+  @Test func colourChannelsMoveTogether() {
+    let image = Image(width: 2, height: 1, channels: 3, pixels: [1, 2, 3, 4, 5, 6])
+    let variants = Set(samples(of: image, Augmentation(horizontalFlip: true), count: 40))
+    #expect(variants == [[1, 2, 3, 4, 5, 6], [4, 5, 6, 1, 2, 3]])
+  }
+
+  @Test(arguments: [false, true])
+  func theThreadEndsWithTheLoader(stopsFirst: Bool) {
+    weak var worker: AnyObject?
+    do {
+      let loader = DataLoader(numberedDataset(count: 10), batchSize: 2, seed: 1)
+      worker = loader.worker
+      _ = loader.next()
+      if stopsFirst {
+        loader.stop()
+        loader.stop()
+      }
+    }
+    // The thread has left its loop by now; it lets go of the worker a moment later.
+    let deadline = Date(timeIntervalSinceNow: 10)
+    while worker != nil, Date() < deadline { Thread.sleep(forTimeInterval: 0.005) }
+    #expect(worker == nil)
+  }
+
+  /// Eight images of 4×3 RGB pixels, all bytes different enough that any change shows.
+  private let colourful = ImageDataset(
+    name: "colourful", source: "a test", width: 4, height: 3, channels: 3,
+    pixels: (0..<8 * 36).map { UInt8(($0 * 73) % 251) })
+
+  private func samples(of image: Image, _ augmentation: Augmentation, count: Int) -> [[UInt8]] {
+    let dataset = ImageDataset(
+      name: "one", source: "a test", width: image.width, height: image.height, channels: image.channels,
+      pixels: image.pixels)
+    let batch = DataLoader(dataset, batchSize: count, seed: 9, augmentation: augmentation).next()
+    return (0..<count).map { Array(batch.pixels[$0 * image.pixels.count..<($0 + 1) * image.pixels.count]) }
+  }
+}

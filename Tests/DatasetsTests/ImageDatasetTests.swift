@@ -1,0 +1,46 @@
+import Datasets
+import Images
+import Testing
+
+@Suite struct ImageDatasetTests {
+  @Test func theFingerprintDependsOnSizesPixelsAndLabels() {
+    let dataset = numberedDataset(count: 4)
+    let fingerprint = dataset.fingerprint
+    #expect(fingerprint.count == 64)
+    #expect(numberedDataset(count: 4).fingerprint == fingerprint)
+    #expect(numberedDataset(count: 5).fingerprint != fingerprint)
+    #expect(numberedDataset(count: 4, labelled: false).fingerprint != fingerprint)
+    let turned = ImageDataset(
+      name: dataset.name, source: dataset.source, width: 2, height: 3, channels: 1, pixels: dataset.pixels,
+      labels: dataset.labels, classNames: dataset.classNames)
+    #expect(turned.fingerprint != fingerprint)
+    let relabelled = ImageDataset(
+      name: dataset.name, source: dataset.source, width: 3, height: 2, channels: 1, pixels: dataset.pixels,
+      labels: [0, 1, 2, 1], classNames: dataset.classNames)
+    #expect(relabelled.fingerprint != fingerprint)
+  }
+
+  /// `sha256` of five little-endian u64 (2, 2, 3, 1, 1), twelve pixels and two little-endian i32, by Python's hashlib.
+  @Test func theFingerprintIsTheDocumentedHash() {
+    #expect(
+      numberedDataset(count: 2).fingerprint == "91fd256c8fd97797d94db7fde4535ec61b4097001d93a72ab564b11e0841fb75")
+  }
+
+  @Test func subsetsKeepImagesAndLabelsTogether() {
+    let dataset = numberedDataset(count: 6)
+    let chosen = dataset.subset([5, 0, 3])
+    #expect(chosen.images(0..<3).map { $0.pixels[0] } == [5, 0, 3])
+    #expect(chosen.labels == [2, 0, 0])
+    let range = dataset.subset(2..<4)
+    #expect(range.images(0..<2).map { $0.pixels[5] } == [2, 3])
+    #expect(range.labels == [2, 0])
+  }
+
+  @Test func evaluationSeesEveryImageOnceInOrder() {
+    let batches = Array(numberedDataset(count: 7).batches(of: 3))
+    #expect(batches.map(\.count) == [3, 3, 1])
+    #expect(batches.map(\.step) == [0, 1, 2])
+    #expect(batches.flatMap(\.pixels) == numberedDataset(count: 7).pixels)
+    #expect(batches.flatMap { $0.labels ?? [] } == [0, 1, 2, 0, 1, 2, 0])
+  }
+}

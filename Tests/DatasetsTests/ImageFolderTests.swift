@@ -1,0 +1,123 @@
+import Datasets
+import Foundation
+import Images
+import Tensors
+import Testing
+
+@Suite struct ImageFolderTests {
+  let catalog = DatasetCatalog(searchRoots: [])
+
+  @Test func subfoldersAreClassesInOrder() throws {
+    try withTemporaryFolder { folder in
+      for index in 0..<6 { try writeImage(flatImage(UInt8(100 + index)), to: "\(folder)/dogs/deep/\(index).png") }
+      for index in 0..<5 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/cats/\(index).png") }
+      try write("not a picture", to: "\(folder)/cats/notes.txt")
+      try write("not a picture", to: "\(folder)/cats/.hidden.png")
+      try write("no pictures here", to: "\(folder)/about/README.md")
+      let splits = try catalog.resolve(folder)
+      #expect(splits.train.classNames == ["cats", "dogs"])
+      #expect(splits.train.count == 10)
+      #expect(splits.validation.count == 1)
+      var seen: [UInt8: Int32] = [:]
+      for dataset in [splits.train, splits.validation] {
+        let labels = try #require(dataset.labels)
+        for index in 0..<dataset.count { seen[dataset.image(at: index).pixels[0]] = labels[index] }
+      }
+      #expect(seen == [0: 0, 1: 0, 2: 0, 3: 0, 4: 0, 100: 1, 101: 1, 102: 1, 103: 1, 104: 1, 105: 1])
+    }
+  }
+
+  @Test func aFlatFolderHasNoLabelsAndKeepsTheOrderOfNames() throws {
+    try withTemporaryFolder { folder in
+      for index in 0..<20 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/\(index + 100).png") }
+      let splits = try catalog.resolve(folder)
+      #expect(splits.train.labels == nil)
+      #expect(splits.train.classNames.isEmpty)
+      let train = splits.train.images(0..<18).map { $0.pixels[0] }
+      let validation = splits.validation.images(0..<2).map { $0.pixels[0] }
+      #expect(train == train.sorted())
+      #expect((train + validation).sorted() == Array(0..<20))
+      #expect(validation != [18, 19], "the held-out images must not be the last ones")
+      #expect(try catalog.resolve(folder).validation.fingerprint == splits.validation.fingerprint)
+    }
+  }
+
+  @Test func anyColourMakesAllColour() throws {
+    try withTemporaryFolder { folder in
+      let red = Image(width: 4, height: 4, channels: 3, pixels: (0..<16).flatMap { _ in [200, 0, 0] as [UInt8] })
+      try writeImage(flatImage(7), to: "\(folder)/a.png")
+      try writeImage(red, to: "\(folder)/b.png")
+      let splits = try catalog.resolve(folder)
+      let first = [splits.train, splits.validation].map { Array($0.pixels.prefix(3)) }
+      #expect(splits.train.channels == 3)
+      #expect(Set(first) == [[7, 7, 7], [200, 0, 0]])
+    }
+  }
+
+  @Test func differentSizesNameTwoFilesAndTheOption() throws {
+    try withTemporaryFolder { folder in
+      try writeImage(flatImage(1), to: "\(folder)/a.png")
+      try writeImage(flatImage(2, width: 6), to: "\(folder)/b.png")
+      try writeImage(flatImage(3), to: "\(folder)/c.png")
+      let error = #expect(throws: UserError.self) { try catalog.resolve(folder) }
+      #expect(error?.kind == .badData)
+      #expect(error?.message.contains("\(folder)/a.png is 4×4, \(folder)/b.png is 6×4") == true)
+      #expect(error?.hint?.contains("--image-size") == true)
+      let splits = try catalog.resolve(folder, imageSize: ImageSize(width: 3, height: 2))
+      #expect(splits.train.imageSize == ImageSize(width: 3, height: 2))
+      #expect(splits.train.count == 2)
+    }
+  }
+
+  @Test func imagesAreFittedToTheSizeAskedFor() throws {
+    try withTemporaryFolder { folder in
+      let wide = Image(width: 8, height: 4, channels: 1, pixels: (0..<32).map { UInt8($0 * 8) })
+      for name in ["a", "b"] { try writeImage(wide, to: "\(folder)/\(name).png") }
+      let splits = try catalog.resolve(folder, imageSize: ImageSize(width: 2, height: 2))
+      #expect(splits.train.image(at: 0) == wide.fitted(width: 2, height: 2))
+    }
+  }
+
+  @Test func theFirstBrokenImageIsNamed() throws {
+    try withTemporaryFolder { folder in
+      for index in 0..<30 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/\(index + 10).png") }
+      // What is wrong with the first shows only at its end, long after the second has failed on another core.
+      try write(flatImage(0, width: 1500, height: 1500).pngData().dropLast(13) + [0], to: "\(folder)/20.png")
+      try write("not a picture", to: "\(folder)/21.png")
+      for _ in 0..<5 {
+        let error = #expect(throws: UserError.self) { try catalog.resolve(folder) }
+        #expect(error?.kind == .badData)
+        #expect(error?.message.hasPrefix("\(folder)/20.png") == true)
+      }
+    }
+  }
+
+  @Test func picturesInTwoLevelsAreRefused() throws {
+    try withTemporaryFolder { folder in
+      try writeImage(flatImage(1), to: "\(folder)/a.png")
+      try writeImage(flatImage(1), to: "\(folder)/cats/b.png")
+      let error = #expect(throws: UserError.self) { try catalog.resolve(folder) }
+      #expect(error?.message.contains("\(folder)/a.png") == true)
+      #expect(error?.message.contains("\(folder)/cats/b.png") == true)
+    }
+  }
+
+  @Test func anEmptyFolderAndASingleImageAreRefused() throws {
+    try withTemporaryFolder { folder in
+      #expect(throws: UserError.self) { try catalog.resolve(folder) }
+      try writeImage(flatImage(1), to: "\(folder)/a.png")
+      let error = #expect(throws: UserError.self) { try catalog.resolve(folder) }
+      #expect(error?.message.contains("expected at least 2 images, found 1") == true)
+    }
+  }
+
+  @Test func linksInACircleEnd() throws {
+    try withTemporaryFolder { folder in
+      for index in 0..<3 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/cats/\(index).png") }
+      try FileManager.default.createSymbolicLink(
+        atPath: "\(folder)/cats/again", withDestinationPath: "\(folder)/cats")
+      let splits = try catalog.resolve(folder)
+      #expect(splits.train.count + splits.validation.count == 3)
+    }
+  }
+}

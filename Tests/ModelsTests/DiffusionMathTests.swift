@@ -1,0 +1,310 @@
+import Foundation
+import Models
+import Testing
+
+/// Schedules, samplers and time embeddings against diffusers (Tests/Fixtures/schedulers.json).
+@Suite struct DiffusionMathTests {
+  // MARK: Schedules
+
+  @Test("β, ᾱ and variances are diffusers'", arguments: ["linear", "squaredcos_cap_v2"])
+  func schedule(_ name: String) throws {
+    let expected = try #require(SchedulerFixture.load().schedules[name])
+    let schedule = NoiseSchedule(diffusersName: name)
+    for (index, timestep) in expected.timesteps.enumerated() {
+      // diffusers computes β in float32.
+      #expect(schedule.betas[timestep].isNear(expected.betas[index], relative: 1e-4))
+      #expect(schedule.alphaBar(timestep).isNear(expected.alphasCumprod[index], relative: 1e-4))
+      func variance(_ kind: PosteriorVariance) -> Double {
+        DiffusionSampler(schedule: schedule, method: .ddpm, variance: kind)
+          .variance(at: timestep, previous: timestep - 1)
+      }
+      #expect(variance(.fixedSmall).isNear(expected.fixedSmall[index], relative: 1e-4))
+      #expect(variance(.fixedLarge).isNear(expected.fixedLarge[index], relative: 1e-4))
+    }
+  }
+
+  @Test("The variance of test_scheduler_ddpm.py", arguments: [(0, 0), (487, 0.00979), (999, 0.02)])
+  func knownVariance(_ timestep: Int, _ expected: Double) {
+    let sampler = DiffusionSampler(schedule: NoiseSchedule(.linear, timesteps: 1000), method: .ddpm)
+    #expect(abs(sampler.variance(at: timestep, previous: timestep - 1) - expected) < 1e-5)
+  }
+
+  @Test("ᾱ falls from nearly 1 to nearly 0 for any number of timesteps", arguments: NoiseSchedule.Kind.allCases)
+  func alphaBarFalls(_ kind: NoiseSchedule.Kind) {
+    let schedule = NoiseSchedule(kind, timesteps: 1000)
+    #expect(schedule.count == 1000)
+    #expect(schedule.alphaBar(-1) == 1)
+    #expect(schedule.alphaBar(0) > 0.999)
+    #expect(schedule.alphaBar(999) < 1e-4)
+    #expect((0..<1000).allSatisfy { schedule.alphaBar($0) < schedule.alphaBar($0 - 1) })
+    #expect(schedule.betas.allSatisfy { $0 > 0 && $0 <= 0.999 })
+    #expect(NoiseSchedule(kind, timesteps: 2).betas.allSatisfy { $0.isFinite && $0 > 0 })
+  }
+
+  @Test("The timestep of a noise is the one with as much noise")
+  func timestepForNoise() {
+    let schedule = NoiseSchedule(.linear, timesteps: 1000)
+    for timestep in [0, 1, 10, 487, 999] {
+      let alphaBar = schedule.alphaBar(timestep)
+      #expect(schedule.timestep(forNoise: ((1 - alphaBar) / alphaBar).squareRoot()) == timestep)
+    }
+    #expect(schedule.timestep(forNoise: 0) == 0)
+    #expect(schedule.timestep(forNoise: 1e6) == 999)
+    #expect(schedule.timestep(forNoise: .infinity) == 999)
+  }
+
+  // MARK: Spacing
+
+  @Test(
+    "Spacings by hand",
+    arguments: [
+      (TimestepSpacing.leading, 4, 10, [6, 4, 2, 0]), (.leading, 3, 1000, [666, 333, 0]), (.leading, 1, 10, [0]),
+      // numpy rounds the halves 7.5 and 2.5 to even, and so does diffusers.
+      (.trailing, 4, 10, [9, 7, 4, 1]), (.trailing, 3, 1000, [999, 666, 332]), (.trailing, 1, 10, [9]),
+      (.quadratic, 4, 1000, [800, 355, 88, 0]), (.quadratic, 3, 10, [8, 2, 0]), (.quadratic, 1, 10, [0]),
+    ])
+  func spacing(_ spacing: TimestepSpacing, _ steps: Int, _ total: Int, _ expected: [Int]) {
+    #expect(spacing.timesteps(steps, of: total) == expected)
+  }
+
+  @Test("Every spacing stays inside and falls", arguments: TimestepSpacing.allCases, [1, 2, 7, 50, 999, 1000])
+  func spacingStaysInside(_ spacing: TimestepSpacing, _ steps: Int) {
+    let timesteps = spacing.timesteps(steps, of: 1000)
+    #expect(timesteps.count == steps)
+    #expect(timesteps.allSatisfy { (0..<1000).contains($0) })
+    #expect(zip(timesteps, timesteps.dropFirst()).allSatisfy { $0 >= $1 })
+    if spacing != .quadratic { #expect(Set(timesteps).count == steps) }
+  }
+
+  // MARK: Steps
+
+  @Test("Single steps are diffusers'", arguments: DiffusionSampler.Method.allCases, Backends.available)
+  func steps(_ method: DiffusionSampler.Method, _ kind: BackendKind) throws {
+    let fixture = try SchedulerFixture.load()
+    let cases = method == .ddpm ? fixture.ddpmSteps : fixture.ddimSteps
+    #expect(cases.count > 30)
+    for step in cases {
+      let found = try onTensors(kind) { backend in
+        func image(_ values: [Float]) -> Tensor { Tensor(values, shape: [1, 3, 4, 1], on: backend) }
+        let (sample, output) = (image(fixture.inputs.sample), image(fixture.inputs.modelOutput))
+        let sampler = try step.sampler(method)
+        let next = sampler.step(output, at: step.timestep, previous: step.previousTimestep, sample) {
+          image(fixture.inputs.noise)
+        }
+        return (next: next.values(), image: sampler.interpret(output, at: step.timestep, sample).image.values())
+      }
+      #expect(relativeError(found.next, step.previous) < 1e-4, "\(step)")
+      #expect(relativeError(found.image, step.x0) < 1e-4, "\(step)")
+    }
+  }
+
+  /// Sums that diffusers' own tests check, without random numbers.
+  @Test(
+    "The sums of test_scheduler_ddim.py",
+    arguments: [
+      KnownSum(172.0067), KnownSum(52.5302, target: .velocity), KnownSum(149.8295, betaStart: 0.01),
+      KnownSum(149.0784, betaStart: 0.01, setsAlphaToOne: false), KnownSum(354.5418, skipping: 8),
+    ])
+  func knownSums(_ known: KnownSum) throws {
+    let found = try onTensors { backend -> Double in
+      // diffusers' dummy sample: 0…767 as (channels, height, width, batch), then the batch first.
+      func sample(_ values: [Float]) -> Tensor {
+        Tensor(permuted(values, [3, 8, 8, 4], order: [3, 1, 2, 0]), shape: [4, 8, 8, 3], on: backend)
+      }
+      let ramp = (0..<768).map { Float($0) / 768 }
+      let sampler = known.sampler
+      let timesteps = Array(TimestepSpacing.leading.timesteps(10, of: 1000).dropFirst(known.skipped))
+      var x = sample(ramp)
+      if known.skipped > 0 { x = sampler.addNoise(sample(ramp.reversed()), to: x, at: timesteps[0]) }
+      for (index, timestep) in timesteps.enumerated() {
+        let prediction = Float(timestep) / Float(timestep + 1) * x
+        let previous = index + 1 < timesteps.count ? timesteps[index + 1] : -1
+        x = sampler.step(prediction, at: timestep, previous: previous, x) { fatalError("DDIM draws no noise") }
+      }
+      return x.values().reduce(0) { $0 + Double(abs($1)) }
+    }
+    #expect(abs(found - known.expected) < 1e-3)
+  }
+
+  @Test("With the true noise one step leads back to the image", arguments: PredictionTarget.allCases, [0, 1, 487, 999])
+  func addNoiseAndBack(_ target: PredictionTarget, _ timestep: Int) throws {
+    let (image, back) = try onTensors { backend in
+      let sampler = DiffusionSampler(schedule: NoiseSchedule(.linear, timesteps: 1000), target: target, clips: false)
+      let image = -1 * uniformImages([2, 4, 4, 1], on: backend)
+      let noise = normalValues(image.shape, seed: 3, on: backend)
+      let noisy = sampler.addNoise(noise, to: image, at: timestep)
+      let alphaBar = sampler.schedule.alphaBar(timestep)
+      let truth: Tensor =
+        switch target {
+        case .epsilon: noise
+        case .sample: image
+        case .velocity:
+          backend.add(
+            noise, image, alpha: Float(alphaBar.squareRoot()), beta: -Float((1 - alphaBar).squareRoot()))
+        }
+      let back = sampler.step(truth, at: timestep, previous: -1, noisy) { fatalError("DDIM draws no noise") }
+      return (image.values(), back.values())
+    }
+    // At t = 999 only √ᾱ = 0.006 of the image is left to divide by.
+    #expect(largestDifference(back, image) < (timestep == 999 ? 2e-4 : 1e-5))
+  }
+
+  @Test("With η = 1 DDIM's noise is the ancestral sampler's")
+  func etaOne() throws {
+    let difference = try onTensors { backend in
+      func result(_ method: DiffusionSampler.Method) -> [Float] {
+        let sampler = DiffusionSampler(
+          schedule: NoiseSchedule(.linear, timesteps: 1000), method: method, eta: 1, clips: false)
+        let shape: Shape = [1, 4, 4, 1]
+        return sampler.step(
+          normalValues(shape, seed: 1, on: backend), at: 300, previous: 280, normalValues(shape, seed: 2, on: backend)
+        ) { normalValues(shape, seed: 3, on: backend) }.values()
+      }
+      return largestDifference(result(.ddim), result(.ddpm))
+    }
+    #expect(difference < 1e-5)
+  }
+
+  @Test("Inverting a step and taking it again leads back", arguments: PredictionTarget.allCases)
+  func inversion(_ target: PredictionTarget) throws {
+    let (start, back) = try onTensors { backend in
+      let sampler = DiffusionSampler(schedule: NoiseSchedule(.linear, timesteps: 1000), clips: false)
+      let x = uniformImages([1, 4, 4, 1], on: backend)
+      let noise = normalValues(x.shape, seed: 3, on: backend)
+      let up = sampler.invert(noise, at: 100, next: 200, x)
+      // The same noise, as the network would predict it in both places.
+      return (x.values(), sampler.step(noise, at: 200, previous: 100, up) { fatalError("no noise") }.values())
+    }
+    #expect(largestDifference(start, back) < 1e-5)
+  }
+
+  // MARK: Time embeddings
+
+  @Test("Time embeddings are diffusers'")
+  func timeEmbeddings() throws {
+    for expected in try SchedulerFixture.load().timeEmbeddings {
+      let embedding = TimestepEmbedding(
+        width: expected.dimension, flipSinToCos: expected.flipSinToCos, frequencyShift: expected.frequencyShift)
+      let found = embedding(expected.timesteps)
+      // Off by float32's rounding of an angle of 999.
+      #expect(largestDifference(found, expected.values.flatMap(\.self)) < 1e-4)
+    }
+  }
+}
+
+// MARK: - Helpers
+
+/// A row of diffusers' test_scheduler_ddim.py.
+struct KnownSum: Sendable, CustomTestStringConvertible {
+  let expected: Double
+  let skipped: Int
+  let sampler: DiffusionSampler
+
+  init(
+    _ expected: Double, target: PredictionTarget = .epsilon, betaStart: Double = 1e-4, setsAlphaToOne: Bool = true,
+    skipping skipped: Int = 0
+  ) {
+    self.expected = expected
+    self.skipped = skipped
+    sampler = DiffusionSampler(
+      schedule: NoiseSchedule(.linear, timesteps: 1000, betaStart: betaStart), target: target,
+      setsAlphaToOne: setsAlphaToOne)
+  }
+
+  var testDescription: String { "\(expected)" }
+}
+
+extension Double {
+  fileprivate func isNear(_ other: Double, relative tolerance: Double) -> Bool {
+    abs(self - other) <= tolerance * abs(other)
+  }
+}
+
+extension NoiseSchedule {
+  fileprivate init(diffusersName: String) {
+    self.init(diffusersName == "linear" ? .linear : .cosine, timesteps: 1000)
+  }
+}
+
+/// schedulers.json as make_fixtures.py writes it.
+private struct SchedulerFixture: Decodable {
+  struct Schedule: Decodable {
+    let timesteps: [Int]
+    let betas, alphasCumprod, fixedSmall, fixedLarge: [Double]
+
+    enum CodingKeys: String, CodingKey {
+      case timesteps, betas
+      case alphasCumprod = "alphas-cumprod"
+      case fixedSmall = "fixed-small"
+      case fixedLarge = "fixed-large"
+    }
+  }
+
+  struct Inputs: Decodable {
+    let sample, modelOutput, noise: [Float]
+
+    enum CodingKeys: String, CodingKey {
+      case sample, noise
+      case modelOutput = "model-output"
+    }
+  }
+
+  struct Step: Decodable {
+    let schedule, prediction: String
+    let clip: Bool
+    let variance: String?
+    let eta: Double?
+    let setsAlphaToOne: Bool?
+    let inferenceSteps: Int?
+    let timestep: Int
+    let previous, x0: [Float]
+
+    enum CodingKeys: String, CodingKey {
+      case schedule, prediction, clip, variance, eta, timestep, previous, x0
+      case setsAlphaToOne = "set-alpha-to-one"
+      case inferenceSteps = "inference-steps"
+    }
+
+    var previousTimestep: Int { max(-1, timestep - 1000 / (inferenceSteps ?? 1000)) }
+
+    func sampler(_ method: DiffusionSampler.Method) throws -> DiffusionSampler {
+      let targets: [String: PredictionTarget] = [
+        "epsilon": .epsilon, "sample": .sample, "v_prediction": .velocity,
+      ]
+      return DiffusionSampler(
+        schedule: NoiseSchedule(diffusersName: schedule), method: method, target: try #require(targets[prediction]),
+        variance: variance == "fixed_large" ? .fixedLarge : .fixedSmall, eta: eta ?? 0, clips: clip,
+        setsAlphaToOne: setsAlphaToOne ?? true)
+    }
+  }
+
+  struct TimeEmbedding: Decodable {
+    let dimension: Int
+    let flipSinToCos: Bool
+    let frequencyShift: Float
+    let timesteps: [Float]
+    let values: [[Float]]
+
+    enum CodingKeys: String, CodingKey {
+      case dimension, timesteps, values
+      case flipSinToCos = "flip-sin-to-cos"
+      case frequencyShift = "frequency-shift"
+    }
+  }
+
+  let schedules: [String: Schedule]
+  let inputs: Inputs
+  let ddpmSteps, ddimSteps: [Step]
+  let timeEmbeddings: [TimeEmbedding]
+
+  enum CodingKeys: String, CodingKey {
+    case schedules, inputs
+    case ddpmSteps = "ddpm-steps"
+    case ddimSteps = "ddim-steps"
+    case timeEmbeddings = "time-embeddings"
+  }
+
+  static func load() throws -> SchedulerFixture {
+    try JSONDecoder().decode(SchedulerFixture.self, from: contents(ofFixture: "schedulers.json"))
+  }
+}

@@ -1,0 +1,153 @@
+import Foundation
+import Models
+import RunStorage
+import Testing
+
+@Suite struct PresetTests {
+  @Test(
+    "Networks have as many parameters as PyTorch's",
+    arguments: [
+      ("diffusion-base", 8_949_761), ("diffusion-small", 3_939_393), ("diffusion-cifar10", 35_746_307),
+      ("autoencoder", 593_825),
+    ])
+  func parameterCount(_ name: String, _ expected: Int) throws {
+    let preset = try AnyPreset.named(name)
+    let count = try onTensors { backend in
+      let model = try preset.makeModel(preset.configuration(), .float32(on: backend, preset.data))
+      return model.components.map(\.arena.count).reduce(0, +)
+    }
+    #expect(count == expected)
+  }
+
+  @Test("Every preset's settings are sound", arguments: AnyPreset.all)
+  func presetsAreValid(_ preset: AnyPreset) throws {
+    let document = try preset.configuration()
+    try document.decode(TrainingSettings.self).validate()
+    try document.settings(of: preset).validate()
+    #expect(!preset.summary.isEmpty)
+    #expect(preset.name.hasPrefix(preset.family.name))
+  }
+
+  @Test("A preset's YAML gives back the preset, over any other of its family", arguments: AnyPreset.all)
+  func yamlRoundTrip(_ preset: AnyPreset) throws {
+    let folder = try ScratchFolder()
+    let path = folder.file("settings.yaml")
+    let original = try preset.configuration(data: "fashion-mnist", imageSize: "28×20")
+    try Data(original.yaml().utf8).write(to: URL(fileURLWithPath: path))
+    for other in AnyPreset.all where other.family == preset.family {
+      var document = try other.configuration()
+      try document.overlay(yamlFile: path)
+      #expect(try document.yaml() == original.yaml())
+      #expect(try document.decode(TrainingSettings.self) == original.decode(TrainingSettings.self))
+      let run = try document.decode(RunDescription.self)
+      #expect(run.preset == preset.name && run.data == "fashion-mnist" && run.imageSize == "28×20")
+    }
+  }
+
+  @Test("Keys are kebab-case", arguments: AnyPreset.all)
+  func kebabCase(_ preset: AnyPreset) throws {
+    let keys = try preset.configuration().keys
+    #expect(keys.count > 25)
+    for key in keys { #expect(key.wholeMatch(of: /[a-z0-9]+(-[a-z0-9]+)*/) != nil, "\(key)") }
+  }
+
+  @Test func namesAreUniqueAndFound() throws {
+    #expect(Set(AnyPreset.all.map(\.name)).count == AnyPreset.all.count)
+    for preset in AnyPreset.all { #expect(try AnyPreset.named(preset.name).name == preset.name) }
+    #expect(try AnyPreset.named("diffusion").name == "diffusion-small")
+    expectUserError(.usage, "difusion-base", "Did you mean diffusion-base?") { try AnyPreset.named("difusion-base") }
+    expectUserError(.usage, "xyzzy", "Known:", "autoencoder", "diffusion") { try AnyPreset.named("xyzzy") }
+  }
+
+  // MARK: Nonsense
+
+  @Test(
+    "Nonsense in the training settings is refused by key",
+    arguments: [
+      "batch-size=0", "batch-size=-3", "batch-size=100000", "accumulate=0", "accumulate=1000", "learning-rate=0",
+      "learning-rate=-1", "learning-rate=.nan", "learning-rate=.inf", "beta1=1", "beta1=-0.1", "beta2=1", "beta2=.nan",
+      "epsilon=0", "momentum=1", "momentum=-1", "weight-decay=-1", "weight-decay=.nan", "clip-norm=-1",
+      "warmup-steps=-1", "schedule-steps=0", "ema-decay=1", "ema-decay=-0.5", "shift=-1", "steps=0",
+      "checkpoint-every=0", "validate-every=0", "validation-images=0", "keep=0", "seed=-1", "optimizer=adamm",
+      "learning-rate-decay=steps", "precision=float16", "flip=maybe", "nesterov=2",
+    ])
+  func trainingNonsense(_ assignment: String) throws {
+    try expectRefusal(of: assignment, by: "diffusion-small") { try $0.decode(TrainingSettings.self).validate() }
+  }
+
+  @Test(
+    "Nonsense in a diffusion model's settings is refused by key",
+    arguments: [
+      "channels=[]", "channels=[8, 8, 8, 8, 8, 8, 8, 8, 8]", "channels=32,60,128", "channels=0", "channels=-8",
+      "channels=8192", "layers-per-block=0", "layers-per-block=17", "attention-levels=3", "attention-levels=-1",
+      "attention-head-width=-1", "attention-head-width=24", "groups=0", "groups=-8", "norm-epsilon=0",
+      "norm-epsilon=.nan", "frequency-shift=16", "frequency-shift=.nan", "frequency-shift=.inf",
+      "downsample-padding=2", "downsample-padding=-1", "dropout=1", "dropout=-0.1", "timesteps=1", "timesteps=1000000",
+      "label-dropout=1", "label-dropout=-1", "sampler-steps=0", "sampler-steps=1001", "noise-schedule=quadratic",
+      "prediction=noise", "variance=learned", "sampler=euler", "spacing=even", "clip=sometimes", "conditional=3",
+    ])
+  func diffusionNonsense(_ assignment: String) throws {
+    try expectRefusal(of: assignment, by: "diffusion-small") { try $0.decode(DiffusionSettings.self).validate() }
+  }
+
+  @Test("A frequency shift may not use up all of an odd network's frequencies")
+  func frequencyShiftOfOddWidth() {
+    let settings = DiffusionSettings {
+      $0.channels = [3]
+      $0.groups = 3
+      $0.attentionLevels = []
+      $0.frequencyShift = 1
+    }
+    // One frequency, divided by 1 − 1: not a number.
+    expectUserError(.usage, "frequency-shift") { try settings.validate() }
+  }
+
+  @Test(
+    "Nonsense in an autoencoder's settings is refused by key",
+    arguments: [
+      "latent=0", "latent=100000", "base-channels=0", "base-channels=12", "base-channels=8192", "tied=true",
+      "architecture=deep", "latent=many",
+    ])
+  func autoencoderNonsense(_ assignment: String) throws {
+    try expectRefusal(of: assignment, by: "autoencoder") { try $0.decode(AutoencoderSettings.self).validate() }
+  }
+
+  @Test("A model is not made of nonsense either", arguments: ["channels=32,60,128", "groups=0", "timesteps=1"])
+  func makeModelValidates(_ assignment: String) throws {
+    let preset = try AnyPreset.named("diffusion-small")
+    expectUserError(.usage, assignment.key) {
+      try onTensors { backend in
+        var document = try preset.configuration()
+        try document.set(assignment)
+        _ = try preset.makeModel(document, .float32(on: backend, preset.data))
+      }
+    }
+  }
+
+  private func expectRefusal(
+    of assignment: String, by preset: String, sourceLocation: SourceLocation = #_sourceLocation,
+    validate: (ConfigurationDocument) throws -> Void
+  ) throws {
+    var document = try AnyPreset.named(preset).configuration()
+    try validate(document)
+    try document.set(assignment)
+    expectUserError(.usage, assignment.key, sourceLocation: sourceLocation) { try validate(document) }
+  }
+}
+
+extension String {
+  /// What stands before the equals sign.
+  fileprivate var key: String { String(prefix { $0 != "=" }) }
+}
+
+extension ConfigurationDocument {
+  /// The part that is the model's own.
+  fileprivate func settings(of preset: AnyPreset) throws -> any ModelSettings {
+    func settings<Family: ModelFamily>(_: Family.Type) throws -> any ModelSettings { try decode(Family.Settings.self) }
+    return try settings(preset.family)
+  }
+}
+
+extension AnyPreset: CustomTestStringConvertible {
+  public var testDescription: String { name }
+}

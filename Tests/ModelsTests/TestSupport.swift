@@ -1,0 +1,186 @@
+import Foundation
+import Models
+import RunStorage
+import Testing
+
+// MARK: - Tensors
+
+/// Runs work on the tensor thread with a fresh backend. What it returns are host values: tests expect outside of it.
+func onTensors<Result>(
+  _ kind: BackendKind = .openblas, _ work: @escaping @Sendable (any Backend) throws -> Result
+) throws -> Result {
+  try TensorThread.run { try work(Backends.make(kind)) }
+}
+
+/// ‖a − b‖ / ‖b‖, where b is what is expected. Infinite for values of different number.
+func relativeError(_ a: [Float], _ b: [Float], atLeast smallest: Double = 0) -> Double {
+  guard a.count == b.count else { return .infinity }
+  let difference = zip(a, b).reduce(0.0) { $0 + pow(Double($1.0) - Double($1.1), 2) }.squareRoot()
+  return difference == 0 ? 0 : difference / max(norm(b), smallest)
+}
+
+func norm(_ values: [Float]) -> Double { values.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot() }
+
+func allFinite(_ values: [Float]) -> Bool { values.allSatisfy { $0.isFinite } }
+
+func largestDifference(_ a: [Float], _ b: [Float]) -> Float {
+  a.count == b.count ? zip(a, b).map { abs($0 - $1) }.max() ?? 0 : .infinity
+}
+
+/// Numbers without any pattern, the same every time: standard normal.
+func normalValues(_ shape: Shape, seed: UInt64, on backend: any Backend) -> Tensor {
+  let tensor = Tensor(uninitialized: shape, on: backend)
+  backend.fillNormal(tensor, RandomDraw(seed: seed, stream: .data))
+  return tensor
+}
+
+/// Images with values 0 to 1.
+func uniformImages(_ shape: Shape, seed: UInt64 = 5, on backend: any Backend) -> Tensor {
+  let tensor = Tensor(uninitialized: shape, on: backend)
+  backend.fillUniform(tensor, RandomDraw(seed: seed, stream: .data))
+  return tensor
+}
+
+extension Component {
+  /// Moves every parameter off its first value: zeros of last layers would hide everything before them.
+  func perturb(by deviation: Float, seed: UInt64 = 9) {
+    for (index, parameter) in arena.parameters.enumerated() {
+      let noise = normalValues(parameter.shape, seed: seed + UInt64(index), on: arena.backend)
+      arena.backend.accumulate(noise, alpha: deviation, into: parameter.value)
+    }
+    arena.values.storage.markModified()
+  }
+}
+
+// MARK: - Layouts
+
+/// Values of PyTorch's `[N, C, H, W]` in the order of `[N, H, W, C]`.
+func channelsLast<Value>(_ values: [Value], _ shape: [Int]) -> [Value] {
+  permuted(values, shape, order: [0, 2, 3, 1])
+}
+
+/// The values of an array with its axes in another order, as `torch.permute`.
+func permuted<Value>(_ values: [Value], _ shape: [Int], order: [Int]) -> [Value] {
+  var strides = [Int](repeating: 1, count: shape.count)
+  for axis in shape.indices.dropLast().reversed() { strides[axis] = strides[axis + 1] * shape[axis + 1] }
+  let sizes = order.map { shape[$0] }
+  let steps = order.map { strides[$0] }
+  return values.indices.map { place in
+    var (rest, source) = (place, 0)
+    for axis in sizes.indices.reversed() {
+      source += rest % sizes[axis] * steps[axis]
+      rest /= sizes[axis]
+    }
+    return values[source]
+  }
+}
+
+// MARK: - Fixtures
+
+/// A path below Tests/Fixtures.
+func fixture(_ name: String) -> String {
+  URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .appendingPathComponent("Fixtures/\(name)").path
+}
+
+func contents(ofFixture name: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: fixture(name))) }
+
+extension SafetensorsReader {
+  /// An image tensor in Easel's layout.
+  func images(_ name: String) throws -> (values: [Float], shape: Shape) {
+    let shape = entries[name]?.shape ?? []
+    guard shape.count == 4 else { throw UserError(.badData, "\(name) is no image tensor: \(shape)") }
+    return (channelsLast(try floats(name), shape), [shape[0], shape[2], shape[3], shape[1]])
+  }
+}
+
+/// A folder of a test's own, removed when the test is over.
+final class ScratchFolder {
+  let path: String
+
+  init() throws {
+    path = FileManager.default.temporaryDirectory.appendingPathComponent("easel-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  func file(_ name: String) -> String { "\(path)/\(name)" }
+}
+
+// MARK: - Errors
+
+/// Expects a ``UserError`` of a kind whose text (hint included) contains all the parts.
+func expectUserError(
+  _ kind: UserError.Kind, _ parts: String..., sourceLocation: SourceLocation = #_sourceLocation,
+  performing body: () throws -> some Any
+) {
+  expectUserError(kind, parts, sourceLocation: sourceLocation, performing: body)
+}
+
+func expectUserError(
+  _ kind: UserError.Kind, _ parts: [String], sourceLocation: SourceLocation = #_sourceLocation,
+  performing body: () throws -> some Any
+) {
+  let error = #expect(throws: UserError.self, sourceLocation: sourceLocation) { _ = try body() }
+  guard let error else { return }
+  #expect(error.kind == kind, "\(error)", sourceLocation: sourceLocation)
+  for part in parts {
+    #expect(error.description.contains(part), "\(error) lacks \(part)", sourceLocation: sourceLocation)
+  }
+}
+
+// MARK: - Models
+
+extension DataDescription {
+  /// Small enough for a test.
+  static let tiny = DataDescription(width: 8, height: 8, channels: 1)
+  static let tinyLabelled = DataDescription(width: 8, height: 8, channels: 1, classNames: ["disc", "ring", "bar"])
+}
+
+extension ModelContext {
+  static func float32(on backend: any Backend, _ data: DataDescription, seed: UInt64 = 1) -> ModelContext {
+    ModelContext(backend: backend, type: .float32, seed: seed, data: data)
+  }
+}
+
+/// Settings of a diffusion model that takes a millisecond a pass.
+func tinyDiffusion(_ change: (inout DiffusionSettings) -> Void = { _ in }) -> DiffusionSettings {
+  DiffusionSettings {
+    $0.channels = [8, 16]
+    $0.layersPerBlock = 1
+    $0.attentionLevels = [1]
+    $0.groups = 4
+    $0.samplerSteps = 6
+    change(&$0)
+  }
+}
+
+/// A model whose every layer does something, though it was never trained.
+func perturbedDiffusion(
+  _ settings: DiffusionSettings = tinyDiffusion(), _ data: DataDescription = .tiny, by deviation: Float = 0.1,
+  on backend: any Backend
+) throws -> Diffusion {
+  let model = try Diffusion(settings, .float32(on: backend, data))
+  model.components[0].perturb(by: deviation)
+  return model
+}
+
+/// A batch of smooth pictures, each different: blobs of several sizes and places.
+func blobs(_ data: DataDescription = .tiny, count: Int, labels: [Int32]? = nil) -> Batch {
+  var pixels: [UInt8] = []
+  for image in 0..<count {
+    let centre = (x: Float(image * 3 % data.width), y: Float(image * 5 % data.height))
+    let size = Float(1 + image % 3)
+    for y in 0..<data.height {
+      for x in 0..<data.width {
+        let distance = (Float(x) - centre.x) * (Float(x) - centre.x) + (Float(y) - centre.y) * (Float(y) - centre.y)
+        let level = UInt8(255 * exp(-distance / (2 * size * size)))
+        for channel in 0..<data.channels { pixels.append(level / UInt8(1 + channel)) }
+      }
+    }
+  }
+  return Batch(
+    step: 0, pixels: pixels, labels: labels, count: count, width: data.width, height: data.height,
+    channels: data.channels)
+}

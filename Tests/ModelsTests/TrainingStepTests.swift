@@ -1,0 +1,183 @@
+import Foundation
+import Models
+import Testing
+
+/// How a step of training goes, for every family.
+@Suite struct TrainingStepTests {
+  @Test("A batch in parts takes the same step as the whole", arguments: Backends.available, TrainedModel.all)
+  func accumulation(_ kind: BackendKind, _ trained: TrainedModel) throws {
+    func step(accumulate: Int) throws -> (change: [Float], metrics: Metrics) {
+      try onTensors(kind) { backend in
+        let model = try trained.make(backend)
+        let arena = model.components[0].arena
+        let settings = TrainingSettings {
+          $0.batchSize = 10
+          $0.accumulate = accumulate
+          $0.optimizer = .sgd
+          $0.learningRate = 1
+        }
+        model.prepareForTraining(settings)
+        let before = arena.values.values()
+        let metrics = model.trainingStep(trained.batch(count: 10), TrainingStep(index: 3, settings: settings))
+        return (zip(arena.values.values(), before).map { $0 - $1 }, metrics)
+      }
+    }
+    let whole = try step(accumulate: 1)
+    #expect(norm(whole.change) > 1e-3)
+    // 3 parts are of different size; 20 are more than there are images.
+    for parts in [2, 3, 4, 20] {
+      let inParts = try step(accumulate: parts)
+      #expect(relativeError(inParts.change, whole.change) < 1e-4, "\(parts) parts")
+      for name in ["loss", "gradient-norm"] {
+        let (found, expected) = (inParts.metrics[name] ?? .nan, whole.metrics[name] ?? .nan)
+        #expect(abs(found - expected) < 1e-5 * expected, "\(parts) parts, \(name)")
+      }
+    }
+  }
+
+  @Test("Ten steps follow the curve that was recorded, and lower the loss", arguments: Backends.available, TrainedModel.all)
+  func tenSteps(_ kind: BackendKind, _ trained: TrainedModel) throws {
+    let found = try onTensors(kind) { backend -> (curve: [Float], validation: [Float]) in
+      let model = try trained.make(backend, perturbed: false)
+      let settings = TrainingSettings {
+        $0.seed = 11
+        $0.batchSize = 16
+        $0.learningRate = 5e-3
+        $0.clipNorm = 1
+      }
+      model.prepareForTraining(settings)
+      let batch = trained.batch(count: 16)
+      let before = model.validationLoss(batch)
+      let curve = (0..<10).map { index in
+        model.trainingStep(batch, TrainingStep(index: index, settings: settings))["loss"] ?? .nan
+      }
+      return (curve, [before, model.validationLoss(batch)])
+    }
+    #expect(found.validation[1] < 0.9 * found.validation[0])
+    for (step, losses) in zip(found.curve, trained.curve).enumerated() {
+      #expect(abs(losses.0 - losses.1) < 1e-3 * losses.1, "step \(step): \(found.curve)")
+    }
+  }
+
+  @Test("A step draws other numbers than the one before, and the same again when repeated")
+  func randomNumbersByStep() throws {
+    let losses = try onTensors { backend in
+      let model = try perturbedDiffusion(on: backend)
+      let settings = TrainingSettings { $0.learningRate = 1e-12 }
+      model.prepareForTraining(settings)
+      return [0, 1, 0].map { index in
+        model.trainingStep(blobs(count: 4), TrainingStep(index: index, settings: settings))["loss"] ?? .nan
+      }
+    }
+    #expect(abs(losses[0] - losses[2]) < 1e-5)
+    #expect(abs(losses[0] - losses[1]) > 1e-3)
+  }
+
+  @Test("The moving average follows the parameters with a warm start")
+  func movingAverage() throws {
+    let (start, values, average) = try onTensors { backend -> ([Float], [Float], [Float]) in
+      let model = try TrainedModel.all[0].make(backend)
+      let settings = TrainingSettings {
+        $0.emaDecay = 0.999
+        $0.batchSize = 4
+      }
+      let arena = model.components[0].arena
+      model.prepareForTraining(settings)
+      let start = arena.values.values()
+      _ = model.trainingStep(blobs(count: 4), TrainingStep(index: 0, settings: settings))
+      return (start, arena.values.values(), try #require(arena.average).values())
+    }
+    // The first update's decay is 1/10.
+    let expected = zip(start, values).map { 0.1 * $0 + 0.9 * $1 }
+    #expect(largestDifference(average, expected) < 1e-6)
+    #expect(start != values)
+  }
+
+  @Test("The validation loss is the same every time, and reads the average")
+  func validationLoss() throws {
+    let (first, second, changed) = try onTensors { backend -> (Float, Float, Float) in
+      let model = try perturbedDiffusion(on: backend)
+      model.prepareForTraining(TrainingSettings { $0.emaDecay = 0.5 })
+      let arena = model.components[0].arena
+      let first = model.validationLoss(blobs(count: 8))
+      arena.values.withMutableFloats { values in for index in values.indices { values[index] *= 2 } }
+      arena.values.storage.markModified()
+      let second = model.validationLoss(blobs(count: 8))
+      backend.copy(arena.values, into: try #require(arena.average))
+      arena.average?.storage.markModified()
+      return (first, second, model.validationLoss(blobs(count: 8)))
+    }
+    #expect(first == second)
+    #expect(abs(changed - first) > 1e-3)
+  }
+
+  @Test("The learning rate follows the schedule by the step's index")
+  func schedule() throws {
+    let changes = try onTensors { backend in
+      try [0, 4, 9].map { index -> Double in
+        let model = try TrainedModel.all[0].make(backend)
+        let settings = TrainingSettings {
+          $0.batchSize = 4
+          $0.optimizer = .sgd
+          $0.learningRate = 0.1
+          $0.warmupSteps = 10
+        }
+        model.prepareForTraining(settings)
+        let before = model.components[0].arena.values.values()
+        let metrics = model.trainingStep(blobs(count: 4), TrainingStep(index: index, settings: settings))
+        let change = zip(model.components[0].arena.values.values(), before).map { $0 - $1 }
+        return norm(change) / Double(metrics["gradient-norm"] ?? .nan)
+      }
+    }
+    for (change, expected) in zip(changes, [0.01, 0.05, 0.1]) { #expect(abs(change - expected) < 1e-4 * expected) }
+  }
+}
+
+/// A small model of each kind, and the losses of its first ten steps (openblas, float32).
+struct TrainedModel: Sendable, CustomTestStringConvertible {
+  let testDescription: String
+  let data: DataDescription
+  let curve: [Float]
+  private let build: @Sendable (ModelContext) throws -> any Model
+
+  func make(_ backend: any Backend, perturbed: Bool = true) throws -> any Model {
+    let model = try build(.float32(on: backend, data, seed: 4))
+    if perturbed { model.components[0].perturb(by: 0.05) }
+    return model
+  }
+
+  func batch(count: Int) -> Batch {
+    blobs(data, count: count, labels: data.classNames.isEmpty ? nil : (0..<Int32(count)).map { $0 % 3 })
+  }
+
+  static let all = [
+    TrainedModel(
+      testDescription: "autoencoder", data: .tiny, curve: [],
+      build: { context in
+        var settings = AutoencoderSettings()
+        settings.baseChannels = 8
+        return try AutoencoderFamily.make(settings, context)
+      }),
+    TrainedModel(
+      testDescription: "tied linear autoencoder", data: .tiny, curve: [],
+      build: { context in
+        var settings = AutoencoderSettings()
+        (settings.architecture, settings.latent, settings.tied) = (.linear, 4, true)
+        return try AutoencoderFamily.make(settings, context)
+      }),
+    TrainedModel(
+      testDescription: "diffusion", data: .tiny, curve: [],
+      build: { context in try DiffusionFamily.make(tinyDiffusion(), context) }),
+    TrainedModel(
+      testDescription: "conditional diffusion of velocity with dropout", data: .tinyLabelled, curve: [],
+      build: { context in
+        let settings = tinyDiffusion {
+          $0.conditional = true
+          $0.prediction = .velocity
+          $0.noiseSchedule = .cosine
+          $0.dropout = 0.1
+        }
+        return try DiffusionFamily.make(settings, context)
+      }),
+  ]
+}

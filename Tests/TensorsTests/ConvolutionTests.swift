@@ -1,0 +1,181 @@
+import Tensors
+import Testing
+
+/// Convolutions: OpenBLAS against loops in Double, oneDNN against OpenBLAS, bfloat16 against float32.
+struct ConvolutionTests {
+  struct Case: Sendable, CustomTestStringConvertible {
+    let input: Shape
+    let outputChannels: Int
+    let kernel: (height: Int, width: Int)
+    let window: ConvolutionWindow
+
+    init(_ input: Shape, _ outputChannels: Int, kernel: Int, _ window: ConvolutionWindow) {
+      self.init(input, outputChannels, kernel: (kernel, kernel), window)
+    }
+
+    init(_ input: Shape, _ outputChannels: Int, kernel: (Int, Int), _ window: ConvolutionWindow) {
+      self.input = input
+      self.outputChannels = outputChannels
+      self.kernel = kernel
+      self.window = window
+    }
+
+    var weight: Shape { [outputChannels, input[3], kernel.height, kernel.width] }
+    var output: Shape { window.outputShape(input: input, weight: weight) }
+    var testDescription: String {
+      "\(input) to \(outputChannels), \(kernel.height)×\(kernel.width), stride \(window.strideHeight)×\(window.strideWidth),"
+        + " padding \(window.top) \(window.left) \(window.bottom) \(window.right)"
+    }
+
+    private static var unevenStride: ConvolutionWindow {
+      var window = ConvolutionWindow(stride: 2, padding: 1)
+      window.strideWidth = 3
+      return window
+    }
+
+    static let all = [
+      Case([1, 1, 1, 1], 1, kernel: 1, .init()),
+      Case([3, 5, 7, 3], 1, kernel: 1, .init()),
+      Case([2, 7, 5, 20], 33, kernel: 1, .init()),
+      Case([2, 8, 9, 6], 5, kernel: 1, .init(stride: 2)),
+      Case([1, 28, 28, 1], 32, kernel: 3, .init(padding: 1)),
+      Case([2, 9, 7, 3], 16, kernel: 3, .init(padding: 1)),
+      Case([3, 11, 13, 17], 5, kernel: 3, .init(stride: 2, padding: 1)),
+      Case([2, 14, 14, 32], 64, kernel: 3, .init(padding: 1)),
+      Case([4, 8, 8, 16], 16, kernel: 3, .init(stride: 2, top: 0, left: 0, bottom: 1, right: 1)),
+      Case([1, 10, 12, 8], 3, kernel: 4, .init(stride: 2, padding: 1)),
+      Case([5, 6, 6, 3], 1, kernel: 4, .init()),
+      Case([1, 16, 15, 3], 8, kernel: 7, .init(padding: 3)),
+      Case([2, 9, 9, 1], 2, kernel: 7, .init(stride: 3, top: 3, left: 1, bottom: 2, right: 0)),
+      Case([2, 9, 8, 4], 6, kernel: (1, 3), .init(stride: 1, top: 0, left: 2, bottom: 0, right: 1)),
+      Case([2, 12, 11, 4], 6, kernel: (3, 2), unevenStride),
+    ]
+  }
+
+  /// What a convolution's three operations give, and what they are given.
+  struct Results: Sendable {
+    var y, yPlain, dx, dw, db, dwAlone: [Float]
+    static let names = ["y", "y plain", "dx", "dw", "db", "dw alone"]
+    var all: [[Float]] { [y, yPlain, dx, dw, db, dwAlone] }
+  }
+
+  /// Runs a case. Gradients are added to ones, and `persistent` parameters may be cached.
+  private static func run(_ c: Case, on backend: any Backend, type: ScalarType = .float32, persistent: Bool = false) -> Results {
+    let x = randomTensor(c.input, seed: 1, type: type, on: backend)
+    let weight = randomTensor(c.weight, seed: 2, scale: 0.2, on: backend)
+    if persistent { weight.storage.markModified() }
+    let bias = randomTensor([c.outputChannels], seed: 3, on: backend)
+    let residual = randomTensor(c.output, seed: 4, type: type, on: backend)
+    let dy = randomTensor(c.output, seed: 5, type: type, on: backend)
+    let dw = Tensor(repeating: 1, shape: c.weight, on: backend)
+    let db = Tensor(repeating: 1, shape: [c.outputChannels], on: backend)
+    let alone = Tensor(repeating: 0, shape: c.weight, on: backend)
+    let y = backend.convolution(x, weight: weight, bias: bias, residual: residual, c.window)
+    let plain = backend.convolution(x, weight: weight, bias: nil, residual: nil, c.window)
+    let dx = backend.convolutionInputGradient(dy, weight: weight, inputShape: c.input, c.window)
+    backend.convolutionWeightGradient(x, dy, into: dw, bias: db, c.window)
+    backend.convolutionWeightGradient(x, dy, into: alone, bias: nil, c.window)
+    return Results(
+      y: y.values(), yPlain: plain.values(), dx: dx.values(), dw: dw.values(), db: db.values(), dwAlone: alone.values())
+  }
+
+  /// The definition, one product at a time.
+  private static func reference(_ c: Case) -> [[Double]] {
+    func doubles(_ shape: Shape, seed: UInt64, scale: Float = 1) -> [Double] {
+      randomValues(shape.count, seed: seed, scale: scale).map(Double.init)
+    }
+    let (x, w) = (doubles(c.input, seed: 1), doubles(c.weight, seed: 2, scale: 0.2))
+    let (bias, residual, dy) = (doubles([c.outputChannels], seed: 3), doubles(c.output, seed: 4), doubles(c.output, seed: 5))
+    var plain = residual.map { _ in 0.0 }
+    var (dx, dw) = (x.map { _ in 0.0 }, w.map { _ in 0.0 })
+    var db = bias.map { _ in 1.0 }
+    for (place, at) in indices(c.output).enumerated() {
+      let (n, oy, ox, o) = (at[0], at[1], at[2], at[3])
+      db[o] += dy[place]
+      for ky in 0..<c.kernel.height {
+        let iy = oy * c.window.strideHeight + ky - c.window.top
+        for kx in 0..<c.kernel.width {
+          let ix = ox * c.window.strideWidth + kx - c.window.left
+          guard iy >= 0, iy < c.input[1], ix >= 0, ix < c.input[2] else { continue }
+          for i in 0..<c.input[3] {
+            let source = ((n * c.input[1] + iy) * c.input[2] + ix) * c.input[3] + i
+            let tap = ((o * c.input[3] + i) * c.kernel.height + ky) * c.kernel.width + kx
+            plain[place] += x[source] * w[tap]
+            dx[source] += dy[place] * w[tap]
+            dw[tap] += dy[place] * x[source]
+          }
+        }
+      }
+    }
+    let y = plain.indices.map { plain[$0] + bias[$0 % c.outputChannels] + residual[$0] }
+    return [y, plain, dx, dw.map { $0 + 1 }, db, dw]
+  }
+
+  private static func differences(_ a: Results, _ b: Results) -> [Difference] {
+    zip(Results.names, zip(a.all, b.all)).map { difference($0, $1.0, $1.1) }
+  }
+
+  @Test("OpenBLAS against the definition", arguments: Case.all, [1, 2])
+  func definition(c: Case, threads: Int) throws {
+    let results = try onTensorThread { Self.run(c, on: OpenBLASBackend(threads: ThreadPool(count: threads))) }
+    let differences = zip(Results.names, zip(results.all, Self.reference(c))).map { difference($0, $1.0, $1.1) }
+    expectClose(differences, relative: 1e-5, largest: 1e-3)
+  }
+
+  @Test("oneDNN against OpenBLAS", .enabled(if: Backends.hasOneDNN), arguments: Case.all, [false, true])
+  func oneDNN(c: Case, persistent: Bool) throws {
+    let (fast, slow) = try onTensorThread {
+      (Self.run(c, on: try Backends.make(.onednn), persistent: persistent), Self.run(c, on: OpenBLASBackend()))
+    }
+    expectClose(Self.differences(fast, slow), relative: 1e-4, largest: 1e-3)
+  }
+
+  @Test("bfloat16 against float32", .enabled(if: Backends.bfloat16.isSupported), arguments: Case.all)
+  func bfloat16(c: Case) throws {
+    let (narrow, wide) = try onTensorThread {
+      let backend = try Backends.make(.onednn)
+      return (Self.run(c, on: backend, type: .bfloat16), Self.run(c, on: backend))
+    }
+    expectClose(Self.differences(narrow, wide), relative: 2e-2, largest: 1)
+  }
+
+  @Test("The same call gives the same bytes", arguments: Backends.available)
+  func repeatable(kind: BackendKind) throws {
+    let results = try onTensorThread {
+      let c = Case([4, 14, 14, 32], 48, kernel: 3, .init(padding: 1))
+      return try (0..<2).map { _ in Self.run(c, on: try Backends.make(kind, threads: 2)).all }
+    }
+    #expect(results[0] == results[1])
+  }
+
+  /// oneDNN keeps reordered copies of parameters: they must follow every change.
+  @Test("Cached weights follow updates and reused memory", .enabled(if: Backends.hasOneDNN))
+  func cachedWeights() throws {
+    let c = Case([2, 9, 9, 16], 16, kernel: 3, .init(padding: 1))
+    let differences = try onTensorThread {
+      let (fast, slow) = (try Backends.make(.onednn), OpenBLASBackend())
+      func results(_ backend: any Backend) -> [[Float]] {
+        let x = randomTensor(c.input, seed: 1, on: backend)
+        let dy = randomTensor(c.output, seed: 2, on: backend)
+        let gradients = randomTensor(c.weight, seed: 3, on: backend)
+        var results: [[Float]] = []
+        // The second round's weights come to lie where the first's were.
+        for round in 0..<2 {
+          let weight = randomTensor(c.weight, seed: UInt64(10 + round), on: backend)
+          weight.storage.markModified()
+          for _ in 0..<2 {
+            results.append(backend.convolution(x, weight: weight, bias: nil, residual: nil, c.window).values())
+            results.append(
+              backend.convolutionInputGradient(dy, weight: weight, inputShape: c.input, c.window).values())
+            backend.update(
+              weight, gradients: gradients, state: [],
+              OptimizerPass(.sgd(momentum: 0, nesterov: false, isFirst: true), learningRate: 0.5))
+          }
+        }
+        return results
+      }
+      return zip(results(fast), results(slow)).enumerated().map { difference("result \($0)", $1.0, $1.1) }
+    }
+    expectClose(differences, relative: 1e-4, largest: 1e-3)
+  }
+}
