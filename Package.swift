@@ -42,7 +42,7 @@ let package = Package(
       swiftSettings: hasOneDNN ? [.define("EASEL_HAS_ONEDNN")] : []),
     .target(name: "Gradients", dependencies: ["Tensors"]),
     .target(name: "Layers", dependencies: ["Gradients"]),
-    .target(name: "Optimizers", dependencies: ["Layers"]),
+    .target(name: "Optimizers", dependencies: ["Optimizers"]),
     .target(name: "Images", dependencies: ["CImageCodecs", "CZlib", "Tensors"]),
     .target(name: "Datasets", dependencies: ["Images", .product(name: "Crypto", package: "swift-crypto")]),
     .target(
@@ -57,12 +57,11 @@ let package = Package(
 
     // Tests, one target for each module that has any
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
-    .testTarget(name: "GradientsTests", dependencies: ["Layers"]),
+    .testTarget(name: "GradientsTests", dependencies: ["Optimizers"]),
     .testTarget(name: "ImagesTests", dependencies: ["Images"], exclude: ["Fixtures"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets"]),
     .testTarget(name: "RunStorageTests", dependencies: ["RunStorage"], exclude: ["Fixtures"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models"]),
-    .testTarget(name: "TrainingTests", dependencies: ["Training"]),
     .testTarget(name: "CommandTests", dependencies: ["EaselKit", "EaselCommand"]),
   ],
   swiftLanguageModes: [.v6],

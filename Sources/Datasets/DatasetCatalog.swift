@@ -42,7 +42,7 @@ public struct DatasetCatalog: Sendable {
     if !nameOrPath.isEmpty, FileManager.default.fileExists(atPath: nameOrPath) { return nameOrPath }
     let names = folders.map(\.name)
     let known = names.isEmpty ? "There are none yet." : "Known: \(names.joined(separator: ", "))."
-    let suggestion = nearest(to: nameOrPath, in: names).map { "Did you mean \($0)? " } ?? ""
+    let suggestion = nearestName(to: nameOrPath, among: names).map { "Did you mean \($0)? " } ?? ""
     throw UserError(
       .missingInput, "data “\(nameOrPath)”: no data set of this name, and no such file or folder",
       hint: "\(suggestion)\(known) Import Fashion-MNIST with: easel data import fashion-mnist, "

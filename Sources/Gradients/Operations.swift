@@ -72,6 +72,7 @@ public func addRow(_ x: Variable, _ row: Variable) -> Variable {
 
 /// Batched matrix product: a `[…, R, K]`, b `[…, K, C]`, result `[…, R, C]`, the leading axes alike.
 public func matmul(_ a: Variable, _ b: Variable) -> Variable {
+  require(a.shape.sizes.dropLast(2) == b.shape.sizes.dropLast(2), "product of \(a.shape) and \(b.shape)")
   let (matricesA, matricesB) = (MatrixBatch(a.value), MatrixBatch(b.value))
   let y = Tensor(
     uninitialized: a.shape.replacingLast(with: b.shape.last), type: a.value.type, on: a.backend)
@@ -126,10 +127,11 @@ public func normalize(
       tape.add(gradients.dx, to: x)
       if let shift, let dshift = gradients.dshift { tape.add(dshift, to: shift) }
     }
-    guard let gamma, let beta, gamma.wantsGradient, beta.wantsGradient else { return apply(nil, nil) }
-    tape.accumulate(into: gamma) { gammaGradient in
-      tape.accumulate(into: beta) { betaGradient in apply(gammaGradient, betaGradient) }
+    // Either may be absent or a constant.
+    func withGradient(of input: Variable?, _ body: (Tensor?) -> Void) {
+      if let input, input.wantsGradient { tape.accumulate(into: input) { body($0) } } else { body(nil) }
     }
+    withGradient(of: gamma) { gammaGradient in withGradient(of: beta) { apply(gammaGradient, $0) } }
   }
 }
 

@@ -99,21 +99,14 @@ public final class Tape {
     guard let identifier = input.identifier else { return }
     if let sink = sinks[identifier] {
       gradient.backend.accumulate(gradient.cast(to: .float32), alpha: 1, into: sink)
-    } else if let existing = gradients.removeValue(forKey: identifier) {
-      gradients[identifier] = sum(existing, gradient)
+    } else if gradients[identifier]?.isUniquelyReferenced() == true, let existing = gradients[identifier] {
+      // Nobody else holds the memory. (Asked in place: a binding of its own would be a second holder.)
+      existing.backend.accumulate(gradient, alpha: 1, into: existing)
+    } else if let existing = gradients[identifier] {
+      gradients[identifier] = existing.backend.add(existing, gradient, alpha: 1, beta: 1)
     } else {
       gradients[identifier] = gradient.reshaped(input.shape)
     }
-  }
-
-  /// Adds in place where nobody else holds the memory.
-  private func sum(_ existing: consuming Tensor, _ gradient: Tensor) -> Tensor {
-    var existing = existing
-    if existing.isUniquelyReferenced() {
-      existing.backend.accumulate(gradient, alpha: 1, into: existing)
-      return existing
-    }
-    return existing.backend.add(existing, gradient, alpha: 1, beta: 1)
   }
 
   /// Lets an operation add a float32 gradient where it is wanted, without a temporary for parameters.

@@ -36,7 +36,7 @@ extension Arena {
       }
       guard [.float32, .bfloat16, .float16, .float64].contains(entry.type) else {
         throw UserError(
-          .badData, "\(file.path): tensor \(name) has elements of type \(entry.type.rawValue), expected F32, BF16, F16 or F64")
+          .badData, "\(file.path): tensor \(name): expected F32, BF16, F16 or F64, found \(entry.type.rawValue)")
       }
     }
     for parameter in parameters {

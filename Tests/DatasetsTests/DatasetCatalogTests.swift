@@ -79,13 +79,4 @@ import Testing
       }
     }
   }
-
-  @Test func theNearestNameIsFound() {
-    let names = ["diffusion-small", "diffusion-base", "gan", "vae"]
-    #expect(nearest(to: "difusion-smal", in: names) == "diffusion-small")
-    #expect(nearest(to: "Diffusion-Bass", in: names) == "diffusion-base")
-    #expect(nearest(to: "gna", in: names) == "gan")
-    #expect(nearest(to: "transformer", in: names) == nil)
-    #expect(nearest(to: "gan", in: []) == nil)
-  }
 }

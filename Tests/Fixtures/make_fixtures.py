@@ -84,7 +84,7 @@ def make_unet(name, x_shape, timesteps, **configuration):
     output = model(x, t).sample
     loss = F.mse_loss(output, target)
     loss.backward()
-    cases = {"x": x, "timesteps": t, "output": output, "target": target, "loss": loss, "gradient.x": x.grad}
+    cases = {"x": x, "timesteps": t, "output": output, "target": target, "loss": loss, "gradient.x": x.grad.clone()}
     for parameter_name, parameter in model.named_parameters():
         cases["gradient." + parameter_name] = parameter.grad
 

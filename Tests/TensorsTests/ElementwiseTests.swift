@@ -56,7 +56,9 @@ struct ElementwiseTests {
         let dx = backend.applyGradient(function.activation, x, dy: dy)
         return [
           difference("\(length) y", y, x.doubles.map(function.value)),
-          difference("\(length) dx", dx, zip(x.doubles, dy.doubles).map { function.derivative($0) * $1 }),
+          // 1 − tanh² loses digits where tanh is near 1.
+          difference(
+            "\(length) dx", dx, zip(x.doubles, dy.doubles).map { function.derivative($0) * $1 }, absolute: 5e-6),
         ]
       }
     }

@@ -18,8 +18,8 @@ struct Workspace {
   var roots: [String] {
     var roots = [path]
     let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-    roots.append(program.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("share/easel").path)
     var folder = program.deletingLastPathComponent()
+    roots.append(folder.deletingLastPathComponent().appendingPathComponent("share/easel").path)
     while folder.path != "/" {
       if FileManager.default.fileExists(atPath: folder.appendingPathComponent("Package.swift").path) {
         roots.append(folder.path)
@@ -34,12 +34,14 @@ struct Workspace {
   var checkpoints: CheckpointCatalog { CheckpointCatalog(roots: roots.map { "\($0)/Checkpoints" }) }
 
   /// Reads a data set by name or path; nil means Fashion-MNIST, whole where it was imported.
+  ///
+  /// - Returns: the data, and the name or whole path under which they are found again from any folder.
   func data(_ nameOrPath: String?, imageSize: ImageSize?) throws -> (name: String, splits: DatasetSplits) {
     let catalog = datasets
-    let name =
-      nameOrPath
-      ?? (catalog.entries().contains { $0.name == FashionMNIST.name } ? FashionMNIST.name : FashionMNIST.name + "-10k")
-    return (name, try catalog.resolve(name, imageSize: imageSize))
+    let names = catalog.entries().map(\.name)
+    let asked = nameOrPath ?? (names.contains(FashionMNIST.name) ? FashionMNIST.name : FashionMNIST.name + "-10k")
+    let splits = try catalog.resolve(asked, imageSize: imageSize)
+    return (names.contains(asked) ? asked : URL(fileURLWithPath: asked).standardizedFileURL.path, splits)
   }
 
   /// Where a picture goes: as asked, else into `Samples/`.

@@ -43,7 +43,7 @@ public struct NoiseSchedule: Sendable, Hashable {
 
   /// The timestep whose ratio of noise to image √((1−ᾱ)/ᾱ) is nearest to a deviation, in units of the image's range [−1, 1].
   public func timestep(forNoise deviation: Double) -> Int {
-    let target = log(max(deviation, 1e-12))
+    let target = log(min(max(deviation, 1e-12), 1e12))
     let distances = alphasCumulativeProduct.map { abs(0.5 * log((1 - $0) / $0) - target) }
     return distances.indices.min { distances[$0] < distances[$1] } ?? 0
   }
@@ -79,7 +79,9 @@ public enum TimestepSpacing: String, Sendable, Codable, CaseIterable {
     switch self {
     case .leading: (0..<steps).map { $0 * (total / steps) }.reversed()
     case .trailing:
-      (0..<steps).map { Int((Double(total) - Double($0) * Double(total) / Double(steps)).rounded(.toNearestOrEven)) - 1 }
+      (0..<steps).map {
+        Int((Double(total) - Double($0) * Double(total) / Double(steps)).rounded(.toNearestOrEven)) - 1
+      }
     case .quadratic:
       (0..<steps).map { index in
         let root = (0.8 * Double(total)).squareRoot() * Double(index) / Double(max(1, steps - 1))

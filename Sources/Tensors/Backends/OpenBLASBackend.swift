@@ -141,7 +141,8 @@ extension MatrixBatch {
 
   /// BLAS wants one of the two strides to be 1.
   var isTransposed: Bool { strides.column != 1 && strides.row == 1 }
-  var leadingDimension: Int { isTransposed ? strides.column : strides.row }
+  /// The step between stored rows. BLAS checks it against their length even where there is only one, whose step may be anything.
+  var leadingDimension: Int { isTransposed ? max(strides.column, rows) : max(strides.row, columns) }
 
   func address(_ outer: Int, _ inner: Int, row: Int) -> UnsafeMutablePointer<Float> {
     // A batch of one repeats for every batch of the other operand.

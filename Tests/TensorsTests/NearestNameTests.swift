@@ -1,7 +1,7 @@
-import RunStorage
+import Tensors
 import Testing
 
-@Suite struct NearestTests {
+@Suite struct NearestNameTests {
   private let names = ["batch-size", "learning-rate", "ema-decay", "keep", "vae", "gan"]
 
   @Test(arguments: [

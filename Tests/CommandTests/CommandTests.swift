@@ -1,0 +1,229 @@
+import EaselKit
+import Foundation
+import Testing
+
+/// The built program, end to end. One run at a time: each uses all processors.
+@Suite(.serialized) struct CommandTests {
+  @Test func trainsAndMakesEveryPictureOfADiffusionModel() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    let training = try program.trainTinyDiffusion(run: "tiny", steps: 3)
+    #expect(training.status == 0, "\(training.errors)")
+    #expect(training.output == program.path("Checkpoints/tiny/step-00000003") + "\n")
+    #expect(try program.run("verify", "tiny").status == 0)
+
+    for (arguments, images, columns) in [
+      (["sample", "tiny", "--count", "10", "--columns", "5"], 10, 5),
+      (["interpolate", "tiny", "--frames", "4", "--rows", "2"], 8, 4),
+      (["reconstruct", "tiny", "--count", "4"], 8, 4),
+      (["denoise", "tiny", "--count", "3", "--noise", "0.2"], 9, 3),
+    ] {
+      let result = try program.run(arguments + ["--output", "picture.png"])
+      #expect(result.status == 0, "\(arguments): \(result.errors)")
+      let picture = try Image.read(program.path("picture.png"))
+      // torchvision's grid: 2 pixels of padding around every image of 12 × 12.
+      #expect(picture.width == columns * 14 + 2 && picture.height == images / columns * 14 + 2, "\(arguments)")
+      let recipe = try program.run("inspect", "picture.png")
+      #expect(recipe.output.contains("Step: 3") && recipe.output.contains("easel \(arguments[0])"))
+    }
+    let inspection = try program.run("inspect", "tiny", "--json")
+    let fields = try JSONSerialization.jsonObject(with: Data(inspection.output.utf8)) as? [String: Any]
+    let state = fields?["state"] as? [String: Any]
+    #expect(state?["step"] as? Int == 3)
+    let data = state?["data"] as? [String: Any]
+    #expect(data?["trainingImages"] as? Int == 36 && data?["validationImages"] as? Int == 4)
+    #expect(try program.run("runs").output.hasPrefix("tiny  diffusion-small  step 3"))
+  }
+
+  @Test func theSameSeedGivesTheSameFileAndImageKIsTheSameForEveryCount() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    try program.trainTinyDiffusion(run: "tiny", steps: 2)
+    func sample(_ name: String, _ more: String...) throws {
+      let result = try program.run(["sample", "tiny", "--output", "\(name).png"] + more)
+      #expect(result.status == 0, "\(result.errors)")
+    }
+    try sample("first", "--count", "20", "--seed", "5", "--individual", "twenty")
+    try sample("again", "--count", "20", "--seed", "5")
+    try sample("other", "--count", "20", "--seed", "6")
+    try sample("few", "--count", "4", "--seed", "5", "--individual", "four", "--array", "four.npy")
+    #expect(try program.bytes("first.png") == program.bytes("again.png"))
+    #expect(try program.bytes("first.png") != program.bytes("other.png"))
+    for index in 0..<4 {
+      let name = String(format: "%05d.png", index)
+      let (few, many) = (try Image.read(program.path("four/" + name)), try Image.read(program.path("twenty/" + name)))
+      #expect(few == many)
+    }
+    #expect(try NPYArray(path: program.path("four.npy")).shape == [4, 12, 12, 1])
+    // Training again from the same seed gives the same weights, byte for byte.
+    try program.trainTinyDiffusion(run: "twin", steps: 2)
+    let weights = "step-00000002/weights.safetensors"
+    #expect(try program.bytes("Checkpoints/tiny/\(weights)") == program.bytes("Checkpoints/twin/\(weights)"))
+  }
+
+  @Test func stoppingAndResumingChangesNothing() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    try program.trainTinyDiffusion(run: "whole", steps: 6)
+    try program.trainTinyDiffusion(run: "parts", steps: 3)
+    let resumed = try program.run("resume", "parts", "--steps", "6")
+    #expect(resumed.status == 0, "\(resumed.errors)")
+    for file in ["weights", "ema", "optimizer"] {
+      let name = "step-00000006/\(file).safetensors"
+      #expect(try program.bytes("Checkpoints/whole/\(name)") == program.bytes("Checkpoints/parts/\(name)"), "\(file)")
+    }
+    let further = try program.run("resume", "parts", "--steps", "6")
+    #expect(further.status == 64 && further.errors.contains("step 6 already"))
+  }
+
+  @Test func aSignalSavesAndSaysHowToGoOn() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    let running = try program.start(
+      ["train", "autoencoder", "--data", "images", "--run", "long", "--steps", "1000000", "--batch-size", "8"])
+    let log = program.path("Checkpoints/long/metrics.jsonl")
+    let deadline = Date().addingTimeInterval(30)
+    while (try? String(contentsOfFile: log, encoding: .utf8))?.isEmpty ?? true, Date() < deadline { usleep(20_000) }
+    running.process.interrupt()
+    let result = try program.finish(running)
+    #expect(result.status == 130)
+    #expect(result.errors.contains("easel resume long"))
+    #expect(try program.run("verify", "long").status == 0)
+  }
+
+  @Test func anAutoencoderOnColourImagesOfAnotherSize() throws {
+    let program = try Program()
+    try program.writeImages("images", side: 20, channels: 3)
+    let training = try program.run(
+      "train", "autoencoder", "--data", "images", "--image-size", "16x13", "--steps", "2", "--run", "colour",
+      "--set", "base-channels=8", "--batch-size", "8")
+    #expect(training.status == 0, "\(training.errors)")
+    let picture = try program.run("reconstruct", "colour", "--count", "2", "--output", "picture.png")
+    #expect(picture.status == 0, "\(picture.errors)")
+    let image = try Image.read(program.path("picture.png"))
+    #expect(image.channels == 3 && image.width == 2 * 18 + 2 && image.height == 2 * 15 + 2)
+    // An autoencoder draws nothing out of nothing, and says what it can do.
+    let sample = try program.run("sample", "colour")
+    #expect(sample.status == 69 && sample.errors.contains("reconstruct, interpolate"))
+    // Between two files, and weights taken over by another run.
+    let files = ["images/even/0.png", "images/odd/1.png"]
+    #expect(try program.run(["interpolate", "colour", "--frames", "3", "--output", "walk.png", "--images"] + files).status == 0)
+    let built = try program.run(
+      "train", "autoencoder", "--data", "images", "--image-size", "16x13", "--steps", "1", "--run", "on-top",
+      "--set", "base-channels=8", "--from", "colour", "--batch-size", "8")
+    #expect(built.status == 0, "\(built.errors)")
+  }
+
+  @Test func conditionalDiffusionTakesLabels() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    try program.trainTinyDiffusion(run: "labels", steps: 2, ["--set", "conditional=true"])
+    let odd = ["sample", "labels", "--count", "2", "--label", "1", "--guidance", "2", "--output", "odd.png"]
+    #expect(try program.run(odd).status == 0)
+    let none = try program.run("sample", "labels", "--label", "2")
+    #expect(none.status == 64 && none.errors.contains("expected 0 to 1"))
+  }
+
+  // MARK: What a person can get wrong
+
+  @Test(arguments: [
+    (["train", "autoencoder", "--data", "nowhere"], 66, "no data set of this name"),
+    (["train", "autoencoder", "--data", "cut"], 65, "cut/t10k-images-idx3-ubyte"),
+    (["train", "autoencoder", "--data", "text"], 65, "text/note.png"),
+    (["train", "autoencoder", "--data", "broken"], 65, "broken/even/broken.png"),
+    (["train", "autoencoder", "--data", "images", "--batch-size", "-3"], 64, "batch-size: expected 1 to"),
+    (["train", "autoencoder", "--data", "images", "--batch-size", "many"], 64, "expected a whole number"),
+    (["train", "autoencoder", "--data", "images", "--learning-rate", "nan"], 64, "learning-rate: expected"),
+    (["train", "autoencoder", "--data", "images", "--minutes", "0"], 64, "--minutes: expected"),
+    (["train", "autoencoder", "--data", "images", "--threads", "0"], 64, "--threads: expected"),
+    (["train", "autoencoder", "--data", "images", "--image-size", "0"], 64, "image"),
+    (["train", "difusion-smal"], 64, "Did you mean diffusion-small?"),
+    (["train", "autoencoder", "--set", "latnt=3"], 64, "Did you mean latent?"),
+    (["train", "autoencoder", "--set", "architecture=circular"], 64, "one of convolutional, linear"),
+    (["train", "autoencoder", "--data", "images", "--run", "../outside"], 64, "run name"),
+    (["train", "autoencoder", "--data", "images", "--run", "/absolute"], 64, "run name"),
+    (["train", "autoencoder", "--data", "images", "--workspace", "/proc"], 73, "/proc/Checkpoints"),
+    (["train", "autoencoder", "--config", "none.yaml"], 66, "none.yaml"),
+    (["sample", "nobody"], 66, "nobody"),
+    (["resume", "nobody"], 66, "nobody"),
+    (["inspect", "text/note.png"], 65, "text/note.png"),
+    (["data", "import", "imagenet"], 64, "no import for imagenet"),
+    (["frobnicate"], 64, "frobnicate"),
+  ] as [([String], Int32, String)])
+  func mistakesAreNamedAndNothingIsWritten(_ arguments: [String], _ status: Int32, _ message: String) throws {
+    let program = try Program()
+    try program.writeImages("images")
+    try program.writeImages("broken")
+    try Data("hello\n".utf8).write(to: URL(fileURLWithPath: program.path("broken/even/broken.png")))
+    for folder in ["cut", "text"] {
+      try FileManager.default.createDirectory(atPath: program.path(folder), withIntermediateDirectories: true)
+    }
+    try Data("hello\n".utf8).write(to: URL(fileURLWithPath: program.path("text/note.png")))
+    let header: [UInt8] = [0, 0, 8, 3, 0, 0, 0, 10, 0, 0, 0, 28, 0, 0, 0, 28]
+    try Data(header + [1, 2, 3]).write(to: URL(fileURLWithPath: program.path("cut/t10k-images-idx3-ubyte")))
+    let before = program.contents
+    let result = try program.run(arguments)
+    #expect(result.status == status, "\(result.errors)")
+    #expect(result.errors.contains(message), "\(result.errors)")
+    #expect(result.errors.split(separator: "\n").count <= 4 && !result.errors.contains("Fatal"), "\(result.errors)")
+    #expect(result.output.isEmpty)
+    #expect(program.contents == before)
+  }
+
+  @Test func mistakesWithACheckpoint() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    try program.trainTinyDiffusion(run: "tiny", steps: 1)
+    for (arguments, message) in [
+      (["sample", "tiny", "--count", "0"], "--count: expected 1 to"),
+      (["sample", "tiny", "--steps", "2000"], "--steps: expected 1 to 1000"),
+      (["sample", "tiny", "--sampler", "ddmp"], "Did you mean ddpm?"),
+      (["sample", "tiny", "--label", "1"], "without labels"),
+      (["sample", "tiny", "--eta", "2"], "--eta: expected 0 to 1"),
+      (["denoise", "tiny", "--noise", "nan"], "--noise: expected"),
+      (["interpolate", "tiny", "--frames", "1"], "--frames: expected 2 to"),
+    ] {
+      let before = program.contents
+      let result = try program.run(arguments)
+      #expect(result.status == 64 && result.errors.contains(message), "\(arguments): \(result.errors)")
+      #expect(program.contents == before, "\(arguments)")
+    }
+    let again = try program.trainTinyDiffusion(run: "tiny", steps: 1)
+    #expect(again.status == 73 && again.errors.contains("easel resume tiny"))
+    let outside = try program.run("sample", "tiny", "--output", "/proc/picture.png")
+    #expect(outside.status == 73 && outside.errors.contains("/proc"))
+
+    // One flipped bit in the only checkpoint: named, refused, nothing made of it.
+    let file = program.path("Checkpoints/tiny/step-00000001/weights.safetensors")
+    var bytes = try Data(contentsOf: URL(fileURLWithPath: file))
+    bytes[bytes.count / 2] ^= 1
+    try bytes.write(to: URL(fileURLWithPath: file))
+    for verb in ["verify", "sample", "resume"] {
+      let result = try program.run(verb, "tiny")
+      #expect(result.status == 65 && result.errors.contains("weights.safetensors"), "\(verb): \(result.errors)")
+    }
+  }
+
+  @Test func benchAndDoctorPrintOneJSONObject() throws {
+    let program = try Program()
+    for arguments in [
+      ["bench", "autoencoder", "--batch-size", "4", "--steps", "1", "--json"], ["doctor", "--json"],
+      ["data", "list", "--json"], ["runs", "--json"],
+    ] {
+      let result = try program.run(arguments)
+      #expect(result.status == 0, "\(arguments): \(result.errors)")
+      #expect(try JSONSerialization.jsonObject(with: Data(result.output.utf8)) is [String: Any], "\(arguments)")
+    }
+  }
+
+  @Test func theConfigurationOfARunRepeatsIt() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    try program.trainTinyDiffusion(run: "first", steps: 2)
+    let result = try program.run(
+      "train", "diffusion-small", "--config", "Checkpoints/first/step-00000002/config.yaml", "--run", "second")
+    #expect(result.status == 0, "\(result.errors)")
+    let weights = "step-00000002/weights.safetensors"
+    #expect(try program.bytes("Checkpoints/first/\(weights)") == program.bytes("Checkpoints/second/\(weights)"))
+  }
+}
