@@ -7,7 +7,8 @@ func hasHeader(_ name: String, of library: String) -> Bool {
   let environment = ProcessInfo.processInfo.environment
   let excluded = environment["EASEL_WITHOUT"]?.split(separator: ",").map(String.init) ?? []
   if excluded.contains(library) { return false }
-  let searched = (environment["CPATH"]?.split(separator: ":").map(String.init) ?? []) + ["/usr/local/include", "/usr/include"]
+  let searched =
+    (environment["CPATH"]?.split(separator: ":").map(String.init) ?? []) + ["/usr/local/include", "/usr/include"]
   return searched.contains { FileManager.default.fileExists(atPath: "\($0)/\(name)") }
 }
 
@@ -42,12 +43,14 @@ let package = Package(
       swiftSettings: hasOneDNN ? [.define("EASEL_HAS_ONEDNN")] : []),
     .target(name: "Gradients", dependencies: ["Tensors"]),
     .target(name: "Layers", dependencies: ["Gradients"]),
-    .target(name: "Optimizers", dependencies: ["Optimizers"]),
+    .target(name: "Optimizers", dependencies: ["Layers"]),
     .target(name: "Images", dependencies: ["CImageCodecs", "CZlib", "Tensors"]),
     .target(name: "Datasets", dependencies: ["Images", .product(name: "Crypto", package: "swift-crypto")]),
     .target(
       name: "RunStorage",
-      dependencies: ["Tensors", .product(name: "Crypto", package: "swift-crypto"), .product(name: "Yams", package: "Yams")]),
+      dependencies: [
+        "Tensors", .product(name: "Crypto", package: "swift-crypto"), .product(name: "Yams", package: "Yams"),
+      ]),
     .target(name: "Models", dependencies: ["Optimizers", "Datasets", "RunStorage"]),
     .target(name: "Training", dependencies: ["Models"]),
     .target(name: "EaselKit", dependencies: ["Training"]),

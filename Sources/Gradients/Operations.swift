@@ -230,9 +230,11 @@ public func split(_ x: Variable, into count: Int) -> [Variable] {
   return (0..<count).map { part in
     let range = part * width..<(part + 1) * width
     return Tape.record(x.backend.slice(x.value, range), from: [x]) { dy, tape in
-      let before = Tensor(repeating: 0, shape: x.shape.replacingLast(with: range.lowerBound), type: dy.type, on: dy.backend)
+      let before = Tensor(
+        repeating: 0, shape: x.shape.replacingLast(with: range.lowerBound), type: dy.type, on: dy.backend)
       let after = Tensor(
-        repeating: 0, shape: x.shape.replacingLast(with: x.shape.last - range.upperBound), type: dy.type, on: dy.backend)
+        repeating: 0, shape: x.shape.replacingLast(with: x.shape.last - range.upperBound), type: dy.type, on: dy.backend
+      )
       tape.add(dy.backend.concatenate([before, dy, after]), to: x)
     }
   }

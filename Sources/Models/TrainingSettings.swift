@@ -118,7 +118,8 @@ struct SettingsCheck {
 
   mutating func callAsFunction(_ value: Float, _ key: String, _ range: Range<Float>) {
     require(
-      range.contains(value), "\(key): expected a number from \(range.lowerBound) to below \(range.upperBound), found \(value)")
+      range.contains(value),
+      "\(key): expected a number from \(range.lowerBound) to below \(range.upperBound), found \(value)")
   }
 
   /// Any other condition, with the message for when it does not hold.

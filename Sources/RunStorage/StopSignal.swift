@@ -18,6 +18,12 @@ public enum StopSignal {
     setHandler(handler, for: SIGINT)
     setHandler(handler, for: SIGTERM)
     setHandler(SIG_IGN, for: SIGPIPE)
+    // A parent may have blocked them (Foundation's Process does, from a thread that has), and the mask is inherited.
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    sigaddset(&signals, SIGINT)
+    sigaddset(&signals, SIGTERM)
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
   }
 
   /// The signal that asked to stop (SIGINT or SIGTERM), or nil. Costs one load.

@@ -6,7 +6,8 @@ public enum LinearAlgebra {
   /// values in falling order, vt is k × n.
   ///
   /// LAPACK's `sgesdd`.
-  public static func singularValues(of a: [Float], rows m: Int, columns n: Int) -> (u: [Float], s: [Float], vt: [Float]) {
+  public static func singularValues(of a: [Float], rows m: Int, columns n: Int) -> (u: [Float], s: [Float], vt: [Float])
+  {
     require(a.count == m * n && m > 0 && n > 0, "\(a.count) numbers for \(m) × \(n)")
     // LAPACK is column-major: what it sees of our rows is the transpose, whose factors trade places.
     let rows = Int32(n)

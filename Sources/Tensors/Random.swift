@@ -79,6 +79,7 @@ extension SIMD4<UInt32> {
   /// The counter of a block: position inside the sample, the sample's global index (40 bits), the draw (a step of the
   /// sampler, an epoch), and the stream.
   static func sample(position: UInt32, index: UInt64, draw: UInt32, stream: UInt32) -> Self {
-    SIMD4(position, UInt32(truncatingIfNeeded: index), draw, stream << 8 | UInt32(truncatingIfNeeded: index >> 32) & 0xff)
+    SIMD4(
+      position, UInt32(truncatingIfNeeded: index), draw, stream << 8 | UInt32(truncatingIfNeeded: index >> 32) & 0xff)
   }
 }

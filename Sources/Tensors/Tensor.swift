@@ -79,7 +79,8 @@ extension Tensor {
     require(rank > 0 && range.lowerBound >= 0 && range.upperBound <= shape[0], "\(range) of \(shape)")
     let stride = shape[0] == 0 ? 0 : count / shape[0]
     return Tensor(
-      storage: storage, offset: offset + range.lowerBound * stride, shape: Shape([range.count] + shape.sizes.dropFirst()),
+      storage: storage, offset: offset + range.lowerBound * stride,
+      shape: Shape([range.count] + shape.sizes.dropFirst()),
       type: type)
   }
 
@@ -110,7 +111,8 @@ extension Tensor {
   }
 
   /// Scoped access to float32 elements. The buffer must not leave the closure.
-  public func withMutableFloats<Result>(_ body: (UnsafeMutableBufferPointer<Float>) throws -> Result) rethrows -> Result {
+  public func withMutableFloats<Result>(_ body: (UnsafeMutableBufferPointer<Float>) throws -> Result) rethrows -> Result
+  {
     try body(UnsafeMutableBufferPointer(start: floats, count: count))
   }
 

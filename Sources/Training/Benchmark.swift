@@ -38,7 +38,8 @@ public struct BenchmarkResult: Codable, Sendable {
     model.prepareForTraining(settings)
     var generator = StreamGenerator(seed: 0, stream: .data)
     let batch = Batch(
-      step: 0, pixels: (0..<preset.data.shape(settings.batchSize).count).map { _ in .random(in: 0...255, using: &generator) },
+      step: 0,
+      pixels: (0..<preset.data.shape(settings.batchSize).count).map { _ in .random(in: 0...255, using: &generator) },
       labels: preset.data.classNames.isEmpty ? nil : [Int32](repeating: 0, count: settings.batchSize),
       count: settings.batchSize, width: preset.data.width, height: preset.data.height, channels: preset.data.channels)
 

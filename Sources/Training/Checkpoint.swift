@@ -57,7 +57,8 @@ public struct LoadedModel {
     return (try? (Precision(rawValue: trained.rawValue) ?? .auto).scalarType(on: backend)) ?? .float32
   }
 
-  static func makeModel(_ checkpoint: CheckpointFolder, _ state: RunState, backend: any Backend, type: ScalarType) throws
+  static func makeModel(_ checkpoint: CheckpointFolder, _ state: RunState, backend: any Backend, type: ScalarType)
+    throws
     -> (any Model, ConfigurationDocument)
   {
     let (preset, configuration) = try configuration(of: checkpoint, state)

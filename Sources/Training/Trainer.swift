@@ -89,7 +89,8 @@ public final class Trainer {
     let record = RunState.DataRecord(data, description)
     guard record.fingerprint == state.data.fingerprint else {
       throw UserError(
-        .badData, "the data \(record.source) are not those that the run was trained on: "
+        .badData,
+        "the data \(record.source) are not those that the run was trained on: "
           + "\(state.data.trainingImages) images with hash \(state.data.fingerprint.prefix(12)) expected, "
           + "\(record.trainingImages) with \(record.fingerprint.prefix(12)) found",
         hint: "Put the original data back, or start a new run with --from \(checkpoint.path).")
@@ -189,7 +190,9 @@ public final class Trainer {
         var values = result.mapValues(Double.init)
         values["smoothed-loss"] = meter.loss
         values["images-per-second"] = meter.imagesPerSecond
-        if state.step.isMultiple(of: settings.validateEvery) || ends { values["validation-loss"] = state.validationLoss }
+        if state.step.isMultiple(of: settings.validateEvery) || ends {
+          values["validation-loss"] = state.validationLoss
+        }
         try metrics.append(step: state.step, values)
       }
       if ends || state.step.isMultiple(of: settings.checkpointEvery) { try save() }

@@ -107,7 +107,9 @@ import Testing
     #expect(sample.status == 69 && sample.errors.contains("reconstruct, interpolate"))
     // Between two files, and weights taken over by another run.
     let files = ["images/even/0.png", "images/odd/1.png"]
-    #expect(try program.run(["interpolate", "colour", "--frames", "3", "--output", "walk.png", "--images"] + files).status == 0)
+    #expect(
+      try program.run(["interpolate", "colour", "--frames", "3", "--output", "walk.png", "--images"] + files).status
+        == 0)
     let built = try program.run(
       "train", "autoencoder", "--data", "images", "--image-size", "16x13", "--steps", "1", "--run", "on-top",
       "--set", "base-channels=8", "--from", "colour", "--batch-size", "8")
@@ -126,30 +128,31 @@ import Testing
 
   // MARK: What a person can get wrong
 
-  @Test(arguments: [
-    (["train", "autoencoder", "--data", "nowhere"], 66, "no data set of this name"),
-    (["train", "autoencoder", "--data", "cut"], 65, "cut/t10k-images-idx3-ubyte"),
-    (["train", "autoencoder", "--data", "text"], 65, "text/note.png"),
-    (["train", "autoencoder", "--data", "broken"], 65, "broken/even/broken.png"),
-    (["train", "autoencoder", "--data", "images", "--batch-size", "-3"], 64, "batch-size: expected 1 to"),
-    (["train", "autoencoder", "--data", "images", "--batch-size", "many"], 64, "expected a whole number"),
-    (["train", "autoencoder", "--data", "images", "--learning-rate", "nan"], 64, "learning-rate: expected"),
-    (["train", "autoencoder", "--data", "images", "--minutes", "0"], 64, "--minutes: expected"),
-    (["train", "autoencoder", "--data", "images", "--threads", "0"], 64, "--threads: expected"),
-    (["train", "autoencoder", "--data", "images", "--image-size", "0"], 64, "image"),
-    (["train", "difusion-smal"], 64, "Did you mean diffusion-small?"),
-    (["train", "autoencoder", "--set", "latnt=3"], 64, "Did you mean latent?"),
-    (["train", "autoencoder", "--set", "architecture=circular"], 64, "one of convolutional, linear"),
-    (["train", "autoencoder", "--data", "images", "--run", "../outside"], 64, "run name"),
-    (["train", "autoencoder", "--data", "images", "--run", "/absolute"], 64, "run name"),
-    (["train", "autoencoder", "--data", "images", "--workspace", "/proc"], 73, "/proc/Checkpoints"),
-    (["train", "autoencoder", "--config", "none.yaml"], 66, "none.yaml"),
-    (["sample", "nobody"], 66, "nobody"),
-    (["resume", "nobody"], 66, "nobody"),
-    (["inspect", "text/note.png"], 65, "text/note.png"),
-    (["data", "import", "imagenet"], 64, "no import for imagenet"),
-    (["frobnicate"], 64, "frobnicate"),
-  ] as [([String], Int32, String)])
+  @Test(
+    arguments: [
+      (["train", "autoencoder", "--data", "nowhere"], 66, "no data set of this name"),
+      (["train", "autoencoder", "--data", "cut"], 65, "cut/t10k-images-idx3-ubyte"),
+      (["train", "autoencoder", "--data", "text"], 65, "text/note.png"),
+      (["train", "autoencoder", "--data", "broken"], 65, "broken/even/broken.png"),
+      (["train", "autoencoder", "--data", "images", "--batch-size", "-3"], 64, "batch-size: expected 1 to"),
+      (["train", "autoencoder", "--data", "images", "--batch-size", "many"], 64, "expected a whole number"),
+      (["train", "autoencoder", "--data", "images", "--learning-rate", "nan"], 64, "learning-rate: expected"),
+      (["train", "autoencoder", "--data", "images", "--minutes", "0"], 64, "--minutes: expected"),
+      (["train", "autoencoder", "--data", "images", "--threads", "0"], 64, "--threads: expected"),
+      (["train", "autoencoder", "--data", "images", "--image-size", "0"], 64, "image"),
+      (["train", "difusion-smal"], 64, "Did you mean diffusion-small?"),
+      (["train", "autoencoder", "--set", "latnt=3"], 64, "Did you mean latent?"),
+      (["train", "autoencoder", "--set", "architecture=circular"], 64, "one of convolutional, linear"),
+      (["train", "autoencoder", "--data", "images", "--run", "../outside"], 64, "run name"),
+      (["train", "autoencoder", "--data", "images", "--run", "/absolute"], 64, "run name"),
+      (["train", "autoencoder", "--data", "images", "--workspace", "/proc"], 73, "/proc/Checkpoints"),
+      (["train", "autoencoder", "--config", "none.yaml"], 66, "none.yaml"),
+      (["sample", "nobody"], 66, "nobody"),
+      (["resume", "nobody"], 66, "nobody"),
+      (["inspect", "text/note.png"], 65, "text/note.png"),
+      (["data", "import", "imagenet"], 64, "no import for imagenet"),
+      (["frobnicate"], 64, "frobnicate"),
+    ] as [([String], Int32, String)])
   func mistakesAreNamedAndNothingIsWritten(_ arguments: [String], _ status: Int32, _ message: String) throws {
     let program = try Program()
     try program.writeImages("images")

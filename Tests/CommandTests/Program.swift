@@ -45,7 +45,7 @@ final class Program {
     process.currentDirectoryURL = URL(fileURLWithPath: workspace)
     // Through files: a pipe that nobody reads meanwhile would block.
     let name = path(".test-output-" + UUID().uuidString)
-    for file in [name + ".out", name + ".err"] { FileManager.default.createFile(atPath: file, contents: nil) }
+    for file in [name + ".out", name + ".err"] { _ = FileManager.default.createFile(atPath: file, contents: nil) }
     process.standardOutput = FileHandle(forWritingAtPath: name + ".out")
     process.standardError = FileHandle(forWritingAtPath: name + ".err")
     process.standardInput = FileHandle.nullDevice

@@ -59,7 +59,7 @@ func expectUserError(
 /// A Python with numpy and safetensors, for checks against the formats' reference implementations.
 enum Python {
   static let executable: String? = {
-    let candidates = [ProcessInfo.processInfo.environment["EASEL_PYTHON"], "/tmp/venv/bin/python", "/usr/bin/python3"]
+    let candidates = [ProcessInfo.processInfo.environment["EASEL_PYTHON"], "/usr/bin/python3"]
     return candidates.compactMap(\.self).first { run("import numpy, safetensors", with: $0)?.status == 0 }
   }()
 

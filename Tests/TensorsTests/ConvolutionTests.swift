@@ -60,7 +60,9 @@ struct ConvolutionTests {
   }
 
   /// Runs a case. Gradients are added to ones, and `persistent` parameters may be cached.
-  private static func run(_ c: Case, on backend: any Backend, type: ScalarType = .float32, persistent: Bool = false) -> Results {
+  private static func run(_ c: Case, on backend: any Backend, type: ScalarType = .float32, persistent: Bool = false)
+    -> Results
+  {
     let x = randomTensor(c.input, seed: 1, type: type, on: backend)
     let weight = randomTensor(c.weight, seed: 2, scale: 0.2, on: backend)
     if persistent { weight.storage.markModified() }
@@ -85,7 +87,9 @@ struct ConvolutionTests {
       randomValues(shape.count, seed: seed, scale: scale).map(Double.init)
     }
     let (x, w) = (doubles(c.input, seed: 1), doubles(c.weight, seed: 2, scale: 0.2))
-    let (bias, residual, dy) = (doubles([c.outputChannels], seed: 3), doubles(c.output, seed: 4), doubles(c.output, seed: 5))
+    let (bias, residual, dy) = (
+      doubles([c.outputChannels], seed: 3), doubles(c.output, seed: 4), doubles(c.output, seed: 5)
+    )
     var plain = residual.map { _ in 0.0 }
     var (dx, dw) = (x.map { _ in 0.0 }, w.map { _ in 0.0 })
     var db = bias.map { _ in 1.0 }

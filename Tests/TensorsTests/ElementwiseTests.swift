@@ -103,7 +103,8 @@ struct ElementwiseTests {
           difference("-", a - b, zip(x, y).map { $0 - $1 }),
           difference("*", a * b, zip(x, y).map { $0 * $1 }),
           difference("scaled", 3 * a, x.map { 3 * $0 }),
-          difference("fill", Tensor(repeating: 0.375, shape: [length], type: kernels.type, on: backend), x.map { _ in 0.375 }),
+          difference(
+            "fill", Tensor(repeating: 0.375, shape: [length], type: kernels.type, on: backend), x.map { _ in 0.375 }),
         ]
       }
     }
@@ -148,27 +149,30 @@ struct ElementwiseTests {
   func dropout(kernels: Kernels) throws {
     let (count, size, probability) = (8, 5001, Float(0.3))
     let draw = RandomDraw(seed: 7, stream: .noise, index: 20, draw: 3)
-    let (once, again, other, gradient, tail) = try onTensorThread {
+    let (once, again, other, gradient, tail, uniform) = try onTensorThread {
       let backend = kernels.backend()
       let ones = Tensor(repeating: 1, shape: [count, size], type: kernels.type, on: backend)
       var later = draw
       later.draw = 4
       var shifted = draw
       shifted.index = 25
+      let uniform = Tensor(uninitialized: [count, size], on: backend)
+      backend.fillUniform(uniform, draw)
       return (
         backend.dropout(ones, probability: probability, draw).values(),
         kernels.backend(threads: 1).dropout(ones, probability: probability, draw).values(),
         backend.dropout(ones, probability: probability, later).values(),
         backend.dropout(2 * ones, probability: probability, draw).values(),
-        backend.dropout(ones[5..<8], probability: probability, shifted).values()
+        backend.dropout(ones[5..<8], probability: probability, shifted).values(), uniform.values()
       )
     }
     let kept = once.max() ?? 0
     #expect(abs(kept - 1 / 0.7) < (kernels.type == .bfloat16 ? 0.004 : 1e-6))
-    #expect(once.allSatisfy { $0 == 0 || $0 == kept })
+    #expect(once == uniform.map { $0 < probability ? 0 : kept })
     // Six standard deviations of the mean of 40 008 draws.
     let mean = Double(once.reduce(0, +)) / Double(count * size)
-    #expect(abs(mean - 1) < 6 * (0.3 / 0.7 / Double(count * size)).squareRoot() + (kernels.type == .bfloat16 ? 0.004 : 0))
+    #expect(
+      abs(mean - 1) < 6 * (0.3 / 0.7 / Double(count * size)).squareRoot() + (kernels.type == .bfloat16 ? 0.004 : 0))
     #expect(again == once)
     #expect(gradient == once.map { 2 * $0 })
     #expect(Array(once[(5 * size)...]) == tail, "a sample's mask depends on its global index alone")

@@ -21,7 +21,9 @@ struct MatrixProductTests {
     static let long = Layer(x: [70_001, 40], outputs: 24)
   }
 
-  private static func linear(_ layer: Layer, on backend: any Backend, type: ScalarType = .float32, persistent: Bool = false)
+  private static func linear(
+    _ layer: Layer, on backend: any Backend, type: ScalarType = .float32, persistent: Bool = false
+  )
     -> [(name: String, values: [Float])]
   {
     let output = layer.x.replacingLast(with: layer.outputs)
@@ -79,7 +81,10 @@ struct MatrixProductTests {
     [false, true])
   func linearOneDNN(layer: Layer, persistent: Bool) throws {
     let (fast, slow) = try onTensorThread {
-      (Self.linear(layer, on: try Backends.make(.onednn), persistent: persistent), Self.linear(layer, on: OpenBLASBackend()))
+      (
+        Self.linear(layer, on: try Backends.make(.onednn), persistent: persistent),
+        Self.linear(layer, on: OpenBLASBackend())
+      )
     }
     expectClose(
       zip(fast, slow).map { difference($0.name, $0.values, $1.values) }, relative: 1e-4, largest: 5e-3)
@@ -120,12 +125,14 @@ struct MatrixProductTests {
 
     /// A result of the public interface, which is row by row.
     func run(on backend: any Backend, type: ScalarType = .float32) -> [Float] {
-      let a = randomTensor(aTransposed ? [batch, inner, rows] : [batch, rows, inner], seed: 1, type: type, on: backend)
+      let a = randomTensor(
+        aTransposed ? [batch, inner, rows] : [batch, rows, inner], seed: 1, type: type, on: backend)
       let b = randomTensor(
         bTransposed ? [batch, columns, inner] : [batch, inner, columns], seed: 2, type: type, on: backend)
       let c = Tensor(repeating: 2, shape: [batch, rows, columns], type: type, on: backend)
       backend.matmul(
-        aTransposed ? MatrixBatch(a).transposed : MatrixBatch(a), bTransposed ? MatrixBatch(b).transposed : MatrixBatch(b),
+        aTransposed ? MatrixBatch(a).transposed : MatrixBatch(a),
+        bTransposed ? MatrixBatch(b).transposed : MatrixBatch(b),
         scale: scale, into: MatrixBatch(c), accumulating: accumulating)
       return c.values()
     }

@@ -20,15 +20,15 @@ struct ParameterPassTests {
       return Rule(
         name: "SGD, momentum \(momentum)\(nesterov ? ", Nesterov" : ""), decay \(decay)",
         method: { .sgd(momentum: momentum, nesterov: nesterov, isFirst: $0 == 1) }, decay: decay,
-        stateCount: momentum == 0 ? 0 : 1
-      ) { step, p, state, g, lr in
-        var g = g + d * p
-        if m != 0 {
-          state[0] = step == 1 ? g : m * state[0] + g
-          g = nesterov ? g + m * state[0] : state[0]
-        }
-        p -= lr * g
-      }
+        stateCount: momentum == 0 ? 0 : 1,
+        apply: { step, p, state, g, lr in
+          var g = g + d * p
+          if m != 0 {
+            state[0] = step == 1 ? g : m * state[0] + g
+            g = nesterov ? g + m * state[0] : state[0]
+          }
+          p -= lr * g
+        })
     }
 
     /// torch.optim.RMSprop. The state is: squares, mean where centred, velocity where there is momentum.
@@ -37,18 +37,18 @@ struct ParameterPassTests {
       return Rule(
         name: "RMSprop, momentum \(momentum)\(centered ? ", centred" : ""), decay \(decay)",
         method: { _ in .rmsprop(alpha: 0.99, epsilon: 1e-3, momentum: momentum, centered: centered) }, decay: decay,
-        stateCount: 1 + (centered ? 1 : 0) + (momentum == 0 ? 0 : 1)
-      ) { _, p, state, g, lr in
-        let g = g + Double(decay) * p
-        state[0] = alpha * state[0] + (1 - alpha) * g * g
-        if centered { state[1] = alpha * state[1] + (1 - alpha) * g }
-        var change = g / ((state[0] - (centered ? state[1] * state[1] : 0)).squareRoot() + epsilon)
-        if m != 0 {
-          state[state.count - 1] = m * state[state.count - 1] + change
-          change = state[state.count - 1]
-        }
-        p -= lr * change
-      }
+        stateCount: 1 + (centered ? 1 : 0) + (momentum == 0 ? 0 : 1),
+        apply: { _, p, state, g, lr in
+          let g = g + Double(decay) * p
+          state[0] = alpha * state[0] + (1 - alpha) * g * g
+          if centered { state[1] = alpha * state[1] + (1 - alpha) * g }
+          var change = g / ((state[0] - (centered ? state[1] * state[1] : 0)).squareRoot() + epsilon)
+          if m != 0 {
+            state[state.count - 1] = m * state[state.count - 1] + change
+            change = state[state.count - 1]
+          }
+          p -= lr * change
+        })
     }
 
     /// torch.optim.Adam and AdamW.
@@ -57,16 +57,16 @@ struct ParameterPassTests {
       return Rule(
         name: "Adam\(decoupled ? "W" : ""), decay \(decay)",
         method: { .adam(beta1: 0.9, beta2: 0.99, epsilon: 1e-4, step: $0, decoupledDecay: decoupled) }, decay: decay,
-        stateCount: 2
-      ) { step, p, state, g, lr in
-        let g = decoupled ? g : g + d * p
-        if decoupled { p *= 1 - lr * d }
-        state[0] = beta1 * state[0] + (1 - beta1) * g
-        state[1] = beta2 * state[1] + (1 - beta2) * g * g
-        let mean = state[0] / (1 - pow(beta1, Double(step)))
-        let square = state[1] / (1 - pow(beta2, Double(step)))
-        p -= lr * mean / (square.squareRoot() + epsilon)
-      }
+        stateCount: 2,
+        apply: { step, p, state, g, lr in
+          let g = decoupled ? g : g + d * p
+          if decoupled { p *= 1 - lr * d }
+          state[0] = beta1 * state[0] + (1 - beta1) * g
+          state[1] = beta2 * state[1] + (1 - beta2) * g * g
+          let mean = state[0] / (1 - pow(beta1, Double(step)))
+          let square = state[1] / (1 - pow(beta2, Double(step)))
+          p -= lr * mean / (square.squareRoot() + epsilon)
+        })
     }
 
     static let all = [

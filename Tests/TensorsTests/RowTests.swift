@@ -35,7 +35,9 @@ struct RowTests {
       let backend = kernels.backend()
       let a = randomTensor(shape, seed: 1, type: kernels.type, on: backend)
       let b = randomTensor(shape, seed: 2, type: kernels.type, on: backend)
-      let (alpha, beta) = (randomTensor([shape[0]], seed: 3, on: backend), randomTensor([shape[0]], seed: 4, on: backend))
+      let (alpha, beta) = (
+        randomTensor([shape[0]], seed: 3, on: backend), randomTensor([shape[0]], seed: 4, on: backend)
+      )
       let (x, y, u, v) = (a.doubles, b.doubles, alpha.doubles, beta.doubles)
       let size = shape.count / shape[0]
       return [
@@ -92,7 +94,9 @@ struct RowTests {
     expectClose([difference("scatterAdd", gradient, sums)])
   }
 
-  @Test("Softmax with a mask, and its gradient", arguments: Kernels.all, [[1, 1], [3, 5], [2, 3, 37], [700, 49]] as [Shape])
+  @Test(
+    "Softmax with a mask, and its gradient", arguments: Kernels.all,
+    [[1, 1], [3, 5], [2, 3, 37], [700, 49]] as [Shape])
   func softmax(kernels: Kernels, shape: Shape) throws {
     let (differences, sums) = try onTensorThread {
       let backend = kernels.backend()

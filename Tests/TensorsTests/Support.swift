@@ -46,7 +46,9 @@ func difference(
 }
 
 /// Compares a kernel's result with a reference computed from the same inputs in Double: bfloat16 is rounded once at the end.
-func difference(_ name: String, _ a: Tensor, _ b: [Double], absolute: Double = 2e-6, relative: Double = 1e-5) -> Difference {
+func difference(_ name: String, _ a: Tensor, _ b: [Double], absolute: Double = 2e-6, relative: Double = 1e-5)
+  -> Difference
+{
   difference(
     name, a.values(), b, relative: a.type == .bfloat16 ? 1.0 / 256 : relative,
     absolute: a.type == .bfloat16 ? max(absolute, 1e-5) : absolute)

@@ -90,7 +90,9 @@ struct TensorTests {
 
   @Test("A split covers each index once, in parts of like size")
   func split() throws {
-    for (threads, count, grain) in [(1, 10, 1), (2, 1, 1), (2, 7, 1), (2, 1000, 600), (2, 1000, 500), (3, 1001, 1), (2, 0, 1)] {
+    for (threads, count, grain) in [
+      (1, 10, 1), (2, 1, 1), (2, 7, 1), (2, 1000, 600), (2, 1000, 500), (3, 1001, 1), (2, 0, 1),
+    ] {
       let (marks, parts, promised) = try onTensorThread {
         let pool = ThreadPool(count: threads)
         let marks = Mutex([Int](repeating: 0, count: count))
@@ -168,7 +170,9 @@ struct TensorTests {
     let gram = (0..<k * k).map { place in
       (0..<rows).reduce(0.0) { $0 + Double(u[$1 * k + place / k]) * Double(u[$1 * k + place % k]) }
     }
-    expectClose([difference("uᵀu", gram.map(Float.init), gram.indices.map { $0 / k == $0 % k ? 1.0 : 0 }, absolute: 1e-5)])
+    expectClose([
+      difference("uᵀu", gram.map(Float.init), gram.indices.map { $0 / k == $0 % k ? 1.0 : 0 }, absolute: 1e-5)
+    ])
   }
 
   @Test("Shapes")

@@ -67,7 +67,9 @@ struct ImageOptions: ParsableArguments {
   var images: [String] = []
 
   /// - Returns: `count` images at most, of the size and channels that the model takes, and what they are.
-  func load(_ count: Int, for loaded: LoadedModel, from workspace: Workspace) throws -> (images: [Image], source: String) {
+  func load(_ count: Int, for loaded: LoadedModel, from workspace: Workspace) throws -> (
+    images: [Image], source: String
+  ) {
     let description = loaded.state.data.description
     guard !images.isEmpty else {
       let name = data ?? loaded.state.data.name

@@ -128,7 +128,8 @@ struct DataVerb: ParsableCommand {
     func run() throws {
       guard name == FashionMNIST.name else {
         throw UserError(
-          .usage, "there is no import for \(name)", hint: "Known: \(FashionMNIST.name). Your own images need no import: "
+          .usage, "there is no import for \(name)",
+          hint: "Known: \(FashionMNIST.name). Your own images need no import: "
             + "give their folder's path to --data.")
       }
       let workspace = try Workspace(common.workspace)

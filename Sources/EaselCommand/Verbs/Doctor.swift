@@ -29,10 +29,12 @@ struct Doctor: ParsableCommand {
     let bfloat16 = Backends.bfloat16
     var problems: [String] = []
     if !Backends.hasOneDNN {
-      problems.append("oneDNN is not in this build; training is several times slower. apt-get install libdnnl-dev, then build again.")
+      problems.append(
+        "oneDNN is not in this build; training is several times slower. apt-get install libdnnl-dev, then build again.")
     }
     if !Image.readsJPEG {
-      problems.append("libjpeg is not in this build; JPEG files cannot be read. apt-get install libjpeg-dev, then build again.")
+      problems.append(
+        "libjpeg is not in this build; JPEG files cannot be read. apt-get install libjpeg-dev, then build again.")
     }
     func folders(_ name: String) -> [String] {
       workspace.roots.map { "\($0)/\(name)" }.filter { FileManager.default.fileExists(atPath: $0) }

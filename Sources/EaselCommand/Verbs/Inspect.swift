@@ -58,7 +58,9 @@ struct Inspect: ParsableCommand {
   private func inspectPicture() throws {
     let text = try PNGText.read(subject)
     guard !text.entries.isEmpty else {
-      throw UserError(.unavailable, "\(subject): the picture carries no text", hint: "Easel did not make it, or a program removed it.")
+      throw UserError(
+        .unavailable, "\(subject): the picture carries no text", hint: "Easel did not make it, or a program removed it."
+      )
     }
     if common.json {
       let entries = Dictionary(text.entries.map { ($0.key, $0.value) }, uniquingKeysWith: { first, _ in first })

@@ -65,7 +65,8 @@ struct Interpolate: ParsableCommand {
   }
 
   /// Codes of both ends of every walk, one after the other, and what they are.
-  private func ends(_ model: any LatentSpace, _ loaded: LoadedModel, _ workspace: Workspace) throws -> (Tensor, String) {
+  private func ends(_ model: any LatentSpace, _ loaded: LoadedModel, _ workspace: Workspace) throws -> (Tensor, String)
+  {
     if images.isEmpty, data == nil, let codes = model.randomCodes(0..<2 * rows, seed: seed) { return (codes, "noises") }
     var options = ImageOptions()
     (options.images, options.data) = (images, data)

@@ -43,7 +43,10 @@ struct Sample: ParsableCommand {
     let pictures = images.images()
     let recipe = Recipe(
       verb: "sample", loaded: loaded,
-      settings: [(key: "Count", value: String(count)), (key: "Columns", value: String(columns)), (key: "Seed", value: String(options.seed))]
+      settings: [
+        (key: "Count", value: String(count)), (key: "Columns", value: String(columns)),
+        (key: "Seed", value: String(options.seed)),
+      ]
         + model.description(of: options))
     try ImageGrid.compose(pictures, columns: columns).write(to: path, text: recipe.text)
     if let array { try NPYArray(shape: images.shape.sizes, values: .float32(images.values())).write(to: array) }

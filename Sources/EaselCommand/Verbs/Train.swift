@@ -219,7 +219,8 @@ struct TrainingSession {
     if json {
       try Console.print(
         json: Report(
-          run: trainer.folder.name, path: path, preset: state.preset, step: trainer.state.step, loss: trainer.state.loss,
+          run: trainer.folder.name, path: path, preset: state.preset, step: trainer.state.step,
+          loss: trainer.state.loss,
           validationLoss: trainer.state.validationLoss, imagesPerSecond: final?.imagesPerSecond,
           seconds: trainer.state.seconds))
     } else {

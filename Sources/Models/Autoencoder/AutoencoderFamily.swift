@@ -53,7 +53,8 @@ public struct AutoencoderSettings: ModelSettings {
     check.require(
       baseChannels % 8 == 0, "base-channels: expected a multiple of 8 (the norms' groups), found \(baseChannels)")
     check.require(
-      !tied || architecture == .linear, "tied: only the linear architecture has weights to tie; set architecture=linear")
+      !tied || architecture == .linear, "tied: only the linear architecture has weights to tie; set architecture=linear"
+    )
     try check.finish()
   }
 }

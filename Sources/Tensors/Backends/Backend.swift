@@ -147,7 +147,8 @@ public struct ConvolutionWindow: Hashable, Sendable {
 
   /// The shape of a convolution's result.
   public func outputShape(input: Shape, weight: Shape) -> Shape {
-    require(input.rank == 4 && weight.rank == 4, "convolution takes [N, H, W, C] and [O, I, KH, KW]: \(input), \(weight)")
+    require(
+      input.rank == 4 && weight.rank == 4, "convolution takes [N, H, W, C] and [O, I, KH, KW]: \(input), \(weight)")
     require(input[3] == weight[1], "\(input) has \(input[3]) channels, weight \(weight) takes \(weight[1])")
     let height = (input[1] + top + bottom - weight[2]) / strideHeight + 1
     let width = (input[2] + left + right - weight[3]) / strideWidth + 1

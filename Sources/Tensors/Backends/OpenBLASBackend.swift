@@ -99,7 +99,8 @@ public final class OpenBLASBackend: HostBackend, Backend {
 
   public func linearWeightGradient(_ x: Tensor, _ dy: Tensor, into weightGradient: Tensor) {
     matmul(
-      MatrixBatch.rows(of: dy).transposed, .rows(of: x), scale: 1, into: MatrixBatch(weightGradient), accumulating: true)
+      MatrixBatch.rows(of: dy).transposed, .rows(of: x), scale: 1, into: MatrixBatch(weightGradient), accumulating: true
+    )
   }
 
   public func matmul(_ a: MatrixBatch, _ b: MatrixBatch, scale: Float, into c: MatrixBatch, accumulating: Bool) {

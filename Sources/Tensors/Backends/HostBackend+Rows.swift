@@ -1,0 +1,109 @@
+import CKernels
+
+extension HostBackend {
+  public func addRow(_ x: Tensor, _ row: Tensor) -> Tensor {
+    let y = empty(x.shape, x.type)
+    let (rows, columns) = matrix(x)
+    require(row.count == columns, "row \(row.shape) for \(x.shape)")
+    let kernel = typed(x.type).add_row
+    forEachRow(rows, columns) { range, _ in
+      let first = range.lowerBound * columns
+      kernel(range.count, columns, x.at(first), row.floats, y.at(first))
+    }
+    return y
+  }
+
+  public func mix(_ a: Tensor, by alpha: Tensor, _ b: Tensor?, by beta: Tensor?) -> Tensor {
+    let y = empty(a.shape, a.type)
+    let (count, size) = samples(a)
+    require(alpha.count == count && (beta?.count ?? count) == count, "weights \(alpha.shape) for \(a.shape)")
+    require((b?.shape ?? a.shape) == a.shape && (b?.type ?? a.type) == a.type, "\(a.shape) mixed with another shape")
+    let kernel = typed(a.type).scale_rows
+    forEachRow(count, size) { range, _ in
+      let (row, first) = (range.lowerBound, range.lowerBound * size)
+      kernel(
+        range.count, size, alpha.floats + row, a.at(first), beta.map { $0.floats + row }, b?.at(first), y.at(first))
+    }
+    return y
+  }
+
+  public func sumRows(_ x: Tensor, into sums: Tensor) {
+    let (rows, columns) = matrix(x)
+    require(sums.count == columns, "sums \(sums.shape) of \(x.shape)")
+    let kernel = typed(x.type).sum_columns
+    sumByPart(of: columns, parts: threads.parts(rows, grain: max(1, elementGrain / max(1, columns))), into: [sums]) {
+      partial in
+      forEachRow(rows, columns) { range, part in
+        kernel(range.count, columns, x.at(range.lowerBound * columns), partial(part, 0))
+      }
+    }
+  }
+
+  public func sumSamples(_ x: Tensor) -> Tensor {
+    let (count, size) = samples(x)
+    let sums = empty([count], .float32)
+    let kernel = typed(x.type).sum_rows
+    forEachRow(count, size) { range, _ in
+      kernel(range.count, size, x.at(range.lowerBound * size), sums.floats + range.lowerBound)
+    }
+    return sums
+  }
+
+  public func concatenate(_ parts: [Tensor]) -> Tensor {
+    require(!parts.isEmpty, "nothing to concatenate")
+    let columns = parts.reduce(0) { $0 + $1.shape.last }
+    let y = empty(parts[0].shape.replacingLast(with: columns), parts[0].type)
+    let rows = matrix(y).rows
+    let kernel = typed(y.type).copy_rows
+    for part in parts {
+      // A part without channels has no rows to count.
+      require(
+        (matrix(part).rows == rows || part.shape.last == 0) && part.type == y.type,
+        "\(part.shape) beside \(parts[0].shape)")
+    }
+    forEachRow(rows, columns) { range, _ in
+      var start = 0
+      for part in parts {
+        let width = part.shape.last
+        kernel(
+          range.count, width, part.at(range.lowerBound * width), width, y.at(range.lowerBound * columns + start),
+          columns, false)
+        start += width
+      }
+    }
+    return y
+  }
+
+  public func slice(_ x: Tensor, _ range: Range<Int>) -> Tensor {
+    let (rows, columns) = matrix(x)
+    require(range.lowerBound >= 0 && range.upperBound <= columns, "channels \(range) of \(x.shape)")
+    let y = empty(x.shape.replacingLast(with: range.count), x.type)
+    let kernel = typed(x.type).copy_rows
+    forEachRow(rows, range.count) { part, _ in
+      kernel(
+        part.count, range.count, x.at(part.lowerBound * columns + range.lowerBound), columns,
+        y.at(part.lowerBound * range.count), range.count, false)
+    }
+    return y
+  }
+
+  public func gather(_ table: Tensor, _ indices: Tensor, type: ScalarType) -> Tensor {
+    let columns = table.shape[1]
+    let y = empty([indices.count, columns], type)
+    typed(type).gather(indices.count, columns, table.floats, checkedIndices(indices, below: table.shape[0]), y.pointer)
+    return y
+  }
+
+  public func scatterAdd(_ dy: Tensor, _ indices: Tensor, into table: Tensor) {
+    // On one thread: two samples may add to the same row.
+    typed(dy.type).scatter_add(
+      indices.count, table.shape[1], dy.pointer, checkedIndices(indices, below: table.shape[0]), table.floats)
+  }
+
+  private func checkedIndices(_ indices: Tensor, below limit: Int) -> UnsafePointer<Int32> {
+    require(indices.type == .int32, "indices are int32, not \(indices.type)")
+    let values = UnsafeBufferPointer(start: indices.pointer.assumingMemoryBound(to: Int32.self), count: indices.count)
+    require(values.allSatisfy { $0 < limit }, "an index is not below \(limit)")
+    return UnsafePointer(indices.pointer.assumingMemoryBound(to: Int32.self))
+  }
+}
