@@ -61,6 +61,7 @@ let package = Package(
     // Tests, one target for each module that has any
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
     .testTarget(name: "GradientsTests", dependencies: ["Optimizers"]),
+    .testTarget(name: "GoldenTests", dependencies: ["Optimizers", "RunStorage"]),
     .testTarget(name: "ImagesTests", dependencies: ["Images"], exclude: ["Fixtures"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets"]),
     .testTarget(name: "RunStorageTests", dependencies: ["RunStorage"], exclude: ["Fixtures"]),

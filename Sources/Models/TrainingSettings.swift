@@ -92,6 +92,10 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
     check(validateEvery, "validate-every", 1...1_000_000_000)
     check(validationImages, "validation-images", 1...1_000_000)
     check(keep, "keep", 1...1_000_000)
+    // A sample's place in the run is a counter of 40 bits in the random streams.
+    check.require(
+      steps <= (1 << 40) / max(1, batchSize), "steps: expected at most \((1 << 40) / max(1, batchSize)), found \(steps)"
+    )
     try check.finish()
   }
 }

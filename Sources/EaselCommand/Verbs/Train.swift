@@ -77,10 +77,11 @@ struct Train: ParsableCommand {
     let source = try from.map { try workspace.checkpoints.resolve($0).checkpoint }
     let trainer = try Trainer(
       preset: preset, configuration: configuration, data: splits, folder: folder, backend: compute.backend.make())
+    let session = try TrainingSession(trainer, length: length, json: common.json)
     if let source { try trainer.takeWeights(from: source) }
     if overwrite, folder.exists { try FileManager.default.removeItem(atPath: folder.path) }
     try trainer.prepareFolder()
-    try TrainingSession(trainer, length: length, json: common.json).run()
+    try session.run()
   }
 
   /// Lays the options that name a setting over the document.
@@ -167,11 +168,18 @@ struct TrainingLength: ParsableArguments {
 /// Runs a trainer and shows how it goes.
 struct TrainingSession {
   private let trainer: Trainer
-  private let length: TrainingLength
+  private let limit: TrainingLimit
   private let json: Bool
 
-  init(_ trainer: Trainer, length: TrainingLength, json: Bool) {
-    (self.trainer, self.length, self.json) = (trainer, length, json)
+  /// - Throws: `UserError` (usage) where the run is as long as asked already.
+  init(_ trainer: Trainer, length: TrainingLength, json: Bool) throws {
+    (self.trainer, self.json) = (trainer, json)
+    limit = try length.limit(trainer)
+    if let steps = limit.steps, trainer.state.step >= steps {
+      throw UserError(
+        .usage, "run \(trainer.folder.name) is at step \(trainer.state.step) already",
+        hint: "--steps counts from the run's beginning; give a larger number.")
+    }
   }
 
   private struct Report: Encodable {
@@ -186,13 +194,7 @@ struct TrainingSession {
   }
 
   func run() throws {
-    let limit = try length.limit(trainer)
     let state = trainer.state
-    if let steps = limit.steps, state.step >= steps {
-      throw UserError(
-        .usage, "run \(trainer.folder.name) is at step \(state.step) already",
-        hint: "--steps counts from the run's beginning; give a larger number.")
-    }
     let parameters = trainer.model.components.reduce(0) { $0 + $1.arena.count }
     let data = state.data
     Console.note(
