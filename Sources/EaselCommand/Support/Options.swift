@@ -1,5 +1,6 @@
 import ArgumentParser
 import EaselKit
+import Foundation
 
 /// Options that every verb takes.
 struct CommonOptions: ParsableArguments {
@@ -43,6 +44,13 @@ struct CheckpointOptions: ParsableArguments {
   var weights: LoadedModel.Weights?
 
   @OptionGroup var compute: ComputeOptions
+
+  /// A short name for pictures: the run's, with the step where a step's folder was named.
+  var runName: String {
+    let url = URL(fileURLWithPath: checkpoint)
+    let name = url.lastPathComponent
+    return name.hasPrefix("step-") ? "\(url.deletingLastPathComponent().lastPathComponent)-\(name)" : name
+  }
 
   /// Loads the model, saying what was passed over and what differs from the machine that trained it.
   func load(from workspace: Workspace) throws -> LoadedModel {

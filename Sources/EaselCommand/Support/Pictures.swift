@@ -1,3 +1,4 @@
+import ArgumentParser
 import EaselKit
 import Foundation
 
@@ -6,7 +7,7 @@ struct Recipe {
   let verb: String
   let loaded: LoadedModel
   /// Verb-specific settings in order, such as seed and steps.
-  let settings: [(key: String, value: String)]
+  var settings: [(key: String, value: String)]
 
   /// `parameters`, as image galleries of the field read it, and `easel`, the same as JSON.
   var text: PNGText {
@@ -40,15 +41,71 @@ struct PictureReport: Encodable {
   var figures: [String: Double] = [:]
 }
 
-/// Refuses a model without a capability, in one line that says what it can do.
-func require<Capability>(_ capability: Capability.Type, of loaded: LoadedModel, for verb: String) throws -> Capability {
-  guard let able = loaded.model as? Capability else {
-    let abilities = loaded.model.capabilities
-    throw UserError(
-      .unavailable, "\(loaded.state.preset) cannot \(verb)",
-      hint: "It can: \(abilities.joined(separator: ", ")).")
+/// What every verb that makes a picture from a checkpoint takes.
+struct PictureOptions: ParsableArguments {
+  @OptionGroup var source: CheckpointOptions
+
+  @Option(help: "The picture (default: in Samples/, named after the run and the verb).")
+  var output: String?
+
+  @OptionGroup var common: CommonOptions
+
+  /// Loads the model and makes sure that the picture can be written, before anything is computed.
+  ///
+  /// - Parameters:
+  ///   - capability: what the model must be able to do.
+  ///   - verb: the command's name.
+  ///   - check: refuses other options that the model does not take.
+  /// - Throws: `UserError`; where the capability is lacking, in one line that says what the model can do.
+  func begin<Capability>(
+    _ capability: Capability.Type, _ verb: String, check: (Capability) throws -> Void = { _ in }
+  ) throws -> PictureJob<Capability> {
+    let start = Date()
+    let workspace = try Workspace(common.workspace)
+    let loaded = try source.load(from: workspace)
+    guard let model = loaded.model as? Capability else {
+      throw UserError(
+        .unavailable, "\(loaded.state.preset) cannot \(verb)",
+        hint: "It can: \(loaded.model.capabilities.joined(separator: ", ")).")
+    }
+    try check(model)
+    let path = output ?? "\(workspace.path)/Samples/\(source.runName)-\(verb).png"
+    try prepareOutput(path)
+    return PictureJob(
+      verb: verb, workspace: workspace, loaded: loaded, model: model, path: path, json: common.json, start: start)
   }
-  return able
+}
+
+/// A picture on its way: the model that makes it and the file it goes to.
+struct PictureJob<Capability> {
+  let verb: String
+  let workspace: Workspace
+  let loaded: LoadedModel
+  let model: Capability
+  let path: String
+  let json: Bool
+  let start: Date
+
+  /// How the picture is made, with the verb's own settings.
+  func recipe(_ settings: KeyValuePairs<String, String>) -> Recipe {
+    Recipe(verb: verb, loaded: loaded, settings: settings.map { (key: $0.key, value: $0.value) })
+  }
+
+  /// Writes the images as a grid and says where it is, as a path or as JSON.
+  ///
+  /// - Parameters:
+  ///   - count: how many images were made.
+  ///   - figures: what was measured on the way.
+  func finish(
+    _ images: [Image], columns: Int, _ recipe: Recipe, count: Int, figures: [String: Double] = [:]
+  ) throws {
+    try ImageGrid.compose(images, columns: columns).write(to: path, text: recipe.text)
+    guard json else { return Console.print(path) }
+    try Console.print(
+      json: PictureReport(
+        output: path, checkpoint: loaded.checkpoint.path, hash: loaded.checkpoint.hash, count: count,
+        seconds: Date().timeIntervalSince(start), figures: figures))
+  }
 }
 
 /// Pictures as the tensor a model works on.

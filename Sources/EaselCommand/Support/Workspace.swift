@@ -43,9 +43,4 @@ struct Workspace {
     let splits = try catalog.resolve(asked, imageSize: imageSize)
     return (names.contains(asked) ? asked : URL(fileURLWithPath: asked).standardizedFileURL.path, splits)
   }
-
-  /// Where a picture goes: as asked, else into `Samples/`.
-  func picturePath(_ asked: String?, run: String, _ kind: String) -> String {
-    asked ?? "\(path)/Samples/\(run)-\(kind).png"
-  }
 }

@@ -103,7 +103,7 @@ struct DataVerb: ParsableCommand {
       try check(columns, "--columns", 1...1000)
       let workspace = try Workspace(common.workspace)
       let train = try workspace.data(data, imageSize: imageSize.map { try ImageSize(parsing: $0) }).splits.train
-      let path = workspace.picturePath(output, run: train.name, "data")
+      let path = output ?? "\(workspace.path)/Samples/\(train.name)-data.png"
       try prepareOutput(path)
       let images = train.images(0..<min(count, train.count))
       try ImageGrid.compose(images, columns: columns).write(to: path)

@@ -6,7 +6,7 @@ struct Denoise: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Add noise to images and take it away again: clean, noisy and restored rows.")
 
-  @OptionGroup var source: CheckpointOptions
+  @OptionGroup var picture: PictureOptions
   @OptionGroup var input: ImageOptions
 
   @Option(parsing: .unconditional, help: "How many images.")
@@ -21,24 +21,15 @@ struct Denoise: ParsableCommand {
   @Option(parsing: .unconditional, help: "Which noise.")
   var seed: UInt64 = 0
 
-  @Option(help: "The picture (default: Samples/<run>-denoised.png).")
-  var output: String?
-
-  @OptionGroup var common: CommonOptions
-
   func run() throws {
     try check(count, "--count", 1...100_000)
     try check(columns, "--columns", 1...1000)
     guard noise.isFinite, noise > 0, noise <= 50 else {
       throw UserError(.usage, "--noise: expected a number above 0, at most 50, found \(noise)")
     }
-    let start = Date()
-    let workspace = try Workspace(common.workspace)
-    let loaded = try source.load(from: workspace)
-    let model = try require((any Restoring).self, of: loaded, for: "denoise")
-    let path = workspace.picturePath(output, run: loaded.state.runName(source.checkpoint), "denoised")
-    try prepareOutput(path)
-    let (originals, name) = try input.load(count, for: loaded, from: workspace)
+    let job = try picture.begin((any Restoring).self, "denoise")
+    let model = job.model
+    let (originals, name) = try input.load(count, for: job.loaded, from: job.workspace)
     let backend = model.context.backend
     let clean = tensor(originals, for: model)
     let grains = Tensor(uninitialized: clean.shape, on: backend)
@@ -50,18 +41,14 @@ struct Denoise: ParsableCommand {
     let figures = [
       "psnr-noisy": meanSignalToNoise(noisyImages, originals), "psnr-restored": meanSignalToNoise(restored, originals),
     ]
-    let recipe = Recipe(
-      verb: "denoise", loaded: loaded,
-      settings: [
-        (key: "Images", value: name), (key: "Count", value: String(originals.count)),
-        (key: "Noise", value: String(noise)), (key: "Seed", value: String(seed)),
-      ])
-    try ImageGrid.compose(
-      alternatingRows([originals, noisyImages, restored], columns: columns), columns: min(columns, originals.count)
-    ).write(to: path, text: recipe.text)
+    let recipe = job.recipe([
+      "Images": name, "Count": String(originals.count), "Noise": String(noise), "Seed": String(seed),
+    ])
     Console.note(
       "mean PSNR \(figures["psnr-noisy", default: 0].formatted(2)) dB noisy, "
         + "\(figures["psnr-restored", default: 0].formatted(2)) dB restored, over \(originals.count) images of \(name)")
-    try report(path, loaded, count: originals.count, since: start, figures: figures, json: common.json)
+    try job.finish(
+      alternatingRows([originals, noisyImages, restored], columns: columns), columns: min(columns, originals.count),
+      recipe, count: originals.count, figures: figures)
   }
 }

@@ -9,7 +9,7 @@ struct Interpolate: ParsableCommand {
       Between two noises where the model draws from noise, else between held-out images; or between two images given.
       """)
 
-  @OptionGroup var source: CheckpointOptions
+  @OptionGroup var picture: PictureOptions
 
   @Option(parsing: .unconditional, help: "Images in a row, both ends included.")
   var frames = 8
@@ -26,25 +26,16 @@ struct Interpolate: ParsableCommand {
   @Option(parsing: .unconditional, help: "Which noises, or which held-out images.")
   var seed: UInt64 = 0
 
-  @Option(help: "The picture (default: Samples/<run>-interpolation.png).")
-  var output: String?
-
-  @OptionGroup var common: CommonOptions
-
   func run() throws {
     try check(frames, "--frames", 2...1000)
     try check(rows, "--rows", 1...1000)
     if !images.isEmpty, images.count != 2 {
       throw UserError(.usage, "--images: expected two files, found \(images.count)")
     }
-    let start = Date()
-    let workspace = try Workspace(common.workspace)
-    let loaded = try source.load(from: workspace)
-    let model = try require((any LatentSpace).self, of: loaded, for: "interpolate")
-    let path = workspace.picturePath(output, run: loaded.state.runName(source.checkpoint), "interpolation")
-    try prepareOutput(path)
+    let job = try picture.begin((any LatentSpace).self, "interpolate")
+    let model = job.model
 
-    let (codes, ends) = try ends(model, loaded, workspace)
+    let (codes, ends) = try ends(job)
     let size = codes.shape[0] == 0 ? 0 : codes.count / codes.shape[0]
     let values = codes.values()
     func code(_ index: Int) -> [Float] { Array(values[index * size..<(index + 1) * size]) }
@@ -54,26 +45,23 @@ struct Interpolate: ParsableCommand {
     }
     let shape = Shape([walks * frames] + codes.shape.sizes.dropFirst())
     let pictures = model.decode(Tensor(stops, shape: shape, on: model.context.backend)).images()
-    let recipe = Recipe(
-      verb: "interpolate", loaded: loaded,
-      settings: [
-        (key: "Frames", value: String(frames)), (key: "Rows", value: String(walks)), (key: "Seed", value: String(seed)),
-        (key: "Between", value: ends), (key: "Interpolation", value: model.interpolation.rawValue),
-      ])
-    try ImageGrid.compose(pictures, columns: frames).write(to: path, text: recipe.text)
-    try report(path, loaded, count: pictures.count, since: start, json: common.json)
+    let recipe = job.recipe([
+      "Frames": String(frames), "Rows": String(walks), "Seed": String(seed), "Between": ends,
+      "Interpolation": model.interpolation.rawValue,
+    ])
+    try job.finish(pictures, columns: frames, recipe, count: pictures.count)
   }
 
   /// Codes of both ends of every walk, one after the other, and what they are.
-  private func ends(_ model: any LatentSpace, _ loaded: LoadedModel, _ workspace: Workspace) throws -> (Tensor, String)
-  {
+  private func ends(_ job: PictureJob<any LatentSpace>) throws -> (Tensor, String) {
+    let model = job.model
     if images.isEmpty, data == nil, let codes = model.randomCodes(0..<2 * rows, seed: seed) { return (codes, "noises") }
     var options = ImageOptions()
     (options.images, options.data) = (images, data)
     let wanted = images.isEmpty ? 2 * rows : 2
     // Held-out images from a place that the seed chooses.
     let skipped = images.isEmpty ? Int(seed % 1000) * wanted : 0
-    let (pictures, name) = try options.load(skipped + wanted, for: loaded, from: workspace)
+    let (pictures, name) = try options.load(skipped + wanted, for: job.loaded, from: job.workspace)
     guard pictures.count >= skipped + wanted else {
       throw UserError(
         .usage, "--rows and --seed ask for held-out images \(skipped) to \(skipped + wanted), found \(pictures.count)")

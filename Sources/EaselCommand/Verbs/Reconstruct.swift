@@ -6,7 +6,7 @@ struct Reconstruct: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Send images through the latent space and back: originals above, reconstructions below.")
 
-  @OptionGroup var source: CheckpointOptions
+  @OptionGroup var picture: PictureOptions
   @OptionGroup var input: ImageOptions
 
   @Option(parsing: .unconditional, help: "How many images.")
@@ -15,34 +15,21 @@ struct Reconstruct: ParsableCommand {
   @Option(parsing: .unconditional, help: "Images in a row.")
   var columns = 8
 
-  @Option(help: "The picture (default: Samples/<run>-reconstructions.png).")
-  var output: String?
-
-  @OptionGroup var common: CommonOptions
-
   func run() throws {
     try check(count, "--count", 1...100_000)
     try check(columns, "--columns", 1...1000)
-    let start = Date()
-    let workspace = try Workspace(common.workspace)
-    let loaded = try source.load(from: workspace)
-    let model = try require((any LatentSpace).self, of: loaded, for: "reconstruct")
-    let path = workspace.picturePath(output, run: loaded.state.runName(source.checkpoint), "reconstructions")
-    try prepareOutput(path)
-    let (originals, name) = try input.load(count, for: loaded, from: workspace)
+    let job = try picture.begin((any LatentSpace).self, "reconstruct")
+    let model = job.model
+    let (originals, name) = try input.load(count, for: job.loaded, from: job.workspace)
     let reconstructions = model.decode(model.encode(tensor(originals, for: model))).images()
     let ratio = meanSignalToNoise(reconstructions, originals)
-    let recipe = Recipe(
-      verb: "reconstruct", loaded: loaded,
-      settings: [
-        (key: "Images", value: name), (key: "Count", value: String(originals.count)),
-        (key: "PSNR", value: "\(ratio.formatted(2)) dB"),
-      ])
-    try ImageGrid.compose(
-      alternatingRows([originals, reconstructions], columns: columns), columns: min(columns, originals.count)
-    ).write(to: path, text: recipe.text)
+    let recipe = job.recipe([
+      "Images": name, "Count": String(originals.count), "PSNR": "\(ratio.formatted(2)) dB",
+    ])
     Console.note("mean PSNR \(ratio.formatted(2)) dB over \(originals.count) images of \(name)")
-    try report(path, loaded, count: originals.count, since: start, figures: ["psnr": ratio], json: common.json)
+    try job.finish(
+      alternatingRows([originals, reconstructions], columns: columns), columns: min(columns, originals.count), recipe,
+      count: originals.count, figures: ["psnr": ratio])
   }
 }
 

@@ -5,7 +5,7 @@ import Foundation
 struct Sample: ParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Draw new images as a grid.")
 
-  @OptionGroup var source: CheckpointOptions
+  @OptionGroup var picture: PictureOptions
 
   @Option(parsing: .unconditional, help: "How many images.")
   var count = 64
@@ -15,47 +15,31 @@ struct Sample: ParsableCommand {
 
   @OptionGroup var sampling: SamplingArguments
 
-  @Option(help: "The picture (default: Samples/<run>-samples.png).")
-  var output: String?
-
   @Option(help: "Also write the images as a NumPy array [N, H, W, C], float32, 0 to 1.")
   var array: String?
 
   @Option(help: "Also write each image into a folder.")
   var individual: String?
 
-  @OptionGroup var common: CommonOptions
-
   func run() throws {
     try check(count, "--count", 1...100_000)
     try check(columns, "--columns", 1...1000)
-    let start = Date()
-    let workspace = try Workspace(common.workspace)
-    let loaded = try source.load(from: workspace)
-    let model = try require((any Sampling).self, of: loaded, for: "sample")
     let options = sampling.options
-    try model.validate(options)
-    let path = workspace.picturePath(output, run: loaded.state.runName(source.checkpoint), "samples")
-    for path in [path, array, individual.map { "\($0)/0.png" }].compactMap({ $0 }) { try prepareOutput(path) }
+    let job = try picture.begin((any Sampling).self, "sample") { try $0.validate(options) }
+    for path in [array, individual.map { "\($0)/0.png" }].compactMap({ $0 }) { try prepareOutput(path) }
 
     let bar = ProgressBar("sampling")
-    let images = try model.sample(0..<count, options) { bar.show($0) }
+    let images = try job.model.sample(0..<count, options) { bar.show($0) }
     let pictures = images.images()
-    let recipe = Recipe(
-      verb: "sample", loaded: loaded,
-      settings: [
-        (key: "Count", value: String(count)), (key: "Columns", value: String(columns)),
-        (key: "Seed", value: String(options.seed)),
-      ]
-        + model.description(of: options))
-    try ImageGrid.compose(pictures, columns: columns).write(to: path, text: recipe.text)
+    var recipe = job.recipe(["Count": String(count), "Columns": String(columns), "Seed": String(options.seed)])
+    recipe.settings += job.model.description(of: options)
     if let array { try NPYArray(shape: images.shape.sizes, values: .float32(images.values())).write(to: array) }
     if let individual {
       for (index, picture) in pictures.enumerated() {
         try picture.write(to: String(format: "%@/%05d.png", individual, index), text: recipe.text)
       }
     }
-    try report(path, loaded, count: count, since: start, json: common.json)
+    try job.finish(pictures, columns: columns, recipe, count: count)
   }
 }
 
@@ -81,25 +65,5 @@ struct SamplingArguments: ParsableArguments {
 
   var options: SamplingOptions {
     SamplingOptions(seed: seed, steps: steps, sampler: sampler, label: label, guidance: guidance, eta: eta)
-  }
-}
-
-/// Says what was written, as a path or as JSON.
-func report(
-  _ path: String, _ loaded: LoadedModel, count: Int, since start: Date, figures: [String: Double] = [:], json: Bool
-) throws {
-  guard json else { return Console.print(path) }
-  try Console.print(
-    json: PictureReport(
-      output: path, checkpoint: loaded.checkpoint.path, hash: loaded.checkpoint.hash, count: count,
-      seconds: Date().timeIntervalSince(start), figures: figures))
-}
-
-extension RunState {
-  /// A short name for pictures: the last part of what the user called the checkpoint, with the step of a step's folder.
-  func runName(_ argument: String) -> String {
-    let url = URL(fileURLWithPath: argument)
-    let name = url.lastPathComponent
-    return name.hasPrefix("step-") ? "\(url.deletingLastPathComponent().lastPathComponent)-\(name)" : name
   }
 }
