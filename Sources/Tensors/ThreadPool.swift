@@ -8,6 +8,8 @@ import Foundation
 public struct ThreadPool: Sendable {
   public let count: Int
 
+  /// Sets the number for the calling thread, which is the one that has to do the tensor work.
+  ///
   /// - Parameter count: threads to use; nil means one for each processor this process may run on.
   public init(count: Int? = nil) {
     self.count = max(1, count ?? ThreadPool.availableProcessors)

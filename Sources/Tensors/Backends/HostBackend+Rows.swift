@@ -16,6 +16,7 @@ extension HostBackend {
   public func mix(_ a: Tensor, by alpha: Tensor, _ b: Tensor?, by beta: Tensor?) -> Tensor {
     let y = empty(a.shape, a.type)
     let (count, size) = samples(a)
+    require((b == nil) == (beta == nil), "a second tensor and its weights come together")
     require(alpha.count == count && (beta?.count ?? count) == count, "weights \(alpha.shape) for \(a.shape)")
     require((b?.shape ?? a.shape) == a.shape && (b?.type ?? a.type) == a.type, "\(a.shape) mixed with another shape")
     let kernel = typed(a.type).scale_rows
