@@ -141,6 +141,15 @@ extension RunFolder {
     }
   }
 
+  /// Deletes the run with all its checkpoints.
+  ///
+  /// - Throws: `UserError` where another process trains it, or where something cannot be deleted.
+  public func delete() throws {
+    let lock = try lock()
+    defer { withExtendedLifetime(lock) {} }
+    try FileSystem.remove(path)
+  }
+
   /// Takes the run for this process alone, until the lock is released or the process ends. Creates the run's folder.
   ///
   /// - Throws: `UserError(.unavailable)` where another process trains the run.

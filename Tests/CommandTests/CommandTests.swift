@@ -91,6 +91,27 @@ import Testing
     #expect(try program.run("verify", "long").status == 0)
   }
 
+  @Test func overwritingDeletesARunUnlessItIsBeingTrained() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    let arguments = ["train", "autoencoder", "--data", "images", "--run", "same", "--batch-size", "8", "--steps"]
+    #expect(try program.run(arguments + ["2"]).status == 0)
+    #expect(try program.run(arguments + ["1", "--overwrite"]).status == 0)
+    #expect(!program.contents.contains("Checkpoints/same/step-00000002"))
+    #expect(program.contents.contains("Checkpoints/same/step-00000001"))
+
+    let running = try program.start(["resume", "same", "--steps", "1000000"])
+    let log = program.path("Checkpoints/same/metrics.jsonl")
+    func lines() -> Int { (try? String(contentsOfFile: log, encoding: .utf8))?.split(separator: "\n").count ?? 0 }
+    let deadline = Date().addingTimeInterval(30)
+    while lines() < 2, Date() < deadline { usleep(20_000) }
+    let refused = try program.run(arguments + ["1", "--overwrite"])
+    #expect(refused.status != 0 && refused.errors.contains("same"), "\(refused.errors)")
+    #expect(program.contents.contains("Checkpoints/same/step-00000001"))
+    running.process.interrupt()
+    #expect(try program.finish(running).status == 130)
+  }
+
   @Test func anAutoencoderOnColourImagesOfAnotherSize() throws {
     let program = try Program()
     try program.writeImages("images", side: 20, channels: 3)

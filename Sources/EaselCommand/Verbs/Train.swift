@@ -79,7 +79,7 @@ struct Train: ParsableCommand {
       preset: preset, configuration: configuration, data: splits, folder: folder, backend: compute.backend.make())
     let session = try TrainingSession(trainer, length: length, json: common.json)
     if let source { try trainer.takeWeights(from: source) }
-    if overwrite, folder.exists { try FileManager.default.removeItem(atPath: folder.path) }
+    if overwrite, folder.exists { try folder.delete() }
     try trainer.prepareFolder()
     try session.run()
   }
