@@ -1,5 +1,8 @@
 // The kernels for what every x86-64 processor has.
 #include "Includes.h"
 
+// The vectors, and the rows of a matrix product whose sums fill the registers.
+#define EASEL_LANES 4
+#define EASEL_ROWS 4
 #define EASEL_TABLE easel_kernels_baseline
 #include "Kernels.inc"

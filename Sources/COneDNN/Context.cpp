@@ -196,3 +196,5 @@ const char *easel_dnn_isa(void) {
 bool easel_dnn_supports_bfloat16(void) { return has(dnnl_cpu_isa_avx512_core); }
 
 bool easel_dnn_has_bfloat16(void) { return has(dnnl_cpu_isa_avx512_core_bf16); }
+
+bool easel_dnn_has_bfloat16_matrices(void) { return has(dnnl_cpu_isa_avx512_core_amx); }

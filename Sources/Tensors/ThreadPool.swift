@@ -1,5 +1,6 @@
 import CKernels
 import Foundation
+import Synchronization
 
 /// The process's one pool of compute threads, which is the OpenMP runtime's, shared with oneDNN.
 ///
@@ -48,6 +49,25 @@ public struct ThreadPool: Sendable {
           }, region)
       }
     }
+  }
+
+  /// Hands out the items `0 ..< count` one by one to whichever thread is free, and waits.
+  ///
+  /// - Parameter body: called with an item and the number of the part, from 0; on several threads at once. What an item
+  ///   computes must not depend on the part.
+  public func share(_ count: Int, _ body: (Int, Int) -> Void) {
+    let items = Items()
+    split(min(self.count, count)) { _, part in
+      while true {
+        let item = items.next.wrappingAdd(1, ordering: .relaxed).oldValue
+        guard item < count else { return }
+        body(item, part)
+      }
+    }
+  }
+
+  private final class Items: Sendable {
+    let next = Atomic<Int>(0)
   }
 
   /// How many ranges ``split(_:grain:_:)`` makes.

@@ -33,6 +33,18 @@ struct ConvolutionTests {
       return window
     }
 
+    /// Convolutions that Winograd's method does: whole tiles and cut ones, every padding, one tile and many blocks.
+    static let winograd = [
+      Case([1, 8, 8, 32], 32, kernel: 3, .init(padding: 1)),
+      Case([5, 7, 7, 64], 96, kernel: 3, .init(padding: 1)),
+      Case([2, 14, 15, 96], 32, kernel: 3, .init(padding: 1)),
+      Case([1, 14, 14, 32], 32, kernel: 3, .init()),
+      Case([2, 12, 10, 32], 64, kernel: 3, .init(stride: 1, top: 2, left: 0, bottom: 0, right: 2)),
+      Case([1, 6, 6, 32], 32, kernel: 3, .init()),
+      Case([3, 40, 36, 32], 32, kernel: 3, .init(padding: 1)),
+      Case([2, 8, 8, 512], 256, kernel: 3, .init(padding: 1)),
+    ]
+
     static let all = [
       Case([1, 1, 1, 1], 1, kernel: 1, .init()),
       Case([3, 5, 7, 3], 1, kernel: 1, .init()),
@@ -126,12 +138,47 @@ struct ConvolutionTests {
     expectClose(differences, relative: 1e-5, largest: 1e-3)
   }
 
-  @Test("oneDNN against OpenBLAS", .enabled(if: Backends.hasOneDNN), arguments: Case.all, [false, true])
+  @Test(
+    "oneDNN against OpenBLAS", .enabled(if: Backends.hasOneDNN), arguments: Case.all + Case.winograd, [false, true])
   func oneDNN(c: Case, persistent: Bool) throws {
     let (fast, slow) = try onTensorThread {
       (Self.run(c, on: try Backends.make(.onednn), persistent: persistent), Self.run(c, on: OpenBLASBackend()))
     }
-    expectClose(Self.differences(fast, slow), relative: 1e-4, largest: 1e-3)
+    expectClose(Self.differences(fast, slow), relative: 1e-4, largest: 1e-2)
+  }
+
+  @Test("Winograd's method against direct convolution", arguments: Case.winograd, InstructionSet.available)
+  func winograd(c: Case, instructionSet: InstructionSet) throws {
+    for threads in 1...2 {
+      let (fast, slow) = try onTensorThread {
+        let backend = OpenBLASBackend(
+          threads: ThreadPool(count: threads), instructionSet: instructionSet, winograd: true)
+        return (Self.run(c, on: backend, persistent: threads == 1), Self.run(c, on: OpenBLASBackend()))
+      }
+      // It adds in another order; were it not used at all, the two would agree to the last bit.
+      expectClose(Self.differences(fast, slow), relative: 3e-6, largest: 1e-2)
+      #expect(fast.y != slow.y && fast.dx != slow.dx && fast.dw != slow.dw)
+    }
+  }
+
+  @Test("Winograd's method on bfloat16 images", arguments: Case.winograd, InstructionSet.available)
+  func winogradBFloat16(c: Case, instructionSet: InstructionSet) throws {
+    let (narrow, wide) = try onTensorThread {
+      let backend = OpenBLASBackend(instructionSet: instructionSet, winograd: true)
+      return (Self.run(c, on: backend, type: .bfloat16), Self.run(c, on: backend))
+    }
+    // What storing inputs and results in bfloat16 costs; weights and sums are float32.
+    expectClose(Self.differences(narrow, wide), relative: 5e-3, largest: 2)
+  }
+
+  @Test("oneDNN against OpenBLAS where Winograd's method does not come first", .enabled(if: Backends.hasOneDNN))
+  func oneDNNDirect() throws {
+    for c in Case.winograd {
+      let (fast, slow) = try onTensorThread {
+        (Self.run(c, on: try Backends.make(.onednn, winograd: false)), Self.run(c, on: OpenBLASBackend()))
+      }
+      expectClose(Self.differences(fast, slow), relative: 1e-4, largest: 1e-2)
+    }
   }
 
   @Test("bfloat16 against float32", .enabled(if: Backends.bfloat16.isSupported), arguments: Case.all)

@@ -55,6 +55,20 @@ typedef struct {
   float activation_parameter;
 } easel_norm;
 
+// A convolution with a 3×3 kernel and stride 1 by Winograd's method; see Winograd.inc. Its tiles are 4×4 pixels of the
+// result, image by image, row by row. Inputs and outputs (channels) are multiples of EASEL_WINOGRAD_CHANNELS.
+typedef struct {
+  ptrdiff_t height, width, inputs;
+  ptrdiff_t output_height, output_width, outputs;
+  ptrdiff_t pad_top, pad_left;
+} easel_winograd;
+
+enum {
+  EASEL_WINOGRAD_CHANNELS = 32,
+  EASEL_WINOGRAD_POINTS = 36,
+  EASEL_WINOGRAD_GAP = 16,  // floats between planes
+};
+
 // Attention's softmax, pooling and the like take plain arguments.
 typedef struct {
   // y = op(x)
@@ -125,6 +139,17 @@ typedef struct {
   // da[r, c] = weights[r] dloss/da
   void (*loss_backward)(int kind, ptrdiff_t rows, ptrdiff_t columns, const void *a, const void *b, const float *weights,
                         void *da);
+
+  // Winograd, for tiles `first ..< first + count` of a block with `rows` rows (count, rounded up to winograd_rows).
+  // v of x.
+  void (*winograd_input)(const easel_winograd *w, ptrdiff_t first, ptrdiff_t count, ptrdiff_t rows, const void *x,
+                         float *v);
+  // y of m (+ bias, [outputs]) (+ residual, of y's shape).
+  void (*winograd_output)(const easel_winograd *w, ptrdiff_t first, ptrdiff_t count, ptrdiff_t rows, const float *m,
+                          const float *_Nullable bias, const void *_Nullable residual, void *y);
+  // The gradient with respect to m from that with respect to y, whose sum over pixels is added to `sums` ([outputs]).
+  void (*winograd_output_gradient)(const easel_winograd *w, ptrdiff_t first, ptrdiff_t count, ptrdiff_t rows,
+                                   const void *dy, float *m, float *_Nullable sums);
 } easel_typed_kernels;
 
 // One optimizer step's constants. `gradient_scale` multiplies the gradient first (clipping, accumulation).
@@ -157,6 +182,22 @@ typedef struct {
   // multiple of 4. Uniform in [0, 1), and standard normal by Box-Muller.
   void (*uniform)(ptrdiff_t first, ptrdiff_t count, uint64_t seed, const uint32_t counter[_Nonnull 3], float *y);
   void (*normal)(ptrdiff_t first, ptrdiff_t count, uint64_t seed, const uint32_t counter[_Nonnull 3], float *y);
+
+  // Winograd. Blocks of tiles have a multiple of this many rows.
+  ptrdiff_t winograd_rows;
+  // u of outputs `first ..< last` (multiples of EASEL_WINOGRAD_CHANNELS) from weights [outputs, inputs, 3, 3]; for
+  // `backward`, which computes the gradient of the input, from weights [inputs, outputs, 3, 3], rotated.
+  void (*winograd_weights)(ptrdiff_t inputs, ptrdiff_t outputs, ptrdiff_t first, ptrdiff_t last, bool backward,
+                           const float *w, float *u);
+  // m = v · u at each point
+  void (*winograd_multiply)(ptrdiff_t rows, ptrdiff_t inputs, ptrdiff_t outputs, const float *v, const float *u,
+                            float *m);
+  // u (here [36, inputs, outputs]) = vᵀ · m at each point, over `tiles` of the block's rows; added when `accumulate`.
+  void (*winograd_accumulate)(ptrdiff_t rows, ptrdiff_t tiles, ptrdiff_t inputs, ptrdiff_t outputs, bool accumulate,
+                              const float *v, const float *m, float *u);
+  // Adds to weights [outputs, inputs, 3, 3], outputs `first ..< last`, the gradient from u, [parts, 36, inputs, outputs].
+  void (*winograd_weights_gradient)(ptrdiff_t inputs, ptrdiff_t outputs, ptrdiff_t first, ptrdiff_t last,
+                                    ptrdiff_t parts, const float *u, float *w);
 } easel_kernels;
 
 enum easel_isa { EASEL_BASELINE, EASEL_AVX2, EASEL_AVX512 };

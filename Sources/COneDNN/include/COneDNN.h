@@ -65,6 +65,9 @@ const char *easel_dnn_isa(void);
 bool easel_dnn_supports_bfloat16(void);
 bool easel_dnn_has_bfloat16(void);
 
+// Whether the CPU multiplies whole bfloat16 matrices (AMX).
+bool easel_dnn_has_bfloat16_matrices(void);
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Weights
 

@@ -12,13 +12,15 @@ public enum Backends {
   /// - Parameters:
   ///   - kind: nil means the best there is.
   ///   - threads: nil means one for each processor.
+  ///   - winograd: whether 3×3 convolutions may be Winograd's; without, their sums are the plain ones.
   /// - Throws: `UserError` (unavailable) when this build does not have it.
-  public static func make(_ kind: BackendKind? = nil, threads: Int? = nil) throws -> any Backend {
+  public static func make(_ kind: BackendKind? = nil, threads: Int? = nil, winograd: Bool = true) throws -> any Backend
+  {
     switch kind ?? available[0] {
-    case .openblas: return OpenBLASBackend(threads: ThreadPool(count: threads))
+    case .openblas: return OpenBLASBackend(threads: ThreadPool(count: threads), winograd: winograd)
     case .onednn:
       #if EASEL_HAS_ONEDNN
-        return try OneDNNBackend(threads: ThreadPool(count: threads))
+        return try OneDNNBackend(threads: ThreadPool(count: threads), winograd: winograd)
       #else
         throw UserError(
           .unavailable, "this build of Easel has no oneDNN backend",

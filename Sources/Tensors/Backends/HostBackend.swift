@@ -6,15 +6,23 @@ import CKernels
 public class HostBackend {
   public let threads: ThreadPool
   let kernels: UnsafePointer<easel_kernels>
-  private let pool = MemoryPool()
+  private let pool: MemoryPool
+  let winogradWeights: WinogradWeights
+  private let winogradTypes: Set<ScalarType>
 
   /// Elements below which an elementwise pass stays on one thread.
   let elementGrain = 16_384
 
-  init(on threads: ThreadPool, instructionSet: InstructionSet) {
+  /// - Parameter winogradTypes: activations whose 3×3 convolutions are Winograd's.
+  init(on threads: ThreadPool, instructionSet: InstructionSet, winogradTypes: Set<ScalarType>) {
     self.threads = threads
     kernels = easel_kernels_for(instructionSet.rawISA)
+    pool = MemoryPool()
+    winogradWeights = WinogradWeights(pool)
+    self.winogradTypes = winogradTypes
   }
+
+  func usesWinograd(_ type: ScalarType) -> Bool { winogradTypes.contains(type) }
 
   /// This object as the protocol its subclasses conform to.
   var asBackend: any Backend {
@@ -29,6 +37,7 @@ public class HostBackend {
   }
 
   public func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int, wasPersistent: Bool) {
+    if wasPersistent { winogradWeights.forget(pointer, byteCount: byteCount) }
     pool.release(pointer, byteCount: byteCount)
   }
 

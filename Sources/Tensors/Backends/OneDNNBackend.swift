@@ -8,14 +8,19 @@
     public var kind: BackendKind { .onednn }
     private let context: OpaquePointer
 
+    /// - Parameter winograd: whether 3×3 convolutions may be Winograd's, which on all processors without matrix units for
+    ///   the type at hand is the fastest way.
     /// - Throws: `UserError` (unavailable) where oneDNN finds no CPU engine.
-    public init(threads: ThreadPool = ThreadPool(), instructionSet: InstructionSet = .preferred) throws {
+    public init(
+      threads: ThreadPool = ThreadPool(), instructionSet: InstructionSet = .preferred, winograd: Bool = true
+    ) throws {
       guard let context = easel_dnn_create() else {
         throw UserError(
           .unavailable, "oneDNN could not be started on this processor", hint: "Use --backend openblas instead.")
       }
       self.context = context
-      super.init(on: threads, instructionSet: instructionSet)
+      let types: Set<ScalarType> = easel_dnn_has_bfloat16_matrices() ? [.float32] : [.float32, .bfloat16]
+      super.init(on: threads, instructionSet: instructionSet, winogradTypes: winograd ? types : [])
     }
 
     deinit { easel_dnn_destroy(context) }
@@ -44,6 +49,9 @@
       if window.isPointwise(weight: weight.shape) {
         return linear(x, weight: weight.flattenedKernel, bias: bias, residual: residual)
       }
+      if let w = winograd(x.shape, weight: weight.shape, window, x.type) {
+        return winogradConvolution(w, x, weight: weight, bias: bias, residual: residual)
+      }
       let y = empty(shape, x.type)
       var description = convolution(x.shape, weight.shape, window, x.type)
       check(
@@ -56,6 +64,9 @@
       _ dy: Tensor, weight: Tensor, inputShape: Shape, _ window: ConvolutionWindow
     ) -> Tensor {
       if window.isPointwise(weight: weight.shape) { return linearInputGradient(dy, weight: weight.flattenedKernel) }
+      if let w = winograd(inputShape, weight: weight.shape, window, dy.type) {
+        return winogradInputGradient(w, dy, weight: weight)
+      }
       let dx = empty(inputShape, dy.type)
       var description = convolution(inputShape, weight.shape, window, dy.type)
       check(easel_dnn_convolution_backward_data(context, &description, dy.pointer, weight.cacheable, dx.pointer))
@@ -69,6 +80,9 @@
         linearWeightGradient(x, dy, into: weightGradient.flattenedKernel)
         if let biasGradient { sumRows(dy, into: biasGradient) }
         return
+      }
+      if let w = winograd(x.shape, weight: weightGradient.shape, window, x.type) {
+        return winogradWeightGradient(w, x, dy, into: weightGradient, bias: biasGradient)
       }
       var description = convolution(x.shape, weightGradient.shape, window, x.type)
       check(

@@ -7,8 +7,11 @@ import Foundation
 public final class OpenBLASBackend: HostBackend, Backend {
   public var kind: BackendKind { .openblas }
 
-  public init(threads: ThreadPool = ThreadPool(), instructionSet: InstructionSet = .preferred) {
-    super.init(on: threads, instructionSet: instructionSet)
+  /// - Parameter winograd: whether 3×3 convolutions may be Winograd's.
+  public init(
+    threads: ThreadPool = ThreadPool(), instructionSet: InstructionSet = .preferred, winograd: Bool = false
+  ) {
+    super.init(on: threads, instructionSet: instructionSet, winogradTypes: winograd ? [.float32, .bfloat16] : [])
     openblas_set_num_threads(1)
   }
 
@@ -17,6 +20,9 @@ public final class OpenBLASBackend: HostBackend, Backend {
   public func convolution(
     _ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?, _ window: ConvolutionWindow
   ) -> Tensor {
+    if let w = winograd(x.shape, weight: weight.shape, window, x.type) {
+      return winogradConvolution(w, x, weight: weight, bias: bias, residual: residual)
+    }
     let y = empty(window.outputShape(input: x.shape, weight: weight.shape), .float32)
     let lowering = Lowering(x.shape, weight.shape, y.shape, window)
     let matrix = lowering.matrix(of: weight)
@@ -42,6 +48,9 @@ public final class OpenBLASBackend: HostBackend, Backend {
   public func convolutionInputGradient(
     _ dy: Tensor, weight: Tensor, inputShape: Shape, _ window: ConvolutionWindow
   ) -> Tensor {
+    if let w = winograd(inputShape, weight: weight.shape, window, dy.type) {
+      return winogradInputGradient(w, dy, weight: weight)
+    }
     let dx = empty(inputShape, .float32)
     fill(dx, with: 0)
     let lowering = Lowering(inputShape, weight.shape, dy.shape, window)
@@ -62,6 +71,9 @@ public final class OpenBLASBackend: HostBackend, Backend {
   public func convolutionWeightGradient(
     _ x: Tensor, _ dy: Tensor, into weightGradient: Tensor, bias biasGradient: Tensor?, _ window: ConvolutionWindow
   ) {
+    if let w = winograd(x.shape, weight: weightGradient.shape, window, x.type) {
+      return winogradWeightGradient(w, x, dy, into: weightGradient, bias: biasGradient)
+    }
     let lowering = Lowering(x.shape, weightGradient.shape, dy.shape, window)
     let size = weightGradient.count
     let columns = empty([threads.count, lowering.columnCount], .float32)

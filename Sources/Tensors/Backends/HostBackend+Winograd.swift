@@ -1,0 +1,225 @@
+import CKernels
+
+/// Convolutions with a 3×3 kernel by Winograd's method: a quarter of the multiplications, in float32 whatever the
+/// activations' type (`CKernels/Winograd.inc` has the mathematics and its error).
+///
+/// A thread takes a block of tiles through all steps while it is in the cache: transform, 36 products, transform back.
+extension HostBackend {
+  /// The convolution as Winograd's, where that is the better way.
+  func winograd(_ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType) -> easel_winograd? {
+    let channels = EASEL_WINOGRAD_CHANNELS
+    guard usesWinograd(type), weight[2] == 3, weight[3] == 3, window.strideHeight == 1, window.strideWidth == 1,
+      weight[0] % channels == 0, weight[1] % channels == 0, max(window.top, window.left) <= 2
+    else { return nil }
+    let output = window.outputShape(input: input, weight: weight)
+    let problem = easel_winograd(
+      height: input[1], width: input[2], inputs: weight[1], output_height: output[1], output_width: output[2],
+      outputs: weight[0], pad_top: window.top, pad_left: window.left)
+    // 36 products for each tile instead of 9 for each pixel: tiles over the edge waste some of the gain.
+    let pixels = output[1] * output[2]
+    return 9 * pixels >= 2 * EASEL_WINOGRAD_POINTS * problem.tilesPerImage ? problem : nil
+  }
+
+  func winogradConvolution(
+    _ w: easel_winograd, _ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?
+  ) -> Tensor {
+    let y = empty([x.shape[0], w.output_height, w.output_width, w.outputs], x.type)
+    let kernels = typed(x.type)
+    withWinogradWeights(w, weight, backward: false) { weights in
+      multiply(
+        w, images: x.shape[0], weights: weights,
+        gather: { first, count, rows, v in
+          withUnsafePointer(to: w) { kernels.winograd_input($0, first, count, rows, x.pointer, v) }
+        },
+        scatter: { first, count, rows, m in
+          withUnsafePointer(to: w) {
+            kernels.winograd_output($0, first, count, rows, m, bias?.floats, residual?.pointer, y.pointer)
+          }
+        })
+    }
+    return y
+  }
+
+  /// The gradient of the input is a convolution of that of the output, with the weights rotated.
+  func winogradInputGradient(_ w: easel_winograd, _ dy: Tensor, weight: Tensor) -> Tensor {
+    let turned = easel_winograd(
+      height: w.output_height, width: w.output_width, inputs: w.outputs, output_height: w.height, output_width: w.width,
+      outputs: w.inputs, pad_top: 2 - w.pad_top, pad_left: 2 - w.pad_left)
+    let dx = empty([dy.shape[0], w.height, w.width, w.inputs], dy.type)
+    let kernels = typed(dy.type)
+    withWinogradWeights(turned, weight, backward: true) { weights in
+      multiply(
+        turned, images: dy.shape[0], weights: weights,
+        gather: { first, count, rows, v in
+          withUnsafePointer(to: turned) { kernels.winograd_input($0, first, count, rows, dy.pointer, v) }
+        },
+        scatter: { first, count, rows, m in
+          withUnsafePointer(to: turned) { kernels.winograd_output($0, first, count, rows, m, nil, nil, dx.pointer) }
+        })
+    }
+    return dx
+  }
+
+  func winogradWeightGradient(
+    _ w: easel_winograd, _ x: Tensor, _ dy: Tensor, into weightGradient: Tensor, bias biasGradient: Tensor?
+  ) {
+    let blocks = WinogradBlocks(w, images: x.shape[0], threads: threads.count, rows: kernels.pointee.winograd_rows)
+    let parts = threads.parts(blocks.count)
+    let (scratch, points) = (
+      empty([parts, blocks.scratch], .float32), empty([parts, blocks.points * w.inputs * w.outputs], .float32)
+    )
+    let (typed, kernels) = (typed(x.type), kernels.pointee)
+    sumByPart(of: w.outputs, parts: parts, into: [biasGradient].compactMap { $0 }) { partial in
+      // Split evenly, not by who comes first: the sums depend on the split.
+      threads.split(blocks.count) { range, part in
+        let v = scratch.floats + part * blocks.scratch
+        let m = v + blocks.inputPlanes
+        for block in range {
+          let (first, count) = blocks[block]
+          withUnsafePointer(to: w) { w in
+            typed.winograd_input(w, first, count, blocks.rows, x.pointer, v)
+            typed.winograd_output_gradient(
+              w, first, count, blocks.rows, dy.pointer, m, biasGradient.map { _ in partial(part, 0) })
+          }
+          kernels.winograd_accumulate(
+            blocks.rows, count, w.inputs, w.outputs, block != range.lowerBound, v, m,
+            points.floats + part * blocks.points * w.inputs * w.outputs)
+        }
+      }
+    }
+    forEachPanel(of: w.outputs) { first, last in
+      kernels.winograd_weights_gradient(
+        w.inputs, w.outputs, first, last, parts, points.floats, weightGradient.floats)
+    }
+  }
+
+  /// Takes blocks of tiles from an image through the products to an image. The threads take the next block as they come:
+  /// no result depends on who computes it, and one that is interrupted holds up nobody.
+  private func multiply(
+    _ w: easel_winograd, images: Int, weights: UnsafePointer<Float>,
+    gather: (Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
+    scatter: (Int, Int, Int, UnsafePointer<Float>) -> Void
+  ) {
+    let blocks = WinogradBlocks(w, images: images, threads: threads.count, rows: kernels.pointee.winograd_rows)
+    let scratch = empty([threads.count, blocks.scratch], .float32)
+    let kernels = kernels.pointee
+    threads.share(blocks.count) { block, part in
+      let v = scratch.floats + part * blocks.scratch
+      let m = v + blocks.inputPlanes
+      let (first, count) = blocks[block]
+      gather(first, count, blocks.rows, v)
+      kernels.winograd_multiply(blocks.rows, w.inputs, w.outputs, v, weights, m)
+      scatter(first, count, blocks.rows, m)
+    }
+  }
+
+  /// Splits output channels over the threads.
+  private func forEachPanel(of outputs: Int, _ body: (Int, Int) -> Void) {
+    let width = EASEL_WINOGRAD_CHANNELS
+    threads.split(outputs / width) { range, _ in body(range.lowerBound * width, range.upperBound * width) }
+  }
+
+  private func withWinogradWeights(
+    _ w: easel_winograd, _ weight: Tensor, backward: Bool, _ body: (UnsafePointer<Float>) -> Void
+  ) {
+    let count = EASEL_WINOGRAD_POINTS * w.inputs * w.outputs
+    func transform(into u: UnsafeMutablePointer<Float>) {
+      forEachPanel(of: w.outputs) { first, last in
+        kernels.pointee.winograd_weights(w.inputs, w.outputs, first, last, backward, weight.floats, u)
+      }
+    }
+    let key = WinogradWeights.Key(address: UInt(bitPattern: weight.pointer), backward: backward)
+    if let kept = winogradWeights.buffer(key, generation: weight.storage.generation, count: count, fill: transform) {
+      body(kept)
+    } else {
+      let temporary = empty([count], .float32)
+      transform(into: temporary.floats)
+      body(temporary.floats)
+    }
+  }
+}
+
+extension easel_winograd {
+  fileprivate var tilesPerImage: Int { (output_height + 3) / 4 * ((output_width + 3) / 4) }
+}
+
+/// How the tiles of a batch are cut into blocks, and how much memory a block takes.
+private struct WinogradBlocks {
+  let points = EASEL_WINOGRAD_POINTS
+  let tiles, rows: Int
+  /// Floats of a block's input tiles, and of these and the results.
+  let inputPlanes, scratch: Int
+
+  /// - Parameter rows: blocks have a multiple of this many tiles.
+  init(_ w: easel_winograd, images: Int, threads: Int, rows step: Int) {
+    tiles = images * w.tilesPerImage
+    // Most of it shall stay in a core's own cache, and every thread shall get something.
+    let cached = 1_600_000 / (4 * points * (w.inputs + w.outputs))
+    let fair = (tiles + threads - 1) / threads
+    rows = max(1, min(max(cached / step, 2), 240 / step, (fair + step - 1) / step)) * step
+    let gap = EASEL_WINOGRAD_GAP
+    inputPlanes = points * (rows * w.inputs + gap)
+    scratch = inputPlanes + points * (rows * w.outputs + gap)
+  }
+
+  var count: Int { (tiles + rows - 1) / rows }
+
+  /// The first tile of a block, and how many it has.
+  subscript(block: Int) -> (first: Int, count: Int) { (block * rows, min(rows, tiles - block * rows)) }
+}
+
+/// Transformed weights of networks that are used again and again: four times the weights' size.
+///
+/// A step of training uses each version of its weights once, so that keeping them would cost memory for nothing: weights
+/// are kept from their second use on.
+final class WinogradWeights {
+  struct Key: Hashable {
+    let address: UInt
+    let backward: Bool
+  }
+
+  private struct Entry {
+    var generation: UInt64
+    var buffer: UnsafeMutablePointer<Float>?
+    var count: Int
+  }
+
+  private let pool: MemoryPool
+  private var entries: [Key: Entry] = [:]
+
+  init(_ pool: MemoryPool) { self.pool = pool }
+
+  deinit { for entry in entries.values { free(entry) } }
+
+  /// The weights of a generation, filled in if need be; nil where they are not worth keeping yet.
+  func buffer(_ key: Key, generation: UInt64, count: Int, fill: (UnsafeMutablePointer<Float>) -> Void)
+    -> UnsafePointer<Float>?
+  {
+    guard generation != 0 else { return nil }
+    if var entry = entries[key], entry.generation == generation, entry.count == count {
+      if let buffer = entry.buffer { return UnsafePointer(buffer) }
+      let buffer = pool.allocate(byteCount: 4 * count).assumingMemoryBound(to: Float.self)
+      fill(buffer)
+      entry.buffer = buffer
+      entries[key] = entry
+      return UnsafePointer(buffer)
+    }
+    if let old = entries.updateValue(Entry(generation: generation, buffer: nil, count: count), forKey: key) {
+      free(old)
+    }
+    return nil
+  }
+
+  /// Drops what belongs to memory that is given back.
+  func forget(_ pointer: UnsafeRawPointer, byteCount: Int) {
+    let range = UInt(bitPattern: pointer)..<UInt(bitPattern: pointer) + UInt(byteCount)
+    for (key, entry) in entries where range.contains(key.address) {
+      free(entry)
+      entries[key] = nil
+    }
+  }
+
+  private func free(_ entry: Entry) {
+    if let buffer = entry.buffer { pool.release(buffer, byteCount: 4 * entry.count) }
+  }
+}
