@@ -38,13 +38,13 @@ void *easel_allocate(size_t bytes) {
 
 void easel_free(void *pointer) { free(pointer); }
 
-extern const easel_kernels easel_kernels_baseline, easel_kernels_avx2, easel_kernels_avx512;
+extern const easel_kernels easel_kernels_baseline, easel_kernels_avx2, easel_kernels_avx512, easel_kernels_avx512_bf16;
 
 enum easel_isa easel_best_isa(void) {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq"))
-    return EASEL_AVX512;
+    return __builtin_cpu_supports("avx512bf16") ? EASEL_AVX512_BF16 : EASEL_AVX512;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return EASEL_AVX2;
 #endif
   return EASEL_BASELINE;
@@ -52,6 +52,7 @@ enum easel_isa easel_best_isa(void) {
 
 const easel_kernels *easel_kernels_for(enum easel_isa isa) {
   switch (isa) {
+    case EASEL_AVX512_BF16: return &easel_kernels_avx512_bf16;
     case EASEL_AVX512: return &easel_kernels_avx512;
     case EASEL_AVX2: return &easel_kernels_avx2;
     case EASEL_BASELINE: break;

@@ -201,10 +201,11 @@ int easel_dnn_linear(easel_dnn_context *context, int64_t rows, int64_t in_featur
 }
 
 int easel_dnn_linear_backward_data(easel_dnn_context *context, int64_t rows, int64_t in_features, int64_t out_features,
-                                   easel_dnn_type type, const void *dy, easel_dnn_weights weights, void *dx) {
+                                   easel_dnn_type type, const void *dy, easel_dnn_weights weights, const void *addend,
+                                   void *dx) {
   const MatMul m = product(rows, out_features, in_features, {0, 0, in_features, 1}, type);
   return context->guarded(subject("linear backward to its input", m),
-                          [&] { multiply(*context, m, dy, weights, nullptr, nullptr, dx); });
+                          [&] { multiply(*context, m, dy, weights, nullptr, addend, dx); });
 }
 
 int easel_dnn_linear_backward_weights(easel_dnn_context *context, int64_t rows, int64_t in_features,

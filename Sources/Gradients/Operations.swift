@@ -1,5 +1,8 @@
 /// Differentiable operations. Each calls the backend and records how its gradient is found.
 ///
+/// A pullback holds only what it needs of the inputs: their `saved` values, or just the `input` that the gradient goes to.
+/// Results of cheap operations are computed again in the backward pass instead of kept (`remake`).
+///
 /// Shapes are those of ``Backend``; shapes that do not fit trap.
 
 // MARK: - Convolution and matrix products
@@ -17,24 +20,25 @@ public func conv2d(
 ) -> Variable {
   let y = x.backend.convolution(
     x.value, weight: weight.value, bias: bias?.value, residual: residual?.value, window)
-  return Tape.record(y, from: [x, weight, bias, residual].compactMap { $0 }) { dy, tape in
+  return Tape.record(y, from: [x, weight, bias, residual].compactMap { $0 }) {
+    [x = x.saved, weight = weight.saved, bias = bias?.input, residual = residual?.input] dy, tape in
+    let backend = dy.backend
     if let residual { tape.add(dy, to: residual) }
     if weight.wantsGradient {
-      tape.accumulate(into: weight) { weightGradient in
+      tape.accumulate(into: weight.input, on: backend) { weightGradient in
         if let bias, bias.wantsGradient {
-          tape.accumulate(into: bias) { biasGradient in
-            dy.backend.convolutionWeightGradient(x.value, dy, into: weightGradient, bias: biasGradient, window)
+          tape.accumulate(into: bias, on: backend) { biasGradient in
+            backend.convolutionWeightGradient(x.value, dy, into: weightGradient, bias: biasGradient, window)
           }
         } else {
-          dy.backend.convolutionWeightGradient(x.value, dy, into: weightGradient, bias: nil, window)
+          backend.convolutionWeightGradient(x.value, dy, into: weightGradient, bias: nil, window)
         }
       }
     } else {
-      tape.accumulate(into: bias) { dy.backend.sumRows(dy, into: $0) }
+      tape.accumulate(into: bias, on: backend) { backend.sumRows(dy, into: $0) }
     }
-    if x.wantsGradient {
-      tape.add(
-        dy.backend.convolutionInputGradient(dy, weight: weight.value, inputShape: x.shape, window), to: x)
+    tape.extend(x.input) {
+      backend.convolutionInputGradient(dy, weight: weight.value, inputShape: x.shape, window, adding: $0)
     }
   }
 }
@@ -42,52 +46,53 @@ public func conv2d(
 /// `x · weightᵀ + bias + residual` over the innermost axis: x `[…, I]`, weight `[O, I]`, result `[…, O]`.
 public func linear(_ x: Variable, weight: Variable, bias: Variable? = nil, residual: Variable? = nil) -> Variable {
   let y = x.backend.linear(x.value, weight: weight.value, bias: bias?.value, residual: residual?.value)
-  return Tape.record(y, from: [x, weight, bias, residual].compactMap { $0 }) { dy, tape in
+  return Tape.record(y, from: [x, weight, bias, residual].compactMap { $0 }) {
+    [x = x.saved, weight = weight.saved, bias = bias?.input, residual = residual?.input] dy, tape in
+    let backend = dy.backend
     if let residual { tape.add(dy, to: residual) }
-    tape.accumulate(into: bias) { dy.backend.sumRows(dy, into: $0) }
-    tape.accumulate(into: weight) { dy.backend.linearWeightGradient(x.value, dy, into: $0) }
-    if x.wantsGradient { tape.add(dy.backend.linearInputGradient(dy, weight: weight.value), to: x) }
+    tape.accumulate(into: bias, on: backend) { backend.sumRows(dy, into: $0) }
+    tape.accumulate(into: weight.input, on: backend) { backend.linearWeightGradient(x.value, dy, into: $0) }
+    tape.extend(x.input) { backend.linearInputGradient(dy, weight: weight.value, adding: $0) }
   }
 }
 
 /// `x · weight` over the innermost axis: x `[…, O]`, weight `[O, I]`, result `[…, I]`: ``linear(_:weight:bias:residual:)``
 /// with the weight transposed, as in an autoencoder with tied weights.
 public func linearTransposed(_ x: Variable, weight: Variable) -> Variable {
-  let y = x.backend.linearInputGradient(x.value, weight: weight.value)
-  return Tape.record(y, from: [x, weight]) { dy, tape in
-    tape.accumulate(into: weight) { dy.backend.linearWeightGradient(dy, x.value, into: $0) }
-    if x.wantsGradient {
-      tape.add(dy.backend.linear(dy, weight: weight.value, bias: nil, residual: nil), to: x)
-    }
+  let y = x.backend.linearInputGradient(x.value, weight: weight.value, adding: nil)
+  return Tape.record(y, from: [x, weight]) { [x = x.saved, weight = weight.saved] dy, tape in
+    let backend = dy.backend
+    tape.accumulate(into: weight.input, on: backend) { backend.linearWeightGradient(dy, x.value, into: $0) }
+    tape.extend(x.input) { backend.linear(dy, weight: weight.value, bias: nil, residual: $0) }
   }
 }
 
 /// `x + row` for every row: x `[…, C]`, row `[C]` float32.
 public func addRow(_ x: Variable, _ row: Variable) -> Variable {
-  Tape.record(x.backend.addRow(x.value, row.value), from: [x, row]) { dy, tape in
+  Tape.record(x.backend.addRow(x.value, row.value), from: [x, row]) { [x = x.input, row = row.input] dy, tape in
     tape.add(dy, to: x)
-    tape.accumulate(into: row) { dy.backend.sumRows(dy, into: $0) }
+    tape.accumulate(into: row, on: dy.backend) { dy.backend.sumRows(dy, into: $0) }
   }
 }
 
 /// Batched matrix product: a `[…, R, K]`, b `[…, K, C]`, result `[…, R, C]`, the leading axes alike.
 public func matmul(_ a: Variable, _ b: Variable) -> Variable {
   require(a.shape.sizes.dropLast(2) == b.shape.sizes.dropLast(2), "product of \(a.shape) and \(b.shape)")
-  let (matricesA, matricesB) = (MatrixBatch(a.value), MatrixBatch(b.value))
   let y = Tensor(
     uninitialized: a.shape.replacingLast(with: b.shape.last), type: a.value.type, on: a.backend)
-  a.backend.matmul(matricesA, matricesB, scale: 1, into: MatrixBatch(y), accumulating: false)
-  return Tape.record(y, from: [a, b]) { dy, tape in
+  a.backend.matmul(MatrixBatch(a.value), MatrixBatch(b.value), scale: 1, into: MatrixBatch(y), accumulating: false)
+  return Tape.record(y, from: [a, b]) { [a = a.saved, b = b.saved] dy, tape in
+    let backend = dy.backend
     let gradient = MatrixBatch(dy)
     if a.wantsGradient {
-      let da = Tensor(uninitialized: a.shape, type: a.value.type, on: a.backend)
-      dy.backend.matmul(gradient, matricesB.transposed, scale: 1, into: MatrixBatch(da), accumulating: false)
-      tape.add(da, to: a)
+      let da = Tensor(uninitialized: a.shape, type: a.input.type, on: backend)
+      backend.matmul(gradient, MatrixBatch(b.value).transposed, scale: 1, into: MatrixBatch(da), accumulating: false)
+      tape.add(da, to: a.input)
     }
     if b.wantsGradient {
-      let db = Tensor(uninitialized: b.shape, type: b.value.type, on: b.backend)
-      dy.backend.matmul(matricesA.transposed, gradient, scale: 1, into: MatrixBatch(db), accumulating: false)
-      tape.add(db, to: b)
+      let db = Tensor(uninitialized: b.shape, type: b.input.type, on: backend)
+      backend.matmul(MatrixBatch(a.value).transposed, gradient, scale: 1, into: MatrixBatch(db), accumulating: false)
+      tape.add(db, to: b.input)
     }
   }
 }
@@ -97,11 +102,11 @@ public func matmul(_ a: Variable, _ b: Variable) -> Variable {
 /// - Parameter mask: float32 `[Tk]`, added to every row of scores: −∞ hides a key.
 public func attention(_ q: Variable, _ k: Variable, _ v: Variable, heads: Int, mask: Tensor? = nil) -> Variable {
   let (y, saved) = q.backend.attention(q.value, k.value, v.value, heads: heads, mask: mask)
-  return Tape.record(y, from: [q, k, v]) { dy, tape in
+  return Tape.record(y, from: [q, k, v]) { [q = q.saved, k = k.saved, v = v.saved] dy, tape in
     let gradients = dy.backend.attentionGradient(q.value, k.value, v.value, heads: heads, saved: saved, dy: dy)
-    tape.add(gradients.dq, to: q)
-    tape.add(gradients.dk, to: k)
-    tape.add(gradients.dv, to: v)
+    tape.add(gradients.dq, to: q.input)
+    tape.add(gradients.dk, to: k.input)
+    tape.add(gradients.dv, to: v.input)
   }
 }
 
@@ -119,26 +124,41 @@ public func normalize(
 ) -> Variable {
   let (y, statistics) = x.backend.normalize(
     x.value, shift: shift?.value, gamma: gamma?.value, beta: beta?.value, normalization)
-  return Tape.record(y, from: [x, shift, gamma, beta].compactMap { $0 }) { dy, tape in
-    func apply(_ gammaGradient: Tensor?, _ betaGradient: Tensor?) {
-      let gradients = dy.backend.normalizeGradient(
-        x.value, shift: shift?.value, gamma: gamma?.value, beta: beta?.value, normalization, statistics: statistics,
-        dy: dy, gammaGradient: gammaGradient, betaGradient: betaGradient)
-      tape.add(gradients.dx, to: x)
-      if let shift, let dshift = gradients.dshift { tape.add(dshift, to: shift) }
-    }
-    // Either may be absent or a constant.
-    func withGradient(of input: Variable?, _ body: (Tensor?) -> Void) {
-      if let input, input.wantsGradient { tape.accumulate(into: input) { body($0) } } else { body(nil) }
-    }
-    withGradient(of: gamma) { gammaGradient in withGradient(of: beta) { apply(gammaGradient, $0) } }
-  }
+  return Tape.record(
+    y, from: [x, shift, gamma, beta].compactMap { $0 },
+    remake: { [x = x.saved, shift = shift?.saved, gamma = gamma?.saved, beta = beta?.saved] in
+      x.value.backend.normalize(
+        x.value, shift: shift?.value, gamma: gamma?.value, beta: beta?.value, normalization, statistics: statistics)
+    },
+    { [x = x.saved, shift = shift?.saved, gamma = gamma?.saved, beta = beta?.saved] dy, tape in
+      let backend = dy.backend
+      func apply(_ gammaGradient: Tensor?, _ betaGradient: Tensor?) {
+        tape.extend(x.input) { existing in
+          let gradients = backend.normalizeGradient(
+            x.value, shift: shift?.value, gamma: gamma?.value, beta: beta?.value, normalization, statistics: statistics,
+            dy: dy, adding: existing, gammaGradient: gammaGradient, betaGradient: betaGradient)
+          if let shift, let dshift = gradients.dshift { tape.add(dshift, to: shift.input) }
+          return gradients.dx
+        }
+      }
+      // Either may be absent or a constant.
+      func withGradient(of saved: Saved?, _ body: (Tensor?) -> Void) {
+        if let saved, saved.wantsGradient {
+          tape.accumulate(into: saved.input, on: backend) { body($0) }
+        } else {
+          body(nil)
+        }
+      }
+      withGradient(of: gamma) { gammaGradient in withGradient(of: beta) { apply(gammaGradient, $0) } }
+    })
 }
 
 /// Softmax over the innermost axis.
 public func softmax(_ x: Variable) -> Variable {
   let y = x.backend.softmax(x.value, scale: 1, mask: nil)
-  return Tape.record(y, from: [x]) { dy, tape in tape.add(dy.backend.softmaxGradient(y, dy: dy, scale: 1), to: x) }
+  return Tape.record(y, from: [x]) { [x = x.input] dy, tape in
+    tape.add(dy.backend.softmaxGradient(y, dy: dy, scale: 1), to: x)
+  }
 }
 
 // MARK: - Elementwise
@@ -146,48 +166,51 @@ public func softmax(_ x: Variable) -> Variable {
 /// An elementwise function.
 public func apply(_ function: Activation, _ x: Variable) -> Variable {
   if function == .identity { return x }
-  return Tape.record(x.backend.apply(function, x.value), from: [x]) { dy, tape in
-    tape.add(dy.backend.applyGradient(function, x.value, dy: dy), to: x)
-  }
+  return Tape.record(
+    x.backend.apply(function, x.value), from: [x],
+    remake: { [x = x.saved] in x.value.backend.apply(function, x.value) },
+    { [x = x.saved] dy, tape in tape.add(dy.backend.applyGradient(function, x.value, dy: dy), to: x.input) })
 }
 
 extension Variable {
   public static func + (a: Variable, b: Variable) -> Variable {
-    Tape.record(a.value + b.value, from: [a, b]) { dy, tape in
+    Tape.record(a.value + b.value, from: [a, b]) { [a = a.input, b = b.input] dy, tape in
       tape.add(dy, to: a)
       tape.add(dy, to: b)
     }
   }
 
   public static func - (a: Variable, b: Variable) -> Variable {
-    Tape.record(a.value - b.value, from: [a, b]) { dy, tape in
+    Tape.record(a.value - b.value, from: [a, b]) { [a = a.input, b = b.input] dy, tape in
       tape.add(dy, to: a)
       if b.wantsGradient { tape.add(-1 * dy, to: b) }
     }
   }
 
   public static func * (a: Variable, b: Variable) -> Variable {
-    Tape.record(a.value * b.value, from: [a, b]) { dy, tape in
-      if a.wantsGradient { tape.add(dy * b.value, to: a) }
-      if b.wantsGradient { tape.add(dy * a.value, to: b) }
+    Tape.record(a.value * b.value, from: [a, b]) { [a = a.saved, b = b.saved] dy, tape in
+      if a.wantsGradient { tape.add(dy * b.value, to: a.input) }
+      if b.wantsGradient { tape.add(dy * a.value, to: b.input) }
     }
   }
 
   public static func * (scale: Float, x: Variable) -> Variable {
-    Tape.record(scale * x.value, from: [x]) { dy, tape in tape.add(scale * dy, to: x) }
+    Tape.record(scale * x.value, from: [x]) { [x = x.input] dy, tape in tape.add(scale * dy, to: x) }
   }
 
   /// The same elements in another shape; one size may be −1.
   public func reshaped(_ sizes: [Int]) -> Variable {
-    Tape.record(value.reshaped(sizes), from: [self]) { dy, tape in tape.add(dy.reshaped(shape), to: self) }
+    Tape.record(
+      value.reshaped(sizes), from: [self], remake: { [x = saved] in x.value.reshaped(sizes) },
+      { [x = input] dy, tape in tape.add(dy.reshaped(x.shape), to: x) })
   }
 
   /// The same values as another type; the gradient is cast back.
   public func cast(to type: ScalarType) -> Variable {
     if value.type == type { return self }
-    return Tape.record(value.cast(to: type), from: [self]) { [original = value.type] dy, tape in
-      tape.add(dy.cast(to: original), to: self)
-    }
+    return Tape.record(
+      value.cast(to: type), from: [self], remake: { [x = saved] in x.value.cast(to: type) },
+      { [x = input] dy, tape in tape.add(dy.cast(to: x.type), to: x) })
   }
 }
 
@@ -196,14 +219,15 @@ extension Variable {
 /// - Parameter draw: which random numbers; the backward pass makes the same mask again instead of keeping it.
 public func dropout(_ x: Variable, probability: Float, _ draw: RandomDraw) -> Variable {
   if probability == 0 { return x }
-  return Tape.record(x.backend.dropout(x.value, probability: probability, draw), from: [x]) { dy, tape in
-    tape.add(dy.backend.dropout(dy, probability: probability, draw), to: x)
-  }
+  return Tape.record(
+    x.backend.dropout(x.value, probability: probability, draw), from: [x],
+    remake: { [x = x.saved] in x.value.backend.dropout(x.value, probability: probability, draw) },
+    { [x = x.input] dy, tape in tape.add(dy.backend.dropout(dy, probability: probability, draw), to: x) })
 }
 
 /// `alpha[n] x[n]` for each sample n: alpha float32 `[N]`, a constant.
 public func scaleSamples(_ x: Variable, by alpha: Tensor) -> Variable {
-  Tape.record(x.backend.mix(x.value, by: alpha, nil, by: nil), from: [x]) { dy, tape in
+  Tape.record(x.backend.mix(x.value, by: alpha, nil, by: nil), from: [x]) { [x = x.input] dy, tape in
     tape.add(dy.backend.mix(dy, by: alpha, nil, by: nil), to: x)
   }
 }
@@ -212,15 +236,18 @@ public func scaleSamples(_ x: Variable, by alpha: Tensor) -> Variable {
 
 /// Joins along the innermost axis.
 public func concatenate(_ parts: [Variable]) -> Variable {
-  let y = parts[0].backend.concatenate(parts.map(\.value))
-  return Tape.record(y, from: parts) { dy, tape in
-    var start = 0
-    for part in parts {
-      let range = start..<start + part.shape.last
-      if part.wantsGradient { tape.add(dy.backend.slice(dy, range), to: part) }
-      start = range.upperBound
-    }
-  }
+  let backend = parts[0].backend
+  return Tape.record(
+    backend.concatenate(parts.map(\.value)), from: parts,
+    remake: { [parts = parts.map(\.saved)] in backend.concatenate(parts.map(\.value)) },
+    { [parts = parts.map(\.input)] dy, tape in
+      var start = 0
+      for part in parts {
+        let range = start..<start + part.shape.last
+        if part.wantsGradient { tape.add(backend.slice(dy, range), to: part) }
+        start = range.upperBound
+      }
+    })
 }
 
 /// Cuts the innermost axis into parts of equal size.
@@ -229,7 +256,7 @@ public func split(_ x: Variable, into count: Int) -> [Variable] {
   let width = x.shape.last / count
   return (0..<count).map { part in
     let range = part * width..<(part + 1) * width
-    return Tape.record(x.backend.slice(x.value, range), from: [x]) { dy, tape in
+    return Tape.record(x.backend.slice(x.value, range), from: [x]) { [x = x.input] dy, tape in
       let before = Tensor(
         repeating: 0, shape: x.shape.replacingLast(with: range.lowerBound), type: dy.type, on: dy.backend)
       let after = Tensor(
@@ -242,8 +269,8 @@ public func split(_ x: Variable, into count: Int) -> [Variable] {
 
 /// Rows of a table at indices: table float32 `[K, C]`, indices int32 `[N]`, result `[N, C]`; an index below 0 gives zeros.
 public func embedding(_ table: Variable, _ indices: Tensor, type: ScalarType) -> Variable {
-  Tape.record(table.backend.gather(table.value, indices, type: type), from: [table]) { dy, tape in
-    tape.accumulate(into: table) { dy.backend.scatterAdd(dy, indices, into: $0) }
+  Tape.record(table.backend.gather(table.value, indices, type: type), from: [table]) { [table = table.input] dy, tape in
+    tape.accumulate(into: table, on: dy.backend) { dy.backend.scatterAdd(dy, indices, into: $0) }
   }
 }
 
@@ -252,21 +279,22 @@ public func embedding(_ table: Variable, _ indices: Tensor, type: ScalarType) ->
 /// Adds a border of zeros to images, or cuts one off where an inset is negative.
 public func pad(_ x: Variable, _ insets: Insets) -> Variable {
   if insets == Insets() { return x }
-  return Tape.record(x.backend.pad(x.value, insets), from: [x]) { dy, tape in
-    tape.add(dy.backend.pad(dy, -insets), to: x)
-  }
+  return Tape.record(
+    x.backend.pad(x.value, insets), from: [x], remake: { [x = x.saved] in x.value.backend.pad(x.value, insets) },
+    { [x = x.input] dy, tape in tape.add(dy.backend.pad(dy, -insets), to: x) })
 }
 
 /// Repeats each pixel: `[N, H, W, C]` to `[N, f·H, f·W, C]`.
 public func upsampleNearest(_ x: Variable, factor: Int = 2) -> Variable {
-  Tape.record(x.backend.upsampleNearest(x.value, factor: factor), from: [x]) { dy, tape in
-    tape.add(dy.backend.upsampleNearestGradient(dy, factor: factor), to: x)
-  }
+  Tape.record(
+    x.backend.upsampleNearest(x.value, factor: factor), from: [x],
+    remake: { [x = x.saved] in x.value.backend.upsampleNearest(x.value, factor: factor) },
+    { [x = x.input] dy, tape in tape.add(dy.backend.upsampleNearestGradient(dy, factor: factor), to: x) })
 }
 
 /// Means over f × f pixels: `[N, H, W, C]` to `[N, H/f, W/f, C]`.
 public func averagePool(_ x: Variable, factor: Int = 2) -> Variable {
-  Tape.record(x.backend.averagePool(x.value, factor: factor), from: [x]) { dy, tape in
+  Tape.record(x.backend.averagePool(x.value, factor: factor), from: [x]) { [x = x.input] dy, tape in
     tape.add(dy.backend.averagePoolGradient(dy, inputShape: x.shape, factor: factor), to: x)
   }
 }
@@ -275,8 +303,8 @@ public func averagePool(_ x: Variable, factor: Int = 2) -> Variable {
 
 /// The sum of each sample of the leading axis: float32 `[N]`.
 public func sumSamples(_ x: Variable) -> Variable {
-  Tape.record(x.backend.sumSamples(x.value), from: [x]) { dy, tape in
-    let ones = Tensor(repeating: 1, shape: x.shape, type: x.value.type, on: x.backend)
+  Tape.record(x.backend.sumSamples(x.value), from: [x]) { [x = x.input] dy, tape in
+    let ones = Tensor(repeating: 1, shape: x.shape, type: x.type, on: dy.backend)
     tape.add(dy.backend.mix(ones, by: dy, nil, by: nil), to: x)
   }
 }
@@ -284,7 +312,7 @@ public func sumSamples(_ x: Variable) -> Variable {
 /// The weighted sum of numbers: x float32 `[N]`, weights float32 `[N]`, constants; result `[]`.
 public func weightedSum(_ x: Variable, weights: Tensor) -> Variable {
   let total = x.backend.sumSamples((x.value * weights).reshaped([1, x.value.count])).reshaped([])
-  return Tape.record(total, from: [x]) { dy, tape in
+  return Tape.record(total, from: [x]) { [x = x.input] dy, tape in
     tape.add(dy.backend.mix(weights.reshaped([1, weights.count]), by: dy.reshaped([1]), nil, by: nil), to: x)
   }
 }
@@ -310,8 +338,8 @@ public func loss(
   let uniform = Tensor(repeating: 1 / divisor, shape: [samples], on: backend)
   let factors = weights.map { uniform * $0 } ?? uniform
   let total = backend.sumSamples((perSample * factors).reshaped([1, samples])).reshaped([])
-  return Tape.record(total, from: [prediction]) { dy, tape in
+  return Tape.record(total, from: [prediction]) { [prediction = prediction.saved] dy, tape in
     let scaled = backend.affine(factors, scale: dy.item(), shift: 0)
-    tape.add(backend.lossGradient(kind, prediction.value, target, weights: scaled), to: prediction)
+    tape.add(backend.lossGradient(kind, prediction.value, target, weights: scaled), to: prediction.input)
   }
 }

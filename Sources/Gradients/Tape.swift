@@ -1,34 +1,4 @@
-@_exported import Tensors
-
-/// A tensor in a computation that may be differentiated.
-///
-/// Operations on variables record themselves on the tape of their inputs. Without a tape nothing is recorded: sampling runs
-/// the same code as training.
-public struct Variable {
-  public let value: Tensor
-  /// The tape that a computation with this variable is recorded on.
-  public let tape: Tape?
-  /// The variable's number on its tape; nil for constants, into which no gradient flows.
-  let identifier: Int?
-
-  /// A constant. Data enter a network so, on the tape that its parameters shall be differentiated on.
-  public init(_ value: Tensor, on tape: Tape? = nil) { self.init(value, tape: tape, identifier: nil) }
-
-  init(_ value: Tensor, tape: Tape?, identifier: Int?) {
-    self.value = value
-    self.tape = tape
-    self.identifier = identifier
-  }
-
-  public var shape: Shape { value.shape }
-  public var backend: any Backend { value.backend }
-
-  /// Whether a gradient flows into this variable.
-  public var wantsGradient: Bool { identifier != nil }
-
-  /// The same values as a constant, on the same tape.
-  public var detached: Variable { Variable(value, on: tape) }
-}
+import Tensors
 
 /// A linear tape: operations in the order in which they happened, walked backwards once.
 ///
@@ -64,12 +34,21 @@ public final class Tape {
   }
 
   /// Records an operation's output. Nothing is recorded where no input has a gradient.
-  static func record(_ value: Tensor, from inputs: [Variable], _ pullback: @escaping Pullback) -> Variable {
+  ///
+  /// - Parameter remake: computes the value again from what the operation saved of its inputs; for operations so cheap that
+  ///   their results are not worth the memory until the backward pass.
+  static func record(
+    _ value: Tensor, from inputs: [Variable], remake: (() -> Tensor)? = nil, _ pullback: @escaping Pullback
+  ) -> Variable {
     guard let tape = inputs.lazy.compactMap(\.tape).first else { return Variable(value) }
     require(inputs.allSatisfy { $0.tape == nil || $0.tape === tape }, "an operation mixes variables of two tapes")
-    guard inputs.contains(where: \.wantsGradient) else { return Variable(value, on: tape) }
+    let kept = remake.map(Kept.init(remake:))
+    guard inputs.contains(where: \.wantsGradient) else {
+      return Variable(value, tape: tape, identifier: nil, kept: kept)
+    }
     tape.records.append(Record(output: tape.variableCount, pullback: pullback))
-    return tape.variable(value)
+    defer { tape.variableCount += 1 }
+    return Variable(value, tape: tape, identifier: tape.variableCount, kept: kept)
   }
 
   /// Walks the tape backwards from a scalar, adding to the sinks of parameters; the tape is empty afterwards.
@@ -95,7 +74,7 @@ public final class Tape {
   // MARK: For pullbacks
 
   /// Adds to the gradient of an input; nothing happens for constants.
-  func add(_ gradient: Tensor, to input: Variable) {
+  func add(_ gradient: Tensor, to input: Input) {
     guard let identifier = input.identifier else { return }
     if let sink = sinks[identifier] {
       gradient.backend.accumulate(gradient.cast(to: .float32), alpha: 1, into: sink)
@@ -109,13 +88,20 @@ public final class Tape {
     }
   }
 
+  /// Lets an operation that can add as it goes replace what there is of an input's gradient by a sum that contains it.
+  func extend(_ input: Input, _ body: (_ existing: Tensor?) -> Tensor) {
+    guard let identifier = input.identifier else { return }
+    if sinks[identifier] != nil { return add(body(nil), to: input) }
+    gradients[identifier] = body(gradients.removeValue(forKey: identifier)).reshaped(input.shape)
+  }
+
   /// Lets an operation add a float32 gradient where it is wanted, without a temporary for parameters.
-  func accumulate(into input: Variable?, _ body: (Tensor) -> Void) {
+  func accumulate(into input: Input?, on backend: any Backend, _ body: (Tensor) -> Void) {
     guard let input, let identifier = input.identifier else { return }
     if let sink = sinks[identifier] {
       body(sink)
     } else {
-      let gradient = Tensor(repeating: 0, shape: input.shape, on: input.backend)
+      let gradient = Tensor(repeating: 0, shape: input.shape, on: backend)
       body(gradient)
       add(gradient, to: input)
     }

@@ -169,7 +169,7 @@ static void check_convolution(const easel_dnn_convolution &c) {
   status = easel_dnn_convolution_forward(context, &c, x.data(), weights, nullptr, residual.data(), y.data());
   compare("forward+residual " + what, status, y, full, c.type);
 
-  status = easel_dnn_convolution_backward_data(context, &c, dy.data(), weights, dx.data());
+  status = easel_dnn_convolution_backward_data(context, &c, dy.data(), weights, nullptr, dx.data());
   compare("backward data " + what, status, dx, dx0, c.type);
 
   status = easel_dnn_convolution_backward_weights(context, &c, x.data(), dy.data(), dw.floats(), nullptr, false);
@@ -318,7 +318,7 @@ static void check_linear(int64_t rows, int64_t in, int64_t out, easel_dnn_type t
   compare(std::string("linear+bias ") + what, status, y, biased, type);
   status = easel_dnn_linear(context, rows, in, out, type, x.data(), weights, bias.floats(), residual.data(), y.data());
   compare(std::string("linear+bias+residual ") + what, status, y, full, type);
-  status = easel_dnn_linear_backward_data(context, rows, in, out, type, dy.data(), weights, dx.data());
+  status = easel_dnn_linear_backward_data(context, rows, in, out, type, dy.data(), weights, nullptr, dx.data());
   compare(std::string("linear backward data ") + what, status, dx, dx0, type);
   status = easel_dnn_linear_backward_weights(context, rows, in, out, type, x.data(), dy.data(), dw.floats(), false);
   compare(std::string("linear backward weights ") + what, status, dw, dw0, type);
@@ -382,8 +382,8 @@ static void check_generations() {
   Array forward(64, EASEL_DNN_FLOAT32), backward = forward, again = forward;
   const auto type = EASEL_DNN_FLOAT32;
   easel_dnn_linear(context, 1, 64, 64, type, input.data(), {square.floats(), 1}, nullptr, nullptr, forward.data());
-  easel_dnn_linear_backward_data(context, 1, 64, 64, type, input.data(), {square.floats(), 1}, backward.data());
-  easel_dnn_linear_backward_data(context, 1, 64, 64, type, input.data(), {square.floats(), 0}, again.data());
+  easel_dnn_linear_backward_data(context, 1, 64, 64, type, input.data(), {square.floats(), 1}, nullptr, backward.data());
+  easel_dnn_linear_backward_data(context, 1, 64, 64, type, input.data(), {square.floats(), 0}, nullptr, again.data());
   expect(forward.wide != backward.wide && backward.wide == again.wide, "both directions of a square matrix");
 }
 
@@ -442,7 +442,7 @@ static void bench_convolution(easel_dnn_convolution c) {
     return easel_dnn_convolution_forward(context, &c, x.data(), weights, bias.floats(), residual.data(), y.data());
   });
   measure("data", operations, [&] {
-    return easel_dnn_convolution_backward_data(context, &c, y.data(), weights, x.data());
+    return easel_dnn_convolution_backward_data(context, &c, y.data(), weights, nullptr, x.data());
   });
   measure("weights", operations, [&] {
     return easel_dnn_convolution_backward_weights(context, &c, x.data(), y.data(), dw.floats(), db.floats(), true);
@@ -463,7 +463,7 @@ static void bench_linear(int64_t rows, int64_t in, int64_t out, easel_dnn_type t
     return easel_dnn_linear(context, rows, in, out, type, x.data(), weights, bias.floats(), residual.data(), y.data());
   });
   measure("data", operations, [&] {
-    return easel_dnn_linear_backward_data(context, rows, in, out, type, y.data(), weights, x.data());
+    return easel_dnn_linear_backward_data(context, rows, in, out, type, y.data(), weights, nullptr, x.data());
   });
   measure("weights", operations, [&] {
     return easel_dnn_linear_backward_weights(context, rows, in, out, type, x.data(), y.data(), dw.floats(), true);

@@ -66,9 +66,9 @@ struct ConvolutionTests {
 
   /// What a convolution's three operations give, and what they are given.
   struct Results: Sendable {
-    var y, yPlain, dx, dw, db, dwAlone: [Float]
-    static let names = ["y", "y plain", "dx", "dw", "db", "dw alone"]
-    var all: [[Float]] { [y, yPlain, dx, dw, db, dwAlone] }
+    var y, yPlain, dx, dxSum, dw, db, dwAlone: [Float]
+    static let names = ["y", "y plain", "dx", "dx + x", "dw", "db", "dw alone"]
+    var all: [[Float]] { [y, yPlain, dx, dxSum, dw, db, dwAlone] }
   }
 
   /// Runs a case. Gradients are added to ones, and `persistent` parameters may be cached.
@@ -86,11 +86,13 @@ struct ConvolutionTests {
     let alone = Tensor(repeating: 0, shape: c.weight, on: backend)
     let y = backend.convolution(x, weight: weight, bias: bias, residual: residual, c.window)
     let plain = backend.convolution(x, weight: weight, bias: nil, residual: nil, c.window)
-    let dx = backend.convolutionInputGradient(dy, weight: weight, inputShape: c.input, c.window)
+    let dx = backend.convolutionInputGradient(dy, weight: weight, inputShape: c.input, c.window, adding: nil)
+    let dxSum = backend.convolutionInputGradient(dy, weight: weight, inputShape: c.input, c.window, adding: x)
     backend.convolutionWeightGradient(x, dy, into: dw, bias: db, c.window)
     backend.convolutionWeightGradient(x, dy, into: alone, bias: nil, c.window)
     return Results(
-      y: y.values(), yPlain: plain.values(), dx: dx.values(), dw: dw.values(), db: db.values(), dwAlone: alone.values())
+      y: y.values(), yPlain: plain.values(), dx: dx.values(), dxSum: dxSum.values(), dw: dw.values(), db: db.values(),
+      dwAlone: alone.values())
   }
 
   /// The definition, one product at a time.
@@ -124,7 +126,7 @@ struct ConvolutionTests {
       }
     }
     let y = plain.indices.map { plain[$0] + bias[$0 % c.outputChannels] + residual[$0] }
-    return [y, plain, dx, dw.map { $0 + 1 }, db, dw]
+    return [y, plain, dx, zip(dx, x).map { $0 + $1 }, dw.map { $0 + 1 }, db, dw]
   }
 
   private static func differences(_ a: Results, _ b: Results) -> [Difference] {
@@ -217,7 +219,7 @@ struct ConvolutionTests {
           for _ in 0..<2 {
             results.append(backend.convolution(x, weight: weight, bias: nil, residual: nil, c.window).values())
             results.append(
-              backend.convolutionInputGradient(dy, weight: weight, inputShape: c.input, c.window).values())
+              backend.convolutionInputGradient(dy, weight: weight, inputShape: c.input, c.window, adding: nil).values())
             backend.update(
               weight, gradients: gradients, state: [],
               OptimizerPass(.sgd(momentum: 0, nesterov: false, isFirst: true), learningRate: 0.5))

@@ -38,7 +38,8 @@ struct MatrixProductTests {
     return [
       ("y", backend.linear(x, weight: weight, bias: bias, residual: residual).values()),
       ("y plain", backend.linear(x, weight: weight, bias: nil, residual: nil).values()),
-      ("dx", backend.linearInputGradient(dy, weight: weight).values()), ("dw", dw.values()),
+      ("dx", backend.linearInputGradient(dy, weight: weight, adding: nil).values()),
+      ("dx + x", backend.linearInputGradient(dy, weight: weight, adding: x).values()), ("dw", dw.values()),
     ]
   }
 
@@ -67,9 +68,10 @@ struct MatrixProductTests {
     let (x, w, bias) = (doubles(rows * inputs, 1), doubles(inputs * outputs, 2), doubles(outputs, 3))
     let (residual, dy) = (doubles(rows * outputs, 4), doubles(rows * outputs, 5))
     let plain = Self.product(x, w, rows, inputs, outputs, bTransposed: true)
+    let dx = Self.product(dy, w, rows, outputs, inputs)
     let expected = [
       plain.indices.map { plain[$0] + bias[$0 % outputs] + residual[$0] }, plain,
-      Self.product(dy, w, rows, outputs, inputs),
+      dx, zip(dx, x).map { $0 + $1 },
       Self.product(dy, x, outputs, rows, inputs, aTransposed: true).map { $0 + 1 },
     ]
     expectClose(

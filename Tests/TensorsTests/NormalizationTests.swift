@@ -119,7 +119,9 @@ struct NormalizationTests {
       let betaGradient = c.affine ? Tensor(repeating: -3, shape: [channels], on: backend) : nil
       let (dx, dshift) = backend.normalizeGradient(
         x, shift: shift, gamma: gamma, beta: beta, normalization, statistics: statistics, dy: dy,
-        gammaGradient: gammaGradient, betaGradient: betaGradient)
+        adding: nil, gammaGradient: gammaGradient, betaGradient: betaGradient)
+      let again = backend.normalize(x, shift: shift, gamma: gamma, beta: beta, normalization, statistics: statistics)
+      #expect(again.bytes == y.bytes)
       var differences = [
         difference("y", y, reference.y, absolute: 2e-5),
         difference("mean", statistics.mean, reference.mean, absolute: 1e-5),
@@ -132,10 +134,14 @@ struct NormalizationTests {
           difference("dβ", betaGradient, reference.dbeta.map { $0 - 3 }, absolute: 5e-4),
         ]
         let alone = Tensor(repeating: 0, shape: [channels], on: backend)
-        _ = backend.normalizeGradient(
-          x, shift: shift, gamma: gamma, beta: beta, normalization, statistics: statistics, dy: dy,
+        let sum = backend.normalizeGradient(
+          x, shift: shift, gamma: gamma, beta: beta, normalization, statistics: statistics, dy: dy, adding: dy,
           gammaGradient: nil, betaGradient: alone)
-        differences.append(difference("dβ alone", alone, reference.dbeta, absolute: 5e-4))
+        differences += [
+          difference("dβ alone", alone, reference.dbeta, absolute: 5e-4),
+          difference("dx + dy", sum.dx, zip(reference.dx, dy.doubles).map { $0 + $1 }, absolute: 5e-5, relative: 5e-5),
+        ]
+        if let (a, b) = sum.dshift.flatMap({ a in dshift.map { (a, $0) } }) { #expect(a.bytes == b.bytes) }
       }
       return differences
     }
@@ -153,8 +159,8 @@ struct NormalizationTests {
         c, epsilon: Double(Float(1e-5)), x: x.doubles, shift: nil, gamma: nil, beta: nil, dy: dy.doubles)
       let (y, statistics) = backend.normalize(x, shift: nil, gamma: nil, beta: nil, normalization)
       let (dx, _) = backend.normalizeGradient(
-        x, shift: nil, gamma: nil, beta: nil, normalization, statistics: statistics, dy: dy, gammaGradient: nil,
-        betaGradient: nil)
+        x, shift: nil, gamma: nil, beta: nil, normalization, statistics: statistics, dy: dy, adding: nil,
+        gammaGradient: nil, betaGradient: nil)
       // The mean in float32 is off by up to 3e-5, a tenth of a thousandth of the deviation times ten.
       return [
         difference("y", y, reference.y, absolute: 1.5e-3),

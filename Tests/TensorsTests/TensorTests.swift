@@ -56,7 +56,7 @@ struct TensorTests {
         let (z, _) = backend.normalize(y, shift: nil, gamma: nil, beta: nil, Normalization(groups: 4, epsilon: 1e-5))
         let tokens = z.reshaped([4, 144, 16])
         _ = backend.attention(tokens, tokens, tokens, heads: 2, mask: nil)
-        _ = backend.convolutionInputGradient(z, weight: weight, inputShape: x.shape, .init(padding: 1))
+        _ = backend.convolutionInputGradient(z, weight: weight, inputShape: x.shape, .init(padding: 1), adding: nil)
       }
       let start = backend.memory
       step()

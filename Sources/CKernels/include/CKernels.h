@@ -107,13 +107,16 @@ typedef struct {
   void (*scatter_add)(ptrdiff_t count, ptrdiff_t columns, const void *dy, const int32_t *indices, float *table);
 
   // y = act(gamma (x + shift - mean) / sqrt(variance + epsilon) + beta) for one sample; x, y: [positions, channels];
-  // shift: [channels] or NULL; gamma, beta: [channels] or NULL; mean, rstd: [groups], written; scratch: 2 channels.
-  void (*norm)(const easel_norm *n, const void *x, const void *_Nullable shift, const float *_Nullable gamma,
+  // shift: [channels] or NULL; gamma, beta: [channels] or NULL; mean, rstd: [groups], written unless `known`; scratch:
+  // 2 channels.
+  void (*norm)(const easel_norm *n, bool known, const void *x, const void *_Nullable shift, const float *_Nullable gamma,
                const float *_Nullable beta, void *y, float *mean, float *rstd, float *scratch);
-  // dx of the above; dgamma and dbeta ([channels]) are added to, dshift ([channels]) is written; scratch: 5 channels.
+  // dx of the above, plus `addend` (of dx's shape, may be dx, or NULL); dgamma and dbeta ([channels]) are added to,
+  // dshift ([channels]) is written; scratch: 7 channels.
   void (*norm_backward)(const easel_norm *n, const void *x, const void *_Nullable shift, const float *_Nullable gamma,
-                        const float *_Nullable beta, const float *mean, const float *rstd, const void *dy, void *dx,
-                        float *_Nullable dgamma, float *_Nullable dbeta, void *_Nullable dshift, float *scratch);
+                        const float *_Nullable beta, const float *mean, const float *rstd, const void *dy,
+                        const void *_Nullable addend, void *dx, float *_Nullable dgamma, float *_Nullable dbeta,
+                        void *_Nullable dshift, float *scratch);
 
   // y = softmax of each row of scale x (+ mask, [columns])
   void (*softmax)(ptrdiff_t rows, ptrdiff_t columns, float scale, const void *x, const float *_Nullable mask, void *y);
@@ -200,7 +203,7 @@ typedef struct {
                                     ptrdiff_t parts, const float *u, float *w);
 } easel_kernels;
 
-enum easel_isa { EASEL_BASELINE, EASEL_AVX2, EASEL_AVX512 };
+enum easel_isa { EASEL_BASELINE, EASEL_AVX2, EASEL_AVX512, EASEL_AVX512_BF16 };
 
 // The widest instruction set this processor has.
 enum easel_isa easel_best_isa(void);

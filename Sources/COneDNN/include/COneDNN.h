@@ -141,9 +141,10 @@ int easel_dnn_linear(easel_dnn_context *context, int64_t rows, int64_t in_featur
                      easel_dnn_type type, const void *x, easel_dnn_weights weights, const float *bias,
                      const void *residual, void *y);
 
-// dx = dy · weights
+// dx = dy · weights [+ addend], of dx's shape and type
 int easel_dnn_linear_backward_data(easel_dnn_context *context, int64_t rows, int64_t in_features, int64_t out_features,
-                                   easel_dnn_type type, const void *dy, easel_dnn_weights weights, void *dx);
+                                   easel_dnn_type type, const void *dy, easel_dnn_weights weights, const void *addend,
+                                   void *dx);
 
 // dw = dyᵀ · x, [out_features, in_features]; added to what is there with `accumulate`. The bias's gradient is the sum
 // of dy's rows.

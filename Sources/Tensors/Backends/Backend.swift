@@ -19,16 +19,18 @@ public protocol Backend: AnyObject {
   /// `y = convolution(x, weight) + bias + residual`: x `[N, H, W, I]`, weight `[O, I, KH, KW]`, bias `[O]`,
   /// residual and y `[N, OH, OW, O]`.
   func convolution(_ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?, _ window: ConvolutionWindow) -> Tensor
-  /// The gradient with respect to x, of shape `inputShape`.
-  func convolutionInputGradient(_ dy: Tensor, weight: Tensor, inputShape: Shape, _ window: ConvolutionWindow) -> Tensor
+  /// The gradient with respect to x, of shape `inputShape`; plus `adding`, of that shape.
+  func convolutionInputGradient(
+    _ dy: Tensor, weight: Tensor, inputShape: Shape, _ window: ConvolutionWindow, adding: Tensor?
+  ) -> Tensor
   /// Adds the gradients with respect to weight and bias to `weightGradient` and `biasGradient`.
   func convolutionWeightGradient(
     _ x: Tensor, _ dy: Tensor, into weightGradient: Tensor, bias biasGradient: Tensor?, _ window: ConvolutionWindow)
 
   /// `y = x · weightᵀ + bias + residual`: x `[…, I]`, weight `[O, I]`, bias `[O]`, y `[…, O]`.
   func linear(_ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?) -> Tensor
-  /// `dx = dy · weight`.
-  func linearInputGradient(_ dy: Tensor, weight: Tensor) -> Tensor
+  /// `dx = dy · weight + adding`.
+  func linearInputGradient(_ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor
   /// Adds `dyᵀ · x` to `weightGradient`.
   func linearWeightGradient(_ x: Tensor, _ dy: Tensor, into weightGradient: Tensor)
   /// `c = scale · a · b`, added to c's contents when `accumulating`.
@@ -47,11 +49,16 @@ public protocol Backend: AnyObject {
   /// `act(γ (x + shift − mean) / √(variance + ε) + β)` over groups of channels of each sample; see ``Normalization``.
   func normalize(_ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization)
     -> (y: Tensor, statistics: NormalizationStatistics)
-  /// The gradients with respect to x and shift; those with respect to γ and β are added to `gammaGradient` and
+  /// The same again, with the statistics found then.
+  func normalize(
+    _ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization,
+    statistics: NormalizationStatistics
+  ) -> Tensor
+  /// The gradients with respect to x, plus `adding`, and shift; those with respect to γ and β are added to `gammaGradient` and
   /// `betaGradient`.
   func normalizeGradient(
     _ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization,
-    statistics: NormalizationStatistics, dy: Tensor, gammaGradient: Tensor?, betaGradient: Tensor?
+    statistics: NormalizationStatistics, dy: Tensor, adding: Tensor?, gammaGradient: Tensor?, betaGradient: Tensor?
   ) -> (dx: Tensor, dshift: Tensor?)
   /// Softmax over the innermost axis of `scale · x + mask`.
   func softmax(_ x: Tensor, scale: Float, mask: Tensor?) -> Tensor

@@ -17,30 +17,46 @@ extension HostBackend {
     -> (y: Tensor, statistics: NormalizationStatistics)
   {
     let (samples, sample) = geometry(x, normalization)
+    let statistics = NormalizationStatistics(
+      mean: empty([samples, sample.groups], .float32), reciprocalDeviation: empty([samples, sample.groups], .float32))
+    let y = normalize(x, shift, gamma, beta, samples, sample, statistics, known: false)
+    return (y, statistics)
+  }
+
+  public func normalize(
+    _ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization,
+    statistics: NormalizationStatistics
+  ) -> Tensor {
+    let (samples, sample) = geometry(x, normalization)
+    return normalize(x, shift, gamma, beta, samples, sample, statistics, known: true)
+  }
+
+  private func normalize(
+    _ x: Tensor, _ shift: Tensor?, _ gamma: Tensor?, _ beta: Tensor?, _ samples: Int, _ sample: easel_norm,
+    _ statistics: NormalizationStatistics, known: Bool
+  ) -> Tensor {
     let (channels, groups) = (sample.channels, sample.groups)
     let size = sample.positions * channels
     require(shift.map { $0.count == samples * channels && $0.type == x.type } ?? true, "shift for \(x.shape)")
     let y = empty(x.shape, x.type)
-    let mean = empty([samples, groups], .float32)
-    let deviation = empty([samples, groups], .float32)
     let kernel = typed(x.type).norm
-    let grain = max(1, elementGrain / max(1, size))
     let scratch = empty([threads.count, 2 * channels], .float32)
-    threads.split(samples, grain: grain) { range, part in
+    threads.split(samples, grain: max(1, elementGrain / max(1, size))) { range, part in
       withUnsafePointer(to: sample) { sample in
         for n in range {
           kernel(
-            sample, x.at(n * size), shift?.at(n * channels), gamma?.floats, beta?.floats, y.at(n * size),
-            mean.floats + n * groups, deviation.floats + n * groups, scratch.floats + part * 2 * channels)
+            sample, known, x.at(n * size), shift?.at(n * channels), gamma?.floats, beta?.floats, y.at(n * size),
+            statistics.mean.floats + n * groups, statistics.reciprocalDeviation.floats + n * groups,
+            scratch.floats + part * 2 * channels)
         }
       }
     }
-    return (y, NormalizationStatistics(mean: mean, reciprocalDeviation: deviation))
+    return y
   }
 
   public func normalizeGradient(
     _ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization,
-    statistics: NormalizationStatistics, dy: Tensor, gammaGradient: Tensor?, betaGradient: Tensor?
+    statistics: NormalizationStatistics, dy: Tensor, adding: Tensor?, gammaGradient: Tensor?, betaGradient: Tensor?
   ) -> (dx: Tensor, dshift: Tensor?) {
     let (samples, sample) = geometry(x, normalization)
     let (channels, groups) = (sample.channels, sample.groups)
@@ -50,7 +66,7 @@ extension HostBackend {
     let kernel = typed(x.type).norm_backward
     let grain = max(1, elementGrain / max(1, size))
     let parts = threads.parts(samples, grain: grain)
-    let scratch = empty([parts, 5 * channels], .float32)
+    let scratch = empty([parts, 7 * channels], .float32)
     let targets = [gammaGradient, betaGradient].compactMap { $0 }
     sumByPart(of: channels, parts: parts, into: targets) { partial in
       threads.split(samples, grain: grain) { range, part in
@@ -59,9 +75,9 @@ extension HostBackend {
             kernel(
               sample, x.at(n * size), shift?.at(n * channels), gamma?.floats, beta?.floats,
               statistics.mean.floats + n * groups, statistics.reciprocalDeviation.floats + n * groups,
-              dy.at(n * size), dx.at(n * size), gammaGradient.map { _ in partial(part, 0) },
+              dy.at(n * size), adding?.at(n * size), dx.at(n * size), gammaGradient.map { _ in partial(part, 0) },
               betaGradient.map { _ in partial(part, gammaGradient == nil ? 0 : 1) }, dshift?.at(n * channels),
-              scratch.floats + part * 5 * channels)
+              scratch.floats + part * 7 * channels)
           }
         }
       }

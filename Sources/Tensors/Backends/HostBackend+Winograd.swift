@@ -41,7 +41,7 @@ extension HostBackend {
   }
 
   /// The gradient of the input is a convolution of that of the output, with the weights rotated.
-  func winogradInputGradient(_ w: easel_winograd, _ dy: Tensor, weight: Tensor) -> Tensor {
+  func winogradInputGradient(_ w: easel_winograd, _ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
     let turned = easel_winograd(
       height: w.output_height, width: w.output_width, inputs: w.outputs, output_height: w.height, output_width: w.width,
       outputs: w.inputs, pad_top: 2 - w.pad_top, pad_left: 2 - w.pad_left)
@@ -54,7 +54,9 @@ extension HostBackend {
           withUnsafePointer(to: turned) { kernels.winograd_input($0, first, count, rows, dy.pointer, v) }
         },
         scatter: { first, count, rows, m in
-          withUnsafePointer(to: turned) { kernels.winograd_output($0, first, count, rows, m, nil, nil, dx.pointer) }
+          withUnsafePointer(to: turned) {
+            kernels.winograd_output($0, first, count, rows, m, nil, adding?.pointer, dx.pointer)
+          }
         })
     }
     return dx
@@ -153,10 +155,10 @@ private struct WinogradBlocks {
   /// - Parameter rows: blocks have a multiple of this many tiles.
   init(_ w: easel_winograd, images: Int, threads: Int, rows step: Int) {
     tiles = images * w.tilesPerImage
-    // Most of it shall stay in a core's own cache, and every thread shall get something.
-    let cached = 1_600_000 / (4 * points * (w.inputs + w.outputs))
+    // So few that their planes stay near a core's own cache, and enough to read the weights not too often: 48 was the best
+    // number for each of the reference models' layers. And every thread shall get something.
     let fair = (tiles + threads - 1) / threads
-    rows = max(1, min(max(cached / step, 2), 240 / step, (fair + step - 1) / step)) * step
+    rows = min(48, (fair + step - 1) / step * step)
     let gap = EASEL_WINOGRAD_GAP
     inputPlanes = points * (rows * w.inputs + gap)
     scratch = inputPlanes + points * (rows * w.outputs + gap)

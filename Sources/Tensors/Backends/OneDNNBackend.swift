@@ -61,15 +61,18 @@
     }
 
     public func convolutionInputGradient(
-      _ dy: Tensor, weight: Tensor, inputShape: Shape, _ window: ConvolutionWindow
+      _ dy: Tensor, weight: Tensor, inputShape: Shape, _ window: ConvolutionWindow, adding: Tensor?
     ) -> Tensor {
-      if window.isPointwise(weight: weight.shape) { return linearInputGradient(dy, weight: weight.flattenedKernel) }
+      if window.isPointwise(weight: weight.shape) {
+        return linearInputGradient(dy, weight: weight.flattenedKernel, adding: adding)
+      }
       if let w = winograd(inputShape, weight: weight.shape, window, dy.type) {
-        return winogradInputGradient(w, dy, weight: weight)
+        return winogradInputGradient(w, dy, weight: weight, adding: adding)
       }
       let dx = empty(inputShape, dy.type)
       var description = convolution(inputShape, weight.shape, window, dy.type)
       check(easel_dnn_convolution_backward_data(context, &description, dy.pointer, weight.cacheable, dx.pointer))
+      if let adding { accumulate(adding, alpha: 1, into: dx) }
       return dx
     }
 
@@ -111,12 +114,12 @@
       return y
     }
 
-    public func linearInputGradient(_ dy: Tensor, weight: Tensor) -> Tensor {
+    public func linearInputGradient(_ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
       let dx = empty(dy.shape.replacingLast(with: weight.shape[1]), dy.type)
       check(
         easel_dnn_linear_backward_data(
           context, Int64(dy.count / dy.shape.last), Int64(weight.shape[1]), Int64(weight.shape[0]), dy.type.dnn,
-          dy.pointer, weight.cacheable, dx.pointer))
+          dy.pointer, weight.cacheable, adding?.pointer, dx.pointer))
       return dx
     }
 

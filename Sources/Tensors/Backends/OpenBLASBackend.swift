@@ -46,10 +46,10 @@ public final class OpenBLASBackend: HostBackend, Backend {
   }
 
   public func convolutionInputGradient(
-    _ dy: Tensor, weight: Tensor, inputShape: Shape, _ window: ConvolutionWindow
+    _ dy: Tensor, weight: Tensor, inputShape: Shape, _ window: ConvolutionWindow, adding: Tensor?
   ) -> Tensor {
     if let w = winograd(inputShape, weight: weight.shape, window, dy.type) {
-      return winogradInputGradient(w, dy, weight: weight)
+      return winogradInputGradient(w, dy, weight: weight, adding: adding)
     }
     let dx = empty(inputShape, .float32)
     fill(dx, with: 0)
@@ -65,6 +65,7 @@ public final class OpenBLASBackend: HostBackend, Backend {
         lowering.scatter(scratch, into: dx.floats + n * lowering.inputSize)
       }
     }
+    if let adding { accumulate(adding, alpha: 1, into: dx) }
     return dx
   }
 
@@ -103,9 +104,10 @@ public final class OpenBLASBackend: HostBackend, Backend {
     return bias.map { addRow(y, $0) } ?? y
   }
 
-  public func linearInputGradient(_ dy: Tensor, weight: Tensor) -> Tensor {
+  public func linearInputGradient(_ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
     let dx = empty(dy.shape.replacingLast(with: weight.shape[1]), .float32)
-    matmul(.rows(of: dy), MatrixBatch(weight), scale: 1, into: .rows(of: dx), accumulating: false)
+    if let adding { memcpy(dx.pointer, adding.pointer, dx.count * 4) }
+    matmul(.rows(of: dy), MatrixBatch(weight), scale: 1, into: .rows(of: dx), accumulating: adding != nil)
     return dx
   }
 
