@@ -1,7 +1,6 @@
 // Threads, memory and the choice of an instruction set.
 #include "include/CKernels.h"
 
-#include <stdlib.h>
 #include <sys/mman.h>
 
 // The OpenMP runtime's own entry points: oneDNN's pool is used without asking the compiler for OpenMP.
@@ -27,16 +26,18 @@ void easel_parallel(int threads, void (*body)(void *context, int thread, int thr
 
 void easel_set_threads(int threads) { omp_set_num_threads(threads); }
 
-void *easel_allocate(size_t bytes) {
-  const size_t huge = (size_t)4 << 20;
-  const size_t alignment = bytes >= huge ? (size_t)2 << 20 : 64;
-  void *pointer = NULL;
-  if (posix_memalign(&pointer, alignment, bytes ? bytes : 64) != 0) return NULL;
-  if (bytes >= huge) madvise(pointer, bytes, MADV_HUGEPAGE);
-  return pointer;
+void *easel_reserve(size_t bytes) {
+  void *address = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return address == MAP_FAILED ? NULL : address;
 }
 
-void easel_free(void *pointer) { free(pointer); }
+bool easel_commit(void *address, size_t bytes) {
+  if (mprotect(address, bytes, PROT_READ | PROT_WRITE) != 0) return false;
+  madvise(address, bytes, MADV_HUGEPAGE);  // a wish: it does not matter if the system has none
+  return true;
+}
+
+void easel_unreserve(void *address, size_t bytes) { munmap(address, bytes); }
 
 extern const easel_kernels easel_kernels_baseline, easel_kernels_avx2, easel_kernels_avx512, easel_kernels_avx512_bf16;
 

@@ -1,4 +1,3 @@
-import CKernels
 import Synchronization
 
 /// A block of a backend's memory, which goes back to the backend's pool with its last use.
@@ -35,57 +34,4 @@ public struct MemoryStatistics: Sendable, Codable, Equatable {
   /// Bytes taken from the system, and how often it was asked.
   public var bytesReserved = 0
   public var systemAllocations = 0
-}
-
-/// Keeps freed blocks by size class, so that a training step asks the system for nothing after the first.
-///
-/// Classes are four to the power of two: at most a quarter of a block is unused.
-final class MemoryPool {
-  private struct State: ~Copyable {
-    var free: [Int: [UnsafeMutableRawPointer]] = [:]
-    var statistics = MemoryStatistics()
-  }
-
-  // A storage may see its last use on any thread.
-  private let state = Mutex(State())
-
-  var statistics: MemoryStatistics { state.withLock { $0.statistics } }
-
-  func allocate(byteCount: Int) -> UnsafeMutableRawPointer {
-    let size = MemoryPool.sizeClass(byteCount)
-    // The address crosses the lock as a number because pointers are not Sendable.
-    let address = state.withLock { state -> Int in
-      state.statistics.bytesInUse += size
-      state.statistics.peakBytes = max(state.statistics.peakBytes, state.statistics.bytesInUse)
-      if let pointer = state.free[size]?.popLast() { return Int(bitPattern: pointer) }
-      state.statistics.bytesReserved += size
-      state.statistics.systemAllocations += 1
-      return Int(bitPattern: easel_allocate(size))
-    }
-    guard let pointer = UnsafeMutableRawPointer(bitPattern: address) else {
-      fatalError("out of memory: \(size) bytes more than the \(statistics.bytesReserved) in use")
-    }
-    return pointer
-  }
-
-  func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int) {
-    let size = MemoryPool.sizeClass(byteCount)
-    let address = Int(bitPattern: pointer)
-    state.withLock { state in
-      state.statistics.bytesInUse -= size
-      if let pointer = UnsafeMutableRawPointer(bitPattern: address) { state.free[size, default: []].append(pointer) }
-    }
-  }
-
-  deinit {
-    state.withLock { state in
-      for pointer in state.free.values.joined() { easel_free(pointer) }
-    }
-  }
-
-  static func sizeClass(_ byteCount: Int) -> Int {
-    let bytes = max(byteCount, 256)
-    let step = 1 << (Int.bitWidth - 1 - bytes.leadingZeroBitCount - 2)
-    return (bytes + step - 1) / step * step
-  }
 }

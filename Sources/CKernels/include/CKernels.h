@@ -22,9 +22,11 @@ void easel_set_threads(int threads);
 
 // MARK: Memory
 
-// Memory at a multiple of 64 bytes; blocks of 4 MiB and more ask for huge pages. NULL when there is none.
-void *_Nullable easel_allocate(size_t bytes);
-void easel_free(void *pointer);
+// A range of addresses without memory behind them; NULL when there is none so long.
+void *_Nullable easel_reserve(size_t bytes);
+// Puts memory behind a part of it, in huge pages where the system has them; false when there is no more.
+bool easel_commit(void *address, size_t bytes);
+void easel_unreserve(void *address, size_t bytes);
 
 // MARK: Operations
 
