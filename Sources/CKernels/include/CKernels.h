@@ -58,7 +58,8 @@ typedef struct {
 } easel_norm;
 
 // A convolution with a 3×3 kernel and stride 1 by Winograd's method; see Winograd.inc. Its tiles are 4×4 pixels of the
-// result, image by image, row by row. Inputs and outputs (channels) are multiples of EASEL_WINOGRAD_CHANNELS.
+// result, image by image, row by row. Inputs and outputs (channels) are multiples of EASEL_WINOGRAD_CHANNELS,
+// at most EASEL_WINOGRAD_LARGEST.
 typedef struct {
   ptrdiff_t height, width, inputs;
   ptrdiff_t output_height, output_width, outputs;
@@ -67,6 +68,7 @@ typedef struct {
 
 enum {
   EASEL_WINOGRAD_CHANNELS = 32,
+  EASEL_WINOGRAD_LARGEST = 8192,
   EASEL_WINOGRAD_POINTS = 36,
   EASEL_WINOGRAD_GAP = 16,  // floats between planes
 };

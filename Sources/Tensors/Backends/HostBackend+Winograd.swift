@@ -9,7 +9,8 @@ extension HostBackend {
   func winograd(_ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType) -> easel_winograd? {
     let channels = EASEL_WINOGRAD_CHANNELS
     guard usesWinograd(type), weight[2] == 3, weight[3] == 3, window.strideHeight == 1, window.strideWidth == 1,
-      weight[0] % channels == 0, weight[1] % channels == 0, max(window.top, window.left) <= 2
+      weight[0] % channels == 0, weight[1] % channels == 0, max(weight[0], weight[1]) <= EASEL_WINOGRAD_LARGEST,
+      max(window.top, window.left) <= 2
     else { return nil }
     let output = window.outputShape(input: input, weight: weight)
     let problem = easel_winograd(
