@@ -30,43 +30,21 @@ public struct BenchmarkResult: Codable, Sendable {
   public static func measure(
     _ preset: AnyPreset, configuration: ConfigurationDocument, backend: any Backend, steps: Int
   ) throws -> BenchmarkResult {
-    let settings = try configuration.decode(TrainingSettings.self)
-    try settings.validate()
-    let type = try settings.precision.scalarType(on: backend)
-    let context = ModelContext(backend: backend, type: type, seed: settings.seed, data: preset.data)
-    let model = try preset.makeModel(configuration, context)
-    model.prepareForTraining(settings)
-    var generator = StreamGenerator(seed: 0, stream: .data)
-    let batch = Batch(
-      step: 0,
-      pixels: (0..<preset.data.shape(settings.batchSize).count).map { _ in .random(in: 0...255, using: &generator) },
-      labels: preset.data.classNames.isEmpty ? nil : [Int32](repeating: 0, count: settings.batchSize),
-      count: settings.batchSize, width: preset.data.width, height: preset.data.height, channels: preset.data.channels)
-
-    var index = 0
-    func trainingStep() {
-      _ = model.trainingStep(batch, TrainingStep(index: index, settings: settings))
-      index += 1
-    }
-    for _ in 0..<3 { trainingStep() }
+    var training = try BenchmarkTraining(preset, configuration: configuration, backend: backend)
+    let (model, settings, batch) = (training.model, training.settings, training.batch)
+    for _ in 0..<3 { training.step() }
     let before = backend.memory.systemAllocations
-    let training = median(steps, trainingStep)
+    let trainingTime = median(of: steps) { training.step() }
     let allocations = backend.memory.systemAllocations - before
     for _ in 0..<3 { model.samplingPass(batch) }
-    let sampling = median(steps) { model.samplingPass(batch) }
+    let samplingTime = median(of: steps) { model.samplingPass(batch) }
     return BenchmarkResult(
-      model: preset.name, mode: "\(backend.kind.rawValue)-\(type.rawValue)", batch: settings.batchSize,
+      model: preset.name, mode: "\(backend.kind.rawValue)-\(model.context.type.rawValue)", batch: settings.batchSize,
       threads: backend.threads.count, easel: easelVersion,
       parameters: model.components.reduce(0) { $0 + $1.arena.count },
-      trainImagesPerSecond: (10 * Double(settings.batchSize) / training).rounded() / 10,
-      sampleImagesPerSecond: (10 * Double(settings.batchSize) / sampling).rounded() / 10,
+      trainImagesPerSecond: (10 * Double(settings.batchSize) / trainingTime).rounded() / 10,
+      sampleImagesPerSecond: (10 * Double(settings.batchSize) / samplingTime).rounded() / 10,
       peakRSSMegabytes: peakMemory() >> 20, systemAllocations: allocations)
-  }
-
-  private static func median(_ count: Int, _ body: () -> Void) -> Double {
-    let clock = ContinuousClock()
-    let times = (0..<count).map { _ in clock.measure(body) / .seconds(1) }.sorted()
-    return times[times.count / 2]
   }
 
   /// The most memory that the process has had resident, in bytes.
@@ -75,4 +53,39 @@ public struct BenchmarkResult: Codable, Sendable {
     getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
     return usage.ru_maxrss << 10
   }
+}
+
+/// A preset in training on made-up images.
+struct BenchmarkTraining {
+  let model: any Model
+  let settings: TrainingSettings
+  let batch: Batch
+  private var index = 0
+
+  init(_ preset: AnyPreset, configuration: ConfigurationDocument, backend: any Backend) throws {
+    settings = try configuration.decode(TrainingSettings.self)
+    try settings.validate()
+    let type = try settings.precision.scalarType(on: backend)
+    let context = ModelContext(backend: backend, type: type, seed: settings.seed, data: preset.data)
+    model = try preset.makeModel(configuration, context)
+    model.prepareForTraining(settings)
+    var generator = StreamGenerator(seed: 0, stream: .data)
+    batch = Batch(
+      step: 0,
+      pixels: (0..<preset.data.shape(settings.batchSize).count).map { _ in .random(in: 0...255, using: &generator) },
+      labels: preset.data.classNames.isEmpty ? nil : [Int32](repeating: 0, count: settings.batchSize),
+      count: settings.batchSize, width: preset.data.width, height: preset.data.height, channels: preset.data.channels)
+  }
+
+  mutating func step() {
+    _ = model.trainingStep(batch, TrainingStep(index: index, settings: settings))
+    index += 1
+  }
+}
+
+/// The median time of some calls, in seconds.
+func median(of count: Int, _ body: () -> Void) -> Double {
+  let clock = ContinuousClock()
+  let times = (0..<count).map { _ in clock.measure(body) / .seconds(1) }.sorted()
+  return times[times.count / 2]
 }

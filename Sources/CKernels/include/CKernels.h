@@ -49,9 +49,10 @@ enum easel_loss {
   EASEL_BCE_WITH_LOGITS,   // softplus(a) - a b, a the logit and b in [0, 1]
 };
 
-// Normalisation of one sample's [positions, channels] over groups of adjacent channels.
+// Normalisation of one sample's [positions, channels], whose positions lie `stride` elements apart, over groups of adjacent
+// channels.
 typedef struct {
-  ptrdiff_t positions, channels, groups;
+  ptrdiff_t positions, channels, stride, groups;
   float epsilon;
   int activation;  // easel_unary applied to the normalised value
   float activation_parameter;
@@ -189,6 +190,11 @@ typedef struct {
   // multiple of 4. Uniform in [0, 1), and standard normal by Box-Muller.
   void (*uniform)(ptrdiff_t first, ptrdiff_t count, uint64_t seed, const uint32_t counter[_Nonnull 3], float *y);
   void (*normal)(ptrdiff_t first, ptrdiff_t count, uint64_t seed, const uint32_t counter[_Nonnull 3], float *y);
+
+  // Fused multiplications and additions in registers, `multiply_add_operations` a round: the processor's ceiling. The
+  // result is only there so that they are not left out.
+  float (*multiply_add)(ptrdiff_t rounds);
+  ptrdiff_t multiply_add_operations;
 
   // Winograd. Blocks of tiles have a multiple of this many rows.
   ptrdiff_t winograd_rows;

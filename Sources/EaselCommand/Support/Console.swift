@@ -26,6 +26,19 @@ enum Console {
     }
   }
 
+  /// Lines of columns as wide as their widest cell.
+  ///
+  /// - Parameter first: the first of the columns that hold numbers, which end at the same place.
+  static func table(_ header: [String], _ rows: [[String]], rightAlignedFrom first: Int) -> String {
+    let widths = header.indices.map { column in ([header] + rows).map { $0[column].count }.max() ?? 0 }
+    return ([header] + rows).map { row in
+      row.enumerated().map { column, text in
+        let space = String(repeating: " ", count: widths[column] - text.count)
+        return column < first ? text + space : space + text
+      }.joined(separator: "  ")
+    }.joined(separator: "\n")
+  }
+
   /// One JSON object on stdout.
   static func print(json value: some Encodable) throws {
     let encoder = JSONEncoder()

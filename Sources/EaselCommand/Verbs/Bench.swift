@@ -4,10 +4,19 @@ import EaselKit
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure a preset's speed and memory on made-up images.",
-    discussion: "Prints the fields of Benchmarks/torch_peer.py, so that the two can be compared.")
+    discussion: """
+      Prints the fields of Benchmarks/torch_peer.py, so that the two can be compared: Benchmarks/compare does that. \
+      Measure on a quiet machine.
+      """)
 
   @Argument(help: "A preset.")
-  var preset: String
+  var preset: String?
+
+  @Flag(help: "Print where a training step's time goes, by operation and layer.")
+  var profile = false
+
+  @Flag(help: "Time the backend's operations by themselves instead, on the shapes of the reference models.")
+  var operations = false
 
   @Option(parsing: .unconditional, help: "Timed steps; the median counts.")
   var steps = 5
@@ -23,15 +32,23 @@ struct Bench: ParsableCommand {
 
   func run() throws {
     try check(steps, "--steps", 1...10_000)
-    let preset = try AnyPreset.named(preset)
-    var configuration = try preset.configuration()
+    if operations { return try printOperations() }
+    guard let preset else {
+      throw UserError(.usage, "expected a preset", hint: "Known: \(AnyPreset.all.map(\.name).joined(separator: ", ")).")
+    }
+    let named = try AnyPreset.named(preset)
+    var configuration = try named.configuration()
     for assignment in settings { try configuration.set(assignment) }
     if let batchSize { try configuration.set("batch-size", to: batchSize, origin: "--batch-size") }
     if let precision = compute.precision {
       try configuration.set("precision", to: precision.rawValue, origin: "--precision")
     }
+    if profile {
+      let profile = try Profile(named, configuration: configuration, backend: compute.backend.make(), steps: steps)
+      return common.json ? try Console.print(json: profile) : Console.print(profile.text)
+    }
     let result = try BenchmarkResult.measure(
-      preset, configuration: configuration, backend: compute.backend.make(), steps: steps)
+      named, configuration: configuration, backend: compute.backend.make(), steps: steps)
     if common.json { return try Console.print(json: result) }
     Console.print(
       """
@@ -41,4 +58,81 @@ struct Bench: ParsableCommand {
       memory    \(result.peakRSSMegabytes) MB at most; \(result.systemAllocations) blocks from the system while timed
       """)
   }
+
+  private func printOperations() throws {
+    let backend = try compute.backend.make()
+    let type = try (compute.precision ?? .auto).scalarType(on: backend)
+    let (ceilings, timings) = OperationTiming.all(on: backend, type: type)
+    if common.json { return try Console.print(json: OperationReport(ceilings: ceilings, operations: timings)) }
+    Console.print(ceilings.text)
+    Console.print(
+      Console.table(
+        ["operation", "shape", "type", "ms", "GFLOP/s", "GB/s", "of ceiling"],
+        timings.map {
+          [
+            $0.operation, $0.shape, $0.type, $0.milliseconds.formatted(3), $0.gigaflopsPerSecond.formatted(0),
+            $0.gigabytesPerSecond.formatted(1), $0.shareOfCeiling.percent,
+          ]
+        }, rightAlignedFrom: 3))
+  }
+}
+
+private struct OperationReport: Encodable {
+  let ceilings: Ceilings
+  let operations: [OperationTiming]
+}
+
+extension Ceilings {
+  fileprivate var text: String {
+    let matrices = bfloat16.map { "; bfloat16 matrix product \(($0 / 1e9).formatted(0))" } ?? ""
+    return """
+      ceilings: float32 multiply-add \((float32 / 1e9).formatted(0)) GFLOP/s\(matrices); copy \((copy / 1e9).formatted(1)) GB/s \
+      read and written
+      """
+  }
+}
+
+extension Profile {
+  fileprivate var text: String {
+    let products = ["convolution", "linear", "matmul", "attention"]
+    let heavy = rows.filter { row in products.contains { row.operation.hasPrefix($0) } }
+    let heavyTime = heavy.reduce(0) { $0 + $1.milliseconds }
+    let totals = Dictionary(grouping: rows, by: \.operation)
+      .map {
+        (
+          operation: $0, milliseconds: $1.reduce(0) { $0 + $1.milliseconds },
+          calls: $1.reduce(0) { $0 + $1.callsPerStep }
+        )
+      }
+      .sorted { $0.milliseconds > $1.milliseconds }
+    func share(_ milliseconds: Double) -> String { (milliseconds / step).percent }
+    return """
+      \(model)  \(mode)  batch \(batch)  threads \(threads)
+      \(ceilings.text)
+      step \(step.formatted(1)) ms: \(share(heavyTime)) convolutions and matrix products, \
+      \(share(step - heavyTime - between)) other operations, \(share(between)) between operations
+
+      \(Console.table(
+        ["operation", "calls", "ms a step", "of step"],
+        totals.map { [$0.operation, $0.calls.formatted(0), $0.milliseconds.formatted(2), share($0.milliseconds)] },
+        rightAlignedFrom: 1))
+
+      \(Console.table(
+        ["operation", "layer", "shape", "calls", "ms a step", "GFLOP/s", "GB/s", "of ceiling", "of alone"],
+        rows.map {
+          [
+            $0.operation, $0.layer, $0.shape, $0.callsPerStep.formatted(0), $0.milliseconds.formatted(2),
+            $0.gigaflopsPerSecond.formatted(0), $0.gigabytesPerSecond.formatted(1), $0.shareOfCeiling.percent,
+            $0.shareOfAlone?.percent ?? "",
+          ]
+        }, rightAlignedFrom: 3))
+      """
+  }
+}
+
+extension Double {
+  fileprivate func text(_ digits: Int) -> String {
+    formatted(.number.precision(.fractionLength(digits)).grouping(.never))
+  }
+  fileprivate var percent: String { "\((100 * self).formatted(0)) %" }
 }

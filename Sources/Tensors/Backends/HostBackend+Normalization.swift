@@ -1,52 +1,74 @@
 import CKernels
 
 extension HostBackend {
-  /// A kernel's description of one sample, and how many samples there are.
-  private func geometry(_ x: Tensor, _ n: Normalization) -> (samples: Int, sample: easel_norm) {
+  /// What the kernels are called on: a run of groups of one sample.
+  private struct Pieces {
+    let samples, groups, channels, positions: Int
+    /// Runs of groups in each sample: more than one only where there are fewer samples than threads (BatchNorm is
+    /// normalisation of a single sample with as many groups as channels).
+    let cuts: Int
+    let normalization: Normalization
+
+    /// A piece's kernel description, its sample, first group and first channel.
+    subscript(item: Int) -> (norm: easel_norm, sample: Int, group: Int, channel: Int) {
+      let (sample, cut) = (item / cuts, item % cuts)
+      let range = groups * cut / cuts..<groups * (cut + 1) / cuts
+      let width = channels / groups
+      let norm = easel_norm(
+        positions: positions, channels: range.count * width, stride: channels, groups: range.count,
+        epsilon: normalization.epsilon, activation: normalization.activation.code,
+        activation_parameter: normalization.activation.parameter)
+      return (norm, sample, range.lowerBound, range.lowerBound * width)
+    }
+
+    var count: Int { samples * cuts }
+    var sampleSize: Int { positions * channels }
+  }
+
+  private func pieces(_ x: Tensor, _ n: Normalization) -> Pieces {
     let channels = x.shape.last
     require(channels % n.groups == 0, "\(channels) channels do not divide into \(n.groups) groups")
     let rows = matrix(x).rows
     let samples = n.perPosition ? rows : x.shape[0]
-    let sample = easel_norm(
-      positions: samples == 0 ? 0 : rows / samples, channels: channels, groups: n.groups, epsilon: n.epsilon,
-      activation: n.activation.code, activation_parameter: n.activation.parameter)
-    return (samples, sample)
+    return Pieces(
+      samples: samples, groups: n.groups, channels: channels, positions: samples == 0 ? 0 : rows / samples,
+      cuts: samples < threads.count ? min(n.groups, threads.count) : 1, normalization: n)
   }
 
   public func normalize(_ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization)
     -> (y: Tensor, statistics: NormalizationStatistics)
   {
-    let (samples, sample) = geometry(x, normalization)
-    let statistics = NormalizationStatistics(
-      mean: empty([samples, sample.groups], .float32), reciprocalDeviation: empty([samples, sample.groups], .float32))
-    let y = normalize(x, shift, gamma, beta, samples, sample, statistics, known: false)
-    return (y, statistics)
+    let pieces = pieces(x, normalization)
+    let shape: Shape = [pieces.samples, pieces.groups]
+    let statistics = NormalizationStatistics(mean: empty(shape, .float32), reciprocalDeviation: empty(shape, .float32))
+    return (normalize(x, shift, gamma, beta, pieces, statistics, known: false), statistics)
   }
 
   public func normalize(
     _ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization,
     statistics: NormalizationStatistics
   ) -> Tensor {
-    let (samples, sample) = geometry(x, normalization)
-    return normalize(x, shift, gamma, beta, samples, sample, statistics, known: true)
+    normalize(x, shift, gamma, beta, pieces(x, normalization), statistics, known: true)
   }
 
   private func normalize(
-    _ x: Tensor, _ shift: Tensor?, _ gamma: Tensor?, _ beta: Tensor?, _ samples: Int, _ sample: easel_norm,
+    _ x: Tensor, _ shift: Tensor?, _ gamma: Tensor?, _ beta: Tensor?, _ pieces: Pieces,
     _ statistics: NormalizationStatistics, known: Bool
   ) -> Tensor {
-    let (channels, groups) = (sample.channels, sample.groups)
-    let size = sample.positions * channels
-    require(shift.map { $0.count == samples * channels && $0.type == x.type } ?? true, "shift for \(x.shape)")
+    let channels = pieces.channels
+    require(shift.map { $0.count == pieces.samples * channels && $0.type == x.type } ?? true, "shift for \(x.shape)")
     let y = empty(x.shape, x.type)
     let kernel = typed(x.type).norm
     let scratch = empty([threads.count, 2 * channels], .float32)
-    threads.split(samples, grain: max(1, elementGrain / max(1, size))) { range, part in
-      withUnsafePointer(to: sample) { sample in
-        for n in range {
+    threads.split(pieces.count, grain: grain(pieces)) { range, part in
+      for item in range {
+        let (norm, sample, group, channel) = pieces[item]
+        let first = sample * pieces.sampleSize + channel
+        withUnsafePointer(to: norm) { norm in
           kernel(
-            sample, known, x.at(n * size), shift?.at(n * channels), gamma?.floats, beta?.floats, y.at(n * size),
-            statistics.mean.floats + n * groups, statistics.reciprocalDeviation.floats + n * groups,
+            norm, known, x.at(first), shift?.at(sample * channels + channel), gamma.map { $0.floats + channel },
+            beta.map { $0.floats + channel }, y.at(first), statistics.mean.floats + sample * pieces.groups + group,
+            statistics.reciprocalDeviation.floats + sample * pieces.groups + group,
             scratch.floats + part * 2 * channels)
         }
       }
@@ -54,30 +76,33 @@ extension HostBackend {
     return y
   }
 
+  private func grain(_ pieces: Pieces) -> Int { max(1, elementGrain * pieces.cuts / max(1, pieces.sampleSize)) }
+
   public func normalizeGradient(
     _ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization,
     statistics: NormalizationStatistics, dy: Tensor, adding: Tensor?, gammaGradient: Tensor?, betaGradient: Tensor?
   ) -> (dx: Tensor, dshift: Tensor?) {
-    let (samples, sample) = geometry(x, normalization)
-    let (channels, groups) = (sample.channels, sample.groups)
-    let size = sample.positions * channels
+    let pieces = pieces(x, normalization)
+    let channels = pieces.channels
     let dx = empty(x.shape, x.type)
     let dshift = shift.map { empty($0.shape, $0.type) }
     let kernel = typed(x.type).norm_backward
-    let grain = max(1, elementGrain / max(1, size))
-    let parts = threads.parts(samples, grain: grain)
+    let parts = threads.parts(pieces.count, grain: grain(pieces))
     let scratch = empty([parts, 7 * channels], .float32)
     let targets = [gammaGradient, betaGradient].compactMap { $0 }
     sumByPart(of: channels, parts: parts, into: targets) { partial in
-      threads.split(samples, grain: grain) { range, part in
-        withUnsafePointer(to: sample) { sample in
-          for n in range {
+      threads.split(pieces.count, grain: grain(pieces)) { range, part in
+        for item in range {
+          let (norm, sample, group, channel) = pieces[item]
+          let first = sample * pieces.sampleSize + channel
+          withUnsafePointer(to: norm) { norm in
             kernel(
-              sample, x.at(n * size), shift?.at(n * channels), gamma?.floats, beta?.floats,
-              statistics.mean.floats + n * groups, statistics.reciprocalDeviation.floats + n * groups,
-              dy.at(n * size), adding?.at(n * size), dx.at(n * size), gammaGradient.map { _ in partial(part, 0) },
-              betaGradient.map { _ in partial(part, gammaGradient == nil ? 0 : 1) }, dshift?.at(n * channels),
-              scratch.floats + part * 7 * channels)
+              norm, x.at(first), shift?.at(sample * channels + channel), gamma.map { $0.floats + channel },
+              beta.map { $0.floats + channel }, statistics.mean.floats + sample * pieces.groups + group,
+              statistics.reciprocalDeviation.floats + sample * pieces.groups + group, dy.at(first), adding?.at(first),
+              dx.at(first), gammaGradient.map { _ in partial(part, 0) + channel },
+              betaGradient.map { _ in partial(part, gammaGradient == nil ? 0 : 1) + channel },
+              dshift?.at(sample * channels + channel), scratch.floats + part * 7 * channels)
           }
         }
       }

@@ -24,8 +24,12 @@ public class HostBackend {
 
   func usesWinograd(_ type: ScalarType) -> Bool { winogradTypes.contains(type) }
 
-  /// This object as the protocol its subclasses conform to.
+  /// Who stands for this backend: tensors made here belong to it.
+  weak var wrapper: ProfilingBackend?
+
+  /// This object as the protocol its subclasses conform to, or its wrapper.
   var asBackend: any Backend {
+    if let wrapper { return wrapper }
     guard let backend = self as? any Backend else { fatalError("\(type(of: self)) is no Backend") }
     return backend
   }
