@@ -117,7 +117,7 @@ typedef struct {
   void (*norm)(const easel_norm *n, bool known, const void *x, const void *_Nullable shift, const float *_Nullable gamma,
                const float *_Nullable beta, void *y, float *mean, float *rstd, float *scratch);
   // dx of the above, plus `addend` (of dx's shape, may be dx, or NULL); dgamma and dbeta ([channels]) are added to,
-  // dshift ([channels]) is written; scratch: 7 channels.
+  // dshift ([channels]) is written; scratch: (7 + positions) · channels.
   void (*norm_backward)(const easel_norm *n, const void *x, const void *_Nullable shift, const float *_Nullable gamma,
                         const float *_Nullable beta, const float *mean, const float *rstd, const void *dy,
                         const void *_Nullable addend, void *dx, float *_Nullable dgamma, float *_Nullable dbeta,

@@ -4,8 +4,8 @@ extension HostBackend {
   /// What the kernels are called on: a run of groups of one sample.
   private struct Pieces {
     let samples, groups, channels, positions: Int
-    /// Runs of groups in each sample: more than one only where there are fewer samples than threads (BatchNorm is
-    /// normalisation of a single sample with as many groups as channels).
+    /// Runs of groups in each sample, whose channels are worked on one run after the other while they are in the cache, or
+    /// by several threads (BatchNorm is normalisation of a single sample with as many groups as channels).
     let cuts: Int
     let normalization: Normalization
 
@@ -21,6 +21,8 @@ extension HostBackend {
       return (norm, sample, range.lowerBound, range.lowerBound * width)
     }
 
+    /// The most channels that a piece has.
+    var width: Int { (groups + cuts - 1) / cuts * (channels / max(1, groups)) }
     var count: Int { samples * cuts }
     var sampleSize: Int { positions * channels }
   }
@@ -30,9 +32,12 @@ extension HostBackend {
     require(channels % n.groups == 0, "\(channels) channels do not divide into \(n.groups) groups")
     let rows = matrix(x).rows
     let samples = n.perPosition ? rows : x.shape[0]
+    // The groups of as few channels as are whole groups and whole vectors.
+    let (width, vectors) = (channels / n.groups, 32)
+    let run = (1...vectors).first { $0 * width % vectors == 0 } ?? n.groups
     return Pieces(
       samples: samples, groups: n.groups, channels: channels, positions: samples == 0 ? 0 : rows / samples,
-      cuts: samples < threads.count ? min(n.groups, threads.count) : 1, normalization: n)
+      cuts: max(1, n.groups / run), normalization: n)
   }
 
   public func normalize(_ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization)
@@ -59,7 +64,8 @@ extension HostBackend {
     require(shift.map { $0.count == pieces.samples * channels && $0.type == x.type } ?? true, "shift for \(x.shape)")
     let y = empty(x.shape, x.type)
     let kernel = typed(x.type).norm
-    let scratch = empty([threads.count, 2 * channels], .float32)
+    let scratchSize = 2 * pieces.width
+    let scratch = empty([threads.count, scratchSize], .float32)
     threads.split(pieces.count, grain: grain(pieces)) { range, part in
       for item in range {
         let (norm, sample, group, channel) = pieces[item]
@@ -69,7 +75,7 @@ extension HostBackend {
             norm, known, x.at(first), shift?.at(sample * channels + channel), gamma.map { $0.floats + channel },
             beta.map { $0.floats + channel }, y.at(first), statistics.mean.floats + sample * pieces.groups + group,
             statistics.reciprocalDeviation.floats + sample * pieces.groups + group,
-            scratch.floats + part * 2 * channels)
+            scratch.floats + part * scratchSize)
         }
       }
     }
@@ -88,7 +94,8 @@ extension HostBackend {
     let dshift = shift.map { empty($0.shape, $0.type) }
     let kernel = typed(x.type).norm_backward
     let parts = threads.parts(pieces.count, grain: grain(pieces))
-    let scratch = empty([parts, 7 * channels], .float32)
+    let scratchSize = (7 + pieces.positions) * pieces.width
+    let scratch = empty([parts, scratchSize], .float32)
     let targets = [gammaGradient, betaGradient].compactMap { $0 }
     sumByPart(of: channels, parts: parts, into: targets) { partial in
       threads.split(pieces.count, grain: grain(pieces)) { range, part in
@@ -102,7 +109,7 @@ extension HostBackend {
               statistics.reciprocalDeviation.floats + sample * pieces.groups + group, dy.at(first), adding?.at(first),
               dx.at(first), gammaGradient.map { _ in partial(part, 0) + channel },
               betaGradient.map { _ in partial(part, gammaGradient == nil ? 0 : 1) + channel },
-              dshift?.at(sample * channels + channel), scratch.floats + part * 7 * channels)
+              dshift?.at(sample * channels + channel), scratch.floats + part * scratchSize)
           }
         }
       }

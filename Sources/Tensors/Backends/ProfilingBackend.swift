@@ -100,8 +100,8 @@ public final class ProfilingBackend: Backend {
           weight.storage.markModified()
           _ = backend.convolution(x, weight: weight, bias: nil, residual: residual, window)
         }
-      }
-    ) { base.convolution(x, weight: weight, bias: bias, residual: residual, window) }
+      },
+      { base.convolution(x, weight: weight, bias: bias, residual: residual, window) })
   }
 
   public func convolutionInputGradient(
@@ -117,8 +117,8 @@ public final class ProfilingBackend: Backend {
           weight.storage.markModified()
           _ = backend.convolutionInputGradient(dy, weight: weight, inputShape: inputShape, window, adding: nil)
         }
-      }
-    ) { base.convolutionInputGradient(dy, weight: weight, inputShape: inputShape, window, adding: adding) }
+      },
+      { base.convolutionInputGradient(dy, weight: weight, inputShape: inputShape, window, adding: adding) })
   }
 
   public func convolutionWeightGradient(
@@ -132,8 +132,8 @@ public final class ProfilingBackend: Backend {
         let (x, dy) = (backend.sample(shape, type), backend.sample(output, type))
         let gradient = backend.sample(kernel, .float32)
         return { backend.convolutionWeightGradient(x, dy, into: gradient, bias: nil, window) }
-      }
-    ) { base.convolutionWeightGradient(x, dy, into: weightGradient, bias: biasGradient, window) }
+      },
+      { base.convolutionWeightGradient(x, dy, into: weightGradient, bias: biasGradient, window) })
   }
 
   public func linear(_ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?) -> Tensor {
@@ -147,8 +147,8 @@ public final class ProfilingBackend: Backend {
           weight.storage.markModified()
           _ = backend.linear(x, weight: weight, bias: nil, residual: nil)
         }
-      }
-    ) { base.linear(x, weight: weight, bias: bias, residual: residual) }
+      },
+      { base.linear(x, weight: weight, bias: bias, residual: residual) })
   }
 
   public func linearInputGradient(_ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
@@ -162,8 +162,8 @@ public final class ProfilingBackend: Backend {
           weight.storage.markModified()
           _ = backend.linearInputGradient(dy, weight: weight, adding: nil)
         }
-      }
-    ) { base.linearInputGradient(dy, weight: weight, adding: adding) }
+      },
+      { base.linearInputGradient(dy, weight: weight, adding: adding) })
   }
 
   public func linearWeightGradient(_ x: Tensor, _ dy: Tensor, into weightGradient: Tensor) {
@@ -175,15 +175,15 @@ public final class ProfilingBackend: Backend {
         let (x, dy) = (backend.sample(shape, type), backend.sample(output, type))
         let gradient = backend.sample(kernel, .float32)
         return { backend.linearWeightGradient(x, dy, into: gradient) }
-      }
-    ) { base.linearWeightGradient(x, dy, into: weightGradient) }
+      },
+      { base.linearWeightGradient(x, dy, into: weightGradient) })
   }
 
   public func matmul(_ a: MatrixBatch, _ b: MatrixBatch, scale: Float, into c: MatrixBatch, accumulating: Bool) {
     measure(
       "matmul", "\(c.batch.0)×\(c.batch.1) of \(a.rows)×\(a.columns)×\(b.columns)",
-      flops: 2 * c.batch.0 * c.batch.1 * a.rows * a.columns * b.columns, [a.tensor, b.tensor, c.tensor]
-    ) { base.matmul(a, b, scale: scale, into: c, accumulating: accumulating) }
+      flops: 2 * c.batch.0 * c.batch.1 * a.rows * a.columns * b.columns, [a.tensor, b.tensor, c.tensor],
+      { base.matmul(a, b, scale: scale, into: c, accumulating: accumulating) })
   }
 
   // MARK: Attention
@@ -196,8 +196,8 @@ public final class ProfilingBackend: Backend {
   {
     measure(
       "attention", text(q, k, heads: heads), flops: 4 * q.count * k.shape[1], [q, k, v],
-      result: { [$0.y, $0.saved] }
-    ) { base.attention(q, k, v, heads: heads, mask: mask) }
+      result: { [$0.y, $0.saved] },
+      { base.attention(q, k, v, heads: heads, mask: mask) })
   }
 
   public func attentionGradient(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, saved: Tensor, dy: Tensor)
@@ -205,8 +205,8 @@ public final class ProfilingBackend: Backend {
   {
     measure(
       "attention gradient", text(q, k, heads: heads), flops: 8 * q.count * k.shape[1], [q, k, v, saved, dy],
-      result: { [$0.dq, $0.dk, $0.dv] }
-    ) { base.attentionGradient(q, k, v, heads: heads, saved: saved, dy: dy) }
+      result: { [$0.dq, $0.dk, $0.dv] },
+      { base.attentionGradient(q, k, v, heads: heads, saved: saved, dy: dy) })
   }
 
   // MARK: Normalisation and softmax
@@ -214,9 +214,11 @@ public final class ProfilingBackend: Backend {
   public func normalize(_ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization)
     -> (y: Tensor, statistics: NormalizationStatistics)
   {
-    measure("normalize", "\(x.shape)", parameter: gamma, [x], result: { [$0.y] }) {
-      base.normalize(x, shift: shift, gamma: gamma, beta: beta, normalization)
-    }
+    measure(
+      "normalize", "\(x.shape)", parameter: gamma, [x], result: { [$0.y] },
+      {
+        base.normalize(x, shift: shift, gamma: gamma, beta: beta, normalization)
+      })
   }
 
   public func normalize(
@@ -232,11 +234,13 @@ public final class ProfilingBackend: Backend {
     _ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization,
     statistics: NormalizationStatistics, dy: Tensor, adding: Tensor?, gammaGradient: Tensor?, betaGradient: Tensor?
   ) -> (dx: Tensor, dshift: Tensor?) {
-    measure("normalize gradient", "\(x.shape)", parameter: gamma, [x, dy, adding], result: { [$0.dx] }) {
-      base.normalizeGradient(
-        x, shift: shift, gamma: gamma, beta: beta, normalization, statistics: statistics, dy: dy, adding: adding,
-        gammaGradient: gammaGradient, betaGradient: betaGradient)
-    }
+    measure(
+      "normalize gradient", "\(x.shape)", parameter: gamma, [x, dy, adding], result: { [$0.dx] },
+      {
+        base.normalizeGradient(
+          x, shift: shift, gamma: gamma, beta: beta, normalization, statistics: statistics, dy: dy, adding: adding,
+          gammaGradient: gammaGradient, betaGradient: betaGradient)
+      })
   }
 
   public func softmax(_ x: Tensor, scale: Float, mask: Tensor?) -> Tensor {
@@ -386,7 +390,7 @@ public final class ProfilingBackend: Backend {
   }
 
   public func sumOfSquares(_ x: Tensor) -> Double {
-    measure("sum of squares", "\(x.shape)", [x], result: { _ in [] }) { base.sumOfSquares(x) }
+    measure("sum of squares", "\(x.shape)", [x], result: { _ in [] }, { base.sumOfSquares(x) })
   }
 
   public func fillUniform(_ x: Tensor, _ draw: RandomDraw) {
