@@ -105,6 +105,7 @@ const void *easel_dnn_context::pack(Plan &plan, easel_dnn_weights weights) {
     run(plan.reorder, {{DNNL_ARG_FROM, weights.pointer}, {DNNL_ARG_TO, packed}});
     return packed;
   }
+  std::unique_lock lock(packed_weights_mutex);
   auto [first, end] = packed_weights.equal_range(weights.pointer);
   // Both layouts count: a square matrix and its transpose can be packed alike.
   auto entry = std::find_if(first, end, [&](const auto &candidate) {
@@ -113,6 +114,7 @@ const void *easel_dnn_context::pack(Plan &plan, easel_dnn_weights weights) {
   if (entry == end) {
     entry = packed_weights.emplace(weights.pointer, PackedWeights{plan.plain, plan.packed, 0, Buffer()});
   }
+  lock.unlock();  // what follows belongs to weights in use, which nobody gives back
   PackedWeights &cached = entry->second;
   void *packed = cached.buffer.reserve(plan.packed.get_size());
   if (cached.generation != weights.generation) {
@@ -125,10 +127,12 @@ const void *easel_dnn_context::pack(Plan &plan, easel_dnn_weights weights) {
 
 void easel_dnn_context::forget(const void *pointer, size_t bytes) {
   const void *end = static_cast<const char *>(pointer) + bytes;
+  std::lock_guard lock(packed_weights_mutex);
   packed_weights.erase(packed_weights.lower_bound(pointer), packed_weights.lower_bound(end));
 }
 
 size_t easel_dnn_context::memory_bytes() const {
+  std::lock_guard lock(packed_weights_mutex);
   size_t bytes = scratchpad.bytes() + temporaries.bytes();
   for (const auto &entry : packed_weights) bytes += entry.second.buffer.bytes();
   return bytes;

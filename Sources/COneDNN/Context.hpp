@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <string>
 #include <unordered_map>
@@ -200,4 +201,5 @@ struct easel_dnn_context {
 
   std::unordered_map<easel::Key, easel::Plan, easel::Key::Hash> plans;
   std::multimap<const void *, PackedWeights> packed_weights;  // ordered, so that a range can be forgotten
+  mutable std::mutex packed_weights_mutex;  // memory may be given back on another thread than the one that computes
 };

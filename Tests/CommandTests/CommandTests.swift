@@ -231,13 +231,33 @@ import Testing
   @Test func benchAndDoctorPrintOneJSONObject() throws {
     let program = try Program()
     for arguments in [
-      ["bench", "autoencoder", "--batch-size", "4", "--steps", "1", "--json"], ["doctor", "--json"],
+      ["bench", "autoencoder", "--batch-size", "4", "--steps", "1", "--json"],
+      ["bench", "autoencoder", "--batch-size", "4", "--steps", "1", "--profile", "--json"], ["doctor", "--json"],
       ["data", "list", "--json"], ["runs", "--json"],
     ] {
       let result = try program.run(arguments)
       #expect(result.status == 0, "\(arguments): \(result.errors)")
       #expect(try JSONSerialization.jsonObject(with: Data(result.output.utf8)) is [String: Any], "\(arguments)")
     }
+  }
+
+  @Test func aProfileAccountsForTheStep() throws {
+    let program = try Program()
+    let result = try program.run("bench", "autoencoder", "--batch-size", "16", "--steps", "3", "--profile", "--json")
+    let profile = try #require(
+      try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any], "\(result.errors)")
+    let rows = try #require(profile["rows"] as? [[String: Any]])
+    let step = try #require(profile["step"] as? Double)
+    let between = try #require(profile["between"] as? Double)
+    let sum = rows.reduce(0) { $0 + ($1["milliseconds"] as? Double ?? .nan) }
+    #expect(abs(sum + between - step) < 0.01 * step && between >= 0 && between < step / 2)
+    let layers = Set(rows.compactMap { $0["layer"] as? String })
+    #expect(layers.isSuperset(of: ["encoder.stages.0.conv.weight", "decoder.stages.2.norm.weight", ""]), "\(layers)")
+    let shares = rows.compactMap { $0["share_of_alone"] as? Double }
+    #expect(shares.count >= 3 * 5 && shares.allSatisfy { $0 > 0 })
+
+    let nothing = try program.run("bench")
+    #expect(nothing.status == 64 && nothing.errors.contains("autoencoder"), "\(nothing.errors)")
   }
 
   @Test func theConfigurationOfARunRepeatsIt() throws {

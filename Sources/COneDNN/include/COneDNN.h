@@ -79,7 +79,8 @@ typedef struct {
   uint64_t generation;
 } easel_dnn_weights;
 
-// Drops cached copies of weights that lie in `bytes` bytes from `pointer`. Call it before that memory is given back.
+// Drops cached copies of weights that lie in `bytes` bytes from `pointer`. Call it before that memory is given back; on
+// any thread.
 void easel_dnn_forget(easel_dnn_context *context, const void *pointer, size_t bytes);
 
 // ---------------------------------------------------------------------------------------------------------------------

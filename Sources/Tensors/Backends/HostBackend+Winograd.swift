@@ -1,4 +1,5 @@
 import CKernels
+import Synchronization
 
 /// Convolutions with a 3×3 kernel by Winograd's method: a quarter of the multiplications, in float32 whatever the
 /// activations' type (`CKernels/Winograd.inc` has the mathematics and its error).
@@ -175,7 +176,7 @@ private struct WinogradBlocks {
 ///
 /// A step of training uses each version of its weights once, so that keeping them would cost memory for nothing: weights
 /// are kept from their second use on.
-final class WinogradWeights {
+final class WinogradWeights: Sendable {
   struct Key: Hashable {
     let address: UInt
     let backward: Bool
@@ -183,46 +184,51 @@ final class WinogradWeights {
 
   private struct Entry {
     var generation: UInt64
-    var buffer: UnsafeMutablePointer<Float>?
+    /// The transformed weights' address; 0 while they are not kept.
+    var buffer: UInt = 0
     var count: Int
   }
 
   private let pool: MemoryPool
-  private var entries: [Key: Entry] = [:]
+  // Weights are used on the tensor thread, but their memory may be given back on any.
+  private let entries = Mutex<[Key: Entry]>([:])
 
   init(_ pool: MemoryPool) { self.pool = pool }
 
-  deinit { for entry in entries.values { free(entry) } }
+  deinit { entries.withLock { for entry in $0.values { free(entry) } } }
 
   /// The weights of a generation, filled in if need be; nil where they are not worth keeping yet.
   func buffer(_ key: Key, generation: UInt64, count: Int, fill: (UnsafeMutablePointer<Float>) -> Void)
     -> UnsafePointer<Float>?
   {
     guard generation != 0 else { return nil }
-    if var entry = entries[key], entry.generation == generation, entry.count == count {
-      if let buffer = entry.buffer { return UnsafePointer(buffer) }
-      let buffer = pool.allocate(byteCount: 4 * count).assumingMemoryBound(to: Float.self)
-      fill(buffer)
-      entry.buffer = buffer
-      entries[key] = entry
-      return UnsafePointer(buffer)
+    let entry = entries.withLock { entries -> Entry? in
+      if let entry = entries[key], entry.generation == generation, entry.count == count { return entry }
+      if let old = entries.updateValue(Entry(generation: generation, count: count), forKey: key) { free(old) }
+      return nil
     }
-    if let old = entries.updateValue(Entry(generation: generation, buffer: nil, count: count), forKey: key) {
-      free(old)
-    }
-    return nil
+    guard let entry else { return nil }
+    if let kept = UnsafePointer<Float>(bitPattern: entry.buffer) { return kept }
+    let buffer = pool.allocate(byteCount: 4 * count).assumingMemoryBound(to: Float.self)
+    fill(buffer)
+    entries.withLock { $0[key]?.buffer = UInt(bitPattern: buffer) }
+    return UnsafePointer(buffer)
   }
 
   /// Drops what belongs to memory that is given back.
   func forget(_ pointer: UnsafeRawPointer, byteCount: Int) {
     let range = UInt(bitPattern: pointer)..<UInt(bitPattern: pointer) + UInt(byteCount)
-    for (key, entry) in entries where range.contains(key.address) {
-      free(entry)
-      entries[key] = nil
+    entries.withLock { entries in
+      for (key, entry) in entries where range.contains(key.address) {
+        free(entry)
+        entries[key] = nil
+      }
     }
   }
 
   private func free(_ entry: Entry) {
-    if let buffer = entry.buffer { pool.release(buffer, byteCount: 4 * entry.count) }
+    if let buffer = UnsafeMutableRawPointer(bitPattern: entry.buffer) {
+      pool.release(buffer, byteCount: 4 * entry.count)
+    }
   }
 }
