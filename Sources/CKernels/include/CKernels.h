@@ -74,6 +74,14 @@ enum {
   EASEL_WINOGRAD_GAP = 16,  // floats between planes
 };
 
+// One image's convolution with stride 1 to so few channels that they would leave most of a vector empty: the sums run over
+// the inputs, a multiple of 32.
+typedef struct {
+  ptrdiff_t height, width, inputs;
+  ptrdiff_t output_height, output_width, outputs;
+  ptrdiff_t kernel_height, kernel_width, pad_top, pad_left;
+} easel_narrow;
+
 // Attention's softmax, pooling and the like take plain arguments.
 typedef struct {
   // y = op(x)
@@ -147,6 +155,13 @@ typedef struct {
   // da[r, c] = weights[r] dloss/da
   void (*loss_backward)(int kind, ptrdiff_t rows, ptrdiff_t columns, const void *a, const void *b, const float *weights,
                         void *da);
+
+  // y of one image; w: [outputs, kernel_height, kernel_width, inputs]; bias: [outputs] or NULL; residual: of y's shape or
+  // NULL.
+  void (*narrow_convolution)(const easel_narrow *n, const void *x, const float *w, const float *_Nullable bias,
+                             const void *_Nullable residual, void *y);
+  // Adds one image's gradient to dw, in w's order.
+  void (*narrow_weight_gradient)(const easel_narrow *n, const void *x, const void *dy, float *dw);
 
   // Winograd, for tiles `first ..< first + count` of a block with `rows` rows (count, rounded up to winograd_rows).
   // v of x.

@@ -23,6 +23,8 @@ public class HostBackend {
   }
 
   func usesWinograd(_ type: ScalarType) -> Bool { winogradTypes.contains(type) }
+  /// Whether convolutions are done here where that is faster, and not only by the library behind the backend.
+  var usesOwnConvolutions: Bool { !winogradTypes.isEmpty }
 
   /// Who stands for this backend: tensors made here belong to it.
   weak var wrapper: ProfilingBackend?

@@ -52,6 +52,9 @@
       if let w = winograd(x.shape, weight: weight.shape, window, x.type) {
         return winogradConvolution(w, x, weight: weight, bias: bias, residual: residual)
       }
+      if let n = narrow(x.shape, weight: weight.shape, window) {
+        return narrowConvolution(n, x, weight: weight, bias: bias, residual: residual)
+      }
       let y = empty(shape, x.type)
       var description = convolution(x.shape, weight.shape, window, x.type)
       check(
@@ -86,6 +89,9 @@
       }
       if let w = winograd(x.shape, weight: weightGradient.shape, window, x.type) {
         return winogradWeightGradient(w, x, dy, into: weightGradient, bias: biasGradient)
+      }
+      if let n = narrow(x.shape, weight: weightGradient.shape, window) {
+        return narrowWeightGradient(n, x, dy, into: weightGradient, bias: biasGradient)
       }
       var description = convolution(x.shape, weightGradient.shape, window, x.type)
       check(

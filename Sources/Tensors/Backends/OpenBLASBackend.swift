@@ -23,6 +23,9 @@ public final class OpenBLASBackend: HostBackend, Backend {
     if let w = winograd(x.shape, weight: weight.shape, window, x.type) {
       return winogradConvolution(w, x, weight: weight, bias: bias, residual: residual)
     }
+    if let n = narrow(x.shape, weight: weight.shape, window) {
+      return narrowConvolution(n, x, weight: weight, bias: bias, residual: residual)
+    }
     let y = empty(window.outputShape(input: x.shape, weight: weight.shape), .float32)
     let lowering = Lowering(x.shape, weight.shape, y.shape, window)
     let matrix = lowering.matrix(of: weight)
@@ -74,6 +77,9 @@ public final class OpenBLASBackend: HostBackend, Backend {
   ) {
     if let w = winograd(x.shape, weight: weightGradient.shape, window, x.type) {
       return winogradWeightGradient(w, x, dy, into: weightGradient, bias: biasGradient)
+    }
+    if let n = narrow(x.shape, weight: weightGradient.shape, window) {
+      return narrowWeightGradient(n, x, dy, into: weightGradient, bias: biasGradient)
     }
     let lowering = Lowering(x.shape, weightGradient.shape, dy.shape, window)
     let size = weightGradient.count
