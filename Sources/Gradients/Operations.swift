@@ -101,9 +101,9 @@ public func matmul(_ a: Variable, _ b: Variable) -> Variable {
 ///
 /// - Parameter mask: float32 `[Tk]`, added to every row of scores: −∞ hides a key.
 public func attention(_ q: Variable, _ k: Variable, _ v: Variable, heads: Int, mask: Tensor? = nil) -> Variable {
-  let (y, saved) = q.backend.attention(q.value, k.value, v.value, heads: heads, mask: mask)
+  let y = q.backend.attention(q.value, k.value, v.value, heads: heads, mask: mask)
   return Tape.record(y, from: [q, k, v]) { [q = q.saved, k = k.saved, v = v.saved] dy, tape in
-    let gradients = dy.backend.attentionGradient(q.value, k.value, v.value, heads: heads, saved: saved, dy: dy)
+    let gradients = dy.backend.attentionGradient(q.value, k.value, v.value, heads: heads, mask: mask, dy: dy)
     tape.add(gradients.dq, to: q.input)
     tape.add(gradients.dk, to: k.input)
     tape.add(gradients.dv, to: v.input)

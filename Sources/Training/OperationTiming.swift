@@ -149,8 +149,7 @@ public struct OperationTiming: Codable, Sendable {
           nil,
           { backend, type in
             let x = backend.sample(tokens, type)
-            let saved = backend.attention(x, x, x, heads: heads, mask: nil).saved
-            return { _ = backend.attentionGradient(x, x, x, heads: heads, saved: saved, dy: x) }
+            return { _ = backend.attentionGradient(x, x, x, heads: heads, mask: nil, dy: x) }
           }
         ),
       ]

@@ -194,8 +194,8 @@ struct MatrixProductTests {
       let v = randomTensor([batch, keys, width], seed: 3, type: type, on: backend)
       let dy = randomTensor([batch, queries, width], seed: 4, type: type, on: backend)
       let mask = masked ? Tensor(maskValues, shape: [keys], on: backend) : nil
-      let (y, saved) = backend.attention(q, k, v, heads: heads, mask: mask)
-      let (dq, dk, dv) = backend.attentionGradient(q, k, v, heads: heads, saved: saved, dy: dy)
+      let y = backend.attention(q, k, v, heads: heads, mask: mask)
+      let (dq, dk, dv) = backend.attentionGradient(q, k, v, heads: heads, mask: mask, dy: dy)
       return [("y", y.values()), ("dq", dq.values()), ("dk", dk.values()), ("dv", dv.values())]
     }
 

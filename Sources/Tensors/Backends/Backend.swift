@@ -39,9 +39,9 @@ public protocol Backend: AnyObject {
   // MARK: Attention
 
   /// `softmax(q kᵀ / √d + mask) v` for each head: q `[N, Tq, heads·d]`, k and v `[N, Tk, heads·d]`, mask `[Tk]` added
-  /// to the scores. Also returns what ``attentionGradient(_:_:_:heads:saved:dy:)`` needs.
-  func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?) -> (y: Tensor, saved: Tensor)
-  func attentionGradient(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, saved: Tensor, dy: Tensor)
+  /// to the scores.
+  func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?) -> Tensor
+  func attentionGradient(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?, dy: Tensor)
     -> (dq: Tensor, dk: Tensor, dv: Tensor)
 
   // MARK: Normalisation and softmax

@@ -148,37 +148,43 @@ extension HostBackend {
     }
   }
 
-  public func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?) -> (y: Tensor, saved: Tensor)
-  {
+  public func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?) -> Tensor {
+    let scores = probabilities(q, k, v, heads: heads, mask: mask)
+    let y = empty(q.shape, q.type)
+    asBackend.matmul(
+      MatrixBatch(perHead: scores), MatrixBatch(v, heads: heads), scale: 1, into: MatrixBatch(y, heads: heads),
+      accumulating: false)
+    return y
+  }
+
+  /// `softmax(q kᵀ / √d + mask)`, `[N, heads, Tq, Tk]`: as large as all activations of a block, so that the backward pass
+  /// computes them again.
+  private func probabilities(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?) -> Tensor {
     require(q.shape[2] == k.shape[2] && k.shape == v.shape, "attention of \(q.shape), \(k.shape), \(v.shape)")
     let scores = empty([q.shape[0], heads, q.shape[1], k.shape[1]], q.type)
     let scale = 1 / Float(q.shape[2] / heads).squareRoot()
-    let backend = asBackend
-    backend.matmul(
+    asBackend.matmul(
       MatrixBatch(q, heads: heads), MatrixBatch(k, heads: heads).transposed, scale: 1,
       into: MatrixBatch(perHead: scores), accumulating: false)
     softmax(scores, scale: scale, mask: mask, into: scores)
-    let y = empty(q.shape, q.type)
-    backend.matmul(
-      MatrixBatch(perHead: scores), MatrixBatch(v, heads: heads), scale: 1, into: MatrixBatch(y, heads: heads),
-      accumulating: false)
-    return (y, scores)
+    return scores
   }
 
-  public func attentionGradient(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, saved: Tensor, dy: Tensor)
+  public func attentionGradient(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?, dy: Tensor)
     -> (dq: Tensor, dk: Tensor, dv: Tensor)
   {
     let backend = asBackend
     let scale = 1 / Float(q.shape[2] / heads).squareRoot()
     let (dq, dk, dv) = (empty(q.shape, q.type), empty(k.shape, k.type), empty(v.shape, v.type))
-    let probabilities = MatrixBatch(perHead: saved)
+    let weights = self.probabilities(q, k, v, heads: heads, mask: mask)
+    let probabilities = MatrixBatch(perHead: weights)
     let output = MatrixBatch(dy, heads: heads)
     backend.matmul(probabilities.transposed, output, scale: 1, into: MatrixBatch(dv, heads: heads), accumulating: false)
-    let dscores = empty(saved.shape, saved.type)
+    let dscores = empty(weights.shape, weights.type)
     backend.matmul(
       output, MatrixBatch(v, heads: heads).transposed, scale: 1, into: MatrixBatch(perHead: dscores),
       accumulating: false)
-    softmaxGradient(saved, dy: dscores, scale: scale, into: dscores)
+    softmaxGradient(weights, dy: dscores, scale: scale, into: dscores)
     let scores = MatrixBatch(perHead: dscores)
     backend.matmul(
       scores, MatrixBatch(k, heads: heads), scale: 1, into: MatrixBatch(dq, heads: heads), accumulating: false)

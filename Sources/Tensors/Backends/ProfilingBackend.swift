@@ -192,21 +192,19 @@ public final class ProfilingBackend: Backend {
     "\(q.shape[0])×\(heads) of \(q.shape[1])×\(k.shape[1]), width \(q.shape[2] / heads)"
   }
 
-  public func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?) -> (y: Tensor, saved: Tensor)
-  {
-    measure(
-      "attention", text(q, k, heads: heads), flops: 4 * q.count * k.shape[1], [q, k, v],
-      result: { [$0.y, $0.saved] },
-      { base.attention(q, k, v, heads: heads, mask: mask) })
+  public func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?) -> Tensor {
+    measure("attention", text(q, k, heads: heads), flops: 4 * q.count * k.shape[1], [q, k, v]) {
+      base.attention(q, k, v, heads: heads, mask: mask)
+    }
   }
 
-  public func attentionGradient(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, saved: Tensor, dy: Tensor)
+  public func attentionGradient(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?, dy: Tensor)
     -> (dq: Tensor, dk: Tensor, dv: Tensor)
   {
     measure(
-      "attention gradient", text(q, k, heads: heads), flops: 8 * q.count * k.shape[1], [q, k, v, saved, dy],
+      "attention gradient", text(q, k, heads: heads), flops: 10 * q.count * k.shape[1], [q, k, v, dy],
       result: { [$0.dq, $0.dk, $0.dv] },
-      { base.attentionGradient(q, k, v, heads: heads, saved: saved, dy: dy) })
+      { base.attentionGradient(q, k, v, heads: heads, mask: mask, dy: dy) })
   }
 
   // MARK: Normalisation and softmax
