@@ -39,9 +39,13 @@ public struct OperationTiming: Codable, Sendable {
     return (ceilings, timings)
   }
 
-  private typealias Case = (name: String?, make: (any Backend, ScalarType) -> () -> Void)
+  private typealias Make = (any Backend, ScalarType) -> () -> Void
 
-  private static var cases: [Case] {
+  /// Each makes its tensors, and gives the operation on them. A name stands for what the backend calls otherwise.
+  private static var cases: [(name: String?, make: Make)] {
+    var cases: [(name: String?, make: Make)] = []
+    func add(_ name: String? = nil, _ make: @escaping Make) { cases.append((name, make)) }
+
     // [N, H, W, in], out, kernel, stride, padding
     let convolutions: [(Shape, Int, Int, Int, Int)] = [
       ([128, 28, 28, 32], 32, 3, 1, 1), ([128, 28, 28, 96], 32, 3, 1, 1), ([128, 14, 14, 64], 64, 3, 1, 1),
@@ -50,110 +54,82 @@ public struct OperationTiming: Codable, Sendable {
       ([128, 28, 28, 32], 1, 3, 1, 1), ([64, 32, 32, 192], 64, 1, 1, 0), ([128, 28, 28, 64], 128, 4, 2, 1),
       ([4, 70, 70, 3], 32, 7, 1, 0), ([4, 18, 18, 128], 128, 3, 1, 0),
     ]
-    var cases: [Case] = []
     for (input, outputs, kernel, stride, padding) in convolutions {
       let window = ConvolutionWindow(stride: stride, padding: padding)
-      let weight: Shape = [outputs, input[3], kernel, kernel]
-      let output = window.outputShape(input: input, weight: weight)
-      cases += [
-        (
-          nil,
-          { backend, type in
-            let (x, w) = (backend.sample(input, type), backend.sample(weight, .float32))
-            return {
-              w.storage.markModified()
-              _ = backend.convolution(x, weight: w, bias: nil, residual: nil, window)
-            }
-          }
-        ),
-        (
-          nil,
-          { backend, type in
-            let (dy, w) = (backend.sample(output, type), backend.sample(weight, .float32))
-            return {
-              w.storage.markModified()
-              _ = backend.convolutionInputGradient(dy, weight: w, inputShape: input, window, adding: nil)
-            }
-          }
-        ),
-        (
-          nil,
-          { backend, type in
-            let (x, dy) = (backend.sample(input, type), backend.sample(output, type))
-            let w = backend.sample(weight, .float32)
-            return { backend.convolutionWeightGradient(x, dy, into: w, bias: nil, window) }
-          }
-        ),
-      ]
+      let shape: Shape = [outputs, input[3], kernel, kernel]
+      let output = window.outputShape(input: input, weight: shape)
+      add { backend, type in
+        let (x, weight) = (backend.sample(input, type), backend.sample(shape, .float32))
+        return {
+          weight.storage.markModified()
+          _ = backend.convolution(x, weight: weight, bias: nil, residual: nil, window)
+        }
+      }
+      add { backend, type in
+        let (dy, weight) = (backend.sample(output, type), backend.sample(shape, .float32))
+        return {
+          weight.storage.markModified()
+          _ = backend.convolutionInputGradient(dy, weight: weight, inputShape: input, window, adding: nil)
+        }
+      }
+      add { backend, type in
+        let (x, dy) = (backend.sample(input, type), backend.sample(output, type))
+        let gradient = backend.sample(shape, .float32)
+        return { backend.convolutionWeightGradient(x, dy, into: gradient, bias: nil, window) }
+      }
     }
-    // A transposed convolution is the gradient of a convolution's input: [N, H, W, out] of the GAN and CycleGAN.
-    for (output, inputs, kernel) in [
+
+    // A transposed convolution is the gradient of a convolution's input: [N, H, W, out], in and kernel of the GAN's and
+    // the CycleGAN's generators.
+    let transposed: [(Shape, Int, Int)] = [
       ([128, 14, 14, 128], 256, 4), ([128, 28, 28, 64], 128, 4), ([4, 64, 64, 32], 64, 3),
     ]
-      as [(Shape, Int, Int)]
-    {
-      let window = ConvolutionWindow(stride: 2, padding: 1)
+    for (output, inputs, kernel) in transposed {
       let input: Shape = [output[0], output[1] / 2, output[2] / 2, inputs]
-      cases.append(
-        (
-          "transposed convolution",
-          { backend, type in
-            let x = backend.sample(input, type)
-            let w = backend.sample([inputs, output[3], kernel, kernel], .float32)
-            return {
-              w.storage.markModified()
-              _ = backend.convolutionInputGradient(x, weight: w, inputShape: output, window, adding: nil)
-            }
-          }
-        ))
+      add("transposed convolution") { backend, type in
+        let x = backend.sample(input, type)
+        let weight = backend.sample([inputs, output[3], kernel, kernel], .float32)
+        return {
+          weight.storage.markModified()
+          _ = backend.convolutionInputGradient(
+            x, weight: weight, inputShape: output, ConvolutionWindow(stride: 2, padding: 1), adding: nil)
+        }
+      }
     }
-    for (shape, outputs) in [
+
+    let linears: [(Shape, Int)] = [
       ([64, 256, 128], 128), ([256, 49, 128], 384), ([256, 12, 128], 512), ([128, 6272], 32),
     ]
-      as [(Shape, Int)]
-    {
-      cases += [
-        (
-          nil,
-          { backend, type in
-            let (x, w) = (backend.sample(shape, type), backend.sample([outputs, shape.last], .float32))
-            return {
-              w.storage.markModified()
-              _ = backend.linear(x, weight: w, bias: nil, residual: nil)
-            }
-          }
-        ),
-        (
-          nil,
-          { backend, type in
-            let (x, dy) = (backend.sample(shape, type), backend.sample(shape.replacingLast(with: outputs), type))
-            let w = backend.sample([outputs, shape.last], .float32)
-            return { backend.linearWeightGradient(x, dy, into: w) }
-          }
-        ),
-      ]
+    for (shape, outputs) in linears {
+      add { backend, type in
+        let (x, weight) = (backend.sample(shape, type), backend.sample([outputs, shape.last], .float32))
+        return {
+          weight.storage.markModified()
+          _ = backend.linear(x, weight: weight, bias: nil, residual: nil)
+        }
+      }
+      add { backend, type in
+        let (x, dy) = (backend.sample(shape, type), backend.sample(shape.replacingLast(with: outputs), type))
+        let gradient = backend.sample([outputs, shape.last], .float32)
+        return { backend.linearWeightGradient(x, dy, into: gradient) }
+      }
     }
+
     // U-Nets at 16×16 and 7×7; the masked autoencoder's encoder and decoder.
-    for (tokens, heads) in [([64, 256, 128], 1), ([128, 49, 128], 1), ([256, 12, 128], 4), ([256, 49, 64], 4)]
-      as [(Shape, Int)]
-    {
-      cases += [
-        (
-          nil,
-          { backend, type in
-            let x = backend.sample(tokens, type)
-            return { _ = backend.attention(x, x, x, heads: heads, mask: nil) }
-          }
-        ),
-        (
-          nil,
-          { backend, type in
-            let x = backend.sample(tokens, type)
-            return { _ = backend.attentionGradient(x, x, x, heads: heads, mask: nil, dy: x) }
-          }
-        ),
-      ]
+    let attentions: [(Shape, Int)] = [
+      ([64, 256, 128], 1), ([128, 49, 128], 1), ([256, 12, 128], 4), ([256, 49, 64], 4),
+    ]
+    for (tokens, heads) in attentions {
+      add { backend, type in
+        let x = backend.sample(tokens, type)
+        return { _ = backend.attention(x, x, x, heads: heads, mask: nil) }
+      }
+      add { backend, type in
+        let x = backend.sample(tokens, type)
+        return { _ = backend.attentionGradient(x, x, x, heads: heads, mask: nil, dy: x) }
+      }
     }
+
     let norms: [(String, Shape, Normalization)] = [
       ("GroupNorm + SiLU", [128, 28, 28, 32], Normalization(groups: 8, epsilon: 1e-5, activation: .silu)),
       ("GroupNorm + SiLU", [64, 32, 32, 64], Normalization(groups: 32, epsilon: 1e-5, activation: .silu)),
@@ -164,113 +140,51 @@ public struct OperationTiming: Codable, Sendable {
       ("LayerNorm", [256, 49, 64], Normalization(groups: 1, epsilon: 1e-6, perPosition: true)),
     ]
     for (name, shape, normalization) in norms {
-      cases += [
-        (
-          name,
-          { backend, type in
-            let x = backend.sample(shape, type)
-            let (gamma, beta) = (backend.sample([shape.last], .float32), backend.sample([shape.last], .float32))
-            return { _ = backend.normalize(x, shift: nil, gamma: gamma, beta: beta, normalization) }
-          }
-        ),
-        (
-          "\(name) gradient",
-          { backend, type in
-            let x = backend.sample(shape, type)
-            let (gamma, beta) = (backend.sample([shape.last], .float32), backend.sample([shape.last], .float32))
-            let statistics = backend.normalize(x, shift: nil, gamma: gamma, beta: beta, normalization).statistics
-            return {
-              _ = backend.normalizeGradient(
-                x, shift: nil, gamma: gamma, beta: beta, normalization, statistics: statistics, dy: x, adding: nil,
-                gammaGradient: gamma, betaGradient: beta)
-            }
-          }
-        ),
-      ]
+      add(name) { backend, type in
+        let x = backend.sample(shape, type)
+        let (gamma, beta) = (backend.sample([shape.last], .float32), backend.sample([shape.last], .float32))
+        return { _ = backend.normalize(x, shift: nil, gamma: gamma, beta: beta, normalization) }
+      }
+      add("\(name) gradient") { backend, type in
+        let x = backend.sample(shape, type)
+        let (gamma, beta) = (backend.sample([shape.last], .float32), backend.sample([shape.last], .float32))
+        let statistics = backend.normalize(x, shift: nil, gamma: gamma, beta: beta, normalization).statistics
+        return {
+          _ = backend.normalizeGradient(
+            x, shift: nil, gamma: gamma, beta: beta, normalization, statistics: statistics, dy: x, adding: nil,
+            gammaGradient: gamma, betaGradient: beta)
+        }
+      }
+    }
+
+    func addOn(_ shape: Shape, _ operation: @escaping (any Backend, Tensor) -> Void) {
+      add { backend, type in
+        let x = backend.sample(shape, type)
+        return { operation(backend, x) }
+      }
     }
     let images: Shape = [128, 28, 28, 32]
-    cases += [
-      (
-        nil,
-        { backend, type in
-          let x = backend.sample([64, 256, 256], type)
-          return { _ = backend.softmax(x, scale: 1, mask: nil) }
-        }
-      ),
-      (
-        nil,
-        { backend, type in
-          let x = backend.sample(images, type)
-          return { _ = backend.concatenate([x, x]) }
-        }
-      ),
-      (
-        nil,
-        { backend, type in
-          let x = backend.sample(images, type)
-          return { _ = backend.slice(x, 0..<16) }
-        }
-      ),
-      (
-        nil,
-        { backend, type in
-          let x = backend.sample([128, 14, 14, 64], type)
-          return { _ = backend.upsampleNearest(x, factor: 2) }
-        }
-      ),
-      (
-        nil,
-        { backend, type in
-          let x = backend.sample([128, 28, 28, 64], type)
-          return { _ = backend.upsampleNearestGradient(x, factor: 2) }
-        }
-      ),
-      (
-        nil,
-        { backend, type in
-          let x = backend.sample(images, type)
-          return { _ = backend.add(x, x, alpha: 1, beta: 1) }
-        }
-      ),
-      (
-        nil,
-        { backend, type in
-          let x = backend.sample(images, type)
-          return { _ = backend.apply(.silu, x) }
-        }
-      ),
-      (
-        nil,
-        { backend, type in
-          let x = backend.sample(images, type)
-          return { _ = backend.apply(.gelu, x) }
-        }
-      ),
-      (
-        nil,
-        { backend, type in
-          let x = backend.sample(images, type)
-          return { _ = backend.loss(.squaredError, x, x) }
-        }
-      ),
-      (
-        "Adam",
-        { backend, _ in
-          let tensors = (0..<4).map { _ in backend.sample([4 << 20], .float32) }
-          let pass = OptimizerPass(
-            .adam(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, step: 1, decoupledDecay: true), learningRate: 1e-3)
-          backend.fill(tensors[3], with: 1)
-          return { backend.update(tensors[0], gradients: tensors[1], state: [tensors[2], tensors[3]], pass) }
-        }
-      ),
-      (
-        nil,
-        { backend, _ in
-          let x = backend.sample([128, 784], .float32)
-          return { backend.fillNormal(x, RandomDraw(seed: 1, stream: .noise)) }
-        }
-      ),
-    ]
+    addOn([64, 256, 256]) { _ = $0.softmax($1, scale: 1, mask: nil) }
+    addOn(images) { _ = $0.concatenate([$1, $1]) }
+    addOn(images) { _ = $0.slice($1, 0..<16) }
+    addOn([128, 14, 14, 64]) { _ = $0.upsampleNearest($1, factor: 2) }
+    addOn([128, 28, 28, 64]) { _ = $0.upsampleNearestGradient($1, factor: 2) }
+    addOn([128, 28, 28, 64]) { _ = $0.averagePool($1, factor: 2) }
+    addOn(images) { _ = $0.add($1, $1, alpha: 1, beta: 1) }
+    addOn(images) { _ = $0.apply(.silu, $1) }
+    addOn(images) { _ = $0.apply(.gelu, $1) }
+    addOn(images) { _ = $0.loss(.squaredError, $1, $1) }
+    add("Adam") { backend, _ in
+      let tensors = (0..<4).map { _ in backend.sample([4 << 20], .float32) }
+      backend.fill(tensors[3], with: 1)
+      let pass = OptimizerPass(
+        .adam(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, step: 1, decoupledDecay: true), learningRate: 1e-3)
+      return { backend.update(tensors[0], gradients: tensors[1], state: [tensors[2], tensors[3]], pass) }
+    }
+    add { backend, _ in
+      let x = Tensor(uninitialized: [128, 784], on: backend)
+      return { backend.fillNormal(x, RandomDraw(seed: 1, stream: .noise)) }
+    }
     return cases
   }
 }

@@ -4,7 +4,8 @@ import Synchronization
 /// Convolutions with a 3×3 kernel by Winograd's method: a quarter of the multiplications, in float32 whatever the
 /// activations' type (`CKernels/Winograd.inc` has the mathematics and its error).
 ///
-/// A thread takes a block of tiles through all steps while it is in the cache: transform, 36 products, transform back.
+/// A thread takes a block of tiles through all steps while it is in the cache: transform, 36 products, transform back. The
+/// gradient of the weights takes 36 · inputs · outputs floats for each thread.
 extension HostBackend {
   /// The convolution as Winograd's, where that is the better way.
   func winograd(_ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType) -> easel_winograd? {
@@ -68,6 +69,7 @@ extension HostBackend {
     _ w: easel_winograd, _ x: Tensor, _ dy: Tensor, into weightGradient: Tensor, bias biasGradient: Tensor?
   ) {
     let blocks = WinogradBlocks(w, images: x.shape[0], threads: threads.count, rows: kernels.pointee.winograd_rows)
+    guard blocks.count > 0 else { return }
     let parts = threads.parts(blocks.count)
     let (scratch, points) = (
       empty([parts, blocks.scratch], .float32), empty([parts, blocks.points * w.inputs * w.outputs], .float32)
@@ -97,8 +99,8 @@ extension HostBackend {
     }
   }
 
-  /// Takes blocks of tiles from an image through the products to an image. The threads take the next block as they come:
-  /// no result depends on who computes it, and one that is interrupted holds up nobody.
+  /// Takes blocks of tiles from an image through the products to an image. The threads take the next block as they come: no
+  /// result depends on who computes it, and one that is interrupted leaves the rest to the others.
   private func multiply(
     _ w: easel_winograd, images: Int, weights: UnsafePointer<Float>,
     gather: (Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
@@ -160,7 +162,7 @@ private struct WinogradBlocks {
     // So few that their planes stay near a core's own cache, and enough to read the weights not too often: 48 was the best
     // number for each of the reference models' layers. And every thread shall get something.
     let fair = (tiles + threads - 1) / threads
-    rows = min(48, (fair + step - 1) / step * step)
+    rows = max(step, min(48, (fair + step - 1) / step * step))
     let gap = EASEL_WINOGRAD_GAP
     inputPlanes = points * (rows * w.inputs + gap)
     scratch = inputPlanes + points * (rows * w.outputs + gap)
