@@ -169,7 +169,7 @@ static void check_convolution(const easel_dnn_convolution &c) {
   status = easel_dnn_convolution_forward(context, &c, x.data(), weights, nullptr, residual.data(), y.data());
   compare("forward+residual " + what, status, y, full, c.type);
 
-  status = easel_dnn_convolution_backward_data(context, &c, dy.data(), weights, nullptr, dx.data());
+  status = easel_dnn_convolution_backward_data(context, &c, dy.data(), weights, dx.data());
   compare("backward data " + what, status, dx, dx0, c.type);
 
   status = easel_dnn_convolution_backward_weights(context, &c, x.data(), dy.data(), dw.floats(), nullptr, false);
@@ -320,6 +320,10 @@ static void check_linear(int64_t rows, int64_t in, int64_t out, easel_dnn_type t
   compare(std::string("linear+bias+residual ") + what, status, y, full, type);
   status = easel_dnn_linear_backward_data(context, rows, in, out, type, dy.data(), weights, nullptr, dx.data());
   compare(std::string("linear backward data ") + what, status, dx, dx0, type);
+  Expected sum = dx0;
+  for (size_t k = 0; k < sum.size(); ++k) sum[k] += x[k];
+  status = easel_dnn_linear_backward_data(context, rows, in, out, type, dy.data(), weights, x.data(), dx.data());
+  compare(std::string("linear backward data+addend ") + what, status, dx, sum, type);
   status = easel_dnn_linear_backward_weights(context, rows, in, out, type, x.data(), dy.data(), dw.floats(), false);
   compare(std::string("linear backward weights ") + what, status, dw, dw0, type);
   status = easel_dnn_linear_backward_weights(context, rows, in, out, type, x.data(), dy.data(), dw.floats(), true);
@@ -442,7 +446,7 @@ static void bench_convolution(easel_dnn_convolution c) {
     return easel_dnn_convolution_forward(context, &c, x.data(), weights, bias.floats(), residual.data(), y.data());
   });
   measure("data", operations, [&] {
-    return easel_dnn_convolution_backward_data(context, &c, y.data(), weights, nullptr, x.data());
+    return easel_dnn_convolution_backward_data(context, &c, y.data(), weights, x.data());
   });
   measure("weights", operations, [&] {
     return easel_dnn_convolution_backward_weights(context, &c, x.data(), y.data(), dw.floats(), db.floats(), true);
