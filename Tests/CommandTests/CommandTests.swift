@@ -256,6 +256,8 @@ import Testing
     let shares = rows.compactMap { $0["share_of_alone"] as? Double }
     #expect(shares.count >= 3 * 5 && shares.allSatisfy { $0 > 0 })
 
+    let both = try program.run("bench", "autoencoder", "--operations")
+    #expect(both.status == 64 && both.errors.contains("--operations"), "\(both.errors)")
     let nothing = try program.run("bench")
     #expect(nothing.status == 64 && nothing.errors.contains("autoencoder"), "\(nothing.errors)")
   }

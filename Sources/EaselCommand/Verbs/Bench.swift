@@ -32,7 +32,13 @@ struct Bench: ParsableCommand {
 
   func run() throws {
     try check(steps, "--steps", 1...10_000)
-    if operations { return try printOperations() }
+    if operations {
+      if preset != nil || profile {
+        throw UserError(
+          .usage, "--operations measures no preset", hint: "Leave out --operations, or the preset and --profile.")
+      }
+      return try printOperations()
+    }
     guard let preset else {
       throw UserError(.usage, "expected a preset", hint: "Known: \(AnyPreset.all.map(\.name).joined(separator: ", ")).")
     }

@@ -26,21 +26,7 @@ extension HostBackend {
   func winogradConvolution(
     _ w: easel_winograd, _ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?
   ) -> Tensor {
-    let y = empty([x.shape[0], w.output_height, w.output_width, w.outputs], x.type)
-    let kernels = typed(x.type)
-    withWinogradWeights(w, weight, backward: false) { weights in
-      multiply(
-        w, images: x.shape[0], weights: weights,
-        gather: { first, count, rows, v in
-          withUnsafePointer(to: w) { kernels.winograd_input($0, first, count, rows, x.pointer, v) }
-        },
-        scatter: { first, count, rows, m in
-          withUnsafePointer(to: w) {
-            kernels.winograd_output($0, first, count, rows, m, bias?.floats, residual?.pointer, y.pointer)
-          }
-        })
-    }
-    return y
+    winogradConvolution(w, x, weight: weight, backward: false, bias: bias, addend: residual)
   }
 
   /// The gradient of the input is a convolution of that of the output, with the weights rotated.
@@ -48,21 +34,31 @@ extension HostBackend {
     let turned = easel_winograd(
       height: w.output_height, width: w.output_width, inputs: w.outputs, output_height: w.height, output_width: w.width,
       outputs: w.inputs, pad_top: 2 - w.pad_top, pad_left: 2 - w.pad_left)
-    let dx = empty([dy.shape[0], w.height, w.width, w.inputs], dy.type)
-    let kernels = typed(dy.type)
-    withWinogradWeights(turned, weight, backward: true) { weights in
-      multiply(
-        turned, images: dy.shape[0], weights: weights,
-        gather: { first, count, rows, v in
-          withUnsafePointer(to: turned) { kernels.winograd_input($0, first, count, rows, dy.pointer, v) }
-        },
-        scatter: { first, count, rows, m in
-          withUnsafePointer(to: turned) {
-            kernels.winograd_output($0, first, count, rows, m, nil, adding?.pointer, dx.pointer)
-          }
-        })
+    return winogradConvolution(turned, dy, weight: weight, backward: true, bias: nil, addend: adding)
+  }
+
+  /// Takes blocks of tiles from an image through the products to an image. The threads take the next block as they come: no
+  /// result depends on who computes it, and one that is interrupted leaves the rest to the others.
+  private func winogradConvolution(
+    _ w: easel_winograd, _ x: Tensor, weight: Tensor, backward: Bool, bias: Tensor?, addend: Tensor?
+  ) -> Tensor {
+    let y = empty([x.shape[0], w.output_height, w.output_width, w.outputs], x.type)
+    let blocks = WinogradBlocks(w, images: x.shape[0], threads: threads.count, rows: kernels.pointee.winograd_rows)
+    let scratch = empty([threads.count, blocks.scratch], .float32)
+    let (typed, kernels) = (typed(x.type), kernels.pointee)
+    withWinogradWeights(w, weight, backward: backward) { weights in
+      threads.share(blocks.count) { block, part in
+        let v = scratch.floats + part * blocks.scratch
+        let m = v + blocks.inputPlanes
+        let (first, count) = blocks[block]
+        withUnsafePointer(to: w) { w in
+          typed.winograd_input(w, first, count, blocks.rows, x.pointer, v)
+          kernels.winograd_multiply(blocks.rows, w.pointee.inputs, w.pointee.outputs, v, weights, m)
+          typed.winograd_output(w, first, count, blocks.rows, m, bias?.floats, addend?.pointer, y.pointer)
+        }
+      }
     }
-    return dx
+    return y
   }
 
   func winogradWeightGradient(
@@ -96,26 +92,6 @@ extension HostBackend {
     forEachPanel(of: w.outputs) { first, last in
       kernels.winograd_weights_gradient(
         w.inputs, w.outputs, first, last, parts, points.floats, weightGradient.floats)
-    }
-  }
-
-  /// Takes blocks of tiles from an image through the products to an image. The threads take the next block as they come: no
-  /// result depends on who computes it, and one that is interrupted leaves the rest to the others.
-  private func multiply(
-    _ w: easel_winograd, images: Int, weights: UnsafePointer<Float>,
-    gather: (Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
-    scatter: (Int, Int, Int, UnsafePointer<Float>) -> Void
-  ) {
-    let blocks = WinogradBlocks(w, images: images, threads: threads.count, rows: kernels.pointee.winograd_rows)
-    let scratch = empty([threads.count, blocks.scratch], .float32)
-    let kernels = kernels.pointee
-    threads.share(blocks.count) { block, part in
-      let v = scratch.floats + part * blocks.scratch
-      let m = v + blocks.inputPlanes
-      let (first, count) = blocks[block]
-      gather(first, count, blocks.rows, v)
-      kernels.winograd_multiply(blocks.rows, w.inputs, w.outputs, v, weights, m)
-      scatter(first, count, blocks.rows, m)
     }
   }
 
