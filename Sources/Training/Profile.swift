@@ -8,6 +8,8 @@ public struct Profile: Codable, Sendable {
     public var shape: String
     public var callsPerStep: Double
     public var milliseconds: Double
+    /// Of the plain algorithm, and read and written, in a step.
+    public var gigaflops, megabytes: Double
     public var gigaflopsPerSecond: Double
     public var gigabytesPerSecond: Double
     /// The least time that arithmetic or memory allow, of the time taken. Winograd's method does a convolution with fewer
@@ -19,6 +21,8 @@ public struct Profile: Codable, Sendable {
     public enum CodingKeys: String, CodingKey {
       case operation, layer, shape, milliseconds
       case callsPerStep = "calls_per_step"
+      case gigaflops = "gflop"
+      case megabytes = "mb"
       case gigaflopsPerSecond = "gflop_per_second"
       case gigabytesPerSecond = "gb_per_second"
       case shareOfCeiling = "share_of_ceiling"
@@ -70,6 +74,8 @@ public struct Profile: Codable, Sendable {
         operation: key.operation, layer: key.layer, shape: key.shape,
         callsPerStep: Double(record.seconds.count) / Double(steps),
         milliseconds: 1000 * record.seconds.reduce(0, +) / Double(steps),
+        gigaflops: Double(record.flops * record.seconds.count) / Double(steps) / 1e9,
+        megabytes: Double(record.bytes * record.seconds.count) / Double(steps) / 1e6,
         gigaflopsPerSecond: Double(record.flops) / mean / 1e9, gigabytesPerSecond: Double(record.bytes) / mean / 1e9,
         shareOfCeiling: ceilings.leastTime(flops: record.flops, bytes: record.bytes, type: key.type) / mean)
       if let make = record.alone {

@@ -253,6 +253,11 @@ import Testing
     #expect(abs(sum + between - step) < 0.01 * step && between >= 0 && between < step / 2)
     let layers = Set(rows.compactMap { $0["layer"] as? String })
     #expect(layers.isSuperset(of: ["encoder.stages.0.conv.weight", "decoder.stages.2.norm.weight", ""]), "\(layers)")
+    // [16, 14, 14, 64] from [16, 28, 28, 32] by 3×3 in bfloat16 or float32.
+    let stage = rows.first {
+      $0["layer"] as? String == "encoder.stages.1.conv.weight" && $0["operation"] as? String == "convolution"
+    }
+    #expect(abs((stage?["gflop"] as? Double ?? 0) - 2 * 16 * 14 * 14 * 64 * 32 * 9 / 1e9) < 1e-6)
     let shares = rows.compactMap { $0["share_of_alone"] as? Double }
     #expect(shares.count >= 3 * 5 && shares.allSatisfy { $0 > 0 })
 

@@ -124,11 +124,11 @@ extension Profile {
         rightAlignedFrom: 1))
 
       \(Console.table(
-        ["operation", "layer", "shape", "calls", "ms a step", "GFLOP/s", "GB/s", "of ceiling", "of alone"],
+        ["operation", "layer", "shape", "calls", "ms a step", "GFLOP", "MB", "GFLOP/s", "GB/s", "of ceiling", "of alone"],
         rows.map {
           [
             $0.operation, $0.layer, $0.shape, $0.callsPerStep.formatted(0), $0.milliseconds.formatted(2),
-            $0.gigaflopsPerSecond.formatted(0), $0.gigabytesPerSecond.formatted(1), $0.shareOfCeiling.percent,
+            $0.gigaflops.formatted(2), $0.megabytes.formatted(1), $0.gigaflopsPerSecond.formatted(0), $0.gigabytesPerSecond.formatted(1), $0.shareOfCeiling.percent,
             $0.shareOfAlone?.percent ?? "",
           ]
         }, rightAlignedFrom: 3))
