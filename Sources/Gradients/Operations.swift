@@ -43,6 +43,36 @@ public func conv2d(
   }
 }
 
+/// Transposed convolution: the gradient of ``conv2d(_:weight:bias:residual:window:)`` with respect to its input, as a layer of
+/// its own that makes images larger.
+///
+/// - Parameters:
+///   - x: `[N, OH, OW, O]`.
+///   - weight: `[O, I, KH, KW]`, float32: PyTorch's `ConvTranspose2d` has its input channels first, too.
+///   - bias: `[I]`, float32.
+///   - size: height and width of the result, of those that `window` takes to OH and OW.
+/// - Returns: `[N, H, W, I]`.
+public func convTranspose2d(
+  _ x: Variable, weight: Variable, bias: Variable? = nil, size: (height: Int, width: Int), window: ConvolutionWindow
+) -> Variable {
+  let outputShape: Shape = [x.shape[0], size.height, size.width, weight.shape[1]]
+  require(
+    window.outputShape(input: outputShape, weight: weight.shape) == x.shape,
+    "a convolution does not take \(outputShape) to \(x.shape)")
+  let y = x.backend.convolutionInputGradient(
+    x.value, weight: weight.value, inputShape: outputShape, window, adding: nil)
+  let product = Tape.record(y, from: [x, weight]) { [x = x.saved, weight = weight.saved] dy, tape in
+    let backend = dy.backend
+    tape.accumulate(into: weight.input, on: backend) {
+      backend.convolutionWeightGradient(dy, x.value, into: $0, bias: nil, window)
+    }
+    tape.extend(x.input) {
+      backend.convolution(dy, weight: weight.value, bias: nil, residual: $0, window)
+    }
+  }
+  return bias.map { addRow(product, $0) } ?? product
+}
+
 /// `x · weightᵀ + bias + residual` over the innermost axis: x `[…, I]`, weight `[O, I]`, result `[…, O]`.
 public func linear(_ x: Variable, weight: Variable, bias: Variable? = nil, residual: Variable? = nil) -> Variable {
   let y = x.backend.linear(x.value, weight: weight.value, bias: bias?.value, residual: residual?.value)

@@ -31,3 +31,32 @@ public struct Conv2d {
       x, weight: weight.variable(on: x.tape), bias: bias?.variable(on: x.tape), residual: residual, window: window)
   }
 }
+
+/// A transposed convolution: `[N, H, W, in]` to `[N, OH, OW, out]`, as PyTorch's `ConvTranspose2d`.
+///
+/// Parameters: `weight` `[in, out, k, k]`, `bias` `[out]`.
+public struct ConvTranspose2d {
+  public let weight: Parameter
+  public let bias: Parameter?
+  private let kernelSize, stride, padding, outputPadding: Int
+
+  /// - Parameter outputPadding: rows and columns more than the smallest image that the convolution would take back.
+  public init(
+    inputChannels: Int, outputChannels: Int, kernelSize: Int, stride: Int, padding: Int, outputPadding: Int = 0,
+    bias: Bool = true, initializer: Initializer = .fanInUniform, _ scope: Scope
+  ) {
+    weight = scope.parameter("weight", [inputChannels, outputChannels, kernelSize, kernelSize], initializer)
+    let fanIn = outputChannels * kernelSize * kernelSize
+    self.bias = bias ? scope.parameter("bias", [outputChannels], initializer.forBias(fanIn: fanIn)) : nil
+    (self.kernelSize, self.stride, self.padding) = (kernelSize, stride, padding)
+    self.outputPadding = outputPadding
+  }
+
+  public func callAsFunction(_ x: Variable) -> Variable {
+    func size(_ length: Int) -> Int { (length - 1) * stride - 2 * padding + kernelSize + outputPadding }
+    return convTranspose2d(
+      x, weight: weight.variable(on: x.tape), bias: bias?.variable(on: x.tape),
+      size: (height: size(x.shape[1]), width: size(x.shape[2])),
+      window: ConvolutionWindow(stride: stride, padding: padding))
+  }
+}

@@ -82,6 +82,72 @@ public protocol Restoring: Model {
   func denoise(_ images: Tensor, noise: Float, seed: UInt64) -> Tensor
 }
 
+/// Fills in what is missing of images.
+public protocol Inpainting: Model {
+  /// - Parameters:
+  ///   - missing: float32 `[N, H, W, 1]`, 1 where a pixel is to be made up and 0 where it is known. What stands in `images`
+  ///     there is not looked at.
+  ///   - progress: told the share done, 0 to 1.
+  /// - Returns: the images, known pixels unchanged.
+  func inpaint(_ images: Tensor, missing: Tensor, seed: UInt64, progress: (Double) -> Void) throws -> Tensor
+}
+
+/// Turns images of one kind into images of another.
+public protocol Translating: Model {
+  /// The ways it can translate, by name; the first is the default.
+  var directions: [TranslationDirection] { get }
+  /// - Parameter progress: told the share done, 0 to 1.
+  /// - Throws: `UserError` (usage) for options the model does not take.
+  func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) -> Void) throws -> Tensor
+}
+
+/// One way of a ``Translating`` model.
+public struct TranslationDirection: Sendable, Hashable {
+  /// As in `--direction`: `a-to-b`.
+  public var name: String
+  /// The direction that leads back, where there is one.
+  public var inverse: String?
+
+  public init(_ name: String, inverse: String? = nil) { (self.name, self.inverse) = (name, inverse) }
+}
+
+/// What can be asked of a translation; nil means the model's own default.
+public struct TranslationOptions: Sendable {
+  public var seed: UInt64
+  public var direction: String?
+  /// How much of the image is made anew, 0 to 1 (diffusion).
+  public var strength: Double?
+  /// The class to translate to (conditional models).
+  public var label: Int?
+
+  public init(seed: UInt64 = 0, direction: String? = nil, strength: Double? = nil, label: Int? = nil) {
+    (self.seed, self.direction, self.strength, self.label) = (seed, direction, strength, label)
+  }
+}
+
+/// Bounds the likelihood of images.
+public protocol Likelihood: Model {
+  /// Figures of each image by name, such as `elbo`, `reconstruction`, `kl` in nats or `bits-per-dimension`.
+  ///
+  /// - Parameter importanceSamples: samples of the tighter bound; nil where it is not asked for.
+  /// - Throws: `UserError` (usage) for a bound that the model does not have.
+  func likelihood(
+    _ images: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) -> Void
+  ) throws -> [String: [Double]]
+}
+
+/// Describes an image by some numbers that mean more than its pixels: what probes and distances look at.
+public protocol FeatureExtracting: Model {
+  /// Float32 `[N, features]`.
+  func features(_ images: Tensor) -> Tensor
+}
+
+/// Says what images show.
+public protocol Classifying: Model {
+  /// Float32 `[N, classes]`, in the order of the data's class names.
+  func logits(_ images: Tensor) -> Tensor
+}
+
 extension Model {
   /// The capabilities' names, for messages.
   public var capabilities: [String] {
@@ -89,6 +155,8 @@ extension Model {
     if self is any Sampling { names.append("sample") }
     if self is any LatentSpace { names += ["reconstruct", "interpolate"] }
     if self is any Restoring { names.append("denoise") }
+    if self is any Inpainting { names.append("inpaint") }
+    if self is any Translating { names.append("translate") }
     return names
   }
 }

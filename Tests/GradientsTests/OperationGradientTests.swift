@@ -25,6 +25,13 @@ struct OperationGradientTests {
     GradientCase("conv2d whose residual is its input", [1, 3, 4, 2], [2, 2, 3, 3]) {
       conv2d($0[0], weight: $0[1], residual: $0[0], window: .init(padding: 1))
     },
+    GradientCase("convTranspose2d 4×4, stride 2", [2, 2, 3, 3], [3, 2, 4, 4], [2]) {
+      convTranspose2d(
+        $0[0], weight: $0[1], bias: $0[2], size: (height: 4, width: 6), window: .init(stride: 2, padding: 1))
+    },
+    GradientCase("convTranspose2d 3×3, stride 2, one row and column more", [1, 2, 2, 2], [2, 3, 3, 3]) {
+      convTranspose2d($0[0], weight: $0[1], size: (height: 4, width: 4), window: .init(stride: 2, padding: 1))
+    },
     GradientCase("conv2d with constant weights", [1, 3, 4, 2], [2]) {
       let weight = Variable(randomTensor([2, 2, 3, 3], seed: 7, on: $0[0].backend))
       return conv2d($0[0], weight: weight, bias: $0[1], window: .init(padding: 1))
