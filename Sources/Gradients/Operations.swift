@@ -1,3 +1,5 @@
+import Foundation
+
 /// Differentiable operations. Each calls the backend and records how its gradient is found.
 ///
 /// A pullback holds only what it needs of the inputs: their `saved` values, or just the `input` that the gradient goes to.
@@ -244,6 +246,42 @@ extension Variable {
   }
 }
 
+/// `scale · x + shift`, both constants.
+public func affine(_ x: Variable, scale: Float, shift: Float) -> Variable {
+  Tape.record(x.backend.affine(x.value, scale: scale, shift: shift), from: [x]) { [x = x.input] dy, tape in
+    tape.add(scale * dy, to: x)
+  }
+}
+
+/// `s x` for a learned number s, float32, of one element.
+public func scaled(_ x: Variable, by s: Variable) -> Variable {
+  Tape.record(s.value.item() * x.value, from: [x, s]) { [x = x.saved, s = s.saved] dy, tape in
+    if x.wantsGradient { tape.add(s.value.item() * dy, to: x.input) }
+    if s.wantsGradient {
+      tape.add(dy.backend.sumSamples((dy * x.value).reshaped([1, dy.count])).reshaped(s.shape), to: s.input)
+    }
+  }
+}
+
+/// x limited to a range, beyond which its gradient is zero.
+public func clamp(_ x: Variable, _ low: Float, _ high: Float) -> Variable {
+  Tape.record(x.value.clamped(low, high), from: [x]) { [x = x.saved] dy, tape in
+    let backend = dy.backend
+    let above = backend.applyGradient(.relu, backend.affine(x.value, scale: 1, shift: -low), dy: dy)
+    tape.add(
+      backend.applyGradient(.relu, backend.affine(x.value, scale: -1, shift: high), dy: above), to: x.input)
+  }
+}
+
+/// `log(1 − exp(−x))` of one number x > 0, float32.
+public func logOneMinusExp(_ x: Variable) -> Variable {
+  let value = Double(x.value.item())
+  let y = Tensor([Float(log(-expm1(-value)))], shape: x.shape, on: x.backend)
+  return Tape.record(y, from: [x]) { [x = x.input] dy, tape in
+    tape.add(Float(1 / expm1(value)) * dy, to: x)
+  }
+}
+
 /// Zeroes elements with a probability, and scales the rest so that the mean stays.
 ///
 /// - Parameter draw: which random numbers; the backward pass makes the same mask again instead of keeping it.
@@ -355,21 +393,23 @@ public enum Reduction: Sendable {
   case sumOverSample
 }
 
+/// The sum of a loss over each sample, between a prediction `[N, …]` and a constant target of the same shape and type:
+/// float32 `[N]`.
+public func sampleLosses(_ kind: Loss, _ prediction: Variable, _ target: Tensor) -> Variable {
+  Tape.record(prediction.backend.loss(kind, prediction.value, target), from: [prediction]) {
+    [prediction = prediction.saved] dy, tape in
+    tape.add(dy.backend.lossGradient(kind, prediction.value, target, weights: dy), to: prediction.input)
+  }
+}
+
 /// A loss between a prediction and a constant target of the same shape and type, as one float32 number.
 ///
 /// - Parameter weights: float32 `[N]`, a factor for each sample; nil for 1.
 public func loss(
   _ kind: Loss, _ prediction: Variable, _ target: Tensor, reduction: Reduction = .mean, weights: Tensor? = nil
 ) -> Variable {
-  let backend = prediction.backend
   let samples = prediction.shape[0]
-  let perSample = backend.loss(kind, prediction.value, target)
   let divisor = reduction == .mean ? Float(prediction.value.count) : Float(samples)
-  let uniform = Tensor(repeating: 1 / divisor, shape: [samples], on: backend)
-  let factors = weights.map { uniform * $0 } ?? uniform
-  let total = backend.sumSamples((perSample * factors).reshaped([1, samples])).reshaped([])
-  return Tape.record(total, from: [prediction]) { [prediction = prediction.saved] dy, tape in
-    let scaled = backend.affine(factors, scale: dy.item(), shift: 0)
-    tape.add(backend.lossGradient(kind, prediction.value, target, weights: scaled), to: prediction.input)
-  }
+  let uniform = Tensor(repeating: 1 / divisor, shape: [samples], on: prediction.backend)
+  return weightedSum(sampleLosses(kind, prediction, target), weights: weights.map { uniform * $0 } ?? uniform)
 }

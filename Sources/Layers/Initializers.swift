@@ -5,6 +5,7 @@ import Foundation
 public enum Initializer: Sendable {
   case zeros
   case ones
+  case constant(Float)
   /// N(0, deviation²).
   case normal(deviation: Float)
   /// U(−bound, bound).
@@ -40,6 +41,7 @@ public enum Initializer: Sendable {
     switch self {
     case .zeros: backend.fill(parameter, with: 0)
     case .ones: backend.fill(parameter, with: 1)
+    case .constant(let value): backend.fill(parameter, with: value)
     case .normal(let deviation): normal(deviation)
     case .uniform(let bound): uniform(bound)
     case .heNormal: normal((2 / fanIn).squareRoot())

@@ -76,10 +76,55 @@ public enum Interpolation: String, Sendable {
   }
 }
 
-/// Takes noise out of images.
+/// Has a code of independent standard normal numbers for every image: it draws images by decoding random codes.
+public protocol GaussianCodes: Sampling, LatentSpace {
+  /// Numbers in a code `[N, latent]`.
+  var latent: Int { get }
+}
+
+extension GaussianCodes {
+  public func validate(_ options: SamplingOptions) throws { try options.refuse(except: []) }
+
+  public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
+    try validate(options)
+    return Chunks.series(range, shape: context.data.shape, on: context.backend, progress: progress) { first in
+      decode(codes(first..<first + Chunks.size, seed: options.seed))
+    }
+  }
+
+  public func description(of options: SamplingOptions) -> [(key: String, value: String)] { [] }
+
+  public func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor? { codes(range, seed: seed) }
+
+  func codes(_ range: Range<Int>, seed: UInt64) -> Tensor {
+    let codes = Tensor(uninitialized: [range.count, latent], on: context.backend)
+    context.backend.fillNormal(codes, RandomDraw(seed: seed, stream: .sampling, index: UInt64(range.lowerBound)))
+    return codes
+  }
+}
+
+extension SamplingOptions {
+  /// - Parameter known: the options that the model takes, as on the command line; all others have to be nil.
+  /// - Throws: `UserError` (usage) naming the option.
+  func refuse(except known: Set<String>) throws {
+    let given: [(name: String, isGiven: Bool)] = [
+      ("--steps", steps != nil), ("--sampler", sampler != nil), ("--label", label != nil),
+      ("--guidance", guidance != nil), ("--eta", eta != nil),
+    ]
+    for option in given where option.isGiven && !known.contains(option.name) {
+      throw UserError(.usage, "\(option.name): this model draws an image in one pass and has no such choice")
+    }
+  }
+}
+
+/// Undoes damage to images.
 public protocol Restoring: Model {
-  /// - Parameter noise: the noise's deviation, in units of the image's range 0 to 1.
-  func denoise(_ images: Tensor, noise: Float, seed: UInt64) -> Tensor
+  /// The damage that it undoes best, and the default of `easel denoise`.
+  var corruption: Corruption { get }
+  /// Damaged images made whole.
+  ///
+  /// - Throws: `UserError` (usage) for a kind of damage that it cannot undo.
+  func restore(_ images: Tensor, from corruption: Corruption, seed: UInt64) throws -> Tensor
 }
 
 /// Fills in what is missing of images.

@@ -44,6 +44,8 @@ public struct Preset<Settings: ModelSettings>: Sendable {
 /// Every family of Easel. A new one is a folder beside this file and a line here.
 public let modelFamilies: [any ModelFamily.Type] = [
   AutoencoderFamily.self,
+  DenoisingAutoencoderFamily.self,
+  VariationalAutoencoderFamily.self,
   DiffusionFamily.self,
 ]
 

@@ -84,6 +84,19 @@ struct OperationGradientTests {
     GradientCase("softmax", [3, 5]) { softmax($0[0]) },
   ]
 
+  private static let scalars: [GradientCase] = [
+    GradientCase("affine", [3, 4]) { affine($0[0], scale: -1.5, shift: 2) },
+    GradientCase("scaled by a learned number", [3, 4], [1]) { scaled($0[0], by: $0[1]) },
+    GradientCase("clamp") { backend in
+      // Far from the bounds, on either side of both.
+      let values: [Float] = [-2, -1.2, -0.8, 0, 0.4, 0.8, 1.3, 4]
+      return GradientProblem([Tensor(values, shape: [2, 4], on: backend)]) { clamp($0[0], -1, 1) }
+    },
+    GradientCase("logOneMinusExp") { backend in
+      GradientProblem([Tensor([0.7], shape: [1], on: backend)]) { logOneMinusExp($0[0]) }
+    },
+  ]
+
   private static let smooth = [Activation.silu, .gelu, .geluTanh, .sigmoid, .tanh, .exp, .square, .identity].map { f in
     GradientCase("\(f)", [3, 7]) { apply(f, $0[0]) + apply(.identity, $0[0]) }
   }
@@ -149,7 +162,7 @@ struct OperationGradientTests {
   }
 
   private static var all: [GradientCase] {
-    [convolutions, products, normalizations, smooth, kinked, elementwise, shaping, losses].flatMap { $0 }
+    [convolutions, products, normalizations, scalars, smooth, kinked, elementwise, shaping, losses].flatMap { $0 }
   }
 
   @Test("Operations", arguments: all, Backends.available)

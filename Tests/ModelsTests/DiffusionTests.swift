@@ -231,7 +231,12 @@ import Testing
     let (images, results) = try onTensors { backend in
       let model = try perturbedDiffusion(tinyDiffusion { $0.channels = [8, 16, 16] }, data, on: backend)
       let images = uniformImages(data.shape(17), on: backend)
-      return (images.values(), [0, 1e-3, 0.3, 50].map { model.denoise(images, noise: $0, seed: 1).values() })
+      return (
+        images.values(),
+        try [0, 1e-3, 0.3, 50].map {
+          try model.restore(images, from: Corruption(.gaussian, strength: $0), seed: 1).values()
+        }
+      )
     }
     for result in results {
       #expect(result.count == images.count)
@@ -249,7 +254,7 @@ import Testing
       let model = try Diffusion(tinyDiffusion { $0.prediction = .sample }, .float32(on: backend, .tiny))
       let grey = Tensor(repeating: 0.5, shape: DataDescription.tiny.shape(2), on: backend)
       let noisy = backend.add(grey, normalValues(grey.shape, seed: 2, on: backend), alpha: 1, beta: 0.2)
-      return model.denoise(noisy, noise: 0.2, seed: 0).values()
+      return try model.restore(noisy, from: Corruption(.gaussian, strength: 0.2), seed: 0).values()
     }
     #expect(values.allSatisfy { abs($0 - 0.5) < 1e-6 })
   }
@@ -264,7 +269,7 @@ import Testing
       }
       let model = try Diffusion(settings, .float32(on: backend, .tiny))
       let white = Tensor(repeating: 1, shape: DataDescription.tiny.shape(1), on: backend)
-      return model.denoise(white, noise: noise, seed: 0).values()
+      return try model.restore(white, from: Corruption(.gaussian, strength: noise), seed: 0).values()
     }
     // σ in units of −1…1 is twice the noise; the result is back in 0…1.
     let left = 1 / (1 + 4 * noise * noise)

@@ -25,13 +25,7 @@ public enum AutoencoderFamily: ModelFamily {
 
 /// The settings of an autoencoder.
 public struct AutoencoderSettings: ModelSettings {
-  public enum Architecture: String, Codable, Sendable, CaseIterable {
-    case convolutional
-    /// One matrix each way: its best code spans the principal components.
-    case linear
-  }
-
-  public var architecture = Architecture.convolutional
+  public var architecture = CoderArchitecture.convolutional
   /// Numbers in a code.
   public var latent = 32
   /// Channels of the first convolution; each strided stage doubles them.
@@ -48,10 +42,7 @@ public struct AutoencoderSettings: ModelSettings {
 
   public func validate() throws {
     var check = SettingsCheck()
-    check(latent, "latent", 1...65_536)
-    check(baseChannels, "base-channels", 8...4096)
-    check.require(
-      baseChannels % 8 == 0, "base-channels: expected a multiple of 8 (the norms' groups), found \(baseChannels)")
+    check.coder(latent: latent, baseChannels: baseChannels)
     check.require(
       !tied || architecture == .linear, "tied: only the linear architecture has weights to tie; set architecture=linear"
     )

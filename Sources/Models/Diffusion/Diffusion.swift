@@ -264,10 +264,17 @@ extension Diffusion: LatentSpace {
 }
 
 extension Diffusion: Restoring {
+  public var corruption: Corruption { Corruption(.gaussian, strength: 0.3) }
+
   /// Takes the noisy image for one on the way from noise, at the timestep that has as much noise, and goes on from there.
-  public func denoise(_ images: Tensor, noise: Float, seed: UInt64) -> Tensor {
+  public func restore(_ images: Tensor, from corruption: Corruption, seed: UInt64) throws -> Tensor {
+    guard corruption.kind == .gaussian else {
+      throw UserError(
+        .usage, "--corruption: a diffusion model takes gaussian noise away, not \(corruption.kind.rawValue)",
+        hint: "Train a denoising-autoencoder for that.")
+    }
     // Pixels 0…1 have half the deviation of −1…1.
-    let start = schedule.timestep(forNoise: Double(2 * noise))
+    let start = schedule.timestep(forNoise: Double(2 * corruption.strength))
     let signal = Float(schedule.alphaBar(start).squareRoot())
     let steps = min(start + 1, settings.samplerSteps)
     let timesteps = TimestepSpacing.trailing.timesteps(steps, of: start + 1)

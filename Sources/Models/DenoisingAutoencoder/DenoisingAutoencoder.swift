@@ -1,0 +1,47 @@
+import Layers
+
+/// An autoencoder that is shown damaged images and learns to give back the clean ones (Vincent et al. 2008).
+public final class DenoisingAutoencoder: SingleLossModel, LatentSpace {
+  public let context: ModelContext
+  public let components: [Component]
+  public let corruption: Corruption
+  private let latent: Int
+  private let coder: ImageCoder
+
+  public init(_ settings: DenoisingAutoencoderSettings, _ context: ModelContext) throws {
+    self.context = context
+    corruption = Corruption(settings.corruption, strength: settings.strength)
+    latent = settings.latent
+    let scope = Scope()
+    coder = ImageCoder(
+      settings.architecture, context.data, outputs: latent, latent: latent, baseChannels: settings.baseChannels, scope)
+    components = [Component("", scope.makeArena(on: context.backend, seed: context.seed))]
+  }
+
+  /// The mean squared error of what is made of the damaged images against the clean ones.
+  public func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics) {
+    let clean = batch.tensor(on: context.backend)
+    let damaged = corruption.apply(to: clean, draw(0))
+    let output = coder.decoder(coder.encoder(Variable(damaged.cast(to: context.type), on: tape)))
+    return (Gradients.loss(.squaredError, output.cast(to: .float32), clean), [:])
+  }
+
+  public func samplingPass(_ batch: Batch) { _ = decode(encode(batch.tensor(on: context.backend))) }
+
+  public var interpolation: Interpolation { .linear }
+
+  public func encode(_ images: Tensor) -> Tensor {
+    coder.encoder(Variable(images.cast(to: context.type))).value.cast(to: .float32)
+  }
+
+  public func decode(_ codes: Tensor) -> Tensor {
+    coder.decoder(Variable(codes.cast(to: context.type))).value.cast(to: .float32)
+  }
+
+  public func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor? { nil }
+}
+
+extension DenoisingAutoencoder: Restoring {
+  /// Whatever the damage is: the network has learned one kind and does with others what it can.
+  public func restore(_ images: Tensor, from corruption: Corruption, seed: UInt64) -> Tensor { decode(encode(images)) }
+}

@@ -1,0 +1,51 @@
+/// Autoencoders that learn to repair damaged images.
+public enum DenoisingAutoencoderFamily: ModelFamily {
+  public static let name = "denoising-autoencoder"
+  public static let summary = "takes noise, specks or blots out of images"
+
+  public static let presets = [
+    Preset(
+      "denoising-autoencoder", "convolutional, 32 numbers a code, against noise of deviation 0.3",
+      data: DataDescription(width: 28, height: 28, channels: 1),
+      training: TrainingSettings {
+        $0.batchSize = 128
+        $0.learningRate = 1e-3
+        $0.optimizer = .adam
+        $0.learningRateDecay = .cosine
+        $0.scheduleSteps = 8000
+        $0.steps = 8000
+      },
+      model: DenoisingAutoencoderSettings())
+  ]
+
+  public static func make(_ settings: DenoisingAutoencoderSettings, _ context: ModelContext) throws -> any Model {
+    try DenoisingAutoencoder(settings, context)
+  }
+}
+
+/// The settings of a denoising autoencoder.
+public struct DenoisingAutoencoderSettings: ModelSettings {
+  public var architecture = CoderArchitecture.convolutional
+  /// Numbers in a code.
+  public var latent = 32
+  /// Channels of the first convolution; each strided stage doubles them.
+  public var baseChannels = 32
+  /// What is done to the images that it is shown.
+  public var corruption = Corruption.Kind.gaussian
+  /// How much of it: the noise's deviation, or the share of the pixels.
+  public var strength: Float = 0.3
+
+  public enum CodingKeys: String, CodingKey, CaseIterable {
+    case architecture, latent, corruption, strength
+    case baseChannels = "base-channels"
+  }
+
+  public init() {}
+
+  public func validate() throws {
+    var check = SettingsCheck()
+    check.coder(latent: latent, baseChannels: baseChannels)
+    try check.finish()
+    try Corruption(corruption, strength: strength).validate(strengthName: "strength")
+  }
+}
