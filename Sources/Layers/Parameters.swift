@@ -40,12 +40,48 @@ public final class Parameter {
   }
 }
 
+/// Numbers that belong to a network without being learned, such as a norm's running statistics: float32, kept with the
+/// parameters under names like theirs.
+public final class Buffer {
+  public let name: String
+  public let shape: Shape
+  let initialValue: Float
+  fileprivate weak var arena: Arena?
+  fileprivate var trained: Tensor?
+  fileprivate var averaged: Tensor?
+
+  fileprivate init(name: String, shape: Shape, initialValue: Float) {
+    (self.name, self.shape, self.initialValue) = (name, shape, initialValue)
+  }
+
+  /// The numbers in use: those beside the trained parameters or those beside their moving average.
+  public var value: Tensor {
+    guard let tensor = (arena?.usesAverage == true ? averaged : nil) ?? trained else {
+      fatalShape("buffer \(name) is used without its arena")
+    }
+    return tensor
+  }
+
+  fileprivate func settle(in arena: Arena) {
+    self.arena = arena
+    trained = Tensor(repeating: initialValue, shape: shape, on: arena.backend)
+  }
+
+  fileprivate func startAverage(on backend: any Backend) {
+    guard let trained else { return }
+    let copy = Tensor(uninitialized: shape, on: backend)
+    backend.copy(trained, into: copy)
+    averaged = copy
+  }
+}
+
 /// Where in a network's tree of names a layer stands: `scope["down_blocks"][0]["conv1"]`.
 ///
 /// Layers declare their parameters here when they are made; ``makeArena(on:seed:)`` then gives all of them memory.
 public struct Scope {
   private final class Registry {
     var parameters: [Parameter] = []
+    var buffers: [Buffer] = []
     var names: Set<String> = []
   }
 
@@ -73,9 +109,17 @@ public struct Scope {
     return parameter
   }
 
+  /// Declares numbers that are not learned.
+  public func buffer(_ name: String, _ shape: Shape, initialValue: Float) -> Buffer {
+    let buffer = Buffer(name: self[name].path, shape: shape, initialValue: initialValue)
+    require(registry.names.insert(buffer.name).inserted, "two parameters are named \(buffer.name)")
+    registry.buffers.append(buffer)
+    return buffer
+  }
+
   /// Gives the declared parameters memory and first values, drawn from the `parameters` stream of `seed`.
   public func makeArena(on backend: any Backend, seed: UInt64) -> Arena {
-    Arena(registry.parameters, on: backend, seed: seed)
+    Arena(registry.parameters, registry.buffers, on: backend, seed: seed)
   }
 }
 
@@ -85,6 +129,7 @@ public struct Scope {
 /// are zero and stay so.
 public final class Arena {
   public let parameters: [Parameter]
+  public let buffers: [Buffer]
   public let backend: any Backend
   public let values: Tensor
   public private(set) lazy var gradients = Tensor(repeating: 0, shape: values.shape, on: backend)
@@ -95,8 +140,9 @@ public final class Arena {
   /// A frozen arena takes no gradients: the discriminator's while the generator learns.
   public var isFrozen = false
 
-  fileprivate init(_ parameters: [Parameter], on backend: any Backend, seed: UInt64) {
+  fileprivate init(_ parameters: [Parameter], _ buffers: [Buffer], on backend: any Backend, seed: UInt64) {
     self.parameters = parameters
+    self.buffers = buffers
     self.backend = backend
     var offsets: [Int] = []
     var end = 0
@@ -111,6 +157,7 @@ public final class Arena {
         parameter.value, RandomDraw(seed: seed, stream: .parameters, index: UInt64(index)))
     }
     values.storage.markModified()
+    for buffer in buffers { buffer.settle(in: self) }
   }
 
   fileprivate var active: Tensor { usesAverage ? average ?? values : values }
@@ -126,6 +173,7 @@ public final class Arena {
     backend.copy(values, into: copy)
     copy.storage.markModified()
     average = copy
+    for buffer in buffers { buffer.startAverage(on: backend) }
   }
 
   /// Runs work with the average's values, where there is an average.

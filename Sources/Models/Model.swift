@@ -51,6 +51,8 @@ public final class Component {
   public internal(set) var optimizer: Optimizer?
   /// Updates of the moving average so far.
   public var averageUpdates = 0
+  /// What training goes on from besides weights and moments, float32, by names that stay the same: a pool of images, say.
+  public var trainingState: [(name: String, tensor: Tensor)] = []
 
   public init(_ name: String = "", _ arena: Arena) {
     self.name = name

@@ -47,6 +47,47 @@ extension Arena {
   }
 }
 
+/// What a network computes with: its parameters, trained or averaged, and the buffers beside them.
+extension Arena {
+  /// Entries for ``SafetensorsWriter``; none where the average is asked for and there is none.
+  public func weightEntries(average: Bool, prefix: String = "") -> [SafetensorsWriter.Tensor] {
+    guard let values = average ? self.average : values else { return [] }
+    return entries(of: values, prefix: prefix)
+      + buffers.map { buffer in
+        let value = withWeights(average: average) { buffer.value }
+        return SafetensorsWriter.Tensor(name: prefix + buffer.name, type: .float32, shape: buffer.shape.sizes) { sink in
+          try value.withBytes { try sink($0) }
+        }
+      }
+  }
+
+  /// Reads what ``weightEntries(average:prefix:)`` wrote into the trained weights, or into the average.
+  ///
+  /// - Throws: `UserError` (bad data), as ``load(_:from:prefix:)``.
+  public func loadWeights(average: Bool, from file: SafetensorsReader, prefix: String = "") throws {
+    guard let values = average ? self.average : values else { return }
+    for buffer in buffers {
+      guard file.entries[prefix + buffer.name]?.shape == buffer.shape.sizes else {
+        throw UserError(
+          .badData, "\(file.path): expected a tensor \(prefix + buffer.name) of shape \(buffer.shape)",
+          hint: "The file belongs to another model, or to one with other settings.")
+      }
+    }
+    try load(values, from: file, prefix: prefix)
+    for buffer in buffers {
+      let numbers = try file.floats(prefix + buffer.name)
+      withWeights(average: average) { buffer.value }.withMutableFloats { _ = $0.update(fromContentsOf: numbers) }
+    }
+  }
+
+  private func withWeights<Result>(average: Bool, _ work: () throws -> Result) rethrows -> Result {
+    let before = usesAverage
+    usesAverage = average
+    defer { usesAverage = before }
+    return try work()
+  }
+}
+
 extension Component {
   /// What stands before this component's names in checkpoints.
   public var prefix: String { name.isEmpty ? "" : name + "." }

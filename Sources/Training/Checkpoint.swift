@@ -40,7 +40,7 @@ public struct LoadedModel {
     let name = self.weights == .ema ? CheckpointFile.average : CheckpointFile.weights
     let file = try SafetensorsReader(path: checkpoint.path(of: name))
     for component in model.components {
-      try component.arena.load(component.arena.values, from: file, prefix: component.prefix)
+      try component.arena.loadWeights(average: false, from: file, prefix: component.prefix)
     }
     self.model = model
     self.checkpoint = checkpoint
@@ -109,14 +109,19 @@ extension Model {
       if tensors.isEmpty { return }
       try SafetensorsWriter.write(tensors, metadata: metadata, to: "\(folder)/\(name)")
     }
-    try write(CheckpointFile.weights) { $0.arena.entries(of: $0.arena.values, prefix: $0.prefix) }
-    try write(CheckpointFile.average) { component in
-      component.arena.average.map { component.arena.entries(of: $0, prefix: component.prefix) } ?? []
-    }
+    try write(CheckpointFile.weights) { $0.arena.weightEntries(average: false, prefix: $0.prefix) }
+    try write(CheckpointFile.average) { $0.arena.weightEntries(average: true, prefix: $0.prefix) }
     try write(CheckpointFile.optimizer) { component in
       (component.optimizer?.state ?? []).enumerated().flatMap { index, buffer in
         component.arena.entries(of: buffer, prefix: "state.\(index).\(component.prefix)")
       }
+        + component.trainingState.map { name, tensor in
+          SafetensorsWriter.Tensor(
+            name: "training.\(component.prefix)\(name)", type: .float32, shape: tensor.shape.sizes
+          ) {
+            sink in try tensor.withBytes { try sink($0) }
+          }
+        }
     }
     try state.write(to: folder)
     let path = "\(folder)/\(CheckpointFile.configuration)"
@@ -143,10 +148,18 @@ extension Model {
       ? try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.average)) : nil
     for component in components {
       let arena = component.arena
-      try arena.load(arena.values, from: weights, prefix: component.prefix)
-      if let buffer = arena.average, let average { try arena.load(buffer, from: average, prefix: component.prefix) }
+      try arena.loadWeights(average: false, from: weights, prefix: component.prefix)
+      if let average { try arena.loadWeights(average: true, from: average, prefix: component.prefix) }
       for (index, buffer) in (component.optimizer?.state ?? []).enumerated() {
         try arena.load(buffer, from: optimizer, prefix: "state.\(index).\(component.prefix)")
+      }
+      for (name, tensor) in component.trainingState {
+        let numbers = try optimizer.floats("training.\(component.prefix)\(name)")
+        guard numbers.count == tensor.count else {
+          throw UserError(
+            .badData, "\(optimizer.path): \(name): expected \(tensor.count) numbers, found \(numbers.count)")
+        }
+        tensor.withMutableFloats { _ = $0.update(fromContentsOf: numbers) }
       }
       component.optimizer?.stepCount = state.optimizerSteps[component.name] ?? 0
       component.averageUpdates = state.averageUpdates[component.name] ?? 0

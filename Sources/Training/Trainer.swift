@@ -121,7 +121,7 @@ public final class Trainer {
     let name = checkpoint.contains(CheckpointFile.average) ? CheckpointFile.average : CheckpointFile.weights
     let file = try SafetensorsReader(path: checkpoint.path(of: name))
     for component in model.components {
-      try component.arena.load(component.arena.values, from: file, prefix: component.prefix)
+      try component.arena.loadWeights(average: false, from: file, prefix: component.prefix)
       if component.arena.average != nil { component.arena.startAverage() }
     }
   }
