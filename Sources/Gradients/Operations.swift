@@ -154,9 +154,16 @@ public func attention(_ q: Variable, _ k: Variable, _ v: Variable, heads: Int, m
 public func normalize(
   _ x: Variable, shift: Variable? = nil, gamma: Variable?, beta: Variable?, _ normalization: Normalization
 ) -> Variable {
+  normalizeWithStatistics(x, shift: shift, gamma: gamma, beta: beta, normalization).y
+}
+
+/// As ``normalize(_:shift:gamma:beta:_:)``, with the means and deviations that were found.
+public func normalizeWithStatistics(
+  _ x: Variable, shift: Variable? = nil, gamma: Variable?, beta: Variable?, _ normalization: Normalization
+) -> (y: Variable, statistics: NormalizationStatistics) {
   let (y, statistics) = x.backend.normalize(
     x.value, shift: shift?.value, gamma: gamma?.value, beta: beta?.value, normalization)
-  return Tape.record(
+  let result = Tape.record(
     y, from: [x, shift, gamma, beta].compactMap { $0 },
     remake: { [x = x.saved, shift = shift?.saved, gamma = gamma?.saved, beta = beta?.saved] in
       x.value.backend.normalize(
@@ -183,6 +190,7 @@ public func normalize(
       }
       withGradient(of: gamma) { gammaGradient in withGradient(of: beta) { apply(gammaGradient, $0) } }
     })
+  return (result, statistics)
 }
 
 /// Softmax over the innermost axis.
@@ -202,6 +210,22 @@ public func apply(_ function: Activation, _ x: Variable) -> Variable {
     x.backend.apply(function, x.value), from: [x],
     remake: { [x = x.saved] in x.value.backend.apply(function, x.value) },
     { [x = x.saved] dy, tape in tape.add(dy.backend.applyGradient(function, x.value, dy: dy), to: x.input) })
+}
+
+/// f′(x) t, the change of a piecewise linear function f(x) where x changes by t: `[…]`, of which x and t have the same shape.
+///
+/// f″ is zero wherever it exists, so that no gradient flows into x: this is what makes derivatives of input gradients (WGAN-GP,
+/// R1) a matter of ordinary linear layers.
+public func tangent(of function: Activation, at x: Variable, _ t: Variable) -> Variable {
+  switch function {
+  case .identity: return t
+  case .relu, .leakyReLU:
+    return Tape.record(t.backend.applyGradient(function, x.value, dy: t.value), from: [t]) {
+      [x = x.saved, t = t.input] dy, tape in
+      tape.add(dy.backend.applyGradient(function, x.value, dy: dy), to: t)
+    }
+  default: fatalShape("\(function) is not piecewise linear")
+  }
 }
 
 extension Variable {
@@ -228,6 +252,13 @@ extension Variable {
 
   public static func * (scale: Float, x: Variable) -> Variable {
     Tape.record(scale * x.value, from: [x]) { [x = x.input] dy, tape in tape.add(scale * dy, to: x) }
+  }
+
+  /// What a linear function, perhaps with a constant added, makes of this.
+  ///
+  /// - Parameter transpose: the transposed linear function, from the result's gradient to this variable's.
+  public func linearly(_ value: Tensor, transpose: @escaping (Tensor) -> Tensor) -> Variable {
+    Tape.record(value, from: [self]) { [x = input] dy, tape in tape.add(transpose(dy), to: x) }
   }
 
   /// The same elements in another shape; one size may be −1.
@@ -273,12 +304,13 @@ public func clamp(_ x: Variable, _ low: Float, _ high: Float) -> Variable {
   }
 }
 
-/// `log(1 − exp(−x))` of one number x > 0, float32.
-public func logOneMinusExp(_ x: Variable) -> Variable {
-  let value = Double(x.value.item())
-  let y = Tensor([Float(log(-expm1(-value)))], shape: x.shape, on: x.backend)
-  return Tape.record(y, from: [x]) { [x = x.input] dy, tape in
-    tape.add(Float(1 / expm1(value)) * dy, to: x)
+/// A function of one number, float32, in double precision.
+///
+/// - Parameter function: gives value and derivative.
+public func map(_ x: Variable, _ function: (Double) -> (value: Double, derivative: Double)) -> Variable {
+  let (value, derivative) = function(Double(x.value.item()))
+  return Tape.record(Tensor([Float(value)], shape: x.shape, on: x.backend), from: [x]) { [x = x.input] dy, tape in
+    tape.add(Float(derivative) * dy, to: x)
   }
 }
 

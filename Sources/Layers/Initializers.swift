@@ -6,8 +6,8 @@ public enum Initializer: Sendable {
   case zeros
   case ones
   case constant(Float)
-  /// N(0, deviation²).
-  case normal(deviation: Float)
+  /// N(mean, deviation²).
+  case normal(mean: Float = 0, deviation: Float)
   /// U(−bound, bound).
   case uniform(bound: Float)
   /// He et al. 2015: N(0, 2 / fan-in), for ReLU and its kin.
@@ -33,16 +33,16 @@ public enum Initializer: Sendable {
       backend.fillUniform(flat, draw)
       flat.withMutableFloats { values in for i in values.indices { values[i] = (2 * values[i] - 1) * bound } }
     }
-    func normal(_ deviation: Float) {
+    func normal(_ deviation: Float, mean: Float = 0) {
       backend.fillNormal(flat, draw)
-      flat.withMutableFloats { values in for i in values.indices { values[i] *= deviation } }
+      flat.withMutableFloats { values in for i in values.indices { values[i] = mean + deviation * values[i] } }
     }
 
     switch self {
     case .zeros: backend.fill(parameter, with: 0)
     case .ones: backend.fill(parameter, with: 1)
     case .constant(let value): backend.fill(parameter, with: value)
-    case .normal(let deviation): normal(deviation)
+    case .normal(let mean, let deviation): normal(deviation, mean: mean)
     case .uniform(let bound): uniform(bound)
     case .heNormal: normal((2 / fanIn).squareRoot())
     case .xavierUniform: uniform((6 / (fanIn + fanOut)).squareRoot())

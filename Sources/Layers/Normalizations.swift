@@ -40,3 +40,76 @@ public struct LayerNorm {
     normalize(x, gamma: weight.variable(on: x.tape), beta: bias.variable(on: x.tape), normalization)
   }
 }
+
+/// BatchNorm (Ioffe and Szegedy 2015) with a following activation: `[N, …, C]`, statistics over all but the channels.
+///
+/// Parameters: `weight` and `bias` `[C]`; buffers `running_mean` and `running_var` `[C]`, as PyTorch's.
+public struct BatchNorm {
+  /// Where the statistics come from.
+  public enum Mode: Sendable {
+    /// The batch; the running ones take a share of them.
+    case batch(momentum: Float)
+    /// What was seen in training.
+    case running
+  }
+
+  /// PyTorch's share of a new batch in the running statistics.
+  public static let training = Mode.batch(momentum: 0.1)
+
+  let weight: Parameter
+  let bias: Parameter
+  private let runningMean: Buffer
+  private let runningVariance: Buffer
+  private let normalization: Normalization
+
+  public init(
+    _ channels: Int, epsilon: Float = 1e-5, activation: Activation = .identity, initializer: Initializer = .ones,
+    _ scope: Scope
+  ) {
+    weight = scope.parameter("weight", [channels], initializer)
+    bias = scope.parameter("bias", [channels], .zeros)
+    runningMean = scope.buffer("running_mean", [channels], initialValue: 0)
+    runningVariance = scope.buffer("running_var", [channels], initialValue: 1)
+    normalization = Normalization(groups: channels, epsilon: epsilon, activation: activation)
+  }
+
+  public func callAsFunction(_ x: Variable, _ mode: Mode) -> Variable {
+    let channels = x.shape.last
+    // One sample whose groups are the channels.
+    let rows = x.reshaped([1, -1, channels])
+    let (gamma, beta) = (weight.variable(on: x.tape), bias.variable(on: x.tape))
+    switch mode {
+    case .batch(let momentum):
+      let (y, statistics) = normalizeWithStatistics(rows, gamma: gamma, beta: beta, normalization)
+      update(statistics, rows: rows.shape[1], momentum: momentum)
+      return y.reshaped(x.shape.sizes)
+    case .running:
+      require(x.tape == nil, "running statistics are for pictures, not for training")
+      let deviations = runningVariance.value.values().map { 1 / ($0 + normalization.epsilon).squareRoot() }
+      let statistics = NormalizationStatistics(
+        mean: runningMean.value.reshaped([1, channels]),
+        reciprocalDeviation: Tensor(deviations, shape: [1, channels], on: x.backend))
+      let y = x.backend.normalize(
+        rows.value, shift: nil, gamma: gamma.value, beta: beta.value, normalization, statistics: statistics)
+      return Variable(y.reshaped(x.shape))
+    }
+  }
+
+  /// The running variance is the unbiased one, though the batch is normalised by the other (as PyTorch).
+  private func update(_ statistics: NormalizationStatistics, rows: Int, momentum: Float) {
+    let unbiased = Float(rows) / Float(max(1, rows - 1))
+    let means = statistics.mean.values()
+    let deviations = statistics.reciprocalDeviation.values()
+    runningMean.value.withMutableFloats { running in
+      for channel in running.indices {
+        running[channel] = (1 - momentum) * running[channel] + momentum * means[channel]
+      }
+    }
+    runningVariance.value.withMutableFloats { running in
+      for channel in running.indices {
+        let variance = 1 / (deviations[channel] * deviations[channel]) - normalization.epsilon
+        running[channel] = (1 - momentum) * running[channel] + momentum * unbiased * variance
+      }
+    }
+  }
+}

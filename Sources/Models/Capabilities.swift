@@ -42,15 +42,19 @@ public struct SamplingOptions: Sendable {
   }
 }
 
-/// Has a code for every image, and an image for every code: reconstruction and interpolation come free.
+/// Has an image for every code: one can walk from code to code.
 public protocol LatentSpace: Model {
-  /// Codes of images: `[N, …]`.
-  func encode(_ images: Tensor) -> Tensor
-  /// Images of codes.
+  /// Images of codes `[N, …]`.
   func decode(_ codes: Tensor) -> Tensor
   /// The codes that random image `range` of a seed are decoded from; nil where no distribution of codes is known.
   func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor?
   var interpolation: Interpolation { get }
+}
+
+/// Has a code for every image too: images can be sent to codes and back.
+public protocol ImageEncoding: LatentSpace {
+  /// Codes of images: `[N, …]`.
+  func encode(_ images: Tensor) -> Tensor
 }
 
 /// How one goes from one code to another.
@@ -198,7 +202,8 @@ extension Model {
   public var capabilities: [String] {
     var names: [String] = []
     if self is any Sampling { names.append("sample") }
-    if self is any LatentSpace { names += ["reconstruct", "interpolate"] }
+    if self is any ImageEncoding { names.append("reconstruct") }
+    if self is any LatentSpace { names.append("interpolate") }
     if self is any Restoring { names.append("denoise") }
     if self is any Inpainting { names.append("inpaint") }
     if self is any Translating { names.append("translate") }

@@ -47,6 +47,8 @@ public final class Component {
   /// The prefix of the parameters' names in checkpoints; empty for a model's only network.
   public let name: String
   public let arena: Arena
+  /// Whether pictures can be made without it, as without a discriminator: it keeps no average and is not read for them.
+  public let isForTrainingOnly: Bool
   /// Nil where the model is only used.
   public internal(set) var optimizer: Optimizer?
   /// Updates of the moving average so far.
@@ -54,9 +56,10 @@ public final class Component {
   /// What training goes on from besides weights and moments, float32, by names that stay the same: a pool of images, say.
   public var trainingState: [(name: String, tensor: Tensor)] = []
 
-  public init(_ name: String = "", _ arena: Arena) {
+  public init(_ name: String = "", _ arena: Arena, isForTrainingOnly: Bool = false) {
     self.name = name
     self.arena = arena
+    self.isForTrainingOnly = isForTrainingOnly
   }
 }
 
@@ -73,8 +76,17 @@ public protocol Model: AnyObject {
   func trainingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics
   /// The mean loss over images that it is not trained on; the same for the same images and weights.
   func validationLoss(_ batch: Batch) -> Float
+  /// What is going wrong in the training, as far as the model can tell; nil for nothing.
+  var alarm: String? { get }
+  /// Completes the moving average for use, where there is one: statistics that only a pass with its weights can give.
+  func settleAverage()
   /// One pass of the network that makes pictures, for as many images as the batch has: what `easel bench` times.
   func samplingPass(_ batch: Batch)
+}
+
+extension Model {
+  public var alarm: String? { nil }
+  public func settleAverage() {}
 }
 
 /// The place of a training step in its run, and what it is done with.
@@ -96,13 +108,14 @@ public struct TrainingStep {
 
   /// Takes an optimizer step with the gradients that a component has gathered, and updates its average.
   ///
+  /// - Parameter rate: multiplies the settings' learning rate.
   /// - Returns: the gradient's norm.
   @discardableResult
-  public func update(_ component: Component) -> Float {
+  public func update(_ component: Component, rate factor: Float = 1) -> Float {
     guard let optimizer = component.optimizer else { fatalError("component \(component.name) is not being trained") }
-    let rate = settings.learningRate * settings.schedule.factor(at: index)
+    let rate = factor * settings.learningRate * settings.schedule.factor(at: index)
     let norm = optimizer.step(learningRate: rate)
-    if settings.emaDecay > 0, norm.isFinite {
+    if component.arena.average != nil, norm.isFinite {
       MovingAverage(decay: settings.emaDecay).update(component.arena, number: component.averageUpdates)
       component.averageUpdates += 1
     }
@@ -117,7 +130,7 @@ extension Model {
       component.optimizer = Optimizer(
         component.arena, method: settings.optimizerMethod, weightDecay: settings.weightDecay,
         maximumGradientNorm: settings.clipNorm > 0 ? settings.clipNorm : nil)
-      if settings.emaDecay > 0 { component.arena.startAverage() }
+      if settings.emaDecay > 0, !component.isForTrainingOnly { component.arena.startAverage() }
     }
   }
 }

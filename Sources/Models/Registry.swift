@@ -46,6 +46,7 @@ public let modelFamilies: [any ModelFamily.Type] = [
   AutoencoderFamily.self,
   DenoisingAutoencoderFamily.self,
   VariationalAutoencoderFamily.self,
+  GANFamily.self,
   DiffusionFamily.self,
 ]
 

@@ -39,7 +39,7 @@ public struct LoadedModel {
     self.weights = weights ?? (hasAverage ? .ema : .raw)
     let name = self.weights == .ema ? CheckpointFile.average : CheckpointFile.weights
     let file = try SafetensorsReader(path: checkpoint.path(of: name))
-    for component in model.components {
+    for component in model.components where !component.isForTrainingOnly {
       try component.arena.loadWeights(average: false, from: file, prefix: component.prefix)
     }
     self.model = model

@@ -30,6 +30,8 @@ public struct TrainingProgress: Sendable {
   public var remaining: Double?
   /// The step of the latest checkpoint of this session.
   public var savedStep: Int?
+  /// What is going wrong, as far as the model can tell.
+  public var alarm: String?
 }
 
 /// Why a training ended.
@@ -120,7 +122,7 @@ public final class Trainer {
   public func takeWeights(from checkpoint: CheckpointFolder) throws {
     let name = checkpoint.contains(CheckpointFile.average) ? CheckpointFile.average : CheckpointFile.weights
     let file = try SafetensorsReader(path: checkpoint.path(of: name))
-    for component in model.components {
+    for component in model.components where !(component.isForTrainingOnly && name == CheckpointFile.average) {
       try component.arena.loadWeights(average: false, from: file, prefix: component.prefix)
       if component.arena.average != nil { component.arena.startAverage() }
     }
@@ -185,7 +187,10 @@ public final class Trainer {
       state.loss = meter.loss
 
       let ends = isDone() || StopSignal.received != nil
-      if ends || state.step.isMultiple(of: settings.validateEvery) { state.validationLoss = validationLoss() }
+      if ends || state.step.isMultiple(of: settings.validateEvery) {
+        model.settleAverage()
+        state.validationLoss = validationLoss()
+      }
       if ends || state.step == 1 || state.step.isMultiple(of: Trainer.logInterval) {
         var values = result.mapValues(Double.init)
         values["smoothed-loss"] = meter.loss
@@ -206,7 +211,7 @@ public final class Trainer {
           step: state.step, lastStep: limit.steps,
           epoch: Double(state.step) * Double(settings.batchSize) / Double(data.train.count), loss: meter.loss,
           validationLoss: state.validationLoss, imagesPerSecond: meter.imagesPerSecond, remaining: left,
-          savedStep: savedStep))
+          savedStep: savedStep, alarm: model.alarm))
     }
     try save()
     return StopSignal.received == nil ? .complete : .interrupted
@@ -226,6 +231,7 @@ public final class Trainer {
   }
 
   private func commit() throws {
+    model.settleAverage()
     state.environment = .init(model.context.backend, model.context.type)
     for component in model.components {
       state.optimizerSteps[component.name] = component.optimizer?.stepCount

@@ -7,15 +7,27 @@ struct Interpolate: ParsableCommand {
     abstract: "Walk from image to image through the latent space, a row for each walk.",
     discussion: """
       Between two noises where the model draws from noise, else between held-out images; or between two images given.
+      Where codes are normal numbers, also along one number after the other, or over the plane of a code of two.
       """)
 
+  enum Path: String, ExpressibleByArgument, CaseIterable {
+    case walks
+    /// A row for each number of the code, which goes from −3 to 3 while the others stay.
+    case dimensions
+    /// Codes of two numbers: the quantiles of the one against those of the other.
+    case plane
+  }
+
   @OptionGroup var picture: PictureOptions
+
+  @Option(help: "walks, dimensions (a row for each number of the code) or plane (codes of two numbers).")
+  var along = Path.walks
 
   @Option(parsing: .unconditional, help: "Images in a row, both ends included.")
   var frames = 8
 
-  @Option(parsing: .unconditional, help: "Walks.")
-  var rows = 4
+  @Option(parsing: .unconditional, help: "Walks (default: 4), or dimensions (default: all).")
+  var rows: Int?
 
   @Option(parsing: .upToNextOption, help: "Two image files to walk between.")
   var images: [String] = []
@@ -28,14 +40,15 @@ struct Interpolate: ParsableCommand {
 
   func run() throws {
     try check(frames, "--frames", 2...1000)
-    try check(rows, "--rows", 1...1000)
+    if let rows { try check(rows, "--rows", 1...1000) }
     if !images.isEmpty, images.count != 2 {
       throw UserError(.usage, "--images: expected two files, found \(images.count)")
     }
     let job = try picture.begin((any LatentSpace).self, "interpolate")
     let model = job.model
 
-    let (codes, ends) = try ends(job)
+    if along != .walks { return try sheet(job) }
+    let (codes, ends) = try ends(job, walks: rows ?? 4)
     let size = codes.shape[0] == 0 ? 0 : codes.count / codes.shape[0]
     let values = codes.values()
     func code(_ index: Int) -> [Float] { Array(values[index * size..<(index + 1) * size]) }
@@ -52,13 +65,57 @@ struct Interpolate: ParsableCommand {
     try job.finish(pictures, columns: frames, recipe, count: pictures.count)
   }
 
+  /// Images of codes that one goes through number by number.
+  private func sheet(_ job: PictureJob<any LatentSpace>) throws {
+    guard let model = job.model as? any GaussianCodes else {
+      throw UserError(
+        .unavailable, "--along \(along.rawValue): the codes of \(job.loaded.state.preset) are not normal numbers",
+        hint: "Leave out --along.")
+    }
+    if !images.isEmpty || data != nil {
+      throw UserError(.usage, "--along \(along.rawValue) goes through codes: leave out --images and --data")
+    }
+    let codes: [[Float]]
+    switch along {
+    case .plane:
+      guard model.latent == 2, rows == nil else {
+        throw UserError(
+          .usage, "--along plane: expected a code of two numbers and no --rows, found \(model.latent) numbers",
+          hint: "Train with --set latent=2.")
+      }
+      let places = (0..<frames).map { normalQuantile((Double($0) + 0.5) / Double(frames)) }
+      codes = places.reversed().flatMap { vertical in places.map { [Float($0), Float(vertical)] } }
+    default:
+      let count = min(rows ?? model.latent, model.latent)
+      guard let start = model.randomCodes(0..<1, seed: seed)?.values() else { return }
+      codes = (0..<count).flatMap { dimension in
+        (0..<frames).map { frame in
+          var code = start
+          code[dimension] = 6 * Float(frame) / Float(frames - 1) - 3
+          return code
+        }
+      }
+    }
+    let pictures = model.decode(
+      Tensor(codes.flatMap(\.self), shape: [codes.count, model.latent], on: model.context.backend)
+    ).images()
+    let recipe = job.recipe(["Frames": String(frames), "Seed": String(seed), "Along": along.rawValue])
+    try job.finish(pictures, columns: frames, recipe, count: pictures.count)
+  }
+
   /// Codes of both ends of every walk, one after the other, and what they are.
-  private func ends(_ job: PictureJob<any LatentSpace>) throws -> (Tensor, String) {
+  private func ends(_ job: PictureJob<any LatentSpace>, walks: Int) throws -> (Tensor, String) {
     let model = job.model
-    if images.isEmpty, data == nil, let codes = model.randomCodes(0..<2 * rows, seed: seed) { return (codes, "noises") }
+    if images.isEmpty, data == nil, let codes = model.randomCodes(0..<2 * walks, seed: seed) {
+      return (codes, "noises")
+    }
+    guard let encoder = model as? any ImageEncoding else {
+      throw UserError(
+        .unavailable, "\(job.loaded.state.preset) has no codes of given images", hint: "Leave out --images and --data.")
+    }
     var options = ImageOptions()
     (options.images, options.data) = (images, data)
-    let wanted = images.isEmpty ? 2 * rows : 2
+    let wanted = images.isEmpty ? 2 * walks : 2
     // Held-out images from a place that the seed chooses.
     let skipped = images.isEmpty ? Int(seed % 1000) * wanted : 0
     let (pictures, name) = try options.load(skipped + wanted, for: job.loaded, from: job.workspace)
@@ -66,6 +123,17 @@ struct Interpolate: ParsableCommand {
       throw UserError(
         .usage, "--rows and --seed ask for held-out images \(skipped) to \(skipped + wanted), found \(pictures.count)")
     }
-    return (model.encode(tensor(Array(pictures[skipped...]), for: model)), name)
+    return (encoder.encode(tensor(Array(pictures[skipped...]), for: model)), name)
   }
+}
+
+/// The number below which a standard normal one falls with a probability between 0 and 1, to 1e-9: by bisection of the error
+/// function.
+private func normalQuantile(_ probability: Double) -> Double {
+  var (low, high) = (-10.0, 10.0)
+  while high - low > 1e-9 {
+    let middle = (low + high) / 2
+    if erfc(-middle / 2.0.squareRoot()) / 2 < probability { low = middle } else { high = middle }
+  }
+  return (low + high) / 2
 }

@@ -18,7 +18,7 @@ struct Reconstruct: ParsableCommand {
   func run() throws {
     try check(count, "--count", 1...100_000)
     try check(columns, "--columns", 1...1000)
-    let job = try picture.begin((any LatentSpace).self, "reconstruct")
+    let job = try picture.begin((any ImageEncoding).self, "reconstruct")
     let model = job.model
     let (originals, name) = try input.load(count, for: job.loaded, from: job.workspace)
     let reconstructions = model.decode(model.encode(tensor(originals, for: model))).images()

@@ -205,8 +205,14 @@ struct TrainingSession {
 
     var last = Date.distantPast
     var final: TrainingProgress?
+    var alarm: String?
     let outcome = try trainer.train(until: limit) { progress in
       final = progress
+      if progress.alarm != alarm {
+        alarm = progress.alarm
+        if Console.isTerminal { Console.rewriteLine("") }
+        Console.note("step \(progress.step): \(alarm ?? "the alarm is over")")
+      }
       let interval = Console.isTerminal ? 0.2 : 5
       guard Date().timeIntervalSince(last) >= interval else { return }
       last = Date()

@@ -1,7 +1,7 @@
 import Layers
 
 /// An encoder and a decoder trained together on the squared error of the image that comes back.
-public final class Autoencoder: SingleLossModel, LatentSpace {
+public final class Autoencoder: SingleLossModel, ImageEncoding {
   public let context: ModelContext
   public let components: [Component]
   private let latent: Int

@@ -1,7 +1,7 @@
 import Layers
 
 /// An autoencoder that is shown damaged images and learns to give back the clean ones (Vincent et al. 2008).
-public final class DenoisingAutoencoder: SingleLossModel, LatentSpace {
+public final class DenoisingAutoencoder: SingleLossModel, ImageEncoding {
   public let context: ModelContext
   public let components: [Component]
   public let corruption: Corruption

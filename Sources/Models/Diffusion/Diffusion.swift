@@ -226,7 +226,7 @@ extension Diffusion: Sampling {
   }
 }
 
-extension Diffusion: LatentSpace {
+extension Diffusion: ImageEncoding {
   public var interpolation: Interpolation { .spherical }
 
   /// The steps between an image and its noise.

@@ -75,7 +75,7 @@ public struct PixelLikelihood {
     let innerBins = (0..<images.shape[0]).map { sample in
       (sample * size..<(sample + 1) * size).reduce(Float(0)) { $0 + (isLowest[$1] || isHighest[$1] ? 0 : 1) }
     }
-    let width = logOneMinusExp(2 * half * inverseScale)
+    let width = map(2 * half * inverseScale) { (log(-expm1(-$0)), 1 / expm1($0)) }
     return entropy(ofEdges: edges(half, isHighest), 1) + entropy(ofEdges: edges(-half, isLowest), 0)
       - scaled(Variable(Tensor(innerBins, shape: [innerBins.count], on: images.backend), on: mean.tape), by: width)
   }

@@ -6,7 +6,7 @@ import Layers
 ///
 /// The loss is the negative evidence lower bound in nats, summed over pixels and latent numbers, averaged over the batch:
 /// reconstruction + β · KL.
-public final class VariationalAutoencoder: SingleLossModel, GaussianCodes {
+public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, ImageEncoding {
   public let context: ModelContext
   public let components: [Component]
   public let settings: VariationalAutoencoderSettings

@@ -219,6 +219,10 @@ public struct Normalization: Hashable, Sendable {
 public struct NormalizationStatistics {
   public let mean: Tensor
   public let reciprocalDeviation: Tensor
+
+  public init(mean: Tensor, reciprocalDeviation: Tensor) {
+    (self.mean, self.reciprocalDeviation) = (mean, reciprocalDeviation)
+  }
 }
 
 /// Which random numbers: the stream, the first sample's global index, and the draw (a step of the sampler, a layer).

@@ -1,0 +1,39 @@
+/// A weight divided by its largest singular value (Miyato et al. 2018), which power iteration tracks: the weight seen as a
+/// matrix `[out, all the rest]`.
+///
+/// Buffers: `weight_u` `[out]` and `weight_v` `[rest]`, the singular vectors, constants to the gradient (as PyTorch's
+/// `spectral_norm`).
+public struct SpectralNorm {
+  private let weight: Parameter
+  private let left: Buffer
+  private let right: Buffer
+
+  public init(_ weight: Parameter, _ scope: Scope) {
+    self.weight = weight
+    let rows = weight.shape[0]
+    let columns = weight.shape.count / rows
+    left = scope.buffer("weight_u", [rows], initialValue: 1 / Float(rows).squareRoot())
+    right = scope.buffer("weight_v", [columns], initialValue: 1 / Float(columns).squareRoot())
+  }
+
+  /// The divided weight, in the weight's shape.
+  public func callAsFunction(on tape: Tape?) -> Variable {
+    let weight = weight.variable(on: tape)
+    let image = linear(
+      Variable(right.value.reshaped([1, -1]), on: tape), weight: weight.reshaped([left.shape.count, right.shape.count]))
+    let sigma = weightedSum(image.reshaped([-1]), weights: left.value)
+    return scaled(weight, by: map(sigma) { (1 / $0, -1 / ($0 * $0)) })
+  }
+
+  /// Brings the singular vectors nearer to those of the present weight: once before each pass of a training step.
+  public func iterate() {
+    let matrix = weight.value.reshaped([left.shape.count, right.shape.count])
+    let backend = matrix.backend
+    func normalize(_ x: Tensor, into buffer: Buffer) {
+      let length = max(Float(backend.sumOfSquares(x).squareRoot()), 1e-12)
+      backend.copy((1 / length * x).reshaped(buffer.shape), into: buffer.value)
+    }
+    normalize(backend.linearInputGradient(left.value.reshaped([1, -1]), weight: matrix, adding: nil), into: right)
+    normalize(backend.linear(right.value.reshaped([1, -1]), weight: matrix, bias: nil, residual: nil), into: left)
+  }
+}

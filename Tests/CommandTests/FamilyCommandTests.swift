@@ -1,0 +1,84 @@
+import EaselKit
+import Foundation
+import Testing
+
+/// Every family by the built program: trained on a folder of pictures, resumed, and made to draw.
+@Suite(.serialized) struct FamilyCommandTests {
+  struct Family: Sendable, CustomTestStringConvertible {
+    let preset: String
+    let settings: [String]
+    /// Verbs with their options, and how many images their pictures have.
+    let pictures: [(arguments: [String], images: Int)]
+    var testDescription: String { preset }
+
+    static let all = [
+      Family(
+        preset: "denoising-autoencoder", settings: ["base-channels=8", "corruption=squares", "strength=0.2"],
+        pictures: [
+          (["denoise", "--count", "3"], 9), (["reconstruct", "--count", "4"], 8),
+          (["denoise", "--count", "2", "--corruption", "salt-and-pepper", "--strength", "0.1"], 6),
+        ]),
+      Family(
+        preset: "vae", settings: ["base-channels=8", "latent=2", "likelihood=discretized-logistic"],
+        pictures: [
+          (["sample", "--count", "6"], 6), (["reconstruct", "--count", "3"], 6),
+          (["interpolate", "--frames", "4", "--rows", "2"], 8),
+          (["interpolate", "--along", "plane", "--frames", "5"], 25),
+          (["interpolate", "--along", "dimensions", "--frames", "3"], 6),
+        ]),
+      Family(
+        preset: "gan", settings: ["base-channels=8", "latent=3", "conditional=projection", "spectral-norm=true"],
+        pictures: [
+          (["sample", "--count", "6"], 6), (["sample", "--count", "2", "--label", "1"], 2),
+          (["interpolate", "--frames", "4", "--rows", "2"], 8),
+          (["interpolate", "--along", "dimensions", "--frames", "3", "--rows", "2"], 6),
+        ]),
+    ]
+  }
+
+  @Test("Trains, draws, and goes on as if it had never stopped", arguments: Family.all)
+  func endToEnd(_ family: Family) throws {
+    let program = try Program()
+    try program.writeImages("images", channels: 3)
+    let settings = family.settings.flatMap { ["--set", $0] } + ["--batch-size", "8", "--seed", "3"]
+    for (run, steps) in [("whole", "4"), ("parts", "2")] {
+      let training = try program.run(
+        ["train", family.preset, "--data", "images", "--image-size", "14x10", "--run", run, "--steps", steps] + settings
+      )
+      #expect(training.status == 0, "\(training.errors)")
+    }
+    #expect(try program.run("resume", "parts", "--steps", "4").status == 0)
+    for file in ["weights", "optimizer"] {
+      let name = "step-00000004/\(file).safetensors"
+      #expect(try program.bytes("Checkpoints/whole/\(name)") == program.bytes("Checkpoints/parts/\(name)"))
+    }
+    for (arguments, images) in family.pictures {
+      let result = try program.run(
+        [arguments[0], "whole"] + arguments.dropFirst() + ["--output", "picture.png", "--json"])
+      #expect(result.status == 0, "\(arguments): \(result.errors)")
+      let picture = try Image.read(program.path("picture.png"))
+      let (columns, rows) = ((picture.width - 2) / 16, (picture.height - 2) / 12)
+      #expect(picture.channels == 3 && columns * rows == images, "\(arguments): \(columns) by \(rows)")
+    }
+  }
+
+  @Test("What a family cannot do is refused in a line")
+  func refusals() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    let training = try program.run(
+      "train", "gan", "--data", "images", "--run", "g", "--steps", "1", "--set", "base-channels=8", "--batch-size", "4")
+    #expect(training.status == 0, "\(training.errors)")
+    for (arguments, status, message) in [
+      (["reconstruct", "g"], 69, "It can: sample, interpolate"),
+      (["interpolate", "g", "--data", "images"], 69, "no codes of given images"),
+      (["interpolate", "g", "--along", "plane"], 64, "two"),
+      (["sample", "g", "--steps", "3"], 64, "--steps"), (["sample", "g", "--label", "1"], 64, "--label"),
+    ] {
+      let result = try program.run(arguments)
+      #expect(result.status == Int32(status) && result.errors.contains(message), "\(arguments): \(result.errors)")
+    }
+    let refused = try program.run("train", "gan", "--data", "images", "--set", "loss=wgan-gp", "--set", "norm=batch")
+    #expect(refused.status == 64 && refused.errors.contains("BatchNorm"))
+  }
+}
