@@ -39,7 +39,7 @@ struct Doctor: ParsableCommand {
     func folders(_ name: String) -> [String] {
       workspace.roots.map { "\($0)/\(name)" }.filter { FileManager.default.fileExists(atPath: $0) }
     }
-    if workspace.datasets.entries().isEmpty {
+    if workspace.datasets.names.isEmpty {
       problems.append("No data set was found. Run easel in its source folder, or: easel data import fashion-mnist")
     }
     let report = Report(
@@ -58,7 +58,7 @@ struct Doctor: ParsableCommand {
     Console.print("images       PNG" + (report.jpeg ? ", JPEG" : ""))
     Console.print("workspace    \(report.workspace)")
     for folder in report.dataFolders { Console.print("data         \(folder)") }
-    for entry in workspace.datasets.entries() { Console.print("             \(entry.name)") }
+    for name in workspace.datasets.names { Console.print("             \(name)") }
     for folder in report.checkpointFolders { Console.print("checkpoints  \(folder)") }
     for run in try workspace.checkpoints.runs() { Console.print("             \(run.name)") }
     for problem in report.problems { Console.print("missing      \(problem)") }
