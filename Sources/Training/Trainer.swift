@@ -146,8 +146,8 @@ public final class Trainer {
     try MetricsLog.truncate(folder.metricsPath, after: state.step)
     let metrics = try MetricsLog(path: folder.metricsPath)
     let loader = DataLoader(
-      data.train, batchSize: settings.batchSize, seed: settings.seed,
-      augmentation: Augmentation(horizontalFlip: settings.flip, shift: settings.shift), startingAtStep: state.step)
+      data.train, batchSize: settings.batchSize, seed: settings.seed, augmentation: settings.augmentation,
+      startingAtStep: state.step)
     defer { loader.stop() }
 
     let clock = ContinuousClock()
