@@ -97,15 +97,22 @@ extension Augmentation.Draw {
 }
 
 /// One change of an image's colours.
-struct Recoloring: Equatable {
-  var brightness: Float = 1
-  var contrast: Float = 1
-  var saturation: Float = 1
+package struct Recoloring: Equatable, Sendable {
+  private let brightness: Float
+  private let contrast: Float
+  private let saturation: Float
   /// In turns.
-  var hue: Float = 0
+  private let hue: Float
+
+  package init(brightness: Float = 1, contrast: Float = 1, saturation: Float = 1, hue: Float = 0) {
+    self.brightness = brightness
+    self.contrast = contrast
+    self.saturation = saturation
+    self.hue = hue
+  }
 
   /// Changes 8-bit levels, channels interleaved. Each step clips to what a level can be; only the last one rounds.
-  func apply(to levels: inout ArraySlice<UInt8>, channels: Int) {
+  package func apply(to levels: inout ArraySlice<UInt8>, channels: Int) {
     if self == Recoloring() { return }
     // Grey is colour with equal channels, on which saturation and hue do nothing.
     let (green, blue) = channels == 1 ? (0, 0) : (1, 2)

@@ -53,9 +53,9 @@ public enum Emoji {
   ) throws -> String {
     try importer.run(name, packages: [Noto.package], from: source, into: dataFolder, progress: progress) {
       packages, folder in
-      let table = try UnicodeEmoji(testFile: packages[0].data.appendingPathComponent(Noto.testFile))
       let drawings = try drawings(of: packages[0], in: Noto.pictures, named: Noto.codePoints, size: size, progress)
         .sorted { $0.codePoints.lexicographicallyPrecedes($1.codePoints) }
+      let table = try UnicodeEmoji(testFile: packages[0].data.appendingPathComponent(Noto.testFile))
       var random = StreamGenerator(seed: 0, stream: .validation)
       let parts = families(of: drawings.map(\.codePoints), lookingLike: drawings.map(\.original.pixels))
         .split(heldOut: drawings.count / 10, using: &random)
@@ -88,10 +88,10 @@ public enum Emoji {
     try importer.run(
       stylesName, packages: [Noto.package, Gemojione.package], from: source, into: dataFolder, progress: progress
     ) { packages, folder in
-      let table = try UnicodeEmoji(testFile: packages[0].data.appendingPathComponent(Noto.testFile))
       let noto = try drawings(of: packages[0], in: Noto.pictures, named: Noto.codePoints, size: size, progress)
       let gemojione = try drawings(
         of: packages[1], in: Gemojione.pictures, named: Gemojione.codePoints, size: size, progress)
+      let table = try UnicodeEmoji(testFile: packages[0].data.appendingPathComponent(Noto.testFile))
       let others = Dictionary(gemojione.map { ($0.codePoints, $0) }, uniquingKeysWith: { first, _ in first })
       let pairs = noto.compactMap { one in others[one.codePoints].map { (noto: one, gemojione: $0) } }
         .filter { !isFlag($0.noto.codePoints) }

@@ -72,12 +72,12 @@ struct SheetFormat: DatasetFormat {
     try require([1, 3].contains(description.channels), "1 or 3 channels", description.channels)
     for part in [description.train, description.validation] {
       try require(1...Image.maximumPixelCount ~= part.count, "1 image or more", part.count)
+      try require((part.labels == nil) == (description.classes == nil), "classes and labels, or neither", "one of them")
       let classes = description.classes?.count ?? 0
       if let labels = part.labels {
         try require(labels.count == part.count, "\(part.count) labels", labels.count)
         for label in labels { try require(0..<classes ~= Int(label), "labels below \(classes)", label) }
       }
-      try require((part.labels == nil) == (description.classes == nil), "classes and labels, or neither", "one of them")
       if let names = part.names { try require(names.count == part.count, "\(part.count) names", names.count) }
     }
     return description

@@ -136,13 +136,10 @@ extension Model {
 
   /// Reads back what ``writeCheckpoint(to:state:configuration:)`` wrote.
   func readCheckpoint(_ checkpoint: CheckpointFolder, state: RunState) throws {
-    guard checkpoint.contains(CheckpointFile.weights), checkpoint.contains(CheckpointFile.optimizer) else {
-      throw UserError(
-        .unavailable, "\(checkpoint.path): holds weights for pictures only, training cannot go on from it",
-        hint: "Build on it with: easel train PRESET --from \(checkpoint.path)")
-    }
     let weights = try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.weights))
-    let optimizer = try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.optimizer))
+    // An optimizer without moments has no file.
+    let hasMoments = components.contains { !($0.optimizer?.state ?? []).isEmpty }
+    let optimizer = hasMoments ? try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.optimizer)) : nil
     let average =
       checkpoint.contains(CheckpointFile.average)
       ? try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.average)) : nil
@@ -151,6 +148,7 @@ extension Model {
       try arena.loadWeights(average: false, from: weights, prefix: component.prefix)
       if let average { try arena.loadWeights(average: true, from: average, prefix: component.prefix) }
       for (index, buffer) in (component.optimizer?.state ?? []).enumerated() {
+        guard let optimizer else { continue }
         try arena.load(buffer, from: optimizer, prefix: "state.\(index).\(component.prefix)")
       }
       for (name, tensor) in component.trainingState {
