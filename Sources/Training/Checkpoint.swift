@@ -137,9 +137,8 @@ extension Model {
   /// Reads back what ``writeCheckpoint(to:state:configuration:)`` wrote.
   func readCheckpoint(_ checkpoint: CheckpointFolder, state: RunState) throws {
     let weights = try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.weights))
-    // An optimizer without moments has no file.
-    let hasMoments = components.contains { !($0.optimizer?.state ?? []).isEmpty }
-    let optimizer = hasMoments ? try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.optimizer)) : nil
+    // Plain SGD has no moments and so no file, which is missed only where something is to be read from it.
+    let optimizer = Result { try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.optimizer)) }
     let average =
       checkpoint.contains(CheckpointFile.average)
       ? try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.average)) : nil
@@ -148,14 +147,14 @@ extension Model {
       try arena.loadWeights(average: false, from: weights, prefix: component.prefix)
       if let average { try arena.loadWeights(average: true, from: average, prefix: component.prefix) }
       for (index, buffer) in (component.optimizer?.state ?? []).enumerated() {
-        guard let optimizer else { continue }
-        try arena.load(buffer, from: optimizer, prefix: "state.\(index).\(component.prefix)")
+        try arena.load(buffer, from: optimizer.get(), prefix: "state.\(index).\(component.prefix)")
       }
       for (name, tensor) in component.trainingState {
-        let numbers = try optimizer.floats("training.\(component.prefix)\(name)")
+        let file = try optimizer.get()
+        let numbers = try file.floats("training.\(component.prefix)\(name)")
         guard numbers.count == tensor.count else {
           throw UserError(
-            .badData, "\(optimizer.path): \(name): expected \(tensor.count) numbers, found \(numbers.count)")
+            .badData, "\(file.path): \(name): expected \(tensor.count) numbers, found \(numbers.count)")
         }
         tensor.withMutableFloats { _ = $0.update(fromContentsOf: numbers) }
       }

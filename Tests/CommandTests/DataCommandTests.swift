@@ -23,7 +23,7 @@ extension CommandTests {
     let program = try Program()
     let result = try program.run([
       "train", "autoencoder", "--data", "emoji-32", "--run", "emoji", "--steps", "2", "--batch-size", "8", "--set",
-      "base-channels=8", "--set", "flip=true", "--set", "jitter-saturation=0.3",
+      "base-channels=8", "--set", "flip=true", "--set", "jitter-saturation=0.3", "--set", "validation-images=8",
     ])
     #expect(result.status == 0, "\(result.errors)")
     #expect(result.errors.contains("emoji-32, 1615 images 32×32×3, 179 held out"), "\(result.errors)")

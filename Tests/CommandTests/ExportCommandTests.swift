@@ -7,8 +7,7 @@ extension CommandTests {
     let program = try Program()
     try program.writeImages("images", channels: 3)
     let settings = ["--set", "ema-decay=0.9", "--set", "jitter-hue=0.1", "--set", "shift=1"]
-    #expect(try program.trainTinyDiffusion(run: "tiny", steps: 5, settings).status == 0)
-    #expect(try program.run("resume", "tiny", "--steps", "6").status == 0)
+    #expect(try program.trainTinyDiffusion(run: "tiny", steps: 6, settings).status == 0)
     let arguments = ["export", "tiny", "--workspace", ".", "--output"]
     for (name, type) in [("narrow", "bfloat16"), ("wide", "float32")] {
       let result = try program.run(arguments + ["given/\(name)", "--type", type])
@@ -103,7 +102,12 @@ extension CommandTests {
   @Test func anExportIsVerifiedAndNotTrainedFurther() throws {
     let program = try Program()
     try program.writeImages("images")
-    try program.trainTinyDiffusion(run: "tiny", steps: 2)
+    func train(_ run: String, steps: Int, data: String = "images", _ more: String...) throws -> Program.Result {
+      try program.run(
+        ["train", "autoencoder", "--data", data, "--run", run, "--steps", String(steps), "--batch-size", "8"]
+          + ["--set", "base-channels=8", "--set", "ema-decay=0.9"] + more)
+    }
+    #expect(try train("tiny", steps: 2).status == 0)
     #expect(try program.run("export", "tiny", "--output", "Checkpoints/given", "--json").status == 0)
     #expect(try program.run("verify", "given").status == 0)
 
@@ -112,9 +116,7 @@ extension CommandTests {
     let resumed = try program.run("resume", "given", "--steps", "9")
     #expect(resumed.status == 69 && resumed.errors.contains("for pictures only"), "\(resumed.errors)")
     #expect(resumed.errors.contains("--from"))
-    let built = try program.run(
-      ["train", "diffusion-small", "--data", "moved", "--run", "built", "--from", "given", "--steps", "1"]
-        + Program.tinyDiffusion)
+    let built = try train("built", steps: 1, data: "moved", "--from", "given")
     #expect(built.status == 0, "\(built.errors)")
 
     // What is there stays, unless it is to be replaced; the run's own folder is never.
@@ -131,7 +133,7 @@ extension CommandTests {
     #expect(program.contents == before)
 
     try FileManager.default.moveItem(atPath: program.path("moved"), toPath: program.path("images"))
-    try program.trainTinyDiffusion(run: "tiny", steps: 1, ["--overwrite"])
+    #expect(try train("tiny", steps: 1, "--overwrite").status == 0)
     try Data("About.\n".utf8).write(to: URL(fileURLWithPath: program.path("Checkpoints/given/README.md")))
     #expect(try program.run("export", "tiny", "--output", "Checkpoints/given", "--overwrite").status == 0)
     let left = try FileManager.default.contentsOfDirectory(atPath: program.path("Checkpoints/given"))
@@ -142,10 +144,22 @@ extension CommandTests {
     var bytes = try Data(contentsOf: URL(fileURLWithPath: file))
     bytes[bytes.count / 2] ^= 1
     try bytes.write(to: URL(fileURLWithPath: file))
-    for arguments in [["verify", "given"], ["sample", "given"], ["export", "given", "--output", "copy"]] {
+    for arguments in [["verify", "given"], ["reconstruct", "given"], ["export", "given", "--output", "copy"]] {
       let result = try program.run(arguments)
       #expect(result.status == 65 && result.errors.contains("ema.safetensors"), "\(arguments): \(result.errors)")
     }
     #expect(!program.contents.contains("copy"))
+  }
+
+  /// Plain SGD keeps no moments: what it goes on from has no optimizer file, and is no export.
+  @Test func aRunWithoutMomentsIsResumed() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    let training = try program.run(
+      "train", "autoencoder", "--data", "images", "--run", "plain", "--steps", "1", "--batch-size", "8", "--set",
+      "base-channels=8", "--set", "optimizer=sgd")
+    #expect(training.status == 0, "\(training.errors)")
+    let resumed = try program.run("resume", "plain", "--steps", "2")
+    #expect(resumed.status == 0, "\(resumed.errors)")
   }
 }
