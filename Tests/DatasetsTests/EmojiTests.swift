@@ -98,13 +98,9 @@ import Testing
       let file = ["train", "validation"].map { "\(path)/\($0)/smileys-emotion/1f600-face-no-0.png" }
         .first { FileManager.default.fileExists(atPath: $0) }
       let image = try Image.read(try #require(file))
-      var covered = 0.0
-      for index in 0..<32 * 32 {
-        let pixel = image.pixels[3 * index..<3 * index + 3]
-        let (red, green, blue) = (pixel[3 * index], pixel[3 * index + 1], pixel[3 * index + 2])
-        #expect(red == 255 && green == blue)
-        covered += 1 - Double(green) / 255
-      }
+      let levels = (0..<32 * 32).map { Array(image.pixels[3 * $0..<3 * $0 + 3]) }
+      #expect(levels.allSatisfy { $0[0] == 255 && $0[1] == $0[2] }, "red over white has full red everywhere")
+      let covered = levels.reduce(0) { $0 + 1 - Double($1[1]) / 255 }
       // 54 × 36 of 72 × 72 pixels, in the middle.
       #expect(abs(covered / 1024 - 0.375) < 0.002)
       let row = (0..<32).map { image.pixels[3 * (16 * 32 + $0) + 1] }
