@@ -101,8 +101,8 @@ package struct PackageImport {
     let names = packages.map(\.name)
     let unpacking = names.map { " && dpkg -x \($0)_*.deb \(name)" }.joined()
     let hint = """
-      Run these where there is a network, then import from the folder: apt-get download \
-      \(names.joined(separator: " "))\(unpacking)
+      If apt-get does not know it, apt-get update first. Or run these where there is a network, then import from the folder: \
+      apt-get download \(names.joined(separator: " "))\(unpacking)
       """
     progress("Fetching the Debian package \(package.name) (\(package.size))")
     try ExternalCommand(name: "apt-get", searchPath: programFolders)

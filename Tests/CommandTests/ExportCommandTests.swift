@@ -76,6 +76,7 @@ extension CommandTests {
     // Without an average, the weights themselves.
     #expect(text.contains("weights.safetensors") && !text.contains("ema.safetensors"))
     #expect(try program.run("reconstruct", "given", "--count", "2", "--output", "a.png").status == 0)
+    #expect(try program.run("resume", "given", "--steps", "9").status == 69)
 
     // A checkpoint from before commands and processors were recorded is still read.
     let folder = program.path("Checkpoints/pets/step-00000003")
