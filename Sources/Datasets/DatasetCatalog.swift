@@ -3,6 +3,8 @@ import Images
 import Tensors
 
 /// Finds data sets by name or path: a name is a folder in `Data/` of one of the search roots, the first one that has it.
+///
+/// A folder of several data sets has none of its own name; theirs are `folder/member`.
 public struct DatasetCatalog: Sendable {
   /// The folder of data sets below each root.
   public static let folderName = "Data"
@@ -25,15 +27,19 @@ public struct DatasetCatalog: Sendable {
   /// Reads a data set; images become `imageSize` if it is given.
   ///
   /// `nameOrPath` is the name of a data set in the catalogue, or else the path of a folder of IDX files, of CIFAR
-  /// batches or of pictures, or of one IDX file or CIFAR batch.
+  /// batches, of sheets or of pictures, or of one IDX file or CIFAR batch.
   ///
-  /// Throws ``UserError``: `missingInput` when there is neither (with the names there are), `badData` with the path of the
-  /// file that is broken.
+  /// Throws ``UserError``: `missingInput` when there is neither (with the names there are), `usage` when it is a folder of
+  /// several data sets, `badData` with the path of the file that is broken.
   public func resolve(_ nameOrPath: String, imageSize: ImageSize? = nil) throws -> DatasetSplits {
     let path = try path(of: nameOrPath)
-    let name = URL(fileURLWithPath: path).lastPathComponent
+    let isNamed = namedFolders().contains { $0.name == nameOrPath }
+    let name = isNamed ? nameOrPath : URL(fileURLWithPath: path).lastPathComponent
     return try datasetFormat(at: path).splits(name: name, imageSize: imageSize)
   }
+
+  /// The names of the data sets, sorted.
+  public var names: [String] { namedFolders().map(\.name).sorted() }
 
   /// Where a named data set lies, or the path itself; throws ``UserError`` (`missingInput`) when there is neither.
   public func path(of nameOrPath: String) throws -> String {
@@ -41,12 +47,17 @@ public struct DatasetCatalog: Sendable {
     if let named = folders.first(where: { $0.name == nameOrPath }) { return named.path }
     if !nameOrPath.isEmpty, FileManager.default.fileExists(atPath: nameOrPath) { return nameOrPath }
     let names = folders.map(\.name)
+    let members = names.filter { !nameOrPath.isEmpty && $0.hasPrefix("\(nameOrPath)/") }
+    if !members.isEmpty {
+      throw UserError(
+        .usage, "data “\(nameOrPath)”: this is a folder of \(members.count) data sets",
+        hint: "Name one of them: \(members.joined(separator: ", ")).")
+    }
     let known = names.isEmpty ? "There are none yet." : "Known: \(names.joined(separator: ", "))."
     let suggestion = nearestName(to: nameOrPath, among: names).map { "Did you mean \($0)? " } ?? ""
     throw UserError(
       .missingInput, "data “\(nameOrPath)”: no data set of this name, and no such file or folder",
-      hint: "\(suggestion)\(known) Import Fashion-MNIST with: easel data import fashion-mnist, "
-        + "or give the path of a folder of images.")
+      hint: "\(suggestion)\(known) Import one with easel data import, or give the path of a folder of images.")
   }
 
   /// The data sets that can be named, sorted; a broken one is listed with what is wrong with it.
@@ -71,18 +82,22 @@ public struct DatasetCatalog: Sendable {
     var found: [(name: String, path: String)] = []
     for root in searchRoots.map({ $0.appendingPathComponent(Self.folderName) }) {
       // A root without a Data folder has nothing to offer, which is no error.
-      for name in (try? visibleNames(inFolder: root)) ?? [] where !found.contains(where: { $0.name == name }) {
+      for name in (try? visibleNames(inFolder: root)) ?? [] {
         let path = root.appendingPathComponent(name)
-        if path.isFolder { found.append((name, path)) }
+        guard path.isFolder else { continue }
+        let members = (try? datasets(named: name, at: path)) ?? [(name, path)]
+        found += members.filter { member in !found.contains { $0.name == member.name } }
       }
     }
     return found
   }
 
   private static func holdsLicense(_ folder: String) -> Bool {
-    let names = (try? visibleNames(inFolder: folder)) ?? []
-    return names.contains { name in
-      ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT"].contains { name.uppercased().hasPrefix($0) }
-    }
+    ((try? visibleNames(inFolder: folder)) ?? []).contains(where: isNamedAsLicense)
   }
+}
+
+/// Whether a file's name says that it holds the data's licence.
+func isNamedAsLicense(_ name: String) -> Bool {
+  ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT"].contains { name.uppercased().hasPrefix($0) }
 }

@@ -23,9 +23,10 @@ protocol DatasetFormat {
   func splits(name: String, imageSize: ImageSize?) throws -> DatasetSplits
 }
 
-/// Finds out how a path keeps its data: IDX files, CIFAR batches, or a folder of pictures.
+/// Finds out how a path keeps its data: IDX files, CIFAR batches, sheets, or a folder of pictures.
 ///
-/// Throws ``UserError``: `missingInput` when there is nothing at the path, `badData` when it is no data set.
+/// Throws ``UserError``: `missingInput` when there is nothing at the path, `usage` when it holds several data sets,
+/// `badData` when it is no data set.
 func datasetFormat(at path: String) throws -> any DatasetFormat {
   guard FileManager.default.fileExists(atPath: path) else {
     throw UserError(.missingInput, "\(path): no such file or folder")
@@ -34,9 +35,34 @@ func datasetFormat(at path: String) throws -> any DatasetFormat {
     return CIFARFormat.accepts(fileName: path.lastPathComponent) ? CIFARFormat(file: path) : IDXFormat(file: path)
   }
   let names = try visibleNames(inFolder: path)
+  if names.contains(SheetFormat.fileName) { return SheetFormat(folder: path) }
   if names.contains(where: IDXFormat.isImageFile) { return try IDXFormat(folder: path, names: names) }
   if names.contains(where: CIFARFormat.accepts) { return CIFARFormat(folder: path, names: names) }
+  let members = try datasets(named: path, at: path).map(\.name)
+  guard members == [path] else {
+    throw UserError(
+      .usage, "\(path): holds \(members.count) data sets, expected one",
+      hint: "Name one of them: \(members.joined(separator: ", ")).")
+  }
   return ImageFolderFormat(path: path)
+}
+
+/// The data sets that a folder holds, sorted: itself, or, where its sub-folders are data sets in their own right, those,
+/// named `name/sub-folder`.
+func datasets(named name: String, at folder: String) throws -> [(name: String, path: String)] {
+  let names = try visibleNames(inFolder: folder)
+  if try isDataset(folder, names: names) { return [(name, folder)] }
+  // A folder of very many pictures is not asked about each of them.
+  let members = try names.filter { !ImageFolderFormat.isNamedAsImage($0) }
+    .map { (name: "\(name)/\($0)", path: folder.appendingPathComponent($0)) }
+    .filter { try $0.path.isFolder && isDataset($0.path, names: visibleNames(inFolder: $0.path)) }
+  return members.isEmpty ? [(name, folder)] : members
+}
+
+/// Whether a folder can be nothing but a data set: not one of pictures, which a class of another may be too.
+private func isDataset(_ folder: String, names: [String]) throws -> Bool {
+  names.contains { $0 == SheetFormat.fileName || IDXFormat.isImageFile($0) || CIFARFormat.accepts(fileName: $0) }
+    || ImageFolderFormat.heldOutFolder(of: folder, names: names) != nil
 }
 
 /// Class names that lie beside the data as lines of text, one for each index from 0.

@@ -19,20 +19,25 @@ public struct ImageDataset: Sendable {
   public let labels: [Int32]?
   /// The name of each class index; empty without labels.
   public let classNames: [String]
+  /// What each image is called (its file's name without the extension); empty where images have no names.
+  public let names: [String]
 
   /// Puts a data set together.
   ///
-  /// Traps when the bytes are no whole number of images, the labels are not as many as the images, or a label has no
+  /// Traps when the bytes are no whole number of images, labels or names are not as many as the images, or a label has no
   /// class name; the readers of this module check their files before.
   public init(
     name: String, source: String, width: Int, height: Int, channels: Int, pixels: [UInt8], labels: [Int32]? = nil,
-    classNames: [String] = []
+    classNames: [String] = [], names: [String] = []
   ) {
     guard width > 0, height > 0, channels == 1 || channels == 3,
       pixels.count.isMultiple(of: width * height * channels)
     else { fatalError("ImageDataset \(name): \(pixels.count) bytes for images of \(width)×\(height)×\(channels)") }
+    let count = pixels.count / (width * height * channels)
+    guard names.isEmpty || names.count == count else {
+      fatalError("ImageDataset \(name): \(names.count) names for \(count) images")
+    }
     if let labels {
-      let count = pixels.count / (width * height * channels)
       let classes = Int32(classNames.count)
       guard labels.count == count, labels.allSatisfy({ 0..<classes ~= $0 }) else {
         fatalError("ImageDataset \(name): \(labels.count) labels of \(classes) classes for \(count) images")
@@ -46,6 +51,7 @@ public struct ImageDataset: Sendable {
     self.pixels = pixels
     self.labels = labels
     self.classNames = classNames
+    self.names = names
   }
 
   /// How many images there are.
@@ -84,7 +90,7 @@ extension ImageDataset {
   public func subset(_ range: Range<Int>) -> ImageDataset {
     replacing(
       pixels: Array(pixels[range.lowerBound * sampleSize..<range.upperBound * sampleSize]),
-      labels: labels.map { Array($0[range]) })
+      labels: labels.map { Array($0[range]) }, names: names.isEmpty ? [] : Array(names[range]))
   }
 
   /// Chosen images as a data set of its own, in the order of `indices`.
@@ -92,7 +98,9 @@ extension ImageDataset {
     var chosen: [UInt8] = []
     chosen.reserveCapacity(indices.count * sampleSize)
     for index in indices { chosen += pixels[index * sampleSize..<(index + 1) * sampleSize] }
-    return replacing(pixels: chosen, labels: labels.map { labels in indices.map { labels[$0] } })
+    return replacing(
+      pixels: chosen, labels: labels.map { labels in indices.map { labels[$0] } },
+      names: names.isEmpty ? [] : indices.map { names[$0] })
   }
 
   /// The same images at another size: each scaled until it covers the size, then its middle (``Image/fitted(width:height:)``).
@@ -102,12 +110,12 @@ extension ImageDataset {
     let resized = concurrentMap(places) { image(at: $0).fitted(width: size.width, height: size.height).pixels }
     return ImageDataset(
       name: name, source: source, width: size.width, height: size.height, channels: channels,
-      pixels: concatenated(resized), labels: labels, classNames: classNames)
+      pixels: concatenated(resized), labels: labels, classNames: classNames, names: names)
   }
 
-  private func replacing(pixels: [UInt8], labels: [Int32]?) -> ImageDataset {
+  private func replacing(pixels: [UInt8], labels: [Int32]?, names: [String]) -> ImageDataset {
     ImageDataset(
       name: name, source: source, width: width, height: height, channels: channels, pixels: pixels, labels: labels,
-      classNames: classNames)
+      classNames: classNames, names: names)
   }
 }

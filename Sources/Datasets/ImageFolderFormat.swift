@@ -4,6 +4,9 @@ import Tensors
 
 /// A folder of pictures: sub-folders are classes (`root/<class>/**/<image>`); a flat folder has no labels.
 ///
+/// Where there are two sub-folders `train` and `validation` (or `val`, or `test`), each of them is such a folder, and the
+/// second one's pictures are held out. Otherwise a tenth of the pictures is.
+///
 /// Classes and files are sorted by name. Hidden files and files of other kinds are passed over; a file that is named as a
 /// picture and is none is an error.
 struct ImageFolderFormat: DatasetFormat {
@@ -15,34 +18,43 @@ struct ImageFolderFormat: DatasetFormat {
   let path: String
 
   func summary() throws -> DatasetSummary {
-    let listing = try list()
-    let first = try Image.read(listing.files[0])
+    let (train, heldOut) = try listings()
+    let first = try Image.read(train.files[0])
     return DatasetSummary(
-      count: listing.files.count, imageSize: first.size, channels: first.channels, classNames: listing.classNames)
+      count: train.files.count + (heldOut?.files.count ?? 0), imageSize: first.size, channels: first.channels,
+      classNames: train.classNames)
   }
 
   func splits(name: String, imageSize: ImageSize?) throws -> DatasetSplits {
-    let listing = try list()
+    let (train, heldOut) = try listings()
+    let files = train.files + (heldOut?.files ?? [])
     // The first picture decides what the others must be, so that a folder of photographs in many sizes is refused before
     // they fill the memory.
-    let first = try Image.read(listing.files[0])
+    let first = try Image.read(files[0])
     let size = imageSize ?? first.size
-    try checkMemory(count: listing.files.count, size: size)
-    let images = try concurrentMap(listing.files) { file in
+    try checkMemory(count: files.count, size: size)
+    let images = try concurrentMap(files) { file in
       let image = try Image.read(file)
       if imageSize == nil, image.size != size {
         throw UserError(
-          .badData, "\(path): images differ in size: \(listing.files[0]) is \(size), \(file) is \(image.size)",
+          .badData, "\(path): images differ in size: \(files[0]) is \(size), \(file) is \(image.size)",
           hint: "Bring them to one size with --image-size, for example --image-size \(min(size.width, size.height)).")
       }
       return image.size == size ? image : image.fitted(width: size.width, height: size.height)
     }
     let channels = images.contains { $0.channels == 3 } ? 3 : 1
-    let dataset = ImageDataset(
-      name: name, source: path, width: size.width, height: size.height, channels: channels,
-      pixels: concatenated(images.lazy.map { $0.converted(channels: channels).pixels }), labels: listing.labels,
-      classNames: listing.classNames)
-    return try .shuffledTenth(of: dataset)
+    func dataset(_ listing: Listing, _ images: ArraySlice<Image>) -> ImageDataset {
+      ImageDataset(
+        name: name, source: listing.folder, width: size.width, height: size.height, channels: channels,
+        pixels: concatenated(images.lazy.map { $0.converted(channels: channels).pixels }), labels: listing.labels,
+        classNames: train.classNames, names: listing.files.map(\.lastPathComponent.deletingPathExtension))
+    }
+    let trainImages = dataset(train, images[..<train.files.count])
+    guard let heldOut else { return try .shuffledTenth(of: trainImages) }
+    let heldOutImages = dataset(heldOut, images[train.files.count...])
+    return DatasetSplits(
+      train: trainImages, validation: heldOutImages,
+      rule: "the \(heldOutImages.count) images in \(heldOut.folder.lastPathComponent)/ are for validation")
   }
 
   private func checkMemory(count: Int, size: ImageSize) throws {
@@ -60,13 +72,44 @@ struct ImageFolderFormat: DatasetFormat {
   // MARK: Listing
 
   private struct Listing {
+    let folder: String
     var files: [String] = []
     /// One for each file, where there are classes.
     var labels: [Int32]?
     var classNames: [String] = []
   }
 
-  private func list() throws -> Listing {
+  /// The sub-folder that holds the pictures for validation, if it is there and `train` with it.
+  static func heldOutFolder(of folder: String, names: [String]) -> String? {
+    func isThere(_ name: String) -> Bool { names.contains(name) && folder.appendingPathComponent(name).isFolder }
+    return isThere(trainFolder) ? heldOutFolders.first(where: isThere) : nil
+  }
+
+  private static let trainFolder = "train"
+  private static let heldOutFolders = ["validation", "val", "test"]
+
+  private func listings() throws -> (train: Listing, heldOut: Listing?) {
+    guard let heldOutName = Self.heldOutFolder(of: path, names: try visibleNames(inFolder: path)) else {
+      return (try list(path), nil)
+    }
+    let train = try list(path.appendingPathComponent(Self.trainFolder))
+    var heldOut = try list(path.appendingPathComponent(heldOutName))
+    guard Set(heldOut.classNames).isSubset(of: train.classNames), (heldOut.labels == nil) == (train.labels == nil)
+    else {
+      func classes(_ listing: Listing) -> String {
+        listing.classNames.isEmpty ? "none" : listing.classNames.joined(separator: ", ")
+      }
+      throw UserError(
+        .badData,
+        "\(heldOut.folder): expected the classes of \(train.folder) (\(classes(train))), found \(classes(heldOut))")
+    }
+    // Not every class need be among the held-out pictures.
+    let places = heldOut.classNames.map { name in Int32(train.classNames.firstIndex(of: name) ?? 0) }
+    heldOut.labels = heldOut.labels?.map { places[Int($0)] }
+    return (train, heldOut)
+  }
+
+  private func list(_ path: String) throws -> Listing {
     let names = try visibleNames(inFolder: path)
     let flatFiles = names.filter(Self.isNamedAsImage).map { path.appendingPathComponent($0) }.filter { !$0.isFolder }
     let classes = try names.map { (name: $0, folder: path.appendingPathComponent($0)) }.filter { $0.folder.isFolder }
@@ -81,9 +124,9 @@ struct ImageFolderFormat: DatasetFormat {
         .badData, "\(path): no pictures, IDX files or CIFAR batches in this folder",
         hint: "Expected PNG or JPEG files in it, or in one sub-folder for each class.")
     }
-    if classes.isEmpty { return Listing(files: flatFiles) }
+    if classes.isEmpty { return Listing(folder: path, files: flatFiles) }
     return Listing(
-      files: classes.flatMap(\.files),
+      folder: path, files: classes.flatMap(\.files),
       labels: classes.enumerated().flatMap { index, entry in entry.files.map { _ in Int32(index) } },
       classNames: classes.map(\.name))
   }
@@ -99,7 +142,7 @@ struct ImageFolderFormat: DatasetFormat {
     }
   }
 
-  private static func isNamedAsImage(_ name: String) -> Bool {
+  static func isNamedAsImage(_ name: String) -> Bool {
     imageExtensions.contains(name.pathExtension.lowercased())
   }
 }

@@ -8,6 +8,9 @@ extension String {
   /// The file's or folder's own name.
   var lastPathComponent: String { (self as NSString).lastPathComponent }
 
+  /// The name or path up to the last dot of its last part.
+  var deletingPathExtension: String { (self as NSString).deletingPathExtension }
+
   /// The path of the folder that holds this.
   var deletingLastPathComponent: String { (self as NSString).deletingLastPathComponent }
 

@@ -17,7 +17,7 @@ struct Easel: ParsableCommand {
     version: easelVersion,
     subcommands: [
       Train.self, Resume.self, Sample.self, Interpolate.self, Reconstruct.self, Denoise.self, Inspect.self,
-      Verify.self, Runs.self, DataVerb.self, Bench.self, Doctor.self,
+      Verify.self, Export.self, Runs.self, DataVerb.self, Bench.self, Doctor.self,
     ])
 
   static func main() {

@@ -28,6 +28,14 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
   public var flip = false
   /// Pixels by which images are shifted at random.
   public var shift = 0
+  /// Levels times 1 ± this, at random. Like contrast, it makes white grounds grey.
+  public var jitterBrightness: Float = 0
+  /// Differences from the image's mean grey times 1 ± this.
+  public var jitterContrast: Float = 0
+  /// Differences from each pixel's grey times 1 ± this.
+  public var jitterSaturation: Float = 0
+  /// Hues go round by ± this, in turns of the circle.
+  public var jitterHue: Float = 0
   public var precision = Precision.auto
   /// When a run without `--steps`, `--epochs` or `--minutes` ends.
   public var steps = 10_000
@@ -41,6 +49,10 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
   public enum CodingKeys: String, CodingKey, CaseIterable {
     case seed, accumulate, optimizer, beta1, beta2, epsilon, momentum, nesterov, flip, shift, precision, steps, keep
     case batchSize = "batch-size"
+    case jitterBrightness = "jitter-brightness"
+    case jitterContrast = "jitter-contrast"
+    case jitterSaturation = "jitter-saturation"
+    case jitterHue = "jitter-hue"
     case learningRate = "learning-rate"
     case weightDecay = "weight-decay"
     case clipNorm = "clip-norm"
@@ -71,6 +83,14 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
     LearningRateSchedule(learningRateDecay, warmupSteps: warmupSteps, totalSteps: scheduleSteps)
   }
 
+  /// What is done to training images; of settings that were validated.
+  public var augmentation: Augmentation {
+    Augmentation(
+      horizontalFlip: flip, shift: shift,
+      jitter: ColorJitter(
+        brightness: jitterBrightness, contrast: jitterContrast, saturation: jitterSaturation, hue: jitterHue))
+  }
+
   /// - Throws: `UserError` (usage) for values that make no sense.
   public func validate() throws {
     var check = SettingsCheck()
@@ -87,6 +107,10 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
     check(scheduleSteps, "schedule-steps", 1...1_000_000_000)
     check(emaDecay, "ema-decay", 0..<1)
     check(shift, "shift", 0...1024)
+    check(jitterBrightness, "jitter-brightness", 0...1)
+    check(jitterContrast, "jitter-contrast", 0...1)
+    check(jitterSaturation, "jitter-saturation", 0...1)
+    check(jitterHue, "jitter-hue", 0...0.5)
     check(steps, "steps", 1...1_000_000_000)
     check(checkpointEvery, "checkpoint-every", 1...1_000_000_000)
     check(validateEvery, "validate-every", 1...1_000_000_000)
@@ -118,6 +142,10 @@ struct SettingsCheck {
 
   mutating func callAsFunction(_ value: Float, _ key: String, atLeast bound: Float) {
     require(value.isFinite && value >= bound, "\(key): expected a number of at least \(bound), found \(value)")
+  }
+
+  mutating func callAsFunction(_ value: Float, _ key: String, _ range: ClosedRange<Float>) {
+    require(range.contains(value), "\(key): expected \(range.lowerBound) to \(range.upperBound), found \(value)")
   }
 
   mutating func callAsFunction(_ value: Float, _ key: String, _ range: Range<Float>) {

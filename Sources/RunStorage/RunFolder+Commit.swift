@@ -121,6 +121,15 @@ extension RunFolder {
     }
   }
 
+  /// Removes every checkpoint but that of a step.
+  ///
+  /// - Throws: `UserError(.inputOutput)` with the path and the reason.
+  public func removeCheckpoints(except step: Int) throws {
+    for other in try checkpointSteps where other != step {
+      try FileSystem.remove(moveToTrash(checkpointPath(step: other)))
+    }
+  }
+
   /// Renames a checkpoint, so that a half-deleted one is never taken for a damaged one.
   private func moveToTrash(_ checkpoint: String) throws -> String {
     let trash = "\(path)/\(Self.trashPrefix)\((checkpoint as NSString).lastPathComponent)-\(getpid())"

@@ -16,6 +16,20 @@ public struct RunFolder: Sendable {
     try self.init(checkpoints: "\(workspace)/Checkpoints", name: name)
   }
 
+  /// The folder of a run anywhere; nothing is created yet.
+  ///
+  /// - Throws: `UserError(.usage)` where the path's last part cannot name a folder of its own, or is a link.
+  public init(path: String) throws {
+    let url = URL(fileURLWithPath: path).standardizedFileURL
+    try self.init(checkpoints: url.deletingLastPathComponent().path, name: url.lastPathComponent)
+  }
+
+  /// Whether a checkpoint is one of this run's.
+  public func holds(_ checkpoint: CheckpointFolder) -> Bool {
+    guard let path = FileSystem.resolved(path), let inside = FileSystem.resolved(checkpoint.path) else { return false }
+    return inside == path || FileSystem.parent(of: inside) == path
+  }
+
   /// The folder of a run in a `Checkpoints` folder. That folder may be a link to another disk; the run's may not leave it.
   init(checkpoints: String, name: String) throws {
     try Self.validate(name)

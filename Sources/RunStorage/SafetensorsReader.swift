@@ -107,7 +107,7 @@ public final class SafetensorsReader: Sendable {
     try withBytes(name) { $0.bindMemory(to: Stored.self).map(transform) }
   }
 
-  private func entry(_ name: String) throws -> Entry {
+  func entry(_ name: String) throws -> Entry {
     guard let entry = entries[name] else {
       throw UserError(
         .badData, "\(path): no tensor is named \(name)",

@@ -136,13 +136,9 @@ extension Model {
 
   /// Reads back what ``writeCheckpoint(to:state:configuration:)`` wrote.
   func readCheckpoint(_ checkpoint: CheckpointFolder, state: RunState) throws {
-    guard checkpoint.contains(CheckpointFile.weights), checkpoint.contains(CheckpointFile.optimizer) else {
-      throw UserError(
-        .unavailable, "\(checkpoint.path): holds weights for pictures only, training cannot go on from it",
-        hint: "Build on it with: easel train PRESET --from \(checkpoint.path)")
-    }
     let weights = try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.weights))
-    let optimizer = try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.optimizer))
+    // Plain SGD has no moments and so no file, which is missed only where something is to be read from it.
+    let optimizer = Result { try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.optimizer)) }
     let average =
       checkpoint.contains(CheckpointFile.average)
       ? try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.average)) : nil
@@ -151,13 +147,14 @@ extension Model {
       try arena.loadWeights(average: false, from: weights, prefix: component.prefix)
       if let average { try arena.loadWeights(average: true, from: average, prefix: component.prefix) }
       for (index, buffer) in (component.optimizer?.state ?? []).enumerated() {
-        try arena.load(buffer, from: optimizer, prefix: "state.\(index).\(component.prefix)")
+        try arena.load(buffer, from: optimizer.get(), prefix: "state.\(index).\(component.prefix)")
       }
       for (name, tensor) in component.trainingState {
-        let numbers = try optimizer.floats("training.\(component.prefix)\(name)")
+        let file = try optimizer.get()
+        let numbers = try file.floats("training.\(component.prefix)\(name)")
         guard numbers.count == tensor.count else {
           throw UserError(
-            .badData, "\(optimizer.path): \(name): expected \(tensor.count) numbers, found \(numbers.count)")
+            .badData, "\(file.path): \(name): expected \(tensor.count) numbers, found \(numbers.count)")
         }
         tensor.withMutableFloats { _ = $0.update(fromContentsOf: numbers) }
       }

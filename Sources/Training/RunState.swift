@@ -24,6 +24,8 @@ public struct RunState: Codable, Sendable, Equatable {
     public var precision: ScalarType
     public var threads: Int
     public var instructionSet: String
+    /// Nil in checkpoints of versions that did not record it.
+    public var processor: String?
     public var oneDNN: String?
 
     public init(_ backend: any Backend, _ type: ScalarType) {
@@ -32,6 +34,7 @@ public struct RunState: Codable, Sendable, Equatable {
       precision = type
       threads = backend.threads.count
       instructionSet = InstructionSet.preferred.rawValue
+      processor = Processor.name
       oneDNN = backend.kind == .onednn ? Backends.oneDNN.map { "\($0.version) \($0.instructionSet)" } : nil
     }
   }
@@ -45,6 +48,8 @@ public struct RunState: Codable, Sendable, Equatable {
   public var validationLoss: Double?
   public var data: DataRecord
   public var environment: Environment
+  /// The command lines that trained it, first to last; nil where none was recorded.
+  public var commands: [String]?
   /// Steps of each component's optimizer, and updates of its average.
   public var optimizerSteps: [String: Int]
   public var averageUpdates: [String: Int]

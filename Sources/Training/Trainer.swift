@@ -86,6 +86,7 @@ public final class Trainer {
   public init(
     resuming checkpoint: CheckpointFolder, data: DatasetSplits, folder: RunFolder, backend: any Backend
   ) throws {
+    try Trainer.requireResumable(checkpoint)
     let state = try RunState.read(checkpoint)
     let description = DataDescription(data.train)
     let record = RunState.DataRecord(data, description)
@@ -107,6 +108,20 @@ public final class Trainer {
     self.folder = folder
     self.data = data
   }
+
+  /// Refuses a checkpoint that training cannot go on from.
+  ///
+  /// - Throws: `UserError(.unavailable)` with what to do instead.
+  public static func requireResumable(_ checkpoint: CheckpointFolder) throws {
+    guard checkpoint.contains(CheckpointFile.weights), try !RunState.read(checkpoint).optimizerSteps.isEmpty else {
+      throw UserError(
+        .unavailable, "\(checkpoint.path): holds weights for pictures only, training cannot go on from it",
+        hint: "Build on it with: easel train PRESET --from \(checkpoint.path)")
+    }
+  }
+
+  /// Notes the command line of a training, for whoever wants to repeat it.
+  public func record(command: String) { state.commands = (state.commands ?? []) + [command] }
 
   /// What a checkpoint's run trains on what.
   public static func description(of checkpoint: CheckpointFolder) throws -> RunDescription {
@@ -148,8 +163,8 @@ public final class Trainer {
     try MetricsLog.truncate(folder.metricsPath, after: state.step)
     let metrics = try MetricsLog(path: folder.metricsPath)
     let loader = DataLoader(
-      data.train, batchSize: settings.batchSize, seed: settings.seed,
-      augmentation: Augmentation(horizontalFlip: settings.flip, shift: settings.shift), startingAtStep: state.step)
+      data.train, batchSize: settings.batchSize, seed: settings.seed, augmentation: settings.augmentation,
+      startingAtStep: state.step)
     defer { loader.stop() }
 
     let clock = ContinuousClock()

@@ -92,6 +92,77 @@ import Testing
     #expect(variants == [[1, 2, 3, 4, 5, 6], [4, 5, 6, 1, 2, 3]])
   }
 
+  /// Against Python's `colorsys` for the hue, and torchvision's definitions written out for the rest.
+  @Test(
+    arguments: [
+      (
+        Recoloring(brightness: 1.2),
+        [240, 36, 36, 12, 144, 255, 108, 108, 108, 255, 255, 255, 0, 0, 0, 255, 255, 24]
+      ),
+      (
+        Recoloring(contrast: 0.7),
+        [177, 58, 58, 44, 121, 212, 100, 100, 100, 216, 216, 216, 37, 37, 37, 212, 205, 51]
+      ),
+      (
+        Recoloring(saturation: 1.4),
+        [248, 10, 10, 0, 127, 255, 90, 90, 90, 255, 255, 255, 0, 0, 0, 255, 249, 0]
+      ),
+      (Recoloring(hue: 0.1), [200, 132, 30, 44, 10, 250, 90, 90, 90, 255, 255, 255, 0, 0, 0, 122, 250, 20]),
+      (Recoloring(hue: -0.35), [30, 47, 200, 144, 250, 10, 90, 90, 90, 255, 255, 255, 0, 0, 0, 217, 20, 250]),
+      (
+        Recoloring(brightness: 1.1, contrast: 1.3, saturation: 0.6, hue: 0.25),
+        [106, 179, 33, 193, 43, 196, 90, 90, 90, 255, 255, 255, 0, 0, 0, 90, 243, 167]
+      ),
+    ] as [(Recoloring, [UInt8])])
+  func recolouringIsTorchvisions(recoloring: Recoloring, expected: [UInt8]) {
+    var levels: ArraySlice<UInt8> = [200, 30, 30, 10, 120, 250, 90, 90, 90, 255, 255, 255, 0, 0, 0, 250, 240, 20]
+    recoloring.apply(to: &levels, channels: 3)
+    let largest = zip(levels, expected).map { abs(Int($0) - Int($1)) }.max() ?? .max
+    // One level where a half is rounded.
+    #expect(largest <= 1, "\(levels)")
+  }
+
+  @Test func greyTakesBrightnessAndContrastOnly() {
+    var levels: ArraySlice<UInt8> = [0, 60, 130, 255]
+    Recoloring(brightness: 1.2, contrast: 0.8, saturation: 1.4, hue: 0.3).apply(to: &levels, channels: 1)
+    #expect(levels == [24, 82, 149, 228])
+    Recoloring(saturation: 0.2, hue: 0.3).apply(to: &levels, channels: 1)
+    #expect(levels == [24, 82, 149, 228])
+  }
+
+  @Test func colourJitterStaysWithinItsStrengthAndReachesIt() {
+    // One channel, so that the mean grey is the level: only brightness shows.
+    let image = Image(width: 1, height: 1, channels: 1, pixels: [100])
+    let levels = samples(of: image, Augmentation(jitter: ColorJitter(brightness: 0.2)), count: 2000).map { $0[0] }
+    #expect(levels.min() == 80 && levels.max() == 120)
+    let mean = Double(levels.reduce(0) { $0 + Int($1) }) / 2000
+    #expect(abs(mean - 100) < 1)
+    // White and grey are the same in every hue.
+    let ground = Image(width: 2, height: 1, channels: 3, pixels: [255, 255, 255, 90, 90, 90])
+    let jitter = ColorJitter(saturation: 1, hue: 0.5)
+    #expect(Set(samples(of: ground, Augmentation(jitter: jitter), count: 50)) == [ground.pixels])
+  }
+
+  @Test func switchingOneChangeOnLeavesTheOthersAsTheyWere() {
+    func images(_ augmentation: Augmentation) -> [UInt8] {
+      DataLoader(colourful, batchSize: 16, seed: 5, augmentation: augmentation).next().pixels
+    }
+    let plain = images(.none)
+    let hue = images(Augmentation(jitter: ColorJitter(hue: 0.2)))
+    #expect(hue != plain)
+    #expect(images(Augmentation(jitter: ColorJitter(hue: 0.2))) == hue)
+    // Flips of a jittered image are jittered flips: the draws are independent, and hues turn pixel by pixel.
+    let flipped = images(Augmentation(horizontalFlip: true))
+    let both = images(Augmentation(horizontalFlip: true, jitter: ColorJitter(hue: 0.2)))
+    for image in 0..<16 {
+      let range = 36 * image..<36 * (image + 1)
+      let mirrored = (0..<3).flatMap { y in
+        (0..<4).reversed().flatMap { x in (0..<3).map { hue[36 * image + (4 * y + x) * 3 + $0] } }
+      }
+      #expect(Array(both[range]) == (flipped[range] == plain[range] ? Array(hue[range]) : mirrored))
+    }
+  }
+
   @Test(arguments: [false, true])
   func theThreadEndsWithTheLoader(stopsFirst: Bool) {
     weak var worker: AnyObject?

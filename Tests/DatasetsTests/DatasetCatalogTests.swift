@@ -56,6 +56,51 @@ import Testing
     }
   }
 
+  /// The emoji that come with Easel.
+  @Test func theBundledEmojiAreASheet() throws {
+    let catalog = DatasetCatalog(searchRoots: [Self.root])
+    let splits = try catalog.resolve("emoji-32")
+    #expect(splits.train.count == 1615 && splits.validation.count == 179)
+    #expect(splits.train.imageSize == ImageSize(width: 32, height: 32) && splits.train.channels == 3)
+    #expect(splits.train.classNames.count == 9)
+    let place = try #require(splits.train.names.firstIndex(of: "1f600-grinning-face"))
+    #expect(splits.train.labels.map { splits.train.classNames[Int($0[place])] } == "smileys-emotion")
+    // A yellow face on white.
+    let face = splits.train.image(at: place).pixels
+    #expect(Array(face[..<3]) == [255, 255, 255])
+    let nose = Array(face[3 * (32 * 15 + 16)..<3 * (32 * 15 + 16) + 3])
+    #expect(nose[0] > 220 && nose[1] > 160 && nose[2] < 120, "\(nose)")
+    let entry = try #require(catalog.entries().first { $0.name == "emoji-32" })
+    #expect(entry.hasLicense)
+    #expect(try entry.contents.get().count == 1794)
+  }
+
+  @Test func aFolderOfDataSetsIsNamedByItsMembers() throws {
+    try withTemporaryFolder { folder in
+      for style in ["ink", "oil"] {
+        for part in ["train", "validation"] {
+          for index in 0..<3 {
+            try writeImage(flatImage(UInt8(index)), to: "\(folder)/Data/art/\(style)/\(part)/\(index).png")
+          }
+        }
+      }
+      try write("What this is.", to: "\(folder)/Data/art/README.md")
+      for index in 0..<3 { try writeImage(flatImage(1), to: "\(folder)/Data/pets/cats/\(index).png") }
+      let catalog = DatasetCatalog(searchRoots: [folder])
+      #expect(catalog.names == ["art/ink", "art/oil", "pets"])
+      #expect(try catalog.entries().map { try $0.contents.get().count } == [6, 6, 3])
+      let splits = try catalog.resolve("art/ink")
+      #expect(splits.train.name == "art/ink")
+      #expect(splits.train.count == 3 && splits.validation.count == 3)
+      #expect(try catalog.resolve("\(folder)/Data/art/oil").train.name == "oil")
+      for whole in ["art", "\(folder)/Data/art"] {
+        let error = #expect(throws: UserError.self) { try catalog.resolve(whole) }
+        #expect(error?.kind == .usage)
+        #expect(error?.hint?.contains("\(whole)/ink, \(whole)/oil") == true)
+      }
+    }
+  }
+
   @Test func brokenDataAreListedWithWhatIsWrong() throws {
     try withTemporaryFolder { folder in
       try write([1, 2, 3, 4], to: "\(folder)/Data/broken/train-images-idx3-ubyte")

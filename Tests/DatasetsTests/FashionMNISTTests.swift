@@ -28,7 +28,7 @@ import Testing
       #expect(splits.validation.count == 2)
       #expect(splits.train.classNames == FashionMNIST.classNames)
       #expect(catalog.entries().map(\.hasLicense) == [true])
-      #expect(steps.last == "4 images for training, 2 for validation")
+      #expect(steps.last == "fashion-mnist: 4 images for training, 2 for validation")
     }
   }
 
@@ -71,9 +71,9 @@ import Testing
 
   @Test func withoutAptTheCommandsAreTold() throws {
     try withTemporaryFolder { folder in
-      let importer = FashionMNISTImporter(installedFolder: "\(folder)/none", programFolders: ["\(folder)/none"])
+      let importer = PackageImport(installedRoot: "\(folder)/none", programFolders: ["\(folder)/none"])
       let error = #expect(throws: UserError.self) {
-        try importer.run(from: nil, into: "\(folder)/Data", progress: { _ in })
+        try FashionMNIST.importDataset(from: nil, into: "\(folder)/Data", by: importer, progress: { _ in })
       }
       #expect(error?.kind == .unavailable)
       #expect(error?.hint?.contains("apt-get download dataset-fashion-mnist") == true)
@@ -84,9 +84,9 @@ import Testing
   @Test func aFailingDownloadShowsItsLastLine() throws {
     try withTemporaryFolder { folder in
       try writeProgram("echo first; echo 'E: no network' >&2; exit 100", to: "\(folder)/bin/apt-get")
-      let importer = FashionMNISTImporter(installedFolder: "\(folder)/none", programFolders: ["\(folder)/bin"])
+      let importer = PackageImport(installedRoot: "\(folder)/none", programFolders: ["\(folder)/bin"])
       let error = #expect(throws: UserError.self) {
-        try importer.run(from: nil, into: "\(folder)/Data", progress: { _ in })
+        try FashionMNIST.importDataset(from: nil, into: "\(folder)/Data", by: importer, progress: { _ in })
       }
       #expect(error?.kind == .unavailable)
       #expect(
@@ -96,25 +96,18 @@ import Testing
 
   @Test func theInstalledPackageIsPreferredAndElseFetched() throws {
     try withTemporaryFolder { folder in
-      try writeSource(to: "\(folder)/installed")
-      let installed = FashionMNISTImporter(installedFolder: "\(folder)/installed", programFolders: [])
-      _ = try installed.run(from: nil, into: "\(folder)/Data", progress: { _ in })
+      let files = "usr/share/datasets/fashion-mnist"
+      try writeSource(to: "\(folder)/installed/\(files)")
+      let installed = PackageImport(installedRoot: "\(folder)/installed", programFolders: [])
+      _ = try FashionMNIST.importDataset(from: nil, into: "\(folder)/Data", by: installed, progress: { _ in })
       #expect(try DatasetCatalog(searchRoots: [folder]).resolve("fashion-mnist").train.count == 4)
 
       try writeProgram("touch $2_1_all.deb", to: "\(folder)/bin/apt-get")
-      try writeProgram(
-        "mkdir -p $3/usr/share/datasets && cp -r \(folder)/installed $3/usr/share/datasets/fashion-mnist",
-        to: "\(folder)/bin/dpkg")
-      let fetching = FashionMNISTImporter(
-        installedFolder: "\(folder)/none", programFolders: ["\(folder)/bin"])
-      let path = try fetching.run(from: nil, into: "\(folder)/Other", progress: { _ in })
+      try writeProgram("mkdir $3 && cp -r \(folder)/installed/usr $3", to: "\(folder)/bin/dpkg")
+      let fetching = PackageImport(installedRoot: "\(folder)/none", programFolders: ["\(folder)/bin"])
+      let path = try FashionMNIST.importDataset(from: nil, into: "\(folder)/Other", by: fetching, progress: { _ in })
       #expect(try DatasetCatalog(searchRoots: []).resolve(path).train.count == 4)
       #expect(try FileManager.default.contentsOfDirectory(atPath: "\(folder)/Other") == ["fashion-mnist"])
     }
-  }
-
-  private func writeProgram(_ script: String, to path: String) throws {
-    try write("#!/bin/sh\n\(script)\n", to: path)
-    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
   }
 }

@@ -42,6 +42,37 @@ import Testing
     }
   }
 
+  @Test(arguments: ["validation", "val", "test"])
+  func aHeldOutFolderIsTakenAsItIs(heldOut: String) throws {
+    try withTemporaryFolder { folder in
+      for (name, level) in [("dogs/b", 11), ("cats/a", 10), ("dogs/a", 12)] {
+        try writeImage(flatImage(UInt8(level)), to: "\(folder)/train/\(name).png")
+      }
+      for index in 0..<4 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/\(heldOut)/dogs/\(index).png") }
+      let splits = try catalog.resolve(folder)
+      #expect(splits.train.images(0..<3).map { $0.pixels[0] } == [10, 12, 11])
+      #expect(splits.train.labels == [0, 1, 1])
+      #expect(splits.train.names == ["a", "a", "b"])
+      #expect(splits.validation.images(0..<4).map { $0.pixels[0] } == [0, 1, 2, 3])
+      #expect(splits.validation.labels == [1, 1, 1, 1])
+      #expect(splits.validation.classNames == ["cats", "dogs"])
+      #expect(splits.rule == "the 4 images in \(heldOut)/ are for validation")
+
+      try writeImage(flatImage(1), to: "\(folder)/\(heldOut)/birds/0.png")
+      let error = #expect(throws: UserError.self) { try catalog.resolve(folder) }
+      #expect(error?.kind == .badData && error?.message.contains("birds") == true)
+    }
+  }
+
+  @Test func aClassThatIsCalledTrainIsAClass() throws {
+    try withTemporaryFolder { folder in
+      for name in ["bus", "train"] {
+        for index in 0..<3 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/\(name)/\(index).png") }
+      }
+      #expect(try catalog.resolve(folder).train.classNames == ["bus", "train"])
+    }
+  }
+
   @Test func anyColourMakesAllColour() throws {
     try withTemporaryFolder { folder in
       let red = Image(width: 4, height: 4, channels: 3, pixels: (0..<16).flatMap { _ in [200, 0, 0] as [UInt8] })

@@ -38,7 +38,7 @@ struct Workspace {
   /// - Returns: the data, and the name or whole path under which they are found again from any folder.
   func data(_ nameOrPath: String?, imageSize: ImageSize?) throws -> (name: String, splits: DatasetSplits) {
     let catalog = datasets
-    let names = catalog.entries().map(\.name)
+    let names = catalog.names
     let asked = nameOrPath ?? (names.contains(FashionMNIST.name) ? FashionMNIST.name : FashionMNIST.name + "-10k")
     let splits = try catalog.resolve(asked, imageSize: imageSize)
     return (names.contains(asked) ? asked : URL(fileURLWithPath: asked).standardizedFileURL.path, splits)

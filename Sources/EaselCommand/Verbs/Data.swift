@@ -4,8 +4,8 @@ import Foundation
 
 struct DataVerb: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "data", abstract: "List, describe, show and import data sets.",
-    subcommands: [List.self, Info.self, Grid.self, Import.self], defaultSubcommand: List.self)
+    commandName: "data", abstract: "List, describe, show, import and pack data sets.",
+    subcommands: [List.self, Info.self, Grid.self, Import.self, Pack.self], defaultSubcommand: List.self)
 
   private struct Row: Encodable {
     var name: String
@@ -103,7 +103,8 @@ struct DataVerb: ParsableCommand {
       try check(columns, "--columns", 1...1000)
       let workspace = try Workspace(common.workspace)
       let train = try workspace.data(data, imageSize: imageSize.map { try ImageSize(parsing: $0) }).splits.train
-      let path = output ?? "\(workspace.path)/Samples/\(train.name)-data.png"
+      let name = train.name.replacingOccurrences(of: "/", with: "-")
+      let path = output ?? "\(workspace.path)/Samples/\(name)-data.png"
       try prepareOutput(path)
       let images = train.images(0..<min(count, train.count))
       try ImageGrid.compose(images, columns: columns).write(to: path)
@@ -116,26 +117,75 @@ struct DataVerb: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Bring a data set into Data/.",
       discussion: """
-        fashion-mnist: 60,000 + 10,000 images, from Debian's package dataset-fashion-mnist, installed or fetched with \
-        apt-get, or from a folder with its four .gz files.
+        fashion-mnist: 60,000 + 10,000 images, from Debian's package dataset-fashion-mnist, or from a folder with its \
+        four .gz files.
+
+        emoji: 1,794 emoji in colour as Noto draws them, in nine classes, from ruby-tanuki-emoji.
+
+        emoji-styles: 1,537 emoji drawn by Noto and by gemojione, from ruby-tanuki-emoji and ruby-gemojione: \
+        emoji-styles/noto and emoji-styles/gemojione for training without pairs, emoji-styles/noto-paired and \
+        emoji-styles/gemojione-paired for training with them.
+
+        Packages are used where they are installed, and else fetched with apt-get and unpacked in a temporary folder; \
+        nothing of them is installed or run.
         """)
-    @Argument(help: "fashion-mnist.") var name: String
-    @Option(help: "A folder with the files.") var from: String?
+    @Argument(help: "fashion-mnist, emoji or emoji-styles.") var name: String
+    @Option(parsing: .unconditional, help: "The side of the emoji in pixels (default: 64).") var size: Int?
+    @Option(help: "A folder with the files, or one that the packages were unpacked into.") var from: String?
     @OptionGroup var common: CommonOptions
 
     private struct Report: Encodable { var path: String }
 
     func run() throws {
-      guard name == FashionMNIST.name else {
+      let names = [FashionMNIST.name, Emoji.name, Emoji.stylesName]
+      guard names.contains(name) else {
+        let nearest = nearestName(to: name, among: names).map { "Did you mean \($0)? " } ?? ""
         throw UserError(
           .usage, "there is no import for \(name)",
-          hint: "Known: \(FashionMNIST.name). Your own images need no import: "
+          hint: "\(nearest)Known: \(names.joined(separator: ", ")). Your own images need no import: "
             + "give their folder's path to --data.")
       }
-      let workspace = try Workspace(common.workspace)
-      let path = try FashionMNIST.importDataset(from: from, into: "\(workspace.path)/Data") { Console.note($0) }
+      if size != nil, name == FashionMNIST.name {
+        throw UserError(.usage, "--size: \(name) has one size", hint: "Resize it where it is used, with --image-size.")
+      }
+      let side = size ?? 64
+      try check(side, "--size", Emoji.sizes)
+      let folder = "\(try Workspace(common.workspace).path)/Data"
+      let path =
+        switch name {
+        case FashionMNIST.name: try FashionMNIST.importDataset(from: from, into: folder) { Console.note($0) }
+        case Emoji.name: try Emoji.importDataset(size: side, from: from, into: folder) { Console.note($0) }
+        default: try Emoji.importStyles(size: side, from: from, into: folder) { Console.note($0) }
+        }
       if common.json { return try Console.print(json: Report(path: path)) }
       Console.print(path)
+    }
+  }
+
+  struct Pack: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Write a data set as sheets: one PNG of all training images, one of the held-out ones.",
+      discussion: "Such a folder is small, is read fast, and is a data set like any other: give its path to --data.")
+    @Argument(help: "A name or a path.") var data: String
+    @Option(help: "The new folder.") var output: String
+    @Option(help: "Resize images to N×N or W×H: N or WxH.") var imageSize: String?
+    @OptionGroup var common: CommonOptions
+
+    private struct Report: Encodable {
+      var output: String
+      var training: Int
+      var validation: Int
+    }
+
+    func run() throws {
+      let workspace = try Workspace(common.workspace)
+      let splits = try workspace.data(data, imageSize: imageSize.map { try ImageSize(parsing: $0) }).splits
+      try splits.writeSheets(to: output, original: workspace.datasets.path(of: data))
+      if common.json {
+        return try Console.print(
+          json: Report(output: output, training: splits.train.count, validation: splits.validation.count))
+      }
+      Console.print(output)
     }
   }
 }

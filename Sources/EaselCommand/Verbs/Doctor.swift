@@ -39,11 +39,11 @@ struct Doctor: ParsableCommand {
     func folders(_ name: String) -> [String] {
       workspace.roots.map { "\($0)/\(name)" }.filter { FileManager.default.fileExists(atPath: $0) }
     }
-    if workspace.datasets.entries().isEmpty {
+    if workspace.datasets.names.isEmpty {
       problems.append("No data set was found. Run easel in its source folder, or: easel data import fashion-mnist")
     }
     let report = Report(
-      easel: easelVersion, processor: Doctor.processor, instructionSet: InstructionSet.best.rawValue,
+      easel: easelVersion, processor: Processor.name, instructionSet: InstructionSet.best.rawValue,
       threads: ThreadPool.availableProcessors, oneDNN: Backends.oneDNN.map { "\($0.version), \($0.instructionSet)" },
       bfloat16: bfloat16.isFast ? "fast" : bfloat16.isSupported ? "emulated" : "none",
       precision: bfloat16.isFast ? "bfloat16" : "float32", jpeg: Image.readsJPEG,
@@ -58,17 +58,10 @@ struct Doctor: ParsableCommand {
     Console.print("images       PNG" + (report.jpeg ? ", JPEG" : ""))
     Console.print("workspace    \(report.workspace)")
     for folder in report.dataFolders { Console.print("data         \(folder)") }
-    for entry in workspace.datasets.entries() { Console.print("             \(entry.name)") }
+    for name in workspace.datasets.names { Console.print("             \(name)") }
     for folder in report.checkpointFolders { Console.print("checkpoints  \(folder)") }
     for run in try workspace.checkpoints.runs() { Console.print("             \(run.name)") }
     for problem in report.problems { Console.print("missing      \(problem)") }
     if report.problems.isEmpty { Console.print("Nothing is missing.") }
-  }
-
-  /// The processor's name, as the kernel has it.
-  private static var processor: String {
-    let lines = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?.split(separator: "\n") ?? []
-    return lines.first { $0.hasPrefix("model name") }
-      .flatMap { $0.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) } } ?? "unknown"
   }
 }

@@ -42,11 +42,13 @@ struct Inspect: ParsableCommand {
       "data        \(state.data.name): \(state.data.trainingImages) training images, \(state.data.validationImages) "
         + "held out, SHA-256 \(state.data.fingerprint.prefix(12))…")
     Console.print("training    step \(state.step), \(duration(state.seconds)), loss \(state.loss.formatted(5))")
+    for command in state.commands ?? [] { Console.print("command     \(command)") }
     if let loss = state.validationLoss { Console.print("held-out    loss \(loss.formatted(5))") }
     let environment = state.environment
     Console.print(
       "made with   easel \(environment.easel), \(environment.backend.rawValue), \(environment.precision.rawValue), "
-        + "\(environment.threads) threads, \(environment.instructionSet)"
+        + "\(environment.threads) threads" + (environment.processor.map { " of \($0)" } ?? "")
+        + ", \(environment.instructionSet)"
         + (environment.oneDNN.map { ", oneDNN \($0)" } ?? ""))
     for (name, file) in checkpoint.manifest.files.sorted(by: { $0.key < $1.key }) {
       Console.print("file        \(name), \(file.size) bytes")

@@ -80,6 +80,7 @@ struct Train: ParsableCommand {
     let session = try TrainingSession(trainer, length: length, json: common.json)
     if let source { try trainer.takeWeights(from: source) }
     if overwrite, folder.exists { try folder.delete() }
+    trainer.record(command: TypedCommand.text)
     try trainer.prepareFolder()
     try session.run()
   }
@@ -119,6 +120,7 @@ struct Resume: ParsableCommand {
     }
     let (checkpoint, damaged) = try folder.newestValid()
     for one in damaged { Console.note("\(one.path): passed over: \(one.error.message)") }
+    try Trainer.requireResumable(checkpoint)
     let description = try Trainer.description(of: checkpoint)
     let size = try description.imageSize.isEmpty ? nil : ImageSize(parsing: description.imageSize)
     let (_, splits) = try workspace.data(description.data, imageSize: size)
@@ -126,7 +128,9 @@ struct Resume: ParsableCommand {
     if !trainer.differences.isEmpty {
       Console.note("From here on this differs: \(trainer.differences.joined(separator: "; ")).")
     }
-    try TrainingSession(trainer, length: length, json: common.json).run()
+    let session = try TrainingSession(trainer, length: length, json: common.json)
+    trainer.record(command: TypedCommand.text)
+    try session.run()
   }
 }
 

@@ -1,0 +1,49 @@
+import Foundation
+
+extension CheckpointFolder {
+  /// Writes the checkpoint as one for pictures only: the weights that pictures are made from, the settings, and the record of
+  /// the training. It is a fraction of the size, and training cannot go on from it.
+  ///
+  /// - Parameters:
+  ///   - folder: becomes a run's folder with this one checkpoint, which appears whole or not at all.
+  ///   - type: what floats are stored as, `.float32` or `.bfloat16`.
+  ///   - replacing: whether a folder that is there already may be: its checkpoints then make way for this one.
+  /// - Throws: `UserError(.cannotCreate)` where the folder is there already, is the run's own, or cannot be written.
+  public func export(to folder: RunFolder, as type: ElementType, replacing: Bool = false) throws -> CheckpointFolder {
+    let existed = folder.exists
+    guard !existed || replacing else {
+      throw UserError(
+        .cannotCreate, "\(folder.path): is there already", hint: "Choose another --output, or --overwrite it.")
+    }
+    guard !folder.holds(self) else {
+      throw UserError(
+        .cannotCreate, "\(folder.path): is the run's own folder, which an export would replace",
+        hint: "Choose another --output.")
+    }
+    var state = try RunState.read(self)
+    // Nothing to go on from, and no place on the machine that it was made on.
+    (state.optimizerSteps, state.averageUpdates) = ([:], [:])
+    if let place = state.data.source.range(of: "/\(DatasetCatalog.folderName)/\(state.data.name)") {
+      state.data.source = String(state.data.source[place.lowerBound...].dropFirst())
+    }
+    let name = contains(CheckpointFile.average) ? CheckpointFile.average : CheckpointFile.weights
+    let source = try SafetensorsReader(path: path(of: name))
+    let tensors = try source.names.map { try source.tensor($0, floatsAs: type) }
+    let settings = try path(of: CheckpointFile.configuration)
+    do {
+      let lock = try folder.lock()
+      defer { withExtendedLifetime(lock) {} }
+      try folder.removeLeftovers()
+      let exported = try folder.commit(step: step, keep: 1) { temporary in
+        try SafetensorsWriter.write(tensors, metadata: source.metadata, to: "\(temporary)/\(name)")
+        try state.write(to: temporary)
+        try FileManager.default.copyItem(atPath: settings, toPath: "\(temporary)/\(CheckpointFile.configuration)")
+      }
+      try folder.removeCheckpoints(except: step)
+      return exported
+    } catch {
+      if !existed { try? folder.delete() }
+      throw error
+    }
+  }
+}

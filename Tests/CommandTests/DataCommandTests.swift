@@ -1,0 +1,58 @@
+import EaselKit
+import Foundation
+import Testing
+
+extension CommandTests {
+  @Test func aPackedDataSetTrainsLikeTheOriginal() throws {
+    let program = try Program()
+    try program.writeImages("images", channels: 3)
+    let packed = try program.run("data", "pack", "images", "--output", "Data/packed", "--json")
+    #expect(packed.status == 0, "\(packed.errors)")
+    func fingerprint(_ data: String) throws -> String? {
+      let result = try program.run("data", "info", data, "--json")
+      let fields = try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
+      return fields?["fingerprint"] as? String
+    }
+    #expect(try fingerprint("packed") == fingerprint("images"))
+    #expect(try program.run("data", "list").output.contains("packed  40 images 12×12×3, 2 classes"))
+    let again = try program.run("data", "pack", "images", "--output", "Data/packed")
+    #expect(again.status == 73 && again.errors.contains("is there already"))
+  }
+
+  @Test func modelsTrainOnTheBundledEmoji() throws {
+    let program = try Program()
+    let result = try program.run([
+      "train", "autoencoder", "--data", "emoji-32", "--run", "emoji", "--steps", "2", "--batch-size", "8", "--set",
+      "base-channels=8", "--set", "flip=true", "--set", "jitter-saturation=0.3", "--set", "validation-images=8",
+    ])
+    #expect(result.status == 0, "\(result.errors)")
+    #expect(result.errors.contains("emoji-32, 1615 images 32×32×3, 179 held out"), "\(result.errors)")
+    let grid = try program.run("data", "grid", "emoji-32", "--count", "8", "--output", "grid.png")
+    #expect(grid.status == 0)
+    #expect(try Image.read(program.path("grid.png")).width == 8 * 34 + 2)
+  }
+
+  @Test(
+    arguments: [
+      (["data", "import", "emojis"], 64, "Did you mean emoji?"),
+      (["data", "import", "emoji", "--size", "4"], 64, "--size: expected 8 to 128"),
+      (["data", "import", "fashion-mnist", "--size", "32"], 64, "--size"),
+      (["data", "import", "emoji", "--from", "nowhere"], 66, "nowhere"),
+      (["data", "import", "emoji-styles", "--from", "nowhere"], 66, "nowhere"),
+      (["data", "pack", "nothing", "--output", "x"], 66, "nothing"),
+      (
+        ["train", "autoencoder", "--data", "emoji-32", "--set", "jitter-hue=0.6"], 64, "jitter-hue: expected 0.0 to 0.5"
+      ),
+      (
+        ["train", "autoencoder", "--data", "emoji-32", "--set", "jitter-contrast=nan"], 64, "jitter-contrast: expected"
+      ),
+    ] as [([String], Int32, String)])
+  func mistakesWithDataAreNamed(_ arguments: [String], _ status: Int32, _ message: String) throws {
+    let program = try Program()
+    let result = try program.run(arguments)
+    #expect(result.status == status, "\(result.errors)")
+    #expect(result.errors.contains(message), "\(result.errors)")
+    let pictures = program.contents.filter { $0 != "Data" }
+    #expect(pictures.isEmpty)
+  }
+}
