@@ -170,6 +170,16 @@ struct TrainedModel: Sendable, CustomTestStringConvertible {
         return try AutoencoderFamily.make(settings, context)
       }),
     TrainedModel(
+      testDescription: "masked autoencoder with stochastic depth", data: .tiny,
+      curve: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+      build: { context in
+        let settings = MaskedAutoencoderSettings {
+          ($0.patch, $0.width, $0.depth, $0.decoderWidth, $0.decoderDepth) = (2, 16, 2, 8, 1)
+          $0.dropPath = 0.2
+        }
+        return try MaskedAutoencoderFamily.make(settings, context)
+      }),
+    TrainedModel(
       testDescription: "diffusion", data: .tiny,
       curve: [0.941995, 0.865258, 0.832167, 0.801759, 0.770788, 0.682005, 0.669117, 0.575597, 0.479035, 0.450484],
       build: { context in try DiffusionFamily.make(tinyDiffusion(), context) }),

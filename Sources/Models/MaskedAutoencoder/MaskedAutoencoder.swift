@@ -15,7 +15,7 @@ public final class MaskedAutoencoder: SingleLossModel {
   private let encoder: Encoder
   private let decoder: Decoder
 
-  /// Images are described this many at a time, always: kernels may add in another order for another batch.
+  /// Images are described this many at a time, always: see ``Model/inChunks(of:_:_:)``.
   private static let chunk = 64
 
   /// The purposes that random numbers are drawn for.
@@ -55,7 +55,7 @@ public final class MaskedAutoencoder: SingleLossModel {
   }
 
   /// The mean squared error of masked patches of images `[N, H, W, C]`, 0 to 1.
-  func loss(of images: Tensor, _ mask: PatchMask, on tape: Tape?, dropping: RandomDraw? = nil) -> Variable {
+  public func loss(of images: Tensor, _ mask: PatchMask, on tape: Tape?, dropping: RandomDraw? = nil) -> Variable {
     let patches = grid.patches(of: images)
     let prediction = predict(patches, mask, on: tape, dropping: dropping).cast(to: .float32)
     let target = settings.normPixLoss ? normalized(patches) : patches
@@ -91,6 +91,8 @@ public final class MaskedAutoencoder: SingleLossModel {
 }
 
 extension MaskedAutoencoder: Inpainting {
+  public var inpaintingPatch: Int? { settings.patch }
+
   /// Masks every patch that has a missing pixel. One image at a time, since each may have another number of them.
   public func inpaint(_ images: Tensor, missing: Tensor, seed: UInt64, progress: (Double) -> Void) throws -> Tensor {
     let backend = context.backend
@@ -170,7 +172,8 @@ private struct Grid {
     self.patch = patch
     (rows, columns) = ((data.height + patch - 1) / patch, (data.width + patch - 1) / patch)
     let (down, across) = (rows * patch - data.height, columns * patch - data.width)
-    border = Insets(top: down / 2, left: across / 2, bottom: down - down / 2, right: across - across / 2)
+    // Patches begin at the corner, where whoever hides patches begins too.
+    border = Insets(bottom: down, right: across)
   }
 
   var count: Int { rows * columns }

@@ -1,16 +1,16 @@
 import Tensors
 
 /// Which patches of each image the encoder sees: as many of every image.
-struct PatchMask {
+public struct PatchMask {
   /// int32 `[N, K]`: the patches that are seen.
-  let visible: Tensor
+  public let visible: Tensor
   /// int32 `[N, T]`: each patch's place among those that are seen, or −1.
-  let places: Tensor
+  public let places: Tensor
   /// Whether each patch is masked, image by image.
-  let isMasked: [Bool]
+  public let isMasked: [Bool]
 
   /// - Parameter visible: the numbers of the patches seen, of each image; as many of every image.
-  init(visible: [[Int32]], of patches: Int, on backend: any Backend) {
+  public init(visible: [[Int32]], of patches: Int, on backend: any Backend) {
     let count = visible[0].count
     var places = [Int32](repeating: -1, count: visible.count * patches)
     for (image, chosen) in visible.enumerated() {
