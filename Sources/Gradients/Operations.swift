@@ -238,20 +238,6 @@ extension Variable {
     Tape.record(scale * x.value, from: [x]) { [x = x.input] dy, tape in tape.add(scale * dy, to: x) }
   }
 
-  /// The same elements times a number that is learned: gate float32 `[1]`.
-  public func gated(by gate: Variable) -> Variable {
-    require(gate.value.count == 1, "a gate is one number, not \(gate.shape)")
-    return Tape.record(gate.value.item() * value, from: [self, gate]) { [x = saved, gate = gate.saved] dy, tape in
-      if x.wantsGradient { tape.add(gate.value.item() * dy, to: x.input) }
-      if gate.wantsGradient {
-        // Row by row, in float32: one sum over everything would lose digits.
-        let product = (dy.cast(to: .float32) * x.value.cast(to: .float32)).reshaped([-1, x.shape.last])
-        let sums = dy.backend.sumSamples(product).reshaped([-1, 1])
-        tape.accumulate(into: gate.input, on: dy.backend) { dy.backend.sumRows(sums, into: $0) }
-      }
-    }
-  }
-
   /// The same elements in another shape; one size may be −1.
   public func reshaped(_ sizes: [Int]) -> Variable {
     Tape.record(
@@ -280,7 +266,10 @@ public func scaled(_ x: Variable, by s: Variable) -> Variable {
   Tape.record(s.value.item() * x.value, from: [x, s]) { [x = x.saved, s = s.saved] dy, tape in
     if x.wantsGradient { tape.add(s.value.item() * dy, to: x.input) }
     if s.wantsGradient {
-      tape.add(dy.backend.sumSamples((dy * x.value).reshaped([1, dy.count])).reshaped(s.shape), to: s.input)
+      // Row by row, in float32: one sum over everything would lose digits.
+      let product = (dy.cast(to: .float32) * x.value.cast(to: .float32)).reshaped([-1, x.shape.last])
+      let sums = dy.backend.sumSamples(product).reshaped([-1, 1])
+      tape.accumulate(into: s.input, on: dy.backend) { dy.backend.sumRows(sums, into: $0) }
     }
   }
 }

@@ -46,7 +46,7 @@ public struct TransformerBlock {
   private func add(_ layer: Linear, of hidden: Variable, to x: Variable, _ kept: Tensor?) -> Variable {
     if gate == nil, kept == nil { return layer(hidden, residual: x) }
     var branch = layer(hidden)
-    if let gate { branch = branch.gated(by: gate.variable(on: x.tape)) }
+    if let gate { branch = scaled(branch, by: gate.variable(on: x.tape)) }
     if let kept { branch = scaleSamples(branch, by: kept) }
     return x + branch
   }

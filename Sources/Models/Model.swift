@@ -122,28 +122,6 @@ extension Model {
   }
 }
 
-extension Model {
-  /// Runs work on images `count` at a time, always: kernels may add in another order for another batch, and an image's result
-  /// shall not depend on the others. The last chunk is filled up with zeros, whose results are dropped.
-  ///
-  /// - Parameter work: gets a chunk and the number of its first image; its result has a row for each image.
-  func inChunks(of count: Int, _ images: Tensor, _ work: (_ chunk: Tensor, _ first: Int) -> Tensor) -> Tensor {
-    let backend = context.backend
-    let total = images.shape[0]
-    var joined: Tensor?
-    for first in stride(from: 0, to: total, by: count) {
-      let range = first..<min(first + count, total)
-      let chunk = Tensor(repeating: 0, shape: Shape([count] + images.shape.sizes.dropFirst()), on: backend)
-      backend.copy(images[range], into: chunk[0..<range.count])
-      let result = work(chunk, first)
-      let all = joined ?? Tensor(uninitialized: Shape([total] + result.shape.sizes.dropFirst()), on: backend)
-      backend.copy(result[0..<range.count], into: all[range])
-      joined = all
-    }
-    return joined ?? images
-  }
-}
-
 /// A model with one network and one loss, which is all that its training step needs.
 public protocol SingleLossModel: Model {
   /// The mean loss of images and what else shall be reported.

@@ -75,8 +75,6 @@ struct OperationGradientTests {
       let indices = Tensor([-1, 1, -1] as [Int32], on: input[0].backend).reshaped([1, 3])
       return gatherTokens(tokens, indices, filler: input[0])
     },
-    GradientCase("a gate", [2, 3, 4], [1]) { apply(.tanh, $0[0].gated(by: $0[1])) },
-    GradientCase("a gate that is its input", [1]) { $0[0].gated(by: $0[0]) },
   ]
 
   private static let normalizations: [GradientCase] = [

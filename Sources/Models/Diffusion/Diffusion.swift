@@ -156,6 +156,19 @@ public final class Diffusion: SingleLossModel {
     return noise
   }
 
+  /// Runs work on images in chunks of a fixed size; the last is filled up with zeros that are then dropped.
+  private func inChunks(_ images: Tensor, _ work: (_ chunk: Tensor, _ first: Int) -> Tensor) -> Tensor {
+    let shape = images.shape
+    let joined = Tensor(uninitialized: shape, on: context.backend)
+    for first in stride(from: 0, to: shape[0], by: Diffusion.chunk) {
+      let range = first..<min(first + Diffusion.chunk, shape[0])
+      let chunk = Tensor(repeating: 0, shape: context.data.shape(Diffusion.chunk), on: context.backend)
+      context.backend.copy(images[range], into: chunk[0..<range.count])
+      context.backend.copy(work(chunk, first)[0..<range.count], into: joined[range])
+    }
+    return joined
+  }
+
   /// From −1…1 to 0…1.
   private func unit(_ images: Tensor) -> Tensor { context.backend.affine(images, scale: 0.5, shift: 0.5) }
   private func signed(_ images: Tensor) -> Tensor { context.backend.affine(images, scale: 2, shift: -1) }
@@ -226,7 +239,7 @@ extension Diffusion: LatentSpace {
 
   /// The noise that DDIM leads back to the image: the sampler run backwards.
   public func encode(_ images: Tensor) -> Tensor {
-    inChunks(of: Diffusion.chunk, signed(images)) { chunk, _ in
+    inChunks(signed(images)) { chunk, _ in
       let (sampler, timesteps) = (codeSampler, Array(codeTimesteps.reversed()))
       // The first step takes the noise that the network sees in the clean image at the lowest timestep.
       let noise = sampler.interpret(predict(chunk, at: timesteps[0]), at: timesteps[0], chunk).noise
@@ -240,7 +253,7 @@ extension Diffusion: LatentSpace {
 
   public func decode(_ codes: Tensor) -> Tensor {
     unit(
-      inChunks(of: Diffusion.chunk, codes) { chunk, first in
+      inChunks(codes) { chunk, first in
         descend(chunk, codeTimesteps, codeSampler, SamplingOptions(), first: first)
       })
   }
@@ -268,7 +281,7 @@ extension Diffusion: Restoring {
     let sampler = DiffusionSampler(
       schedule: schedule, method: .ddim, target: settings.prediction, clips: settings.clip)
     return unit(
-      inChunks(of: Diffusion.chunk, signed(images)) { chunk, first in
+      inChunks(signed(images)) { chunk, first in
         descend(
           context.backend.affine(chunk, scale: signal, shift: 0), timesteps, sampler, SamplingOptions(seed: seed),
           first: first)

@@ -15,9 +15,6 @@ public final class MaskedAutoencoder: SingleLossModel {
   private let encoder: Encoder
   private let decoder: Decoder
 
-  /// Images are described this many at a time, always: see ``Model/inChunks(of:_:_:)``.
-  private static let chunk = 64
-
   /// The purposes that random numbers are drawn for.
   private enum Draw {
     static let mask: UInt32 = 0
@@ -146,7 +143,7 @@ extension MaskedAutoencoder: Inpainting {
 extension MaskedAutoencoder: FeatureExtracting {
   /// The mean over the encoder's tokens, all patches seen: `[N, width]`.
   public func features(_ images: Tensor) -> Tensor {
-    inChunks(of: MaskedAutoencoder.chunk, images) { chunk, _ in
+    Chunks.map(images) { chunk, _ in
       let backend = context.backend
       let count = chunk.shape[0]
       let mask = PatchMask.none(images: count, patches: grid.count, on: backend)
