@@ -142,6 +142,14 @@ public func attention(_ q: Variable, _ k: Variable, _ v: Variable, heads: Int, m
   }
 }
 
+/// Attention of each sample's tokens to each other: qkv `[N, T, 3·heads·d]` holds queries, keys and values side by side;
+/// result `[N, T, heads·d]`.
+public func selfAttention(_ qkv: Variable, heads: Int) -> Variable {
+  Tape.record(qkv.backend.selfAttention(qkv.value, heads: heads), from: [qkv]) { [qkv = qkv.saved] dy, tape in
+    tape.add(dy.backend.selfAttentionGradient(qkv.value, heads: heads, dy: dy), to: qkv.input)
+  }
+}
+
 // MARK: - Normalisation
 
 /// GroupNorm, LayerNorm or InstanceNorm with a following activation: `act(γ (x + shift − mean)/√(variance + ε) + β)`.
@@ -289,7 +297,10 @@ public func scaled(_ x: Variable, by s: Variable) -> Variable {
   Tape.record(s.value.item() * x.value, from: [x, s]) { [x = x.saved, s = s.saved] dy, tape in
     if x.wantsGradient { tape.add(s.value.item() * dy, to: x.input) }
     if s.wantsGradient {
-      tape.add(dy.backend.sumSamples((dy * x.value).reshaped([1, dy.count])).reshaped(s.shape), to: s.input)
+      // Row by row, in float32: one sum over everything would lose digits.
+      let product = (dy.cast(to: .float32) * x.value.cast(to: .float32)).reshaped([-1, x.shape.last])
+      let sums = dy.backend.sumSamples(product).reshaped([-1, 1])
+      tape.accumulate(into: s.input, on: dy.backend) { dy.backend.sumRows(sums, into: $0) }
     }
   }
 }
@@ -371,6 +382,24 @@ public func split(_ x: Variable, into count: Int) -> [Variable] {
 public func embedding(_ table: Variable, _ indices: Tensor, type: ScalarType) -> Variable {
   Tape.record(table.backend.gather(table.value, indices, type: type), from: [table]) { [table = table.input] dy, tape in
     tape.accumulate(into: table, on: dy.backend) { dy.backend.scatterAdd(dy, indices, into: $0) }
+  }
+}
+
+/// Tokens of each sample's own: x `[N, T, C]` at indices int32 `[N, K]` as `[N, K, C]`.
+///
+/// - Parameter filler: float32 `[C]`, what an index below 0 gives; nil for zeros.
+public func gatherTokens(_ x: Variable, _ indices: Tensor, filler: Variable? = nil) -> Variable {
+  let y = x.backend.gatherTokens(x.value, indices, filler: filler?.value)
+  return Tape.record(y, from: [x, filler].compactMap { $0 }) { [x = x.input, filler = filler?.input] dy, tape in
+    func gradient(_ fillerGradient: Tensor?) {
+      tape.add(
+        dy.backend.gatherTokensGradient(dy, indices, count: x.shape[1], fillerGradient: fillerGradient), to: x)
+    }
+    if let filler, filler.wantsGradient {
+      tape.accumulate(into: filler, on: dy.backend) { gradient($0) }
+    } else {
+      gradient(nil)
+    }
   }
 }
 

@@ -126,12 +126,14 @@ public struct Scope {
 /// The parameters that one optimizer trains, in parallel buffers: values, gradients and, where wanted, a moving average.
 ///
 /// A pass over an arena (a step, a norm, zeroing) is one loop. Every parameter begins at a multiple of 64 bytes; the gaps
-/// are zero and stay so.
+/// are zero and stay so. Parameters of several axes come first, then those of one, in their order.
 public final class Arena {
   public let parameters: [Parameter]
   public let buffers: [Buffer]
   public let backend: any Backend
   public let values: Tensor
+  /// Where parameters of one axis begin: biases and norms, which some recipes keep out of weight decay.
+  public let vectorsStart: Int
   public private(set) lazy var gradients = Tensor(repeating: 0, shape: values.shape, on: backend)
   /// The exponential moving average of the values, once ``startAverage()`` was called.
   public private(set) var average: Tensor?
@@ -144,15 +146,19 @@ public final class Arena {
     self.parameters = parameters
     self.buffers = buffers
     self.backend = backend
-    var offsets: [Int] = []
-    var end = 0
-    for parameter in parameters {
-      offsets.append(end)
-      end += (parameter.shape.count + 15) / 16 * 16
-    }
-    values = Tensor(repeating: 0, shape: [end], on: backend)
+    func size(_ parameter: Parameter) -> Int { (parameter.shape.count + 15) / 16 * 16 }
+    let total = parameters.reduce(0) { $0 + size($1) }
+    vectorsStart = parameters.reduce(0) { $0 + ($1.shape.rank > 1 ? size($1) : 0) }
+    values = Tensor(repeating: 0, shape: [total], on: backend)
+    var (matrixEnd, vectorEnd) = (0, vectorsStart)
     for (index, parameter) in parameters.enumerated() {
-      parameter.settle(in: self, at: offsets[index])
+      if parameter.shape.rank > 1 {
+        parameter.settle(in: self, at: matrixEnd)
+        matrixEnd += size(parameter)
+      } else {
+        parameter.settle(in: self, at: vectorEnd)
+        vectorEnd += size(parameter)
+      }
       parameter.initializer.fill(
         parameter.value, RandomDraw(seed: seed, stream: .parameters, index: UInt64(index)))
     }

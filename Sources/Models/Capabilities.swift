@@ -133,12 +133,19 @@ public protocol Restoring: Model {
 
 /// Fills in what is missing of images.
 public protocol Inpainting: Model {
+  /// The side of the squares, from the upper left corner, that the model makes up as a whole where any pixel is missing; nil
+  /// where each pixel is by itself.
+  var inpaintingPatch: Int? { get }
   /// - Parameters:
   ///   - missing: float32 `[N, H, W, 1]`, 1 where a pixel is to be made up and 0 where it is known. What stands in `images`
   ///     there is not looked at.
   ///   - progress: told the share done, 0 to 1.
   /// - Returns: the images, known pixels unchanged.
   func inpaint(_ images: Tensor, missing: Tensor, seed: UInt64, progress: (Double) -> Void) throws -> Tensor
+}
+
+extension Inpainting {
+  public var inpaintingPatch: Int? { nil }
 }
 
 /// Turns images of one kind into images of another.

@@ -129,7 +129,7 @@ extension Model {
     for component in components {
       component.optimizer = Optimizer(
         component.arena, method: settings.optimizerMethod, weightDecay: settings.weightDecay,
-        maximumGradientNorm: settings.clipNorm > 0 ? settings.clipNorm : nil)
+        decaysVectors: settings.decayVectors, maximumGradientNorm: settings.clipNorm > 0 ? settings.clipNorm : nil)
       if settings.emaDecay > 0, !component.isForTrainingOnly { component.arena.startAverage() }
     }
   }

@@ -48,6 +48,7 @@ public let modelFamilies: [any ModelFamily.Type] = [
   VariationalAutoencoderFamily.self,
   GANFamily.self,
   DiffusionFamily.self,
+  MaskedAutoencoderFamily.self,
 ]
 
 /// What a run trains on what: with the settings, enough to repeat it.

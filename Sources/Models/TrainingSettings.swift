@@ -17,6 +17,8 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
   public var momentum: Float = 0
   public var nesterov = false
   public var weightDecay: Float = 0
+  /// Whether weight decay is for biases, norms and other parameters of one axis too.
+  public var decayVectors = true
   /// The largest norm of the gradient; 0 for no limit.
   public var clipNorm: Float = 0
   public var warmupSteps = 0
@@ -55,6 +57,7 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
     case jitterHue = "jitter-hue"
     case learningRate = "learning-rate"
     case weightDecay = "weight-decay"
+    case decayVectors = "decay-vectors"
     case clipNorm = "clip-norm"
     case warmupSteps = "warmup-steps"
     case learningRateDecay = "learning-rate-decay"

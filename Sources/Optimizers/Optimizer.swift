@@ -31,6 +31,8 @@ public final class Optimizer {
   public let arena: Arena
   public let method: OptimizerMethod
   public let weightDecay: Float
+  /// Whether parameters of one axis decay too.
+  public let decaysVectors: Bool
   /// The largest norm of the whole gradient; nil for no limit.
   public let maximumGradientNorm: Float?
   /// Moments and velocities, in the order of ``OptimizerPass/stateCount``.
@@ -38,10 +40,14 @@ public final class Optimizer {
   /// Steps taken so far.
   public var stepCount = 0
 
-  public init(_ arena: Arena, method: OptimizerMethod, weightDecay: Float = 0, maximumGradientNorm: Float? = nil) {
+  public init(
+    _ arena: Arena, method: OptimizerMethod, weightDecay: Float = 0, decaysVectors: Bool = true,
+    maximumGradientNorm: Float? = nil
+  ) {
     self.arena = arena
     self.method = method
     self.weightDecay = weightDecay
+    self.decaysVectors = decaysVectors
     self.maximumGradientNorm = maximumGradientNorm
     let buffers = method.pass(step: 1, learningRate: 0, weightDecay: 0, gradientScale: 1).stateCount
     state = (0..<buffers).map { _ in Tensor(repeating: 0, shape: arena.values.shape, on: arena.backend) }
@@ -58,9 +64,19 @@ public final class Optimizer {
     stepCount += 1
     // torch.nn.utils.clip_grad_norm_ divides by norm + 1e-6.
     let scale = maximumGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1
-    let pass = method.pass(
-      step: stepCount, learningRate: learningRate, weightDecay: weightDecay, gradientScale: scale)
-    arena.backend.update(arena.values, gradients: arena.gradients, state: state, pass)
+    func update(_ range: Range<Int>, weightDecay: Float) {
+      let pass = method.pass(
+        step: stepCount, learningRate: learningRate, weightDecay: weightDecay, gradientScale: scale)
+      arena.backend.update(
+        arena.values[range], gradients: arena.gradients[range], state: state.map { $0[range] }, pass)
+    }
+    let all = 0..<arena.values.count
+    if decaysVectors || weightDecay == 0 {
+      update(all, weightDecay: weightDecay)
+    } else {
+      update(all.lowerBound..<arena.vectorsStart, weightDecay: weightDecay)
+      update(arena.vectorsStart..<all.upperBound, weightDecay: 0)
+    }
     return norm
   }
 }

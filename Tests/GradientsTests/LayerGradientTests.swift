@@ -50,6 +50,21 @@ struct LayerGradientTests {
     } call: { layer, x, _ in
       layer(x[0], time: nil) { dropout($0, probability: 0.3, RandomDraw(seed: 1, stream: .noise)) }
     },
+    .layer("TransformerBlock", [2, 3, 8]) {
+      TransformerBlock(width: 8, heads: 2, mlpRatio: 2, epsilon: 1e-2, $0)
+    } call: { layer, x, _ in
+      layer(x[0])
+    },
+    .layer("TransformerBlock with stochastic depth", [5, 2, 4]) {
+      TransformerBlock(width: 4, heads: 1, mlpRatio: 2, epsilon: 1e-2, dropPath: 0.5, $0)
+    } call: { layer, x, _ in
+      layer(x[0], dropping: RandomDraw(seed: 2, stream: .noise, draw: 3))
+    },
+    .layer("TransformerBlock with ReZero", [2, 3, 4]) {
+      TransformerBlock(width: 4, heads: 2, mlpRatio: 2, rezero: true, $0)
+    } call: { layer, x, _ in
+      layer(x[0])
+    },
     GradientCase("Embedding") { backend in
       let scope = Scope()
       let layer = Embedding(count: 4, width: 3, scope)
@@ -85,6 +100,29 @@ struct LayerGradientTests {
       "attention.to_out.0.bias": [8],
     ]
     #expect(parameters == expected)
+  }
+
+  @Test("A transformer block's parameters have timm's names")
+  func transformerNames() throws {
+    func parameters(rezero: Bool) throws -> [String: Shape] {
+      try onTensorThread { backend in
+        let scope = Scope()
+        _ = TransformerBlock(width: 8, heads: 2, mlpRatio: 2, rezero: rezero, scope["blocks"][1])
+        let arena = scope.makeArena(on: backend, seed: 1)
+        return Dictionary(uniqueKeysWithValues: arena.parameters.map { ($0.name, $0.shape) })
+      }
+    }
+    let shared: [String: Shape] = [
+      "blocks.1.attn.qkv.weight": [24, 8], "blocks.1.attn.qkv.bias": [24], "blocks.1.attn.proj.weight": [8, 8],
+      "blocks.1.attn.proj.bias": [8], "blocks.1.mlp.fc1.weight": [16, 8], "blocks.1.mlp.fc1.bias": [16],
+      "blocks.1.mlp.fc2.weight": [8, 16], "blocks.1.mlp.fc2.bias": [8],
+    ]
+    let norms: [String: Shape] = [
+      "blocks.1.norm1.weight": [8], "blocks.1.norm1.bias": [8], "blocks.1.norm2.weight": [8],
+      "blocks.1.norm2.bias": [8],
+    ]
+    #expect(try parameters(rezero: false) == shared.merging(norms) { $1 })
+    #expect(try parameters(rezero: true) == shared.merging(["blocks.1.resweight": [1]]) { $1 })
   }
 
   /// diffusers' `get_timestep_embedding`, in both of its conventions.

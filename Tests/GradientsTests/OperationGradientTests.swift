@@ -59,6 +59,24 @@ struct OperationGradientTests {
     },
   ]
 
+  private static let tokens: [GradientCase] = [
+    GradientCase("selfAttention, two heads", [2, 3, 12]) { selfAttention($0[0], heads: 2) },
+    GradientCase("selfAttention of more than few tokens", [1, 65, 6]) { selfAttention($0[0], heads: 1) },
+    GradientCase("gatherTokens with a filler", [2, 4, 3], [3]) { input in
+      let indices = Tensor([2, -1, 0, 2, -1, -1, 3, 1, 1, -1] as [Int32], on: input[0].backend).reshaped([2, 5])
+      return apply(.tanh, gatherTokens(input[0], indices, filler: input[1]))
+    },
+    GradientCase("gatherTokens without a filler", [2, 3, 2]) { input in
+      let indices = Tensor([2, -1, 1, 1] as [Int32], on: input[0].backend).reshaped([2, 2])
+      return apply(.exp, gatherTokens(input[0], indices))
+    },
+    GradientCase("gatherTokens of constants with a filler", [3]) { input in
+      let tokens = Variable(randomTensor([1, 2, 3], seed: 6, on: input[0].backend))
+      let indices = Tensor([-1, 1, -1] as [Int32], on: input[0].backend).reshaped([1, 3])
+      return gatherTokens(tokens, indices, filler: input[0])
+    },
+  ]
+
   private static let normalizations: [GradientCase] = [
     GradientCase("GroupNorm with SiLU and a shift", [2, 3, 2, 6], [2, 6], [6], [6]) {
       normalize(
@@ -162,7 +180,9 @@ struct OperationGradientTests {
   }
 
   private static var all: [GradientCase] {
-    [convolutions, products, normalizations, scalars, smooth, kinked, elementwise, shaping, losses].flatMap { $0 }
+    [convolutions, products, tokens, normalizations, scalars, smooth, kinked, elementwise, shaping, losses].flatMap {
+      $0
+    }
   }
 
   @Test("Operations", arguments: all, Backends.available)

@@ -83,6 +83,27 @@ struct OptimizerTests {
     #expect(through.dropFirst(5).allSatisfy { $0 == 0 }, "the gaps stay zero")
   }
 
+  @Test("Weight decay may leave parameters of one axis alone", arguments: [true, false])
+  func decayOfVectors(decaysVectors: Bool) throws {
+    let (values, gaps) = try onTensorThread { backend in
+      let scope = Scope()
+      // Vectors and matrices in turn, and more than one block of each.
+      let shapes: [Shape] = [[3], [2, 5], [20], [1, 1, 4], [1], [7, 3]]
+      let parameters = shapes.enumerated().map { scope.parameter("p\($0)", $1, .ones) }
+      let arena = scope.makeArena(on: backend, seed: 1)
+      let optimizer = Optimizer(arena, method: .adamW(), weightDecay: 0.5, decaysVectors: decaysVectors)
+      optimizer.step(learningRate: 0.1)
+      let total = parameters.reduce(0) { $0 + $1.shape.count }
+      return (parameters.map { $0.value.values() }, arena.values.values().count { $0 != 0 } - total)
+    }
+    // Without a gradient all there is is decay: 1 − 0.1 · 0.5.
+    for (index, parameter) in values.enumerated() {
+      let decays = decaysVectors || [1, 3, 5].contains(index)
+      #expect(parameter.allSatisfy { $0 == (decays ? 0.95 : 1) }, "p\(index): \(parameter)")
+    }
+    #expect(gaps == 0)
+  }
+
   @Test("A step descends through the backend's cached weights", arguments: Backends.available)
   func descent(kind: BackendKind) throws {
     let losses = try onTensorThread(kind) { backend in

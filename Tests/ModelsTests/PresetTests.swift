@@ -9,6 +9,8 @@ import Testing
     arguments: [
       ("diffusion-base", 8_949_761), ("diffusion-small", 3_939_393), ("diffusion-cifar10", 35_746_307),
       ("autoencoder", 593_825),
+      // 1,310,928 less the positions, which are not learned.
+      ("masked-autoencoder", 1_301_520),
     ])
   func parameterCount(_ name: String, _ expected: Int) throws {
     let preset = try AnyPreset.named(name)
@@ -69,7 +71,7 @@ import Testing
       "epsilon=0", "momentum=1", "momentum=-1", "weight-decay=-1", "weight-decay=.nan", "clip-norm=-1",
       "warmup-steps=-1", "schedule-steps=0", "ema-decay=1", "ema-decay=-0.5", "shift=-1", "steps=0",
       "checkpoint-every=0", "validate-every=0", "validation-images=0", "keep=0", "seed=-1", "optimizer=adamm",
-      "learning-rate-decay=steps", "precision=float16", "flip=maybe", "nesterov=2",
+      "learning-rate-decay=steps", "precision=float16", "flip=maybe", "nesterov=2", "decay-vectors=5",
     ])
   func trainingNonsense(_ assignment: String) throws {
     try expectRefusal(of: assignment, by: "diffusion-small") { try $0.decode(TrainingSettings.self).validate() }
@@ -110,6 +112,19 @@ import Testing
     ])
   func autoencoderNonsense(_ assignment: String) throws {
     try expectRefusal(of: assignment, by: "autoencoder") { try $0.decode(AutoencoderSettings.self).validate() }
+  }
+
+  @Test(
+    "Nonsense in a masked autoencoder's settings is refused by key",
+    arguments: [
+      "patch=0", "patch=1000", "masked=0", "masked=1", "masked=-0.5", "masked=.nan", "width=0", "width=130", "width=10000",
+      "heads=0", "heads=3", "depth=0", "decoder-width=30", "decoder-heads=7", "decoder-depth=0", "mlp-ratio=0",
+      "drop-path=1", "drop-path=-0.1", "drop-path=.nan", "rezero=perhaps", "norm-pix-loss=2", "learned-positions=some",
+    ])
+  func maskedAutoencoderNonsense(_ assignment: String) throws {
+    try expectRefusal(of: assignment, by: "masked-autoencoder") {
+      try $0.decode(MaskedAutoencoderSettings.self).validate()
+    }
   }
 
   @Test("A model is not made of nonsense either", arguments: ["channels=32,60,128", "groups=0", "timesteps=1"])

@@ -170,6 +170,16 @@ struct TrainedModel: Sendable, CustomTestStringConvertible {
         return try AutoencoderFamily.make(settings, context)
       }),
     TrainedModel(
+      testDescription: "masked autoencoder with stochastic depth", data: .tiny,
+      curve: [1.832098, 1.105872, 0.747952, 0.494257, 0.337884, 0.225792, 0.170497, 0.116330, 0.117305, 0.113711],
+      build: { context in
+        let settings = MaskedAutoencoderSettings {
+          ($0.patch, $0.width, $0.depth, $0.decoderWidth, $0.decoderDepth) = (2, 16, 2, 8, 1)
+          $0.dropPath = 0.2
+        }
+        return try MaskedAutoencoderFamily.make(settings, context)
+      }),
+    TrainedModel(
       testDescription: "diffusion", data: .tiny,
       curve: [0.941995, 0.865258, 0.832167, 0.801759, 0.770788, 0.682005, 0.669117, 0.575597, 0.479035, 0.450484],
       build: { context in try DiffusionFamily.make(tinyDiffusion(), context) }),

@@ -184,28 +184,48 @@ struct MatrixProductTests {
       Attention(batch: 3, queries: 4, keys: 6, width: 3, heads: 3, masked: true),
       Attention(batch: 2, queries: 49, keys: 49, width: 64, heads: 2),
       Attention(batch: 1, queries: 10, keys: 17, width: 32, heads: 1, masked: true),
+      // More than the loops for few tokens take: queries, keys, width of a head.
+      Attention(batch: 2, queries: 70, keys: 5, width: 8, heads: 2),
+      Attention(batch: 1, queries: 9, keys: 65, width: 8, heads: 2, masked: true),
+      Attention(batch: 1, queries: 6, keys: 7, width: 130, heads: 2),
+    ]
+    /// For every instruction set: rests of vectors and of tiles on all sides.
+    static let few = [
+      Attention(batch: 3, queries: 12, keys: 12, width: 128, heads: 4),
+      Attention(batch: 2, queries: 49, keys: 49, width: 64, heads: 4),
+      Attention(batch: 1, queries: 64, keys: 64, width: 64, heads: 1),
+      Attention(batch: 2, queries: 1, keys: 1, width: 1, heads: 1),
+      Attention(batch: 2, queries: 17, keys: 3, width: 66, heads: 2, masked: true),
+      Attention(batch: 1, queries: 5, keys: 33, width: 21, heads: 3, masked: true),
+      Attention(batch: 2, queries: 31, keys: 26, width: 40, heads: 2),
     ]
 
     private var maskValues: [Float] { (0..<keys).map { $0 % 3 == 1 ? -.infinity : Float($0) * 0.1 } }
 
-    func run(on backend: any Backend, type: ScalarType = .float32) -> [(name: String, values: [Float])] {
-      let q = randomTensor([batch, queries, width], seed: 1, type: type, on: backend)
-      let k = randomTensor([batch, keys, width], seed: 2, type: type, on: backend)
-      let v = randomTensor([batch, keys, width], seed: 3, type: type, on: backend)
-      let dy = randomTensor([batch, queries, width], seed: 4, type: type, on: backend)
+    /// Queries, keys, values, and the gradient of the result.
+    func inputs(on backend: any Backend, type: ScalarType = .float32) -> [Tensor] {
+      [queries, keys, keys, queries].enumerated().map { index, length in
+        randomTensor([batch, length, width], seed: UInt64(index + 1), type: type, on: backend)
+      }
+    }
+
+    func run(on backend: any Backend, type: ScalarType = .float32) -> [(name: String, tensor: Tensor)] {
+      let inputs = inputs(on: backend, type: type)
+      let (q, k, v, dy) = (inputs[0], inputs[1], inputs[2], inputs[3])
       let mask = masked ? Tensor(maskValues, shape: [keys], on: backend) : nil
       let y = backend.attention(q, k, v, heads: heads, mask: mask)
       let (dq, dk, dv) = backend.attentionGradient(q, k, v, heads: heads, mask: mask, dy: dy)
-      return [("y", y.values()), ("dq", dq.values()), ("dk", dk.values()), ("dv", dv.values())]
+      return [("y", y), ("dq", dq), ("dk", dk), ("dv", dv)]
+    }
+
+    func values(on backend: any Backend, type: ScalarType = .float32) -> [(name: String, values: [Float])] {
+      run(on: backend, type: type).map { ($0.name, $0.tensor.values()) }
     }
 
     /// The definition in Double, with the chain rule written out.
-    var reference: [[Double]] {
+    func reference(_ inputs: [[Double]]) -> [[Double]] {
       let depth = width / heads
-      func doubles(_ length: Int, _ seed: UInt64) -> [Double] {
-        randomValues(batch * length * width, seed: seed).map(Double.init)
-      }
-      let (q, k, v, dy) = (doubles(queries, 1), doubles(keys, 2), doubles(keys, 3), doubles(queries, 4))
+      let (q, k, v, dy) = (inputs[0], inputs[1], inputs[2], inputs[3])
       var (y, dq, dk, dv) = (q.map { _ in 0.0 }, q.map { _ in 0.0 }, k.map { _ in 0.0 }, v.map { _ in 0.0 })
       let scale = 1 / Double(depth).squareRoot()
       for n in 0..<batch {
@@ -241,13 +261,51 @@ struct MatrixProductTests {
   /// A gradient that is zero has no relative error: the elements' own tolerance decides then.
   @Test("OpenBLAS's attention against the definition", arguments: Attention.all, [1, 2])
   func attentionDefinition(a: Attention, threads: Int) throws {
-    let results = try onTensorThread { a.run(on: OpenBLASBackend(threads: ThreadPool(count: threads))) }
-    expectClose(zip(results, a.reference).map { difference($0.name, $0.values, $1, absolute: 1e-5) })
+    let (results, inputs) = try onTensorThread {
+      let backend = OpenBLASBackend(threads: ThreadPool(count: threads))
+      return (a.values(on: backend), a.inputs(on: backend).map(\.doubles))
+    }
+    expectClose(zip(results, a.reference(inputs)).map { difference($0.name, $0.values, $1, absolute: 1e-5) })
+  }
+
+  @Test("Attention of few tokens against the definition", arguments: Kernels.all, Attention.few)
+  func attentionOfFewTokens(kernels: Kernels, a: Attention) throws {
+    let differences = try onTensorThread {
+      let backend = kernels.backend()
+      let expected = a.reference(a.inputs(on: backend, type: kernels.type).map(\.doubles))
+      return zip(a.run(on: backend, type: kernels.type), expected).map {
+        difference($0.name, $0.tensor, $1, absolute: 1e-5)
+      }
+    }
+    expectClose(differences)
+  }
+
+  /// Tokens, width and heads on both sides of what the loops for few tokens take.
+  @Test(
+    "Attention of tokens to each other is that of three tensors", arguments: Backends.available,
+    [(12, 128, 4), (49, 64, 4), (5, 6, 3), (65, 8, 2), (3, 130, 2)])
+  func selfAttention(kind: BackendKind, _ sizes: (tokens: Int, width: Int, heads: Int)) throws {
+    let (tokens, width, heads) = sizes
+    let differences = try onTensorThread {
+      let backend = try Backends.make(kind)
+      let qkv = randomTensor([3, tokens, 3 * width], seed: 1, on: backend)
+      let dy = randomTensor([3, tokens, width], seed: 2, on: backend)
+      let parts = (0..<3).map { backend.slice(qkv, $0 * width..<($0 + 1) * width) }
+      let (q, k, v) = (parts[0], parts[1], parts[2])
+      let y = backend.attention(q, k, v, heads: heads, mask: nil)
+      let (dq, dk, dv) = backend.attentionGradient(q, k, v, heads: heads, mask: nil, dy: dy)
+      return [
+        difference("y", backend.selfAttention(qkv, heads: heads), y.doubles),
+        difference(
+          "dqkv", backend.selfAttentionGradient(qkv, heads: heads, dy: dy), backend.concatenate([dq, dk, dv]).doubles),
+      ]
+    }
+    expectClose(differences)
   }
 
   @Test("oneDNN's attention against OpenBLAS's", .enabled(if: Backends.hasOneDNN), arguments: Attention.all)
   func attentionOneDNN(a: Attention) throws {
-    let (fast, slow) = try onTensorThread { (a.run(on: try Backends.make(.onednn)), a.run(on: OpenBLASBackend())) }
+    let (fast, slow) = try onTensorThread { (a.values(on: try Backends.make(.onednn)), a.values(on: OpenBLASBackend())) }
     expectClose(zip(fast, slow).map { difference($0.name, $0.values, $1.values, relative: 1e-4, absolute: 1e-5) })
   }
 
@@ -255,7 +313,7 @@ struct MatrixProductTests {
   func attentionBFloat16(a: Attention) throws {
     let (narrow, wide) = try onTensorThread {
       let backend = try Backends.make(.onednn)
-      return (a.run(on: backend, type: .bfloat16), a.run(on: backend))
+      return (a.values(on: backend, type: .bfloat16), a.values(on: backend))
     }
     for (narrow, wide) in zip(narrow, wide) {
       let difference = difference(narrow.name, narrow.values, wide.values)

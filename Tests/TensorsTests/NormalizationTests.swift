@@ -28,6 +28,9 @@ struct NormalizationTests {
       Case(shape: [4, 6, 6, 64], groups: 32, activation: .leakyReLU(slope: 0.2)),
       Case(shape: [2, 3, 3, 64], groups: 64, affine: false),
       Case(shape: [2, 11, 20], groups: 1, perPosition: true),
+      Case(shape: [7, 1], groups: 1, perPosition: true),
+      Case(shape: [300, 128], groups: 1, perPosition: true),
+      Case(shape: [5, 24], groups: 1, affine: false, perPosition: true),
       Case(shape: [3, 7, 64], groups: 1, activation: .tanh, perPosition: true),
       Case(shape: [5, 48], groups: 4, activation: .silu, shifted: true),
     ]
@@ -137,8 +140,14 @@ struct NormalizationTests {
         let sum = backend.normalizeGradient(
           x, shift: shift, gamma: gamma, beta: beta, normalization, statistics: statistics, dy: dy, adding: dy,
           gammaGradient: nil, betaGradient: alone)
+        let both = backend.normalizeGradient(
+          x, shift: shift, gamma: gamma, beta: beta, normalization, statistics: statistics, dy: dy, adding: dy,
+          gammaGradient: gammaGradient, betaGradient: alone)
         differences += [
-          difference("dβ alone", alone, reference.dbeta, absolute: 5e-4),
+          difference(
+            "dx + dy, with dγ", both.dx, zip(reference.dx, dy.doubles).map { $0 + $1 }, absolute: 5e-5, relative: 5e-5),
+          difference("dγ twice", gammaGradient, reference.dgamma.map { 2 * $0 + 2 }, absolute: 1e-3),
+          difference("dβ twice", alone, reference.dbeta.map { 2 * $0 }, absolute: 1e-3),
           difference("dx + dy", sum.dx, zip(reference.dx, dy.doubles).map { $0 + $1 }, absolute: 5e-5, relative: 5e-5),
         ]
         if let (a, b) = sum.dshift.flatMap({ a in dshift.map { (a, $0) } }) { #expect(a.bytes == b.bytes) }

@@ -82,6 +82,13 @@ typedef struct {
   ptrdiff_t kernel_height, kernel_width, pad_top, pad_left;
 } easel_narrow;
 
+// One head of attention in one sample; see Attention.inc.
+typedef struct {
+  ptrdiff_t queries, keys, width;          // tokens, and a head's channels
+  ptrdiff_t q_stride, k_stride, y_stride;  // elements between tokens; k's is v's, and gradients have those of their values
+  float scale;                             // of the scores
+} easel_head;
+
 // Attention's softmax, pooling and the like take plain arguments.
 typedef struct {
   // y = op(x)
@@ -118,6 +125,13 @@ typedef struct {
   void (*gather)(ptrdiff_t count, ptrdiff_t columns, const float *table, const int32_t *indices, void *y);
   // table[indices[i], :] += dy[i, :]
   void (*scatter_add)(ptrdiff_t count, ptrdiff_t columns, const void *dy, const int32_t *indices, float *table);
+  // y[i, :] = x[indices[i], :]; an index below 0 gives `filler` ([columns]), or zeros where that is NULL
+  void (*gather_rows)(ptrdiff_t count, ptrdiff_t columns, const void *x, const int32_t *indices,
+                      const float *_Nullable filler, void *y);
+  // dx ([rows, columns], written whole) = the sums of dy's rows at their indices; the rows of indices below 0 are added to
+  // `filler` unless that is NULL
+  void (*scatter_rows)(ptrdiff_t rows, ptrdiff_t count, ptrdiff_t columns, const void *dy, const int32_t *indices,
+                       void *dx, float *_Nullable filler);
 
   // y = act(gamma (x + shift - mean) / sqrt(variance + epsilon) + beta) for one sample; x, y: [positions, channels];
   // shift: [channels] or NULL; gamma, beta: [channels] or NULL; mean, rstd: [groups], written unless `known`; scratch:
@@ -130,6 +144,22 @@ typedef struct {
                         const float *_Nullable beta, const float *mean, const float *rstd, const void *dy,
                         const void *_Nullable addend, void *dx, float *_Nullable dgamma, float *_Nullable dbeta,
                         void *_Nullable dshift, float *scratch);
+
+  // LayerNorm: `norm` for rows that are samples of one group and one position each, without shift and activation; mean and
+  // rstd: [rows].
+  void (*layer_norm)(ptrdiff_t rows, ptrdiff_t channels, float epsilon, bool known, const void *x, const float *gamma,
+                     const float *beta, void *y, float *mean, float *rstd);
+  void (*layer_norm_backward)(ptrdiff_t rows, ptrdiff_t channels, const void *x, const float *gamma, const float *mean,
+                              const float *rstd, const void *dy, const void *_Nullable addend, void *dx, float *dgamma,
+                              float *dbeta);
+
+  // y = softmax(scale q kᵀ + mask) v of one head; mask: [keys] or NULL. scratch, for both: with p rounding up to 16,
+  // width · p(queries) + 2 · keys · p(queries) + (2 · keys + queries + max(queries, keys)) · p(width).
+  void (*attention)(const easel_head *h, const void *q, const void *k, const void *v, const float *_Nullable mask,
+                    void *y, float *scratch);
+  // The gradients of the above, written.
+  void (*attention_backward)(const easel_head *h, const void *q, const void *k, const void *v,
+                             const float *_Nullable mask, const void *dy, void *dq, void *dk, void *dv, float *scratch);
 
   // y = softmax of each row of scale x (+ mask, [columns])
   void (*softmax)(ptrdiff_t rows, ptrdiff_t columns, float scale, const void *x, const float *_Nullable mask, void *y);

@@ -43,6 +43,10 @@ public protocol Backend: AnyObject {
   func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?) -> Tensor
   func attentionGradient(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?, dy: Tensor)
     -> (dq: Tensor, dk: Tensor, dv: Tensor)
+  /// Attention of each sample's tokens to each other, whose queries, keys and values lie side by side: qkv
+  /// `[N, T, 3·heads·d]`, result `[N, T, heads·d]`.
+  func selfAttention(_ qkv: Tensor, heads: Int) -> Tensor
+  func selfAttentionGradient(_ qkv: Tensor, heads: Int, dy: Tensor) -> Tensor
 
   // MARK: Normalisation and softmax
 
@@ -101,6 +105,15 @@ public protocol Backend: AnyObject {
   /// Rows of `table` (float32 `[K, C]`) at `indices` (int32 `[N]`); an index below 0 gives zeros.
   func gather(_ table: Tensor, _ indices: Tensor, type: ScalarType) -> Tensor
   func scatterAdd(_ dy: Tensor, _ indices: Tensor, into table: Tensor)
+  /// Tokens of each sample's own: x `[N, T, C]` at indices (int32 `[N, K]`) as `[N, K, C]`; an index below 0 gives `filler`
+  /// (float32 `[C]`), or zeros where that is nil.
+  func gatherTokens(_ x: Tensor, _ indices: Tensor, filler: Tensor?) -> Tensor
+  /// The gradient with respect to x, whose samples have `count` tokens; that of the filler is added to `fillerGradient`.
+  func gatherTokensGradient(_ dy: Tensor, _ indices: Tensor, count: Int, fillerGradient: Tensor?) -> Tensor
+  /// Images `[N, H, W, C]` as squares of pixels, row by row: `[N, H/p · W/p, p·p·C]`; p divides H and W.
+  func patches(_ images: Tensor, size: Int) -> Tensor
+  /// The images of `[N, H/p · W/p, p·p·C]`.
+  func joinPatches(_ patches: Tensor, size: Int, height: Int, width: Int) -> Tensor
 
   // MARK: Resampling
 

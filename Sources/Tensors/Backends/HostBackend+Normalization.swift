@@ -46,21 +46,32 @@ extension HostBackend {
     let pieces = pieces(x, normalization)
     let shape: Shape = [pieces.samples, pieces.groups]
     let statistics = NormalizationStatistics(mean: empty(shape, .float32), reciprocalDeviation: empty(shape, .float32))
-    return (normalize(x, shift, gamma, beta, pieces, statistics, known: false), statistics)
+    return (normalize(x, shift, gamma, beta, normalization, pieces, statistics, known: false), statistics)
   }
 
   public func normalize(
     _ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization,
     statistics: NormalizationStatistics
   ) -> Tensor {
-    normalize(x, shift, gamma, beta, pieces(x, normalization), statistics, known: true)
+    normalize(x, shift, gamma, beta, normalization, pieces(x, normalization), statistics, known: true)
   }
 
   private func normalize(
-    _ x: Tensor, _ shift: Tensor?, _ gamma: Tensor?, _ beta: Tensor?, _ pieces: Pieces,
+    _ x: Tensor, _ shift: Tensor?, _ gamma: Tensor?, _ beta: Tensor?, _ normalization: Normalization, _ pieces: Pieces,
     _ statistics: NormalizationStatistics, known: Bool
   ) -> Tensor {
     let channels = pieces.channels
+    if let gamma, let beta, normalization.isLayerNorm, shift == nil {
+      let y = empty(x.shape, x.type)
+      let kernel = typed(x.type).layer_norm
+      forEachRow(pieces.samples, channels) { range, _ in
+        let (row, first) = (range.lowerBound, range.lowerBound * channels)
+        kernel(
+          range.count, channels, normalization.epsilon, known, x.at(first), gamma.floats, beta.floats, y.at(first),
+          statistics.mean.floats + row, statistics.reciprocalDeviation.floats + row)
+      }
+      return y
+    }
     require(shift.map { $0.count == pieces.samples * channels && $0.type == x.type } ?? true, "shift for \(x.shape)")
     let y = empty(x.shape, x.type)
     let kernel = typed(x.type).norm
@@ -91,6 +102,20 @@ extension HostBackend {
     let pieces = pieces(x, normalization)
     let channels = pieces.channels
     let dx = empty(x.shape, x.type)
+    if let gamma, let gammaGradient, let betaGradient, normalization.isLayerNorm, shift == nil {
+      let kernel = typed(x.type).layer_norm_backward
+      let parts = threads.parts(pieces.samples, grain: grain(pieces))
+      sumByPart(of: channels, parts: parts, into: [gammaGradient, betaGradient]) { partial in
+        threads.split(pieces.samples, grain: grain(pieces)) { range, part in
+          let (row, first) = (range.lowerBound, range.lowerBound * channels)
+          kernel(
+            range.count, channels, x.at(first), gamma.floats, statistics.mean.floats + row,
+            statistics.reciprocalDeviation.floats + row, dy.at(first), adding?.at(first), dx.at(first), partial(part, 0),
+            partial(part, 1))
+        }
+      }
+      return (dx, nil)
+    }
     let dshift = shift.map { empty($0.shape, $0.type) }
     let kernel = typed(x.type).norm_backward
     let parts = threads.parts(pieces.count, grain: grain(pieces))
@@ -123,7 +148,7 @@ extension HostBackend {
     return y
   }
 
-  private func softmax(_ x: Tensor, scale: Float, mask: Tensor?, into y: Tensor) {
+  func softmax(_ x: Tensor, scale: Float, mask: Tensor?, into y: Tensor) {
     let (rows, columns) = matrix(x)
     require(mask.map { $0.count == columns } ?? true, "mask for \(x.shape)")
     let kernel = typed(x.type).softmax
@@ -139,7 +164,7 @@ extension HostBackend {
     return dx
   }
 
-  private func softmaxGradient(_ y: Tensor, dy: Tensor, scale: Float, into dx: Tensor) {
+  func softmaxGradient(_ y: Tensor, dy: Tensor, scale: Float, into dx: Tensor) {
     let (rows, columns) = matrix(y)
     let kernel = typed(y.type).softmax_backward
     forEachRow(rows, columns) { range, _ in
@@ -147,50 +172,9 @@ extension HostBackend {
       kernel(range.count, columns, scale, y.at(first), dy.at(first), dx.at(first))
     }
   }
+}
 
-  public func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?) -> Tensor {
-    let scores = probabilities(q, k, v, heads: heads, mask: mask)
-    let y = empty(q.shape, q.type)
-    asBackend.matmul(
-      MatrixBatch(perHead: scores), MatrixBatch(v, heads: heads), scale: 1, into: MatrixBatch(y, heads: heads),
-      accumulating: false)
-    return y
-  }
-
-  /// `softmax(q kᵀ / √d + mask)`, `[N, heads, Tq, Tk]`: as large as all activations of a block, so that the backward pass
-  /// computes them again.
-  private func probabilities(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?) -> Tensor {
-    require(q.shape[2] == k.shape[2] && k.shape == v.shape, "attention of \(q.shape), \(k.shape), \(v.shape)")
-    let scores = empty([q.shape[0], heads, q.shape[1], k.shape[1]], q.type)
-    let scale = 1 / Float(q.shape[2] / heads).squareRoot()
-    asBackend.matmul(
-      MatrixBatch(q, heads: heads), MatrixBatch(k, heads: heads).transposed, scale: 1,
-      into: MatrixBatch(perHead: scores), accumulating: false)
-    softmax(scores, scale: scale, mask: mask, into: scores)
-    return scores
-  }
-
-  public func attentionGradient(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?, dy: Tensor)
-    -> (dq: Tensor, dk: Tensor, dv: Tensor)
-  {
-    let backend = asBackend
-    let scale = 1 / Float(q.shape[2] / heads).squareRoot()
-    let (dq, dk, dv) = (empty(q.shape, q.type), empty(k.shape, k.type), empty(v.shape, v.type))
-    let weights = self.probabilities(q, k, v, heads: heads, mask: mask)
-    let probabilities = MatrixBatch(perHead: weights)
-    let output = MatrixBatch(dy, heads: heads)
-    backend.matmul(probabilities.transposed, output, scale: 1, into: MatrixBatch(dv, heads: heads), accumulating: false)
-    let dscores = empty(weights.shape, weights.type)
-    backend.matmul(
-      output, MatrixBatch(v, heads: heads).transposed, scale: 1, into: MatrixBatch(perHead: dscores),
-      accumulating: false)
-    softmaxGradient(weights, dy: dscores, scale: scale, into: dscores)
-    let scores = MatrixBatch(perHead: dscores)
-    backend.matmul(
-      scores, MatrixBatch(k, heads: heads), scale: 1, into: MatrixBatch(dq, heads: heads), accumulating: false)
-    backend.matmul(
-      scores.transposed, MatrixBatch(q, heads: heads), scale: 1, into: MatrixBatch(dk, heads: heads),
-      accumulating: false)
-    return (dq, dk, dv)
-  }
+extension Normalization {
+  /// Rows by themselves, for which there is a kernel that does many at a time.
+  fileprivate var isLayerNorm: Bool { perPosition && groups == 1 && activation == .identity }
 }

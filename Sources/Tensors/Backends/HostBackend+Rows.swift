@@ -101,6 +101,100 @@ extension HostBackend {
       indices.count, table.shape[1], dy.pointer, checkedIndices(indices, below: table.shape[0]), table.floats)
   }
 
+  public func gatherTokens(_ x: Tensor, _ indices: Tensor, filler: Tensor?) -> Tensor {
+    let (samples, tokens, columns) = tokenSizes(x, indices)
+    require(filler.map { $0.count == columns } ?? true, "a filler for \(x.shape)")
+    let count = indices.shape[1]
+    let y = empty([samples, count, columns], x.type)
+    let places = checkedIndices(indices, below: tokens)
+    let kernel = typed(x.type).gather_rows
+    forEachRow(samples, count * columns) { range, _ in
+      for n in range {
+        kernel(
+          count, columns, x.at(n * tokens * columns), places + n * count, filler?.floats, y.at(n * count * columns))
+      }
+    }
+    return y
+  }
+
+  public func gatherTokensGradient(_ dy: Tensor, _ indices: Tensor, count: Int, fillerGradient: Tensor?) -> Tensor {
+    let (samples, chosen, columns) = tokenSizes(dy, indices)
+    require(indices.shape[1] == chosen, "indices \(indices.shape) of \(dy.shape)")
+    let dx = empty([samples, count, columns], dy.type)
+    let places = checkedIndices(indices, below: count)
+    let kernel = typed(dy.type).scatter_rows
+    let grain = max(1, elementGrain / max(1, chosen * columns))
+    sumByPart(
+      of: columns, parts: threads.parts(samples, grain: grain), into: [fillerGradient].compactMap { $0 }
+    ) { partial in
+      threads.split(samples, grain: grain) { range, part in
+        for n in range {
+          kernel(
+            count, chosen, columns, dy.at(n * chosen * columns), places + n * chosen, dx.at(n * count * columns),
+            fillerGradient.map { _ in partial(part, 0) })
+        }
+      }
+    }
+    return dx
+  }
+
+  private func tokenSizes(_ x: Tensor, _ indices: Tensor) -> (samples: Int, tokens: Int, columns: Int) {
+    require(
+      x.rank == 3 && indices.rank == 2 && indices.shape[0] == x.shape[0], "tokens \(indices.shape) of \(x.shape)")
+    return (x.shape[0], x.shape[1], x.shape[2])
+  }
+
+  public func patches(_ images: Tensor, size: Int) -> Tensor {
+    let grid = PatchGrid(images.shape, size)
+    let patches = empty([grid.samples, grid.rows * grid.columns, size * grid.line], images.type)
+    let kernel = typed(images.type).copy_rows
+    forEachPatch(grid) { place, image in
+      kernel(size, grid.line, images.at(image), grid.stride, patches.at(place), grid.line, false)
+    }
+    return patches
+  }
+
+  public func joinPatches(_ patches: Tensor, size: Int, height: Int, width: Int) -> Tensor {
+    require(patches.rank == 3 && patches.shape[2] % (size * size) == 0, "\(patches.shape) as patches of \(size)")
+    let images = empty([patches.shape[0], height, width, patches.shape[2] / (size * size)], patches.type)
+    let grid = PatchGrid(images.shape, size)
+    require(grid.rows * grid.columns == patches.shape[1], "\(patches.shape) as images of \(height)×\(width)")
+    let kernel = typed(images.type).copy_rows
+    forEachPatch(grid) { place, image in
+      kernel(size, grid.line, patches.at(place), grid.line, images.at(image), grid.stride, false)
+    }
+    return images
+  }
+
+  /// How images divide into patches.
+  private struct PatchGrid {
+    let samples, rows, columns: Int
+    /// Elements of a row of a patch, and of an image.
+    let line, stride: Int
+    let size: Int
+
+    init(_ images: Shape, _ size: Int) {
+      require(
+        images.rank == 4 && images[1] % size == 0 && images[2] % size == 0, "\(images) in patches of \(size) pixels")
+      (samples, rows, columns) = (images[0], images[1] / size, images[2] / size)
+      (line, stride) = (size * images[3], images[2] * images[3])
+      self.size = size
+    }
+  }
+
+  /// Calls `body` with the first element of each patch by itself, and in its image.
+  private func forEachPatch(_ grid: PatchGrid, _ body: (Int, Int) -> Void) {
+    let lines = grid.samples * grid.rows
+    forEachRow(lines, grid.size * grid.stride) { range, _ in
+      for line in range {
+        for column in 0..<grid.columns {
+          let patch = line * grid.columns + column
+          body(patch * grid.size * grid.line, line * grid.size * grid.stride + column * grid.line)
+        }
+      }
+    }
+  }
+
   private func checkedIndices(_ indices: Tensor, below limit: Int) -> UnsafePointer<Int32> {
     require(indices.type == .int32, "indices are int32, not \(indices.type)")
     let values = UnsafeBufferPointer(start: indices.pointer.assumingMemoryBound(to: Int32.self), count: indices.count)

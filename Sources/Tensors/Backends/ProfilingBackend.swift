@@ -207,6 +207,22 @@ public final class ProfilingBackend: Backend {
       { base.attentionGradient(q, k, v, heads: heads, mask: mask, dy: dy) })
   }
 
+  private func text(_ qkv: Tensor, heads: Int) -> String {
+    "\(qkv.shape[0])×\(heads) of \(qkv.shape[1])×\(qkv.shape[1]), width \(qkv.shape[2] / (3 * heads))"
+  }
+
+  public func selfAttention(_ qkv: Tensor, heads: Int) -> Tensor {
+    measure("attention", text(qkv, heads: heads), flops: 4 * qkv.count / 3 * qkv.shape[1], [qkv]) {
+      base.selfAttention(qkv, heads: heads)
+    }
+  }
+
+  public func selfAttentionGradient(_ qkv: Tensor, heads: Int, dy: Tensor) -> Tensor {
+    measure("attention gradient", text(qkv, heads: heads), flops: 10 * qkv.count / 3 * qkv.shape[1], [qkv, dy]) {
+      base.selfAttentionGradient(qkv, heads: heads, dy: dy)
+    }
+  }
+
   // MARK: Normalisation and softmax
 
   public func normalize(_ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization)
@@ -335,6 +351,26 @@ public final class ProfilingBackend: Backend {
 
   public func scatterAdd(_ dy: Tensor, _ indices: Tensor, into table: Tensor) {
     measure("scatter add", "\(table.shape)", parameter: table, [dy]) { base.scatterAdd(dy, indices, into: table) }
+  }
+
+  public func gatherTokens(_ x: Tensor, _ indices: Tensor, filler: Tensor?) -> Tensor {
+    measure("gather tokens", "\(x.shape) \(indices.shape)", [x]) { base.gatherTokens(x, indices, filler: filler) }
+  }
+
+  public func gatherTokensGradient(_ dy: Tensor, _ indices: Tensor, count: Int, fillerGradient: Tensor?) -> Tensor {
+    measure("gather tokens gradient", "\(dy.shape) \(count)", [dy]) {
+      base.gatherTokensGradient(dy, indices, count: count, fillerGradient: fillerGradient)
+    }
+  }
+
+  public func patches(_ images: Tensor, size: Int) -> Tensor {
+    measure("patches", "\(images.shape) \(size)", [images]) { base.patches(images, size: size) }
+  }
+
+  public func joinPatches(_ patches: Tensor, size: Int, height: Int, width: Int) -> Tensor {
+    measure("join patches", "\(patches.shape) \(size)", [patches]) {
+      base.joinPatches(patches, size: size, height: height, width: width)
+    }
   }
 
   // MARK: Resampling
