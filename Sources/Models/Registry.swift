@@ -47,6 +47,7 @@ public let modelFamilies: [any ModelFamily.Type] = [
   DenoisingAutoencoderFamily.self,
   VariationalAutoencoderFamily.self,
   DiffusionFamily.self,
+  ClassifierFamily.self,
 ]
 
 /// What a run trains on what: with the settings, enough to repeat it.
