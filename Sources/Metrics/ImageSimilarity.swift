@@ -5,11 +5,11 @@ import Foundation
 // How alike two pictures are. Levels count 0 to 1; pictures of different sizes or channels are a mistake in code and trap.
 
 extension Image {
-  /// The peak signal-to-noise ratio to another picture, `−10 log₁₀` of the mean squared difference, in dB; at most 99, for
+  /// The peak signal-to-noise ratio to another picture, `10 log₁₀` of 1 ÷ the mean squared difference, in dB; at most 99, for
   /// equal pictures.
   public func signalToNoise(to other: Image) -> Double {
-    let mean = meanDifference(to: other) { Double($0 * $0) } / (255 * 255)
-    return mean == 0 ? 99 : min(99, -10 * log10(mean))
+    let mean = meanDifference(to: other) { Double($0 * $0) }
+    return mean == 0 ? 99 : min(99, 10 * log10(255 * 255 / mean))
   }
 
   /// The mean absolute difference from another picture, 0 to 1.
@@ -93,9 +93,22 @@ private struct GaussianWindow {
   }
 }
 
-/// The mean of a measure over pairs of pictures, such as
-/// `meanOverPairs(restored, originals) { $0.structuralSimilarity(to: $1) }`.
-public func meanOverPairs(_ images: [Image], _ originals: [Image], _ measure: (Image, Image) -> Double) -> Double {
+/// The mean over pairs of pictures of ``Images/Image/signalToNoise(to:)``, in dB.
+public func meanSignalToNoise(_ images: [Image], _ originals: [Image]) -> Double {
+  meanOverPairs(images, originals) { $0.signalToNoise(to: $1) }
+}
+
+/// The mean over pairs of pictures of ``Images/Image/structuralSimilarity(to:)``.
+public func meanStructuralSimilarity(_ images: [Image], _ originals: [Image]) -> Double {
+  meanOverPairs(images, originals) { $0.structuralSimilarity(to: $1) }
+}
+
+/// The mean over pairs of pictures of ``Images/Image/absoluteError(to:)``, 0 to 1.
+public func meanAbsoluteError(_ images: [Image], _ originals: [Image]) -> Double {
+  meanOverPairs(images, originals) { $0.absoluteError(to: $1) }
+}
+
+private func meanOverPairs(_ images: [Image], _ originals: [Image], _ measure: (Image, Image) -> Double) -> Double {
   require(images.count == originals.count, "\(images.count) pictures and \(originals.count) originals")
   return zip(images, originals).reduce(0) { $0 + measure($1.0, $1.1) } / Double(max(1, images.count))
 }

@@ -40,6 +40,9 @@ struct ImageSimilarityTests {
     #expect(abs(black.absoluteError(to: grey) - 0.1) < 1e-12)
     // Mean squared error 0.02.
     #expect(abs(black.signalToNoise(to: grey) - 16.9897) < 1e-4)
-    #expect(meanOverPairs([black, grey], [grey, grey]) { $0.absoluteError(to: $1) } == 0.05)
+    #expect(meanAbsoluteError([black, grey], [grey, grey]) == 0.05)
+    #expect(abs(meanSignalToNoise([black, grey], [grey, grey]) - (16.9897 + 99) / 2) < 1e-4)
+    let similarity = black.structuralSimilarity(to: grey)
+    #expect(similarity < 0.9 && meanStructuralSimilarity([black, grey], [grey, grey]) == (similarity + 1) / 2)
   }
 }
