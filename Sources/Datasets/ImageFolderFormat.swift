@@ -22,6 +22,11 @@ struct ImageFolderFormat: DatasetFormat {
   }
 
   func splits(name: String, imageSize: ImageSize?) throws -> DatasetSplits {
+    try .shuffledTenth(of: dataset(name: name, imageSize: imageSize))
+  }
+
+  /// All pictures, none held out.
+  func dataset(name: String, imageSize: ImageSize?) throws -> ImageDataset {
     let listing = try list()
     // The first picture decides what the others must be, so that a folder of photographs in many sizes is refused before
     // they fill the memory.
@@ -38,11 +43,10 @@ struct ImageFolderFormat: DatasetFormat {
       return image.size == size ? image : image.fitted(width: size.width, height: size.height)
     }
     let channels = images.contains { $0.channels == 3 } ? 3 : 1
-    let dataset = ImageDataset(
+    return ImageDataset(
       name: name, source: path, width: size.width, height: size.height, channels: channels,
       pixels: concatenated(images.lazy.map { $0.converted(channels: channels).pixels }), labels: listing.labels,
       classNames: listing.classNames)
-    return try .shuffledTenth(of: dataset)
   }
 
   private func checkMemory(count: Int, size: ImageSize) throws {

@@ -16,7 +16,8 @@ struct Easel: ParsableCommand {
       """,
     version: easelVersion,
     subcommands: [
-      Train.self, Resume.self, Sample.self, Interpolate.self, Reconstruct.self, Denoise.self, Inspect.self,
+      Train.self, Resume.self, Sample.self, Interpolate.self, Reconstruct.self, Denoise.self, Evaluate.self,
+      Inspect.self,
       Verify.self, Runs.self, DataVerb.self, Bench.self, Doctor.self,
     ])
 

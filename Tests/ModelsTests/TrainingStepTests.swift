@@ -185,5 +185,13 @@ struct TrainedModel: Sendable, CustomTestStringConvertible {
         }
         return try DiffusionFamily.make(settings, context)
       }),
+    TrainedModel(
+      testDescription: "classifier", data: .tinyLabelled,
+      curve: [],
+      build: { context in
+        var settings = ClassifierSettings()
+        (settings.baseChannels, settings.features, settings.labelSmoothing) = (8, 16, 0.1)
+        return try ClassifierFamily.make(settings, context)
+      }),
   ]
 }

@@ -2,7 +2,7 @@ import Layers
 
 /// A residual network that tells which class an image belongs to.
 ///
-/// Three sizes (the image's, half and quarter) of pre-activation residual blocks with a strided convolution between them; then
+/// Pre-activation residual blocks at three sizes (the image's, half and quarter) with average pooling between them; then
 /// GroupNorm, SiLU, the mean over positions, and a linear layer. The means are the features: like those of the network that
 /// Fréchet distances are usually taken from, they come after the nonlinearity, and each is an average of activations of
 /// normalised channels, so that no feature outweighs the others by its scale.
@@ -11,7 +11,8 @@ public final class Classifier: SingleLossModel {
   public let components: [Component]
   private let settings: ClassifierSettings
   private let stem: Conv2d
-  private var stages: [(blocks: [ResidualBlock], down: Conv2d?)] = []
+  /// The blocks of each size.
+  private var stages: [[ResidualBlock]] = []
   private let norm: GroupNorm
   private let head: Linear
 
@@ -27,24 +28,24 @@ public final class Classifier: SingleLossModel {
     }
     self.context = context
     self.settings = settings
+    guard min(context.data.width, context.data.height) >= 4 else {
+      throw UserError(
+        .usage,
+        "a classifier halves images twice: expected at least 4×4, found "
+          + "\(context.data.width)×\(context.data.height)")
+    }
     let scope = Scope()
     let channels = [settings.baseChannels, 2 * settings.baseChannels, settings.features]
     stem = Conv2d(
       inputChannels: context.data.channels, outputChannels: channels[0], kernelSize: 3, padding: 1,
       initializer: .heNormal, scope["stem"])
     for (level, width) in channels.enumerated() {
-      let scope = scope["stages"][level]
-      let blocks = (0..<settings.blocks).map { block in
-        ResidualBlock(
-          inputChannels: width, outputChannels: width, timeChannels: nil, groups: Classifier.groups, epsilon: 1e-5,
-          scope["blocks"][block])
-      }
-      let down =
-        level + 1 < channels.count
-        ? Conv2d(
-          inputChannels: width, outputChannels: channels[level + 1], kernelSize: 3, stride: 2, padding: 1,
-          scope["down"]) : nil
-      stages.append((blocks, down))
+      stages.append(
+        (0..<settings.blocks).map { block in
+          ResidualBlock(
+            inputChannels: block == 0 ? channels[max(0, level - 1)] : width, outputChannels: width, timeChannels: nil,
+            groups: Classifier.groups, epsilon: 1e-5, scope["stages"][level][block])
+        })
     }
     norm = GroupNorm(groups: Classifier.groups, channels: settings.features, activation: .silu, scope["norm"])
     head = Linear(settings.features, context.data.classNames.count, scope["head"])
@@ -55,9 +56,9 @@ public final class Classifier: SingleLossModel {
   private func features(_ images: Tensor, on tape: Tape?) -> Variable {
     let signed = context.backend.affine(images, scale: 2, shift: -1)
     var hidden = stem(Variable(signed.cast(to: context.type), on: tape))
-    for stage in stages {
-      for block in stage.blocks { hidden = block(hidden, time: nil) }
-      if let down = stage.down { hidden = down(hidden) }
+    for (level, blocks) in stages.enumerated() {
+      if level > 0 { hidden = averagePool(hidden) }
+      for block in blocks { hidden = block(hidden, time: nil) }
     }
     return meanOverPositions(norm(hidden))
   }

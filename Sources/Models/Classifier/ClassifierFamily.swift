@@ -14,11 +14,11 @@ public enum ClassifierFamily: ModelFamily {
         $0.weightDecay = 0.05
         $0.warmupSteps = 100
         $0.learningRateDecay = .cosine
-        $0.scheduleSteps = 5000
+        $0.scheduleSteps = 6000
         $0.emaDecay = 0.998
         $0.flip = true
-        $0.shift = 2
-        $0.steps = 5000
+        $0.shift = 1
+        $0.steps = 6000
       },
       model: ClassifierSettings())
   ]
