@@ -45,6 +45,34 @@ public struct Bootstrap: Sendable {
     return interval(around: values.reduce(0, +) / count, resampled)
   }
 
+  /// The mean of a value over points that come in groups: whole groups are drawn, because their points are not independent.
+  ///
+  /// - Parameter groups: each point's group; any numbers.
+  public func mean(of values: [Double], groups: [Int]) -> Estimate {
+    require(values.count == groups.count, "\(values.count) values in \(groups.count) groups")
+    var places: [Int: Int] = [:]
+    var (sums, counts): ([Double], [Double]) = ([], [])
+    for (value, group) in zip(values, groups) {
+      let place = places[group] ?? sums.count
+      if place == sums.count {
+        places[group] = place
+        sums.append(0)
+        counts.append(0)
+      }
+      sums[place] += value
+      counts[place] += 1
+    }
+    let resampled = (0..<resamples).map { resample -> Double in
+      var (sum, count) = (0.0, 0.0)
+      for (place, times) in draws(sums.count, resample: resample).enumerated() {
+        sum += Double(times) * sums[place]
+        count += Double(times) * counts[place]
+      }
+      return sum / max(1, count)
+    }
+    return interval(around: values.reduce(0, +) / Double(max(1, values.count)), resampled)
+  }
+
   /// The middle 95 % of a figure's resampled values.
   public func interval(around value: Double, _ resampled: [Double]) -> Estimate {
     let sorted = resampled.sorted()

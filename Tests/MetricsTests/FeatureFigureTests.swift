@@ -185,6 +185,17 @@ struct FeatureFigureTests {
     #expect(Bootstrap(seed: 2, resamples: 2000).mean(of: values) != estimate)
   }
 
+  @Test("Points of one group are drawn together")
+  func groups() {
+    let bootstrap = Bootstrap(seed: 1, resamples: 1000)
+    // 100 groups of 4 alike are 100 points.
+    let alike = bootstrap.mean(of: (0..<400).map { $0 / 4 % 2 == 0 ? 1 : 0 }, groups: (0..<400).map { 7 * ($0 / 4) })
+    let alone = bootstrap.mean(of: (0..<100).map { $0 % 2 == 0 ? 1 : 0 })
+    #expect(alike == alone)
+    #expect(abs(alike.high - alike.low - 2 * 1.96 * 0.05) < 0.02)
+    #expect(bootstrap.mean(of: [1, 0, 0], groups: [5, 5, 5]) == Estimate(value: 1.0 / 3, low: 1.0 / 3, high: 1.0 / 3))
+  }
+
   @Test func resamplesDrawAsManyPoints() {
     let bootstrap = Bootstrap(seed: 3)
     let draws = bootstrap.draws(500, resample: 7)

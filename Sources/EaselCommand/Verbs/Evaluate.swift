@@ -169,6 +169,7 @@ struct Evaluate: ParsableCommand {
   ) throws -> SampleJudge {
     var options = EvaluationOptions()
     (options.references, options.seed, options.resamples) = (references, sampling.seed, resamples)
+    if features == .pixels { try options.check(count: count, data: splits, dimensions: dimensions) }
     let extractor = try extractor(for: splits, backend, workspace)
     try options.check(count: count, data: splits, dimensions: extractor.dimensions)
     let path = output ?? "\(workspace.path)/Samples/\(name)-evaluate.png"

@@ -37,13 +37,14 @@ package func minimize(
     var length = corrections.isEmpty ? 1 / max(1, dot(gradient, gradient).squareRoot()) : 1
     var next = sum(point, -length, direction)
     var result = function(next)
-    while !(result.value <= value + 1e-4 * length * slope), length > 1e-10 {
+    // Values of single precision are rounding in their last digit; gradients still tell the way.
+    let rounding = 2e-7 * abs(value)
+    while !(result.value <= value + 1e-4 * length * slope + rounding), length > 1e-10 {
       length /= 2
       next = sum(point, -length, direction)
       result = function(next)
     }
-    // Rounding hides what is left to gain.
-    if !(result.value < value) { return (point, number) }
+    if !(result.value <= value + rounding) { return (point, number) }
     let (step, change) = (sum(next, -1, point), sum(result.gradient, -1, gradient))
     let curvature = dot(step, change)
     if curvature > 1e-12 * dot(change, change) {
