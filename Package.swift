@@ -51,8 +51,9 @@ let package = Package(
       dependencies: [
         "Tensors", .product(name: "Crypto", package: "swift-crypto"), .product(name: "Yams", package: "Yams"),
       ]),
+    .target(name: "Metrics", dependencies: ["Images", "Tensors"]),
     .target(name: "Models", dependencies: ["Optimizers", "Datasets", "RunStorage"]),
-    .target(name: "Training", dependencies: ["Models"]),
+    .target(name: "Training", dependencies: ["Models", "Metrics"]),
     .target(name: "EaselKit", dependencies: ["Training"]),
     .executableTarget(
       name: "EaselCommand",
@@ -65,7 +66,9 @@ let package = Package(
     .testTarget(name: "ImagesTests", dependencies: ["Images"], exclude: ["Fixtures"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets"]),
     .testTarget(name: "RunStorageTests", dependencies: ["RunStorage"], exclude: ["Fixtures"]),
+    .testTarget(name: "MetricsTests", dependencies: ["Metrics", "RunStorage"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models"]),
+    .testTarget(name: "TrainingTests", dependencies: ["Training"]),
     .testTarget(name: "CommandTests", dependencies: ["EaselKit", "EaselCommand"]),
   ],
   swiftLanguageModes: [.v6],

@@ -50,6 +50,12 @@ extension DatasetSplits {
     return max(1, dataset.count / 10)
   }
 
+  /// The same images with 1 or 3 channels.
+  public func converted(channels: Int) -> DatasetSplits {
+    DatasetSplits(
+      train: train.converted(channels: channels), validation: validation.converted(channels: channels), rule: rule)
+  }
+
   func resized(to size: ImageSize?) -> DatasetSplits {
     guard let size else { return self }
     return DatasetSplits(train: train.resized(to: size), validation: validation.resized(to: size), rule: rule)

@@ -1,5 +1,6 @@
 import Crypto
 import Images
+import Tensors
 
 /// Pictures of one size in memory, with or without labels.
 ///
@@ -77,6 +78,14 @@ public struct ImageDataset: Sendable {
 }
 
 extension ImageDataset {
+  /// All pictures of a folder (PNG, JPEG), none held out; in sub-folders, these are their classes.
+  ///
+  /// Throws ``UserError``: `missingInput` when there is no such folder, `badData` with the path of a picture that is broken.
+  public init(folder path: String, imageSize: ImageSize? = nil) throws {
+    guard path.isFolder else { throw UserError(.missingInput, "\(path): no such folder") }
+    self = try ImageFolderFormat(path: path).dataset(name: path.lastPathComponent, imageSize: imageSize)
+  }
+
   /// One image, by its place.
   public func image(at index: Int) -> Image {
     let bytes = pixels[index * sampleSize..<(index + 1) * sampleSize]
@@ -111,6 +120,15 @@ extension ImageDataset {
     return ImageDataset(
       name: name, source: source, width: size.width, height: size.height, channels: channels,
       pixels: concatenated(resized), labels: labels, classNames: classNames, names: names)
+  }
+
+  /// The same images with 1 or 3 channels (``Image/converted(channels:)``).
+  public func converted(channels: Int) -> ImageDataset {
+    if channels == self.channels { return self }
+    return ImageDataset(
+      name: name, source: source, width: width, height: height, channels: channels,
+      pixels: concatenated((0..<count).lazy.map { image(at: $0).converted(channels: channels).pixels }),
+      labels: labels, classNames: classNames, names: names)
   }
 
   private func replacing(pixels: [UInt8], labels: [Int32]?, names: [String]) -> ImageDataset {

@@ -28,12 +28,42 @@ struct ImageFolderFormat: DatasetFormat {
   func splits(name: String, imageSize: ImageSize?) throws -> DatasetSplits {
     let (train, heldOut) = try listings()
     let files = train.files + (heldOut?.files ?? [])
+    let images = try read(files, imageSize: imageSize)
+    let channels = images.contains { $0.channels == 3 } ? 3 : 1
+    let trainImages = dataset(name: name, train, images[..<train.files.count], channels: channels)
+    guard let heldOut else { return try .shuffledTenth(of: trainImages) }
+    let heldOutImages = dataset(
+      name: name, heldOut, images[train.files.count...], channels: channels, classNames: train.classNames)
+    return DatasetSplits(
+      train: trainImages, validation: heldOutImages,
+      rule: "the \(heldOutImages.count) images in \(heldOut.folder.lastPathComponent)/ are for validation")
+  }
+
+  /// All pictures, none held out.
+  func dataset(name: String, imageSize: ImageSize?) throws -> ImageDataset {
+    let listing = try list(path)
+    let images = try read(listing.files, imageSize: imageSize)
+    return dataset(name: name, listing, images[...], channels: images.contains { $0.channels == 3 } ? 3 : 1)
+  }
+
+  private func dataset(
+    name: String, _ listing: Listing, _ images: ArraySlice<Image>, channels: Int, classNames: [String]? = nil
+  ) -> ImageDataset {
+    let size = images.first?.size ?? ImageSize(width: 1, height: 1)
+    return ImageDataset(
+      name: name, source: listing.folder, width: size.width, height: size.height, channels: channels,
+      pixels: concatenated(images.lazy.map { $0.converted(channels: channels).pixels }), labels: listing.labels,
+      classNames: classNames ?? listing.classNames,
+      names: listing.files.map(\.lastPathComponent.deletingPathExtension))
+  }
+
+  private func read(_ files: [String], imageSize: ImageSize?) throws -> [Image] {
     // The first picture decides what the others must be, so that a folder of photographs in many sizes is refused before
     // they fill the memory.
     let first = try Image.read(files[0])
     let size = imageSize ?? first.size
     try checkMemory(count: files.count, size: size)
-    let images = try concurrentMap(files) { file in
+    return try concurrentMap(files) { file in
       let image = try Image.read(file)
       if imageSize == nil, image.size != size {
         throw UserError(
@@ -42,19 +72,6 @@ struct ImageFolderFormat: DatasetFormat {
       }
       return image.size == size ? image : image.fitted(width: size.width, height: size.height)
     }
-    let channels = images.contains { $0.channels == 3 } ? 3 : 1
-    func dataset(_ listing: Listing, _ images: ArraySlice<Image>) -> ImageDataset {
-      ImageDataset(
-        name: name, source: listing.folder, width: size.width, height: size.height, channels: channels,
-        pixels: concatenated(images.lazy.map { $0.converted(channels: channels).pixels }), labels: listing.labels,
-        classNames: train.classNames, names: listing.files.map(\.lastPathComponent.deletingPathExtension))
-    }
-    let trainImages = dataset(train, images[..<train.files.count])
-    guard let heldOut else { return try .shuffledTenth(of: trainImages) }
-    let heldOutImages = dataset(heldOut, images[train.files.count...])
-    return DatasetSplits(
-      train: trainImages, validation: heldOutImages,
-      rule: "the \(heldOutImages.count) images in \(heldOut.folder.lastPathComponent)/ are for validation")
   }
 
   private func checkMemory(count: Int, size: ImageSize) throws {

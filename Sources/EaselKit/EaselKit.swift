@@ -3,6 +3,7 @@
 @_exported import Gradients
 @_exported import Images
 @_exported import Layers
+@_exported import Metrics
 @_exported import Models
 @_exported import Optimizers
 @_exported import RunStorage

@@ -474,3 +474,23 @@ public func loss(
   let uniform = Tensor(repeating: 1 / divisor, shape: [samples], on: prediction.backend)
   return weightedSum(sampleLosses(kind, prediction, target), weights: weights.map { uniform * $0 } ?? uniform)
 }
+
+/// The mean over rows of the cross-entropy between the softmax of logits and distributions.
+///
+/// - Parameters:
+///   - logits: `[N, C]`.
+///   - target: float32 `[N, C]`, constants; each row's sum is 1.
+/// - Returns: one float32 number, in nats.
+public func crossEntropy(_ logits: Variable, _ target: Tensor) -> Variable {
+  let backend = logits.backend
+  let rows = logits.shape[0]
+  let means = Tensor(repeating: 1 / Float(rows), shape: [rows], on: backend)
+  let total = backend.sumSamples((backend.crossEntropy(logits.value, target) * means).reshaped([1, rows])).reshaped([])
+  return Tape.record(total, from: [logits]) { [logits = logits.saved] dy, tape in
+    let weights = backend.affine(means, scale: dy.item(), shift: 0)
+    let probabilities = backend.softmax(logits.value, scale: 1, mask: nil)
+    let minus = backend.affine(weights, scale: -1, shift: 0)
+    tape.add(
+      backend.mix(probabilities, by: weights, target.cast(to: logits.input.type), by: minus), to: logits.input)
+  }
+}

@@ -199,9 +199,14 @@ public protocol FeatureExtracting: Model {
 }
 
 /// Says what images show.
-public protocol Classifying: Model {
+public protocol Classifying: FeatureExtracting {
+  /// Float32 `[N, classes]`, in the order of the data's class names, of what ``FeatureExtracting/features(_:)`` found.
+  func logits(ofFeatures features: Tensor) -> Tensor
+}
+
+extension Classifying {
   /// Float32 `[N, classes]`, in the order of the data's class names.
-  func logits(_ images: Tensor) -> Tensor
+  public func logits(_ images: Tensor) -> Tensor { logits(ofFeatures: features(images)) }
 }
 
 extension Model {
@@ -214,6 +219,8 @@ extension Model {
     if self is any Restoring { names.append("denoise") }
     if self is any Inpainting { names.append("inpaint") }
     if self is any Translating { names.append("translate") }
+    if self is any Sampling || self is any Likelihood || self is any Classifying { names.append("evaluate") }
+    if self is any FeatureExtracting { names.append("evaluate --probe") }
     return names
   }
 }

@@ -193,10 +193,13 @@ extension Batch {
 }
 
 extension Tensor {
+  /// Values 0 to 1 as 8-bit levels; what lies outside is clipped.
+  public func levels() -> [UInt8] { values().map(UInt8.init(level:)) }
+
   /// Images `[N, H, W, C]` with values 0 to 1 as 8-bit pictures; what lies outside is clipped.
   public func images() -> [Image] {
     let (height, width, channels) = (shape[1], shape[2], shape[3])
-    let bytes = values().map { UInt8(max(0, min(255, ($0.isNaN ? 0 : $0) * 255)).rounded()) }
+    let bytes = levels()
     let size = height * width * channels
     return (0..<shape[0]).map { index in
       Image(
@@ -212,5 +215,12 @@ extension Batch {
     self.init(
       step: 0, pixels: images.flatMap(\.pixels), labels: labels, count: images.count, width: first.width,
       height: first.height, channels: first.channels)
+  }
+}
+
+extension UInt8 {
+  /// The 8-bit level of a value from 0 to 1; what lies outside is clipped, and NaN is 0.
+  public init(level value: Float) {
+    self = UInt8(Swift.max(0, Swift.min(255, (value.isNaN ? 0 : value) * 255)).rounded())
   }
 }

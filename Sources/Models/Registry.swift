@@ -49,6 +49,7 @@ public let modelFamilies: [any ModelFamily.Type] = [
   GANFamily.self,
   DiffusionFamily.self,
   MaskedAutoencoderFamily.self,
+  ClassifierFamily.self,
 ]
 
 /// What a run trains on what: with the settings, enough to repeat it.

@@ -57,14 +57,20 @@ public struct LoadedModel {
     return (try? (Precision(rawValue: trained.rawValue) ?? .auto).scalarType(on: backend)) ?? .float32
   }
 
-  static func makeModel(_ checkpoint: CheckpointFolder, _ state: RunState, backend: any Backend, type: ScalarType)
-    throws
-    -> (any Model, ConfigurationDocument)
-  {
+  /// The same model as it is before any training, its parameters drawn by another seed.
+  public func untrained(seed: UInt64) throws -> any Model {
+    let context = model.context
+    return try LoadedModel.makeModel(checkpoint, state, backend: context.backend, type: context.type, seed: seed).0
+  }
+
+  /// - Parameter seed: of the parameters; nil for the run's own.
+  static func makeModel(
+    _ checkpoint: CheckpointFolder, _ state: RunState, backend: any Backend, type: ScalarType, seed: UInt64? = nil
+  ) throws -> (any Model, ConfigurationDocument) {
     let (preset, configuration) = try configuration(of: checkpoint, state)
     let settings = try configuration.decode(TrainingSettings.self)
     let context = ModelContext(
-      backend: backend, type: type, seed: settings.seed, data: state.data.description)
+      backend: backend, type: type, seed: seed ?? settings.seed, data: state.data.description)
     return (try preset.makeModel(configuration, context), configuration)
   }
 

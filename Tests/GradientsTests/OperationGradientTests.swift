@@ -179,10 +179,18 @@ struct OperationGradientTests {
     }
   }
 
-  private static var all: [GradientCase] {
-    [convolutions, products, tokens, normalizations, scalars, smooth, kinked, elementwise, shaping, losses].flatMap {
-      $0
+  private static let crossEntropies = [[1, 2], [3, 5], [2, 34]].map(Shape.init).map { shape in
+    GradientCase("crossEntropy \(shape)") { backend in
+      let target = softmax(Variable(randomTensor(shape, seed: 4, on: backend))).value
+      return GradientProblem([randomTensor(shape, seed: 1, on: backend)]) { 3 * crossEntropy($0[0], target) }
     }
+  }
+
+  private static var all: [GradientCase] {
+    [
+      convolutions, products, tokens, normalizations, scalars, smooth, kinked, elementwise, shaping, losses,
+      crossEntropies,
+    ].flatMap { $0 }
   }
 
   @Test("Operations", arguments: all, Backends.available)

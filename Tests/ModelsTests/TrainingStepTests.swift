@@ -195,5 +195,13 @@ struct TrainedModel: Sendable, CustomTestStringConvertible {
         }
         return try DiffusionFamily.make(settings, context)
       }),
+    TrainedModel(
+      testDescription: "classifier", data: .tinyLabelled,
+      curve: [1.072317, 0.974666, 0.917872, 0.866503, 0.812475, 0.763638, 0.728115, 0.693216, 0.667950, 0.642164],
+      build: { context in
+        var settings = ClassifierSettings()
+        (settings.baseChannels, settings.features, settings.labelSmoothing) = (8, 16, 0.1)
+        return try ClassifierFamily.make(settings, context)
+      }),
   ]
 }

@@ -62,4 +62,34 @@ struct LossTests {
     #expect(zip(losses, expected).allSatisfy { abs($0 - $1) < 1e-6 }, "\(losses)")
     #expect(zip(gradients, [0, -1, 0, -1, 1, 0, 1, 0] as [Float]).allSatisfy { abs($0 - $1) < 1e-6 }, "\(gradients)")
   }
+
+  @Test("Cross-entropy with a distribution", arguments: Kernels.all)
+  func crossEntropy(kernels: Kernels) throws {
+    let differences = try onTensorThread {
+      let backend = kernels.backend()
+      return [[1, 1], [3, 10], [5, 16], [2, 37], [700, 11]].map(Shape.init).map { shape -> Difference in
+        let logits = randomTensor(shape, seed: 1, scale: 3, type: kernels.type, on: backend)
+        let target = backend.softmax(randomTensor(shape, seed: 2, on: backend), scale: 1, mask: nil)
+        let (x, t, columns) = (logits.doubles, target.doubles, shape[1])
+        let expected = (0..<shape[0]).map { row in
+          let places = row * columns..<(row + 1) * columns
+          let logarithm = log(places.reduce(0) { $0 + exp(x[$1]) })
+          return places.reduce(0) { $0 + t[$1] * (logarithm - x[$1]) }
+        }
+        return difference("\(shape)", backend.crossEntropy(logits, target).values(), expected, absolute: 1e-5)
+      }
+    }
+    expectClose(differences)
+  }
+
+  @Test("Cross-entropy of certain and of wrong predictions is finite", arguments: Kernels.all)
+  func largeCrossEntropy(kernels: Kernels) throws {
+    let losses = try onTensorThread {
+      let backend = kernels.backend()
+      let logits = Tensor([1e4, -1e4, 0, 1e4, -1e4, 0], shape: [2, 3], type: kernels.type, on: backend)
+      return backend.crossEntropy(logits, Tensor([1, 0, 0, 0, 1, 0], shape: [2, 3], on: backend)).values()
+    }
+    // 1e4 is 9984 in bfloat16.
+    #expect(losses[0] == 0 && abs(losses[1] - 2e4) < 100, "\(losses)")
+  }
 }

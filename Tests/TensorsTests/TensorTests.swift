@@ -184,3 +184,33 @@ struct TensorTests {
     #expect(shape.description == "[2, 3, 4]")
   }
 }
+
+/// LAPACK and products in double precision against their definitions.
+struct LinearAlgebraTests {
+  @Test("Eigenvectors of symmetric matrices", arguments: [1, 2, 5, 40])
+  func eigenvectors(n: Int) throws {
+    var generator = StreamGenerator(seed: 4, stream: .data)
+    var a = [Double](repeating: 0, count: n * n)
+    for row in 0..<n {
+      for column in 0...row {
+        let value = Double(generator.next() >> 40) / Double(1 << 24) - 0.5
+        (a[row * n + column], a[column * n + row]) = (value, value)
+      }
+    }
+    let (values, vectors) = LinearAlgebra.eigenvectors(ofSymmetric: a, size: n)
+    #expect(values == values.sorted())
+    #expect(zip(LinearAlgebra.eigenvalues(ofSymmetric: a, size: n), values).allSatisfy { abs($0 - $1) < 1e-12 })
+    for index in 0..<n {
+      let vector = Array(vectors[index * n..<(index + 1) * n])
+      #expect(abs(vector.reduce(0) { $0 + $1 * $1 } - 1) < 1e-12)
+      let image = LinearAlgebra.product(a, vector, rows: n, inner: n, columns: 1)
+      for (x, y) in zip(image, vector) { #expect(abs(x - values[index] * y) < 1e-12) }
+    }
+  }
+
+  @Test func productsAndGramMatrices() {
+    let a: [Double] = [1, 2, 3, 4, 5, 6]
+    #expect(LinearAlgebra.product(a, [1, 0, 2, -1, 0, 1], rows: 2, inner: 3, columns: 2) == [5, 1, 14, 1])
+    #expect(LinearAlgebra.gram(of: a, rows: 2, columns: 3) == [17, 22, 27, 22, 29, 36, 27, 36, 45])
+  }
+}

@@ -165,6 +165,8 @@ typedef struct {
   void (*softmax)(ptrdiff_t rows, ptrdiff_t columns, float scale, const void *x, const float *_Nullable mask, void *y);
   // dx = scale y (dy - sum(y dy)) of each row
   void (*softmax_backward)(ptrdiff_t rows, ptrdiff_t columns, float scale, const void *y, const void *dy, void *dx);
+  // losses[r] = -sum(targets log(softmax(x))) of each row; targets: [rows, columns], each row's sum is 1
+  void (*cross_entropy)(ptrdiff_t rows, ptrdiff_t columns, const void *x, const float *targets, float *losses);
 
   // One image [height, width, channels] to [height f, width f, channels], each pixel repeated; and the sum back.
   void (*upsample)(ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, ptrdiff_t factor, const void *x, void *y);

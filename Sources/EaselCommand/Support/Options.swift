@@ -40,20 +40,29 @@ struct CheckpointOptions: ParsableArguments {
   @Argument(help: "A run's name, a run's folder or a checkpoint's folder.")
   var checkpoint: String
 
+  @OptionGroup var loading: LoadingOptions
+
+  var runName: String { shortName(ofCheckpoint: checkpoint) }
+
+  func load(from workspace: Workspace) throws -> LoadedModel { try loading.load(checkpoint, from: workspace) }
+}
+
+/// A short name for pictures: the run's, with the step where a step's folder was named.
+func shortName(ofCheckpoint checkpoint: String) -> String {
+  let url = URL(fileURLWithPath: checkpoint)
+  let name = url.lastPathComponent
+  return name.hasPrefix("step-") ? "\(url.deletingLastPathComponent().lastPathComponent)-\(name)" : name
+}
+
+/// How a checkpoint becomes a model.
+struct LoadingOptions: ParsableArguments {
   @Option(help: "ema (the moving average, the default where there is one) or raw.")
   var weights: LoadedModel.Weights?
 
   @OptionGroup var compute: ComputeOptions
 
-  /// A short name for pictures: the run's, with the step where a step's folder was named.
-  var runName: String {
-    let url = URL(fileURLWithPath: checkpoint)
-    let name = url.lastPathComponent
-    return name.hasPrefix("step-") ? "\(url.deletingLastPathComponent().lastPathComponent)-\(name)" : name
-  }
-
   /// Loads the model, saying what was passed over and what differs from the machine that trained it.
-  func load(from workspace: Workspace) throws -> LoadedModel {
+  func load(_ checkpoint: String, from workspace: Workspace) throws -> LoadedModel {
     let (folder, damaged) = try workspace.checkpoints.resolve(checkpoint)
     for one in damaged { Console.note("\(one.path): passed over: \(one.error.message)") }
     let loaded = try LoadedModel(

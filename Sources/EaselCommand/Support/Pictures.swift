@@ -5,24 +5,31 @@ import Foundation
 /// How a picture was made: what its file carries as text.
 struct Recipe {
   let verb: String
-  let loaded: LoadedModel
+  /// The model that made it; nil for none.
+  let loaded: LoadedModel?
   /// Verb-specific settings in order, such as seed and steps.
   var settings: [(key: String, value: String)]
 
   /// `parameters`, as image galleries of the field read it, and `easel`, the same as JSON.
   var text: PNGText {
-    let common = [
-      ("Model", loaded.state.preset), ("Model hash", String(loaded.checkpoint.hash.prefix(16))),
-      ("Step", String(loaded.state.step)), ("Weights", loaded.weights.rawValue), ("Version", "easel \(easelVersion)"),
-    ]
-    let all = settings + common.map { (key: $0.0, value: $0.1) }
+    var all = settings
+    if let loaded {
+      all += [
+        (key: "Model", value: loaded.state.preset),
+        (key: "Model hash", value: String(loaded.checkpoint.hash.prefix(16))),
+        (key: "Step", value: String(loaded.state.step)), (key: "Weights", value: loaded.weights.rawValue),
+      ]
+    }
+    all.append((key: "Version", value: "easel \(easelVersion)"))
     let line = all.map { "\($0.key): \($0.value)" }.joined(separator: ", ")
-    var fields = ["verb": verb, "checkpoint": loaded.checkpoint.hash]
+    var fields = ["verb": verb]
     for (key, value) in all { fields[key.lowercased()] = value }
-    let environment = loaded.state.environment
-    fields["backend"] = environment.backend.rawValue
-    fields["precision"] = loaded.model.context.type.rawValue
-    fields["threads"] = String(loaded.model.context.backend.threads.count)
+    if let loaded {
+      fields["checkpoint"] = loaded.checkpoint.hash
+      fields["backend"] = loaded.state.environment.backend.rawValue
+      fields["precision"] = loaded.model.context.type.rawValue
+      fields["threads"] = String(loaded.model.context.backend.threads.count)
+    }
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     let json = (try? encoder.encode(fields)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"

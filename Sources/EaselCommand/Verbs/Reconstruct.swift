@@ -48,16 +48,3 @@ func alternatingRows(_ sheets: [[Image]], columns: Int) -> [Image] {
     }
   }
 }
-
-/// The mean over images of the peak signal-to-noise ratio of 8-bit levels, in dB; at most 99 for equal images.
-func meanSignalToNoise(_ images: [Image], _ originals: [Image]) -> Double {
-  let ratios = zip(images, originals).map { image, original in
-    let squares = zip(image.pixels, original.pixels).reduce(0.0) { sum, pair in
-      let difference = Double(pair.0) - Double(pair.1)
-      return sum + difference * difference
-    }
-    let mean = squares / Double(max(1, image.pixels.count))
-    return mean == 0 ? 99 : min(99, 10 * log10(255 * 255 / mean))
-  }
-  return ratios.reduce(0, +) / Double(max(1, ratios.count))
-}

@@ -132,6 +132,9 @@ public protocol Backend: AnyObject {
   func loss(_ kind: Loss, _ prediction: Tensor, _ target: Tensor) -> Tensor
   /// The gradient with respect to the prediction, each sample weighted: weights float32 `[N]`.
   func lossGradient(_ kind: Loss, _ prediction: Tensor, _ target: Tensor, weights: Tensor) -> Tensor
+  /// `−Σ target · log softmax(logits)` over the innermost axis: logits `[…, C]`, target float32 of the same shape, whose rows
+  /// are distributions (their sums are 1); float32 `[rows]`.
+  func crossEntropy(_ logits: Tensor, _ target: Tensor) -> Tensor
 
   // MARK: Parameters and random numbers
 

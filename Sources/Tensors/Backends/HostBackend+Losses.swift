@@ -27,4 +27,16 @@ extension HostBackend {
     }
     return gradient
   }
+
+  public func crossEntropy(_ logits: Tensor, _ target: Tensor) -> Tensor {
+    require(logits.shape == target.shape && target.type == .float32, "logits \(logits.shape), target \(target.shape)")
+    let (rows, columns) = matrix(logits)
+    let losses = empty([rows], .float32)
+    let kernel = typed(logits.type).cross_entropy
+    forEachRow(rows, columns) { range, _ in
+      let first = range.lowerBound * columns
+      kernel(range.count, columns, logits.at(first), target.floats + first, losses.floats + range.lowerBound)
+    }
+    return losses
+  }
 }

@@ -409,6 +409,10 @@ public final class ProfilingBackend: Backend {
     }
   }
 
+  public func crossEntropy(_ logits: Tensor, _ target: Tensor) -> Tensor {
+    measure("cross-entropy", "\(logits.shape)", [logits, target]) { base.crossEntropy(logits, target) }
+  }
+
   // MARK: Parameters and random numbers
 
   public func update(_ parameters: Tensor, gradients: Tensor, state: [Tensor], _ pass: OptimizerPass) {

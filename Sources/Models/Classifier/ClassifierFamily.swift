@@ -1,0 +1,62 @@
+/// Classifiers of labelled images: what samples of other models are judged by.
+public enum ClassifierFamily: ModelFamily {
+  public static let name = "classifier"
+  public static let summary = "tells what images show; its features judge samples in easel evaluate"
+
+  public static let presets = [
+    Preset(
+      "classifier", "residual convolutions, 128 features an image",
+      data: DataDescription(width: 28, height: 28, channels: 1, classNames: (0..<10).map(String.init)),
+      training: TrainingSettings {
+        $0.batchSize = 128
+        $0.learningRate = 2e-3
+        $0.optimizer = .adamw
+        $0.weightDecay = 0.05
+        $0.warmupSteps = 100
+        $0.learningRateDecay = .cosine
+        $0.scheduleSteps = 6000
+        $0.emaDecay = 0.998
+        $0.flip = true
+        $0.shift = 1
+        $0.steps = 6000
+      },
+      model: ClassifierSettings())
+  ]
+
+  public static func make(_ settings: ClassifierSettings, _ context: ModelContext) throws -> any Model {
+    try Classifier(settings, context)
+  }
+}
+
+/// The settings of a classifier.
+public struct ClassifierSettings: ModelSettings {
+  /// Channels at full size; twice as many at half, ``features`` at a quarter.
+  public var baseChannels = 32
+  /// Values of the layer before the last.
+  public var features = 128
+  /// Residual blocks at each size.
+  public var blocks = 1
+  /// How much of each target is spread evenly over all classes. It pulls the features of a class together (Müller et al. 2019,
+  /// “When does label smoothing help?”), which makes them see less of what differs within it: 0 where they shall judge samples.
+  public var labelSmoothing: Float = 0
+
+  public enum CodingKeys: String, CodingKey, CaseIterable {
+    case features, blocks
+    case baseChannels = "base-channels"
+    case labelSmoothing = "label-smoothing"
+  }
+
+  public init() {}
+
+  public func validate() throws {
+    var check = SettingsCheck()
+    check(baseChannels, "base-channels", 8...4096)
+    check(features, "features", 8...65_536)
+    check(blocks, "blocks", 1...64)
+    check(labelSmoothing, "label-smoothing", 0..<1)
+    for (key, channels) in [("base-channels", baseChannels), ("features", features)] {
+      check.require(channels % 8 == 0, "\(key): expected a multiple of 8 (the norms' groups), found \(channels)")
+    }
+    try check.finish()
+  }
+}

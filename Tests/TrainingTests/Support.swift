@@ -1,0 +1,92 @@
+import Foundation
+import Testing
+import Training
+
+/// Runs work on the tensor thread with a fresh backend.
+func onTensors<Result>(
+  _ kind: BackendKind = .openblas, _ work: @escaping @Sendable (any Backend) throws -> Result
+) throws -> Result {
+  try TensorThread.run { try work(Backends.make(kind)) }
+}
+
+/// Expects a ``UserError`` of a kind whose text (hint included) contains all the parts.
+func expectUserError(
+  _ kind: UserError.Kind, _ parts: String..., sourceLocation: SourceLocation = #_sourceLocation,
+  performing body: () throws -> some Any
+) {
+  let error = #expect(throws: UserError.self, sourceLocation: sourceLocation) { _ = try body() }
+  guard let error else { return }
+  #expect(error.kind == kind, "\(error)", sourceLocation: sourceLocation)
+  for part in parts {
+    #expect(error.description.contains(part), "\(error) lacks \(part)", sourceLocation: sourceLocation)
+  }
+}
+
+/// A folder of a test's own, removed when the test is over.
+final class ScratchFolder {
+  let path: String
+
+  init() throws {
+    path = FileManager.default.temporaryDirectory.appendingPathComponent("easel-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  func file(_ name: String) -> String { "\(path)/\(name)" }
+}
+
+/// Pictures in three classes of different brightness, with noise: no two are alike.
+func noisyImages(
+  _ count: Int, seed: UInt64, width: Int = 6, height: Int = 5, channels: Int = 1, classes: [String] = ["a", "b", "c"]
+) -> ImageDataset {
+  var generator = StreamGenerator(seed: seed, stream: .data)
+  let labels = (0..<count).map { Int32($0 % max(1, classes.count)) }
+  let pixels = labels.flatMap { label in
+    (0..<width * height * channels).map { _ in UInt8(60 * Int(label) + generator.uniform(below: 80)) }
+  }
+  return ImageDataset(
+    name: "noise", source: "a test", width: width, height: height, channels: channels, pixels: pixels,
+    labels: classes.isEmpty ? nil : labels, classNames: classes)
+}
+
+/// A model without a network: every pixel of image k of a series tells k, the label and the seed.
+final class ToyModel: Sampling, Likelihood {
+  let context: ModelContext
+  let components: [Component] = []
+  private let isConditional: Bool
+
+  init(on backend: any Backend, conditional: Bool, classes: [String] = ["a", "b", "c"]) {
+    isConditional = conditional
+    context = ModelContext(
+      backend: backend, type: .float32, seed: 0,
+      data: DataDescription(width: 2, height: 1, channels: 1, classNames: classes))
+  }
+
+  func trainingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics { [:] }
+  func validationLoss(_ batch: Batch) -> Float { 0 }
+  func samplingPass(_ batch: Batch) {}
+
+  func validate(_ options: SamplingOptions) throws {
+    if options.label != nil, !isConditional { throw UserError(.usage, "no labels") }
+  }
+
+  func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
+    try validate(options)
+    progress(1)
+    let values = range.flatMap { index -> [Float] in
+      // The place in the series, without the part that tells one class's series from another's.
+      [Float(index % (1 << 24)) / 255, Float(10 * (options.label ?? 9) + Int(options.seed)) / 255]
+    }
+    return Tensor(values, shape: [range.count, 1, 2, 1], on: context.backend)
+  }
+
+  func description(of options: SamplingOptions) -> [(key: String, value: String)] { [] }
+
+  func likelihood(
+    _ images: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) -> Void
+  ) throws -> [String: [Double]] {
+    let levels = (0..<images.count).map { Double(images.pixels[$0 * images.pixels.count / images.count]) }
+    return ["first-level": levels, "samples": levels.map { _ in Double(importanceSamples ?? 0) }]
+  }
+}
