@@ -11,7 +11,7 @@ struct Sample: ParsableCommand {
   var count: Int?
 
   @Option(
-    parsing: .unconditional, help: "Images in a row of the grid (default: 8, or one for each class that is drawn).")
+    parsing: .unconditional, help: "Images in a row of the grid (default: 8; one for each class where all are drawn).")
   var columns: Int?
 
   @OptionGroup var sampling: SamplingArguments
@@ -27,7 +27,8 @@ struct Sample: ParsableCommand {
     if let columns { try check(columns, "--columns", 1...1000) }
     let options = sampling.options
     let job = try picture.begin((any Sampling).self, "sample") { try $0.validate(options) }
-    let columns = columns ?? job.model.columns(options) ?? 8
+    // A column for each class, unless there are too many to be looked at side by side.
+    let columns = columns ?? job.model.columns(options).flatMap { $0 <= 20 ? $0 : nil } ?? 8
     let count = count ?? 8 * columns
     for path in [array, individual.map { "\($0)/0.png" }].compactMap({ $0 }) { try prepareOutput(path) }
 

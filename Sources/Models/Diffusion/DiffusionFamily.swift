@@ -35,6 +35,44 @@ public enum DiffusionFamily: ModelFamily {
         $0.attentionLevels = [1]
       }),
     Preset(
+      "diffusion-conditional", "diffusion-small with the classes of its data, to be drawn by --label and --guidance",
+      data: DataDescription(width: 28, height: 28, channels: 1, classNames: FashionMNIST.classNames),
+      training: recipe {
+        $0.learningRate = 1e-3
+        $0.scheduleSteps = 8000
+        $0.steps = 8000
+        $0.emaDecay = 0.999
+      },
+      model: DiffusionSettings {
+        $0.channels = [32, 64, 128]
+        $0.attentionLevels = [2]
+        $0.groups = 8
+        $0.conditional = true
+        $0.sampler = .dpm
+        $0.samplerSteps = 25
+      }),
+    Preset(
+      "diffusion-emoji",
+      "U-Net 64/128/128 for small sets of colour pictures: few images, many times, each time changed",
+      data: DataDescription(width: 32, height: 32, channels: 3),
+      training: recipe {
+        $0.batchSize = 64
+        $0.learningRate = 5e-4
+        $0.scheduleSteps = 6000
+        $0.steps = 6000
+        $0.emaDecay = 0.999
+      },
+      model: DiffusionSettings {
+        $0.channels = [64, 128, 128]
+        $0.attentionLevels = [2]
+        $0.groups = 32
+        $0.noiseSchedule = .edm
+        $0.prediction = .velocity
+        $0.augment = 0.12
+        $0.sampler = .heun
+        $0.samplerSteps = 18
+      }),
+    Preset(
       "diffusion-cifar10", "the network and recipe of Ho et al. for 32×32 colour images",
       data: DataDescription(width: 32, height: 32, channels: 3),
       training: recipe {
