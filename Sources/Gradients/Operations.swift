@@ -494,3 +494,15 @@ public func crossEntropy(_ logits: Variable, _ target: Tensor) -> Variable {
       backend.mix(probabilities, by: weights, target.cast(to: logits.input.type), by: minus), to: logits.input)
   }
 }
+
+/// The negative logarithm of the probability of 8-bit levels in [−1, 1] under normal distributions, summed over each sample:
+/// levels (constants), mean and logVariance float32 of one shape, result float32 `[N]`; see ``Backend``.
+public func discretizedGaussian(_ levels: Tensor, mean: Variable, logVariance: Variable) -> Variable {
+  let y = levels.backend.discretizedGaussian(levels, mean: mean.value, logVariance: logVariance.value)
+  return Tape.record(y, from: [mean, logVariance]) { [mean = mean.saved, logVariance = logVariance.saved] dy, tape in
+    let gradients = dy.backend.discretizedGaussianGradient(
+      levels, mean: mean.value, logVariance: logVariance.value, weights: dy)
+    if mean.wantsGradient { tape.add(gradients.mean, to: mean.input) }
+    if logVariance.wantsGradient { tape.add(gradients.logVariance, to: logVariance.input) }
+  }
+}

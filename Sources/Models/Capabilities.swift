@@ -14,8 +14,14 @@ public protocol Sampling: Model {
   ///
   /// - Parameter progress: told the share done, 0 to 1.
   func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor
+  /// How many images in a row of a grid belong together; nil where any number does.
+  func columns(_ options: SamplingOptions) -> Int?
   /// The options in effect, for a picture's recipe.
   func description(of options: SamplingOptions) -> [(key: String, value: String)]
+}
+
+extension Sampling {
+  public func columns(_ options: SamplingOptions) -> Int? { nil }
 }
 
 /// What can be asked of a sampler; nil means the model's own default.
@@ -23,7 +29,7 @@ public struct SamplingOptions: Sendable {
   public var seed: UInt64
   public var steps: Int?
   public var sampler: String?
-  /// The class to draw.
+  /// The class to draw; nil for all classes in turn, image k showing class k mod their number.
   public var label: Int?
   /// How much the label counts: 1 as trained, more exaggerates.
   public var guidance: Float?

@@ -30,6 +30,13 @@ enum Chunks {
     return images
   }
 
+  /// The share of images `range` that is done when the chunk that begins with `first` is done to a share, both 0 to 1: for
+  /// work that takes so long that a chunk's end is not news enough.
+  static func share(of range: Range<Int>, first: Int, _ done: Double) -> Double {
+    let chunks = range.lowerBound / size..<(range.upperBound + size - 1) / size
+    return (Double(first / size - chunks.lowerBound) + done) / Double(chunks.count)
+  }
+
   /// Work on samples `[N, …]`, a chunk at a time; the last is filled up with zeros whose results are dropped.
   static func map(_ samples: Tensor, _ work: (_ chunk: Tensor, _ first: Int) throws -> Tensor) rethrows -> Tensor {
     let (count, backend) = (samples.shape[0], samples.backend)

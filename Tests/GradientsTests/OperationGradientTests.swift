@@ -159,6 +159,13 @@ struct OperationGradientTests {
     GradientCase("weightedSum", [5]) { weightedSum($0[0], weights: randomTensor([5], seed: 8, on: $0[0].backend)) },
   ]
 
+  /// Levels at both ends and between, so that no probability is at its least.
+  private static let discretizedGaussian = GradientCase("discretizedGaussian", [3, 4], [3, 4]) { input in
+    let levels: [Float] = [-1, 1, 0.2, -0.6, 1, -0.996, 0.004, 0.5, 0.996, -1, -0.1, 1]
+    return Gradients.discretizedGaussian(
+      Tensor(levels, shape: [3, 4], on: input[0].backend), mean: input[0], logVariance: input[1])
+  }
+
   private static func lossCase(_ kind: Loss, _ reduction: Reduction, weighted: Bool) -> GradientCase {
     GradientCase("\(kind), \(reduction)\(weighted ? ", weighted" : "")") { backend in
       let weights = weighted ? Tensor([0.5, 2, -1], shape: [3], on: backend) : nil
@@ -189,7 +196,7 @@ struct OperationGradientTests {
   private static var all: [GradientCase] {
     [
       convolutions, products, tokens, normalizations, scalars, smooth, kinked, elementwise, shaping, losses,
-      crossEntropies,
+      crossEntropies, [discretizedGaussian],
     ].flatMap { $0 }
   }
 

@@ -74,11 +74,12 @@ import Testing
       Refusal(SamplingOptions(steps: 2000), "--steps", "1 to 1000", "2000"),
       Refusal(SamplingOptions(steps: 0), "--steps"), Refusal(SamplingOptions(steps: -1), "--steps"),
       Refusal(SamplingOptions(sampler: "dddim"), "--sampler", "dddim", "Did you mean ddim?"),
+      Refusal(SamplingOptions(sampler: "dpm+"), "--sampler", "dpm+", "Did you mean dpm++?"),
       Refusal(SamplingOptions(sampler: "euler"), "--sampler", "euler", "ddpm", "ddim"),
       Refusal(SamplingOptions(label: 0), "--label", "without labels"),
       Refusal(SamplingOptions(label: 3), conditional: true, "--label", "0 to 2", "3"),
       Refusal(SamplingOptions(label: -1), conditional: true, "--label", "-1"),
-      Refusal(SamplingOptions(guidance: 2), conditional: true, "--guidance", "--label"),
+      Refusal(SamplingOptions(guidance: 2), "--guidance", "without labels"),
       Refusal(SamplingOptions(label: 0, guidance: -1), conditional: true, "--guidance"),
       Refusal(SamplingOptions(label: 0, guidance: .nan), conditional: true, "--guidance"),
       Refusal(SamplingOptions(eta: 1.5), "--eta", "0 to 1"), Refusal(SamplingOptions(eta: -0.1), "--eta"),
@@ -107,7 +108,8 @@ import Testing
       try model.validate(SamplingOptions())
       try model.validate(
         SamplingOptions(seed: .max, steps: 1000, sampler: "ddpm", label: 2, guidance: 7.5, eta: 1))
-      try model.validate(SamplingOptions(steps: 1, label: 0, guidance: 0, eta: 0))
+      try model.validate(SamplingOptions(steps: 1, sampler: "heun", label: 0, guidance: 0, eta: 0))
+      try model.validate(SamplingOptions(steps: 1, sampler: "dpm++", guidance: 2))
     }
   }
 
@@ -116,21 +118,52 @@ import Testing
   @Test("Labels and guidance change the picture; guidance 1 is none", arguments: Backends.available)
   func labels(_ kind: BackendKind) throws {
     let pictures = try onTensors(kind) { backend in
-      let model = try perturbedDiffusion(tinyDiffusion { $0.conditional = true }, .tinyLabelled, on: backend)
+      let model = try perturbedDiffusion(
+        tinyDiffusion {
+          $0.conditional = true
+          $0.clip = false
+        }, .tinyLabelled, on: backend)
       func picture(_ label: Int?, _ guidance: Float?) throws -> [Float] {
         try model.sample(0..<2, SamplingOptions(label: label, guidance: guidance)) { _ in }.values()
       }
       return [
-        "none": try picture(nil, nil), "disc": try picture(0, nil), "ring": try picture(1, nil),
-        "disc × 0": try picture(0, 0), "disc × 1": try picture(0, 1), "disc × 3": try picture(0, 3),
+        "turns": try picture(nil, 1), "disc": try picture(0, 1), "ring": try picture(1, 1),
+        "turns × 0": try picture(nil, 0), "ring × 0": try picture(1, 0),
+        "ring × 1.5": try picture(1, 1.5), "ring × default": try picture(1, nil),
+        "codes": model.decode(try #require(model.randomCodes(0..<2, seed: 0))).values(),
       ]
     }
     func difference(_ a: String, _ b: String) -> Float { largestDifference(pictures[a] ?? [], pictures[b] ?? []) }
-    #expect(pictures["disc"] == pictures["disc × 1"])
-    #expect(difference("none", "disc × 0") < 1e-5)
+    // Image k shows class k.
+    #expect(pictures["turns"]?[..<64] == pictures["disc"]?[..<64])
+    #expect(pictures["turns"]?[64...] == pictures["ring"]?[64...])
+    #expect(pictures["ring × 1.5"] == pictures["ring × default"])
+    // Guidance 0 is the model without labels.
+    #expect(difference("turns × 0", "ring × 0") < 1e-5)
+    #expect(difference("codes", "ring × 0") < 1e-4)
     #expect(difference("disc", "ring") > 1e-3)
-    #expect(difference("disc", "none") > 1e-3)
-    #expect(difference("disc", "disc × 3") > 1e-3)
+    #expect(difference("ring", "ring × 0") > 1e-3)
+    #expect(difference("ring", "ring × 1.5") > 1e-3)
+  }
+
+  @Test("Guidance leads from the prediction without a label past the one with it")
+  func guidance() throws {
+    // One step to the image, unclipped: the picture is linear in the prediction.
+    let pictures = try onTensors { backend in
+      let settings = tinyDiffusion {
+        $0.conditional = true
+        $0.prediction = .sample
+        $0.clip = false
+        $0.samplerSteps = 1
+      }
+      let model = try perturbedDiffusion(settings, .tinyLabelled, on: backend)
+      return try [Float(0), 1, 3].map {
+        try model.sample(0..<3, SamplingOptions(guidance: $0)) { _ in }.values()
+      }
+    }
+    let expected = zip(pictures[0], pictures[1]).map { without, with in 3 * with - 2 * without }
+    #expect(largestDifference(pictures[0], pictures[1]) > 1e-2)
+    #expect(largestDifference(pictures[2], expected) < 1e-5)
   }
 
   @Test("Labels are left out in training as often as asked, and never outside of it")
@@ -190,14 +223,21 @@ import Testing
   // MARK: Codes
 
   // Not with a network that predicts the image: untrained, it predicts the same one for every code.
-  @Test("A code leads back to its image, the nearer the more steps", arguments: [PredictionTarget.epsilon, .velocity])
-  func codesLeadBack(_ target: PredictionTarget) throws {
+  @Test(
+    "A code leads back to its image, the nearer the more steps",
+    arguments: [
+      CodeCase(.linear, .epsilon, .ddim), CodeCase(.linear, .velocity, .ddim), CodeCase(.cosine, .velocity, .dpm),
+      CodeCase(.linear, .epsilon, .heun), CodeCase(.edm, .velocity, .heun), CodeCase(.edm, .velocity, .ddim),
+    ])
+  func codesLeadBack(_ code: CodeCase) throws {
     func error(steps: Int) throws -> Float {
       let (images, back) = try onTensors { backend in
         let settings = tinyDiffusion {
           $0.timesteps = 200
           $0.samplerSteps = steps
-          $0.prediction = target
+          $0.noiseSchedule = code.schedule
+          $0.prediction = code.target
+          $0.sampler = code.sampler
         }
         let model = try perturbedDiffusion(settings, by: 0.03, on: backend)
         // 18: more than are computed at a time.
@@ -360,6 +400,18 @@ extension DataDescription {
   fileprivate static let odd = DataDescription(width: 10, height: 13, channels: 1)
 }
 
+/// A way from images to codes and back.
+struct CodeCase: Sendable, CustomTestStringConvertible {
+  let schedule: NoiseSchedule.Kind
+  let target: PredictionTarget
+  let sampler: DiffusionSampler.Method
+  var testDescription: String { "\(schedule) \(target) \(sampler)" }
+
+  init(_ schedule: NoiseSchedule.Kind, _ target: PredictionTarget, _ sampler: DiffusionSampler.Method) {
+    (self.schedule, self.target, self.sampler) = (schedule, target, sampler)
+  }
+}
+
 /// A way to sample.
 struct SamplingCase: Sendable, CustomTestStringConvertible {
   static let all = [
@@ -379,6 +431,16 @@ struct SamplingCase: Sendable, CustomTestStringConvertible {
         $0.noiseSchedule = .cosine
         $0.timesteps = 12
       }),
+    SamplingCase("dpm++", SamplingOptions(seed: 7, sampler: "dpm++")),
+    SamplingCase(
+      "heun on the edm schedule", SamplingOptions(seed: 7, sampler: "heun"),
+      tinyDiffusion {
+        $0.prediction = .velocity
+        $0.noiseSchedule = .edm
+      }),
+    SamplingCase(
+      "ddpm with a learned variance", SamplingOptions(seed: 7, sampler: "ddpm"),
+      tinyDiffusion { $0.variance = .learnedRange }),
   ]
 
   let testDescription: String

@@ -87,9 +87,22 @@ import Testing
       "downsample-padding=2", "downsample-padding=-1", "dropout=1", "dropout=-0.1", "timesteps=1", "timesteps=1000000",
       "label-dropout=1", "label-dropout=-1", "sampler-steps=0", "sampler-steps=1001", "noise-schedule=quadratic",
       "prediction=noise", "variance=learned", "sampler=euler", "spacing=even", "clip=sometimes", "conditional=3",
+      "noise-schedule=edm", "data-deviation=0", "data-deviation=.nan", "augment=1.5", "augment=-0.1", "augment=.nan",
+      "guidance=-1", "guidance=.inf",
     ])
   func diffusionNonsense(_ assignment: String) throws {
     try expectRefusal(of: assignment, by: "diffusion-small") { try $0.decode(DiffusionSettings.self).validate() }
+  }
+
+  @Test("The edm schedule has no timesteps to learn a variance for")
+  func learnedVarianceNeedsTimesteps() {
+    let settings = DiffusionSettings {
+      $0.noiseSchedule = .edm
+      $0.prediction = .velocity
+      $0.variance = .learnedRange
+      $0.groups = 8
+    }
+    expectUserError(.usage, "variance", "learned-range", "edm") { try settings.validate() }
   }
 
   @Test("A frequency shift may not use up all of an odd network's frequencies")

@@ -203,5 +203,26 @@ struct TrainedModel: Sendable, CustomTestStringConvertible {
         (settings.baseChannels, settings.features, settings.labelSmoothing) = (8, 16, 0.1)
         return try ClassifierFamily.make(settings, context)
       }),
+    TrainedModel(
+      testDescription: "diffusion on the edm schedule with augmentation", data: .tiny,
+      curve: [1.103472, 1.366095, 1.138340, 1.082402, 1.006726, 1.295757, 1.136362, 1.067088, 1.047337, 1.006657],
+      build: { context in
+        let settings = tinyDiffusion {
+          $0.prediction = .velocity
+          $0.noiseSchedule = .edm
+          $0.augment = 0.3
+        }
+        return try DiffusionFamily.make(settings, context)
+      }),
+    TrainedModel(
+      testDescription: "diffusion with a learned variance", data: .tiny,
+      curve: [0.952243, 0.912336, 0.918666, 0.949071, 0.963114, 0.894270, 0.890907, 0.798373, 0.738617, 0.768187],
+      build: { context in
+        let settings = tinyDiffusion {
+          $0.variance = .learnedRange
+          $0.timesteps = 20
+        }
+        return try DiffusionFamily.make(settings, context)
+      }),
   ]
 }

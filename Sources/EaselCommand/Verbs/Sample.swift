@@ -7,11 +7,12 @@ struct Sample: ParsableCommand {
 
   @OptionGroup var picture: PictureOptions
 
-  @Option(parsing: .unconditional, help: "How many images.")
-  var count = 64
+  @Option(parsing: .unconditional, help: "How many images (default: eight rows).")
+  var count: Int?
 
-  @Option(parsing: .unconditional, help: "Images in a row of the grid.")
-  var columns = 8
+  @Option(
+    parsing: .unconditional, help: "Images in a row of the grid (default: 8; one for each class where all are drawn).")
+  var columns: Int?
 
   @OptionGroup var sampling: SamplingArguments
 
@@ -22,10 +23,13 @@ struct Sample: ParsableCommand {
   var individual: String?
 
   func run() throws {
-    try check(count, "--count", 1...100_000)
-    try check(columns, "--columns", 1...1000)
+    if let count { try check(count, "--count", 1...100_000) }
+    if let columns { try check(columns, "--columns", 1...1000) }
     let options = sampling.options
     let job = try picture.begin((any Sampling).self, "sample") { try $0.validate(options) }
+    // A column for each class, unless there are too many to be looked at side by side.
+    let columns = columns ?? job.model.columns(options).flatMap { $0 <= 20 ? $0 : nil } ?? 8
+    let count = count ?? 8 * columns
     for path in [array, individual.map { "\($0)/0.png" }].compactMap({ $0 }) { try prepareOutput(path) }
 
     let bar = ProgressBar("sampling")
@@ -48,16 +52,17 @@ struct SamplingArguments: ParsableArguments {
   @Option(parsing: .unconditional, help: "Steps from noise to image.")
   var steps: Int?
 
-  @Option(help: "ddim or ddpm.")
+  @Option(help: "ddim, ddpm, dpm++, or heun, which takes two passes a step.")
   var sampler: String?
 
   @Option(parsing: .unconditional, help: "DDIM's noise, 0 to 1.")
   var eta: Double?
 
-  @Option(parsing: .unconditional, help: "The class to draw, for models trained with labels.")
+  @Option(
+    parsing: .unconditional, help: "The class to draw, for models trained with labels (default: all in turn).")
   var label: Int?
 
-  @Option(parsing: .unconditional, help: "How strongly the label counts; 1 is as trained.")
+  @Option(parsing: .unconditional, help: "How strongly labels count: 1 is as trained, 0 not at all.")
   var guidance: Float?
 
   @Option(parsing: .unconditional, help: "Names the series of images.")

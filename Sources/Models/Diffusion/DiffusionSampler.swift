@@ -1,114 +1,136 @@
 import Foundation
 import Tensors
 
-/// The steps from noise to image, without a network: given the network's prediction at a timestep, the next image.
+/// The way from noise to image, and back, without a network: given what a network makes of x at a noise level, x at the next.
 ///
 /// Images are float32 `[N, H, W, C]` in [−1, 1].
 public struct DiffusionSampler: Sendable {
   public enum Method: String, Sendable, Codable, CaseIterable {
-    /// Ancestral sampling (Ho et al. 2020), with β re-spaced when it takes fewer than T steps.
+    /// Ancestral sampling (Ho et al. 2020).
     case ddpm
     /// Song et al. 2021; deterministic with η = 0.
     case ddim
+    /// DPM-Solver++(2M): two steps' images make one of second order (Lu et al. 2022).
+    case dpm = "dpm++"
+    /// Heun's method on the probability flow: each step looks at its end once more, two passes (Karras et al. 2022).
+    case heun
   }
 
-  public var schedule: NoiseSchedule
   public var method: Method
-  public var target: PredictionTarget
   public var variance: PosteriorVariance
   /// DDIM's noise: 0 for none, 1 for as much as DDPM.
   public var eta: Double
-  /// Whether the predicted image is clipped to [−1, 1].
-  public var clips: Bool
-  /// ᾱ before the first timestep is taken as 1, not as that of timestep 0.
-  public var setsAlphaToOne: Bool
 
-  public init(
-    schedule: NoiseSchedule, method: Method = .ddim, target: PredictionTarget = .epsilon,
-    variance: PosteriorVariance = .fixedSmall, eta: Double = 0, clips: Bool = true, setsAlphaToOne: Bool = true
-  ) {
-    self.schedule = schedule
+  public init(_ method: Method, variance: PosteriorVariance = .fixedSmall, eta: Double = 0) {
     self.method = method
-    self.target = target
     self.variance = variance
     self.eta = eta
-    self.clips = clips
-    self.setsAlphaToOne = setsAlphaToOne
   }
 
-  /// The clean image and the noise that a prediction at timestep t implies. The image is clipped, the noise is not derived
-  /// again from it (as diffusers).
-  public func interpret(_ prediction: Tensor, at timestep: Int, _ x: Tensor) -> (image: Tensor, noise: Tensor) {
-    let backend = x.backend
-    let alphaBar = schedule.alphaBar(timestep)
-    let (signal, sigma) = (Float(alphaBar.squareRoot()), Float((1 - alphaBar).squareRoot()))
-    let image: Tensor
-    let noise: Tensor
-    switch target {
-    case .epsilon:
-      noise = prediction
-      image = backend.add(x, prediction, alpha: 1 / signal, beta: -sigma / signal)
-    case .sample:
-      image = prediction
-      noise = backend.add(x, prediction, alpha: 1 / sigma, beta: -signal / sigma)
-    case .velocity:
-      image = backend.add(x, prediction, alpha: signal, beta: -sigma)
-      noise = backend.add(x, prediction, alpha: sigma, beta: signal)
-    }
-    return (clips ? image.clamped(-1, 1) : image, noise)
-  }
+  /// Noise beyond which nothing is to be seen of an image: where the solvers begin at the latest. A cosine's goes to 20,000.
+  private static let mostNoise = 80.0
 
-  /// The variance of the noise added on the way from timestep t to `previous`.
-  public func variance(at timestep: Int, previous: Int) -> Double {
-    let (alphaBar, before) = (schedule.alphaBar(timestep), alphaBarBefore(previous))
-    let beta = 1 - alphaBar / before
-    switch variance {
-    case .fixedSmall: return max((1 - before) / (1 - alphaBar) * beta, 1e-20)
-    case .fixedLarge: return beta
+  /// The levels that S steps visit, from a timestep's down, then the clean image: a spacing of timesteps, or for the solvers
+  /// of higher order Karras et al.'s.
+  public func levels(
+    _ steps: Int, of schedule: NoiseSchedule, _ spacing: TimestepSpacing, from start: Int? = nil
+  ) -> [NoiseLevel] {
+    let start = start ?? schedule.count - 1
+    switch method {
+    case .ddpm, .ddim: return spacing.timesteps(steps, of: start + 1).map { schedule.level($0) } + [.clean]
+    case .dpm, .heun:
+      let most = schedule.level(start).ratio
+      return schedule.karrasLevels(steps, from: min(most, DiffusionSampler.mostNoise)) + [.clean]
     }
   }
 
-  private func alphaBarBefore(_ previous: Int) -> Double {
-    previous < 0 && method == .ddim && !setsAlphaToOne ? schedule.alphaBar(0) : schedule.alphaBar(previous)
-  }
-
-  /// One step from timestep t to `previous`, −1 for the end.
+  /// Goes from level to level, down to images or up to noise.
   ///
-  /// - Parameter noise: standard normal, of x's shape; asked for only where the step adds any.
-  public func step(
-    _ prediction: Tensor, at timestep: Int, previous: Int, _ x: Tensor, noise: () -> Tensor
+  /// - Parameters:
+  ///   - levels: the first is that of `x`. Steps lead away from the clean image only.
+  ///   - denoise: what the network makes of x at a level.
+  ///   - noise: standard normal, of x's shape, for a step counted from 1; asked for only where a step adds any.
+  ///   - progress: told the steps done.
+  /// - Returns: x at the last level.
+  public func walk(
+    _ x: Tensor, through levels: [NoiseLevel], denoise: (Tensor, NoiseLevel) -> Denoised,
+    noise: (_ step: Int) -> Tensor, progress: (_ steps: Int) -> Void = { _ in }
+  ) -> Tensor {
+    var x = x
+    var last: (level: NoiseLevel, image: Tensor)?
+    for (index, (level, next)) in zip(levels, levels.dropFirst()).enumerated() {
+      let found = denoise(x, level)
+      switch method {
+      case .ddpm: x = ancestralStep(x, found, from: level, to: next) { noise(index + 1) }
+      case .ddim: x = implicitStep(found, from: level, to: next) { noise(index + 1) }
+      case .dpm:
+        x = multistep(x, found.image, last, from: level, to: next)
+        last = (level, found.image)
+      case .heun: x = heunStep(x, found.image, from: level, to: next, denoise)
+      }
+      progress(index + 1)
+    }
+    return x
+  }
+
+  private func ancestralStep(
+    _ x: Tensor, _ found: Denoised, from level: NoiseLevel, to next: NoiseLevel, noise: () -> Tensor
   ) -> Tensor {
     let backend = x.backend
-    let (image, epsilon) = interpret(prediction, at: timestep, x)
-    let (alphaBar, before) = (schedule.alphaBar(timestep), alphaBarBefore(previous))
-    let mean: Tensor
-    let deviation: Double
-    switch method {
-    case .ddpm:
-      let alpha = alphaBar / before
-      mean = backend.add(
-        image, x, alpha: Float(before.squareRoot() * (1 - alpha) / (1 - alphaBar)),
-        beta: Float(alpha.squareRoot() * (1 - before) / (1 - alphaBar)))
-      deviation = previous < 0 ? 0 : variance(at: timestep, previous: previous).squareRoot()
-    case .ddim:
-      deviation = eta * ((1 - before) / (1 - alphaBar) * (1 - alphaBar / before)).squareRoot()
-      mean = backend.add(
-        image, epsilon, alpha: Float(before.squareRoot()),
-        beta: Float(max(0, 1 - before - deviation * deviation).squareRoot()))
+    let posterior = Posterior(from: level, to: next)
+    let mean = backend.add(found.image, x, alpha: Float(posterior.mean.image), beta: Float(posterior.mean.x))
+    if next.sigma == 0 { return mean }
+    guard variance == .learnedRange, let output = found.varianceOutput else {
+      return backend.add(mean, noise(), alpha: 1, beta: Float(posterior.variance(variance).squareRoot()))
     }
+    // The deviation's logarithm is half the variance's: a line through those of β̃ at −1 and β at 1.
+    let (small, large) = (log(posterior.small), log(posterior.large))
+    let logDeviation = backend.affine(output, scale: Float((large - small) / 4), shift: Float((large + small) / 4))
+    return mean + backend.apply(.exp, logDeviation) * noise()
+  }
+
+  private func implicitStep(
+    _ found: Denoised, from level: NoiseLevel, to next: NoiseLevel, noise: () -> Tensor
+  ) -> Tensor {
+    let backend = found.image.backend
+    let deviation = eta == 0 ? 0 : eta * Posterior(from: level, to: next).small.squareRoot()
+    let mean = backend.add(
+      found.image, found.noise, alpha: Float(next.signal),
+      beta: Float(max(0, next.sigma * next.sigma - deviation * deviation).squareRoot()))
     return deviation == 0 ? mean : backend.add(mean, noise(), alpha: 1, beta: Float(deviation))
   }
 
-  /// One deterministic DDIM step towards noise, from timestep t to the higher `next`.
-  public func invert(_ prediction: Tensor, at timestep: Int, next: Int, _ x: Tensor) -> Tensor {
-    let (image, epsilon) = interpret(prediction, at: timestep, x)
-    return addNoise(epsilon, to: image, at: next)
+  /// The first step and the one to the clean image are of first order.
+  private func multistep(
+    _ x: Tensor, _ image: Tensor, _ last: (level: NoiseLevel, image: Tensor)?, from level: NoiseLevel,
+    to next: NoiseLevel
+  ) -> Tensor {
+    let backend = x.backend
+    var image = image
+    if let last, next.sigma > 0 {
+      let (before, now) = (log(last.level.ratio / level.ratio), log(level.ratio / next.ratio))
+      let share = now / before / 2
+      image = backend.add(image, last.image, alpha: Float(1 + share), beta: Float(-share))
+    }
+    let kept = next.sigma / level.sigma
+    return backend.add(x, image, alpha: Float(kept), beta: Float(next.signal - kept * level.signal))
   }
 
-  /// An image with noise: √ᾱ x₀ + √(1−ᾱ) ε.
-  public func addNoise(_ noise: Tensor, to image: Tensor, at timestep: Int) -> Tensor {
-    let alphaBar = schedule.alphaBar(timestep)
-    return image.backend.add(
-      image, noise, alpha: Float(alphaBar.squareRoot()), beta: Float((1 - alphaBar).squareRoot()))
+  /// The probability flow's direction d(x / signal) / dratio is the noise that leads from the image to x.
+  private func heunStep(
+    _ x: Tensor, _ image: Tensor, from level: NoiseLevel, to next: NoiseLevel,
+    _ denoise: (Tensor, NoiseLevel) -> Denoised
+  ) -> Tensor {
+    // All the noise away is the image.
+    if next.sigma == 0 { return image }
+    let backend = x.backend
+    func direction(_ x: Tensor, _ image: Tensor, at level: NoiseLevel) -> Tensor {
+      backend.add(x, image, alpha: Float(1 / level.sigma), beta: Float(-level.signal / level.sigma))
+    }
+    let here = direction(x, image, at: level)
+    let guess = next.add(here, to: image)
+    let there = direction(guess, denoise(guess, next).image, at: next)
+    let half = next.signal * (next.ratio - level.ratio) / 2
+    return backend.add(guess, there - here, alpha: 1, beta: Float(half))
   }
 }

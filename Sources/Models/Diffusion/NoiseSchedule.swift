@@ -1,69 +1,140 @@
 import Foundation
+import Tensors
 
-/// How noise grows over T timesteps: β and what follows from it, in double precision.
+/// A place on the way from image to noise: `x = signal · image + sigma · noise`.
+///
+/// Everything that is done with noise is said in these two numbers, so that samplers, losses and bounds are the same for all
+/// schedules. Their scale is chosen so that x has variance 1 where the images have the schedule's deviation: it is what the
+/// network sees.
+public struct NoiseLevel: Hashable, Sendable {
+  public let signal: Double
+  public let sigma: Double
+  /// What the network is told of the level: a timestep, or the logarithm of the noise.
+  public let condition: Float
+
+  /// Noise in units of the image: σ of Karras et al. 2022.
+  public var ratio: Double { sigma / signal }
+
+  /// The image itself.
+  public static let clean = NoiseLevel(signal: 1, sigma: 0, condition: 0)
+
+  /// x with so much of a noise in an image.
+  public func add(_ noise: Tensor, to image: Tensor) -> Tensor {
+    image.backend.add(image, noise, alpha: Float(signal), beta: Float(sigma))
+  }
+}
+
+/// How noise grows over T timesteps, in double precision.
 public struct NoiseSchedule: Sendable, Hashable {
   public enum Kind: String, Sendable, Codable, CaseIterable {
     /// β from 1e-4 to 0.02 (Ho et al. 2020; diffusers `scheduling_ddpm.py`).
     case linear
     /// ᾱ falling as a squared cosine with offset 0.008, β at most 0.999 (Nichol and Dhariwal 2021).
     case cosine
+    /// Karras et al. 2022: σ from 0.002 to 80, its logarithm normal in training, where any σ can occur.
+    case edm
   }
 
-  public let betas: [Double]
-  /// ᾱ: the share of the image's variance that is left at each timestep.
-  public let alphasCumulativeProduct: [Double]
+  public let kind: Kind
+  /// The timesteps' levels, the least noisy first.
+  public let levels: [NoiseLevel]
+  /// The images' deviation that the levels are scaled for.
+  private let dataDeviation: Double
 
-  public var count: Int { betas.count }
+  /// The normal distribution of ln σ that `edm` trains with.
+  private static let logNormal = (mean: -1.2, deviation: 1.2)
 
-  public init(betas: [Double]) {
-    self.betas = betas
-    var product = 1.0
-    alphasCumulativeProduct = betas.map { beta in
-      product *= 1 - beta
-      return product
-    }
-  }
+  public var count: Int { levels.count }
 
-  public init(_ kind: Kind, timesteps: Int, betaStart: Double = 1e-4, betaEnd: Double = 0.02) {
+  /// - Parameter dataDeviation: the images' deviation, for `edm`; the others take it as 1.
+  public init(
+    _ kind: Kind, timesteps: Int, dataDeviation: Double = 0.5, betaStart: Double = 1e-4, betaEnd: Double = 0.02
+  ) {
+    self.kind = kind
     switch kind {
     case .linear:
-      self.init(
+      self.dataDeviation = 1
+      levels = NoiseSchedule.levels(
         betas: (0..<timesteps).map { betaStart + (betaEnd - betaStart) * Double($0) / Double(max(1, timesteps - 1)) })
     case .cosine:
       func remaining(_ step: Int) -> Double {
         let angle = (Double(step) / Double(timesteps) + 0.008) / 1.008 * .pi / 2
         return cos(angle) * cos(angle)
       }
-      self.init(betas: (0..<timesteps).map { min(1 - remaining($0 + 1) / remaining($0), 0.999) })
+      self.dataDeviation = 1
+      levels = NoiseSchedule.levels(
+        betas: (0..<timesteps).map { min(1 - remaining($0 + 1) / remaining($0), 0.999) })
+    case .edm:
+      self.dataDeviation = dataDeviation
+      levels = NoiseSchedule.karrasRatios(timesteps, from: 80, to: 0.002).reversed().map {
+        NoiseLevel(ratio: $0, dataDeviation: dataDeviation, condition: NoiseSchedule.logarithmicCondition($0))
+      }
     }
   }
 
-  /// ᾱ at a timestep; 1 before the first.
-  public func alphaBar(_ timestep: Int) -> Double { timestep < 0 ? 1 : alphasCumulativeProduct[timestep] }
+  private static func levels(betas: [Double]) -> [NoiseLevel] {
+    var alphaBar = 1.0
+    return betas.enumerated().map { timestep, beta in
+      alphaBar *= 1 - beta
+      return NoiseLevel(
+        signal: alphaBar.squareRoot(), sigma: (1 - alphaBar).squareRoot(), condition: Float(timestep))
+    }
+  }
 
-  /// The timestep whose ratio of noise to image √((1−ᾱ)/ᾱ) is nearest to a deviation, in units of the image's range [−1, 1].
-  public func timestep(forNoise deviation: Double) -> Int {
-    let target = log(min(max(deviation, 1e-12), 1e12))
-    let distances = alphasCumulativeProduct.map { abs(0.5 * log((1 - $0) / $0) - target) }
-    return distances.indices.min { distances[$0] < distances[$1] } ?? 0
+  private static func logarithmicCondition(_ ratio: Double) -> Float { Float(log(ratio) / 4) }
+
+  /// The level of a timestep; the clean image before the first.
+  public func level(_ timestep: Int) -> NoiseLevel { timestep < 0 ? .clean : levels[timestep] }
+
+  /// The level of any noise inside of the schedule; between timesteps, the network is told a fraction.
+  public func level(ratio: Double) -> NoiseLevel {
+    let condition = kind == .edm ? NoiseSchedule.logarithmicCondition(ratio) : Float(place(of: ratio))
+    return NoiseLevel(ratio: ratio, dataDeviation: dataDeviation, condition: condition)
+  }
+
+  /// The timestep whose ratio of noise to image is nearest to a deviation, in units of the image's range [−1, 1].
+  public func timestep(forNoise deviation: Double) -> Int { Int(place(of: deviation).rounded()) }
+
+  /// Where a ratio stands among the timesteps, as a fraction, by its logarithm (diffusers `_sigma_to_t`).
+  private func place(of ratio: Double) -> Double {
+    let above = levels.firstIndex { $0.ratio > ratio } ?? levels.count
+    guard above > 0 else { return 0 }
+    guard above < levels.count else { return Double(levels.count - 1) }
+    let (low, high) = (log(levels[above - 1].ratio), log(levels[above].ratio))
+    return Double(above - 1) + (log(ratio) - low) / (high - low)
+  }
+
+  /// S levels whose noise falls from a ratio to the schedule's least, as the seventh power of a line: dense where there is
+  /// little noise (Karras et al. 2022).
+  public func karrasLevels(_ steps: Int, from ratio: Double) -> [NoiseLevel] {
+    NoiseSchedule.karrasRatios(steps, from: ratio, to: levels[0].ratio).map { level(ratio: $0) }
+  }
+
+  private static func karrasRatios(_ steps: Int, from high: Double, to low: Double) -> [Double] {
+    let (first, last) = (pow(high, 1 / 7), pow(low, 1 / 7))
+    return (0..<steps).map { pow(first + (last - first) * Double($0) / Double(max(1, steps - 1)), 7) }
+  }
+
+  /// Random levels to train at, one for each sample.
+  public func trainingLevels(_ count: Int, _ draw: RandomDraw, on backend: any Backend) -> [NoiseLevel] {
+    let numbers = Tensor(uninitialized: [count], on: backend)
+    switch kind {
+    case .linear, .cosine:
+      backend.fillUniform(numbers, draw)
+      return numbers.values().map { levels[min(self.count - 1, Int($0 * Float(self.count)))] }
+    case .edm:
+      backend.fillNormal(numbers, draw)
+      let (mean, deviation) = NoiseSchedule.logNormal
+      return numbers.values().map { level(ratio: exp(mean + deviation * Double($0))) }
+    }
   }
 }
 
-/// What the network is trained to predict.
-public enum PredictionTarget: String, Sendable, Codable, CaseIterable {
-  case epsilon
-  /// The clean image.
-  case sample
-  /// v = √ᾱ ε − √(1−ᾱ) x₀ (Salimans and Ho 2022).
-  case velocity
-}
-
-/// The variance of the ancestral sampler's noise.
-public enum PosteriorVariance: String, Sendable, Codable, CaseIterable {
-  /// The posterior's own.
-  case fixedSmall = "fixed-small"
-  /// β.
-  case fixedLarge = "fixed-large"
+extension NoiseLevel {
+  fileprivate init(ratio: Double, dataDeviation: Double, condition: Float) {
+    let signal = 1 / (ratio * ratio + dataDeviation * dataDeviation).squareRoot()
+    self.init(signal: signal, sigma: ratio * signal, condition: condition)
+  }
 }
 
 /// Which S of the T timesteps a sampler visits, highest first.

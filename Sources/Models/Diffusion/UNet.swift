@@ -20,11 +20,15 @@ public struct UNetConfiguration: Hashable, Sendable {
   public var dropout: Float
   /// 0 for an unconditional network.
   public var classCount: Int
+  /// How many numbers describe what was done to an image in training (Karras et al. 2022); 0 for none. diffusers has no such
+  /// switch.
+  public var augmentationWidth: Int
 
   public init(
     inputChannels: Int, outputChannels: Int, channels: [Int], layersPerBlock: Int = 2, attentionLevels: Set<Int>,
     attentionHeadWidth: Int? = nil, groups: Int = 32, epsilon: Float = 1e-5, flipSinToCos: Bool = true,
-    frequencyShift: Float = 0, downsamplePadding: Int = 1, dropout: Float = 0, classCount: Int = 0
+    frequencyShift: Float = 0, downsamplePadding: Int = 1, dropout: Float = 0, classCount: Int = 0,
+    augmentationWidth: Int = 0
   ) {
     self.inputChannels = inputChannels
     self.outputChannels = outputChannels
@@ -39,6 +43,7 @@ public struct UNetConfiguration: Hashable, Sendable {
     self.downsamplePadding = downsamplePadding
     self.dropout = dropout
     self.classCount = classCount
+    self.augmentationWidth = augmentationWidth
   }
 }
 
@@ -64,6 +69,7 @@ public struct UNet {
   private let input: Conv2d
   private let time1, time2: Linear
   private let classEmbedding: Embedding?
+  private let augmentationEmbedding: Linear?
   private var down: [Level] = []
   private let middle: (ResidualBlock, ImageAttention, ResidualBlock)
   private var up: [Level] = []
@@ -98,6 +104,11 @@ public struct UNet {
     time2 = Linear(timeChannels, timeChannels, initializer: initializer, scope["time_embedding"]["linear_2"])
     classEmbedding =
       c.classCount == 0 ? nil : Embedding(count: c.classCount, width: timeChannels, scope["class_embedding"])
+    augmentationEmbedding =
+      c.augmentationWidth == 0
+      ? nil
+      : Linear(
+        c.augmentationWidth, timeChannels, bias: false, initializer: .zeros, scope["augmentation_embedding"])
 
     // What each step down leaves for the way up.
     var skipChannels = [first]
@@ -161,13 +172,15 @@ public struct UNet {
   ///   - x: images `[N, H, W, inputChannels]`.
   ///   - timesteps: one for each image.
   ///   - classes: int32 `[N]`, below 0 for none; nil for an unconditional network.
+  ///   - augmentation: float32 `[N, augmentationWidth]`; nil, or zeros, for images as they are.
   ///   - dropout: which random numbers drop activations; nil outside of training.
   /// - Returns: `[N, H, W, outputChannels]`.
   public func callAsFunction(
-    _ x: Variable, timesteps: [Float], classes: Tensor? = nil, dropout: RandomDraw? = nil
+    _ x: Variable, timesteps: [Float], classes: Tensor? = nil, augmentation: Tensor? = nil,
+    dropout: RandomDraw? = nil
   ) -> Variable {
     require(timesteps.count == x.shape[0], "\(timesteps.count) timesteps for \(x.shape[0]) images")
-    let time = embed(timesteps, classes: classes, like: x)
+    let time = embed(timesteps, classes: classes, augmentation: augmentation, like: x)
     var draw = dropout
     // Every dropout of a pass takes random numbers of its own.
     func dropping(_ x: Variable) -> Variable {
@@ -203,7 +216,7 @@ public struct UNet {
   }
 
   /// The time embedding that residual blocks read, through its last SiLU: `[N, 4 · channels[0]]`.
-  private func embed(_ timesteps: [Float], classes: Tensor?, like x: Variable) -> Variable {
+  private func embed(_ timesteps: [Float], classes: Tensor?, augmentation: Tensor?, like x: Variable) -> Variable {
     let sinusoids = Tensor(
       timestepEmbedding(timesteps), shape: [timesteps.count, timestepEmbedding.width], type: x.value.type,
       on: x.backend)
@@ -211,6 +224,9 @@ public struct UNet {
     if let classEmbedding {
       guard let classes else { fatalShape("a class-conditional network needs classes") }
       embedding = embedding + classEmbedding(classes, type: x.value.type, on: x.tape)
+    }
+    if let augmentationEmbedding, let augmentation {
+      embedding = embedding + augmentationEmbedding(Variable(augmentation.cast(to: x.value.type), on: x.tape))
     }
     return apply(.silu, embedding)
   }

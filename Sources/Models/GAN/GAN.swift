@@ -302,6 +302,10 @@ public final class GAN: GaussianCodes {
     }
   }
 
+  public func columns(_ options: SamplingOptions) -> Int? {
+    isConditional && options.label == nil ? context.data.classNames.count : nil
+  }
+
   public func description(of options: SamplingOptions) -> [(key: String, value: String)] {
     isConditional ? [(key: "Label", value: options.label.map(String.init) ?? "all in turn")] : []
   }

@@ -135,6 +135,14 @@ public protocol Backend: AnyObject {
   /// `−Σ target · log softmax(logits)` over the innermost axis: logits `[…, C]`, target float32 of the same shape, whose rows
   /// are distributions (their sums are 1); float32 `[rows]`.
   func crossEntropy(_ logits: Tensor, _ target: Tensor) -> Tensor
+  /// The negative logarithm of 8-bit levels' probability under normal distributions, summed over each sample: float32 `[N]`.
+  ///
+  /// Levels are 2/255 apart in [−1, 1]; the outermost take the tails. The distribution function is approximated by a tanh, and
+  /// no probability is less than 1e-12 (improved-diffusion, `losses.py`). All three are float32 of one shape.
+  func discretizedGaussian(_ levels: Tensor, mean: Tensor, logVariance: Tensor) -> Tensor
+  /// Its gradients, each sample weighted: weights float32 `[N]`.
+  func discretizedGaussianGradient(_ levels: Tensor, mean: Tensor, logVariance: Tensor, weights: Tensor)
+    -> (mean: Tensor, logVariance: Tensor)
 
   // MARK: Parameters and random numbers
 

@@ -1,4 +1,5 @@
 import CKernels
+import Foundation
 
 extension HostBackend {
   public func loss(_ kind: Loss, _ prediction: Tensor, _ target: Tensor) -> Tensor {
@@ -38,5 +39,82 @@ extension HostBackend {
       kernel(range.count, columns, logits.at(first), target.floats + first, losses.floats + range.lowerBound)
     }
     return losses
+  }
+}
+
+// MARK: - The discretised Gaussian
+
+extension HostBackend {
+  public func discretizedGaussian(_ levels: Tensor, mean: Tensor, logVariance: Tensor) -> Tensor {
+    let (count, size) = samples(levels)
+    let losses = empty([count], .float32)
+    let sums = losses.floats
+    forEachBin(levels, mean, logVariance) { sample, element, bin in
+      if element == sample * size { sums[sample] = 0 }
+      sums[sample] -= Float(log(bin.probability))
+    }
+    return losses
+  }
+
+  public func discretizedGaussianGradient(_ levels: Tensor, mean: Tensor, logVariance: Tensor, weights: Tensor)
+    -> (mean: Tensor, logVariance: Tensor)
+  {
+    let (meanGradient, varianceGradient) = (empty(levels.shape, .float32), empty(levels.shape, .float32))
+    let (dmean, dvariance, factors) = (meanGradient.floats, varianceGradient.floats, weights.floats)
+    forEachBin(levels, mean, logVariance) { sample, element, bin in
+      let scale = -Double(factors[sample]) / bin.probability
+      dmean[element] = Float(scale * bin.byMean)
+      dvariance[element] = Float(scale * bin.byLogVariance)
+    }
+    return (meanGradient, varianceGradient)
+  }
+
+  private func forEachBin(
+    _ levels: Tensor, _ mean: Tensor, _ logVariance: Tensor, _ body: (Int, Int, GaussianBin) -> Void
+  ) {
+    require(
+      levels.shape == mean.shape && levels.shape == logVariance.shape,
+      "levels \(levels.shape), mean \(mean.shape), logarithm of variance \(logVariance.shape)")
+    let (count, size) = samples(levels)
+    let (x, means, logVariances) = (levels.floats, mean.floats, logVariance.floats)
+    forEachRow(count, size) { range, _ in
+      for sample in range {
+        for element in sample * size..<(sample + 1) * size {
+          body(
+            sample, element,
+            GaussianBin(Double(x[element]), mean: Double(means[element]), logVariance: Double(logVariances[element])))
+        }
+      }
+    }
+  }
+}
+
+/// The probability of one 8-bit level under a normal distribution, and its derivatives.
+private struct GaussianBin {
+  private(set) var probability: Double
+  private(set) var byMean = 0.0
+  private(set) var byLogVariance = 0.0
+
+  init(_ level: Double, mean: Double, logVariance: Double) {
+    let reciprocal = exp(-logVariance / 2)
+    // The outermost levels reach to infinity.
+    let upper = level > 0.999 ? nil : (level + 1 / 255 - mean) * reciprocal
+    let lower = level < -0.999 ? nil : (level - 1 / 255 - mean) * reciprocal
+    let (above, below) = (upper.map(GaussianBin.distribution), lower.map(GaussianBin.distribution))
+    probability = (above?.value ?? 1) - (below?.value ?? 0)
+    guard probability > 1e-12 else {
+      probability = 1e-12
+      return
+    }
+    let (upperDensity, lowerDensity) = (above?.derivative ?? 0, below?.derivative ?? 0)
+    byMean = (lowerDensity - upperDensity) * reciprocal
+    byLogVariance = ((lower ?? 0) * lowerDensity - (upper ?? 0) * upperDensity) / 2
+  }
+
+  /// The normal distribution function, ½ (1 + tanh(√(2/π) (z + 0.044715 z³))).
+  private static func distribution(_ z: Double) -> (value: Double, derivative: Double) {
+    let slope = (2 / Double.pi).squareRoot()
+    let tangent = tanh(slope * (z + 0.044715 * z * z * z))
+    return (0.5 * (1 + tangent), 0.5 * (1 - tangent * tangent) * slope * (1 + 3 * 0.044715 * z * z))
   }
 }

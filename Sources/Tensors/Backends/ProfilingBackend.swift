@@ -411,6 +411,22 @@ public final class ProfilingBackend: Backend {
 
   public func crossEntropy(_ logits: Tensor, _ target: Tensor) -> Tensor {
     measure("cross-entropy", "\(logits.shape)", [logits, target]) { base.crossEntropy(logits, target) }
+    }
+  }
+
+  public func discretizedGaussian(_ levels: Tensor, mean: Tensor, logVariance: Tensor) -> Tensor {
+    measure("discretised Gaussian", "\(levels.shape)", [levels, mean, logVariance]) {
+      base.discretizedGaussian(levels, mean: mean, logVariance: logVariance)
+    }
+  }
+
+  public func discretizedGaussianGradient(_ levels: Tensor, mean: Tensor, logVariance: Tensor, weights: Tensor)
+    -> (mean: Tensor, logVariance: Tensor)
+  {
+    measure(
+      "discretised Gaussian's gradient", "\(levels.shape)", [levels, mean, logVariance],
+      result: { [$0.mean, $0.logVariance] },
+      { base.discretizedGaussianGradient(levels, mean: mean, logVariance: logVariance, weights: weights) })
   }
 
   // MARK: Parameters and random numbers

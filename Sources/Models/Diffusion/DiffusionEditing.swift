@@ -1,0 +1,138 @@
+import Foundation
+import Layers
+
+// What a diffusion model does with images that it is given: it takes them for what stands somewhere on the way from noise.
+
+extension Diffusion: Restoring {
+  public var corruption: Corruption { Corruption(.gaussian, strength: 0.3) }
+
+  /// Begins at the timestep that has as much noise as the image, and goes on from there.
+  public func restore(_ images: Tensor, from corruption: Corruption, seed: UInt64) throws -> Tensor {
+    guard corruption.kind == .gaussian else {
+      throw UserError(
+        .usage, "--corruption: a diffusion model takes gaussian noise away, not \(corruption.kind.rawValue)",
+        hint: "Train a denoising-autoencoder for that.")
+    }
+    // Pixels 0…1 have half the deviation of −1…1.
+    let start = schedule.timestep(forNoise: Double(2 * corruption.strength))
+    let sampler = DiffusionSampler(.ddim)
+    let levels = sampler.levels(min(start + 1, settings.samplerSteps), of: schedule, .trailing, from: start)
+    let noisy = context.backend.affine(signed(images), scale: Float(levels[0].signal), shift: 0)
+    return unit(
+      Chunks.map(noisy) { chunk, first in
+        walk(chunk, through: levels, sampler, Conditioning(), clips: settings.clip, seed: seed, first: first)
+      })
+  }
+}
+
+extension Diffusion: Translating {
+  /// SDEdit (Meng et al. 2022): noise is added to the image and taken away again.
+  public var directions: [TranslationDirection] { [TranslationDirection("redraw")] }
+
+  /// A strength of 1 keeps next to nothing of an image, 0.5 begins in the middle of the timesteps.
+  public func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) -> Void) throws -> Tensor {
+    let strength = options.strength ?? 0.5
+    var check = SettingsCheck()
+    if let direction = options.direction {
+      check.require(
+        directions.map(\.name).contains(direction), "--direction: expected \(directions[0].name), found \(direction)")
+    }
+    check.require((0...1).contains(strength), "--strength: expected 0 to 1, found \(strength)")
+    checkLabel(options.label, &check)
+    try check.finish()
+
+    let start = Int((strength * Double(schedule.count)).rounded()) - 1
+    guard start >= 0 else { return images }
+    let sampler = DiffusionSampler(settings.sampler, variance: settings.variance)
+    let steps = max(1, Int((strength * Double(settings.samplerSteps)).rounded(.up)))
+    let levels = sampler.levels(min(steps, start + 1), of: schedule, .trailing, from: start)
+    let condition = Conditioning(
+      labels: options.label.map { [Int32](repeating: Int32($0), count: Chunks.size) }, guidance: settings.guidance)
+    let all = 0..<images.shape[0]
+    let made = Chunks.map(signed(images)) { chunk, first in
+      let noise = normal(chunk.shape, seed: options.seed, first: first, draw: 0)
+      return walk(
+        levels[0].add(noise, to: chunk), through: levels, sampler, condition, clips: settings.clip, seed: options.seed,
+        first: first
+      ) { progress(Chunks.share(of: all, first: first, $0)) }
+    }
+    return unit(made)
+  }
+}
+
+/// How RePaint (Lugmayr et al. 2022) goes to and fro: the more, the better what is made up fits to what is known.
+public struct Resampling: Sendable {
+  /// Levels from noise to image.
+  public var steps = 50
+  /// Steps that are taken again, from as far back.
+  public var jump = 5
+  /// How often they are taken in all; 1 goes straight on.
+  public var rounds = 4
+
+  public init() {}
+}
+
+extension Diffusion: Inpainting {
+  public func inpaint(_ images: Tensor, missing: Tensor, seed: UInt64, progress: (Double) -> Void) throws -> Tensor {
+    try inpaint(images, missing: missing, Resampling(), seed: seed, progress: progress)
+  }
+
+  /// RePaint: what is missing is drawn by ancestral sampling, while what is known is given the noise of each level anew. Every
+  /// few steps go back to as much noise as before and are taken again, so that both parts come to agree.
+  ///
+  /// - Parameter missing: `[N, H, W, 1]`, as in ``Inpainting``.
+  /// - Throws: `UserError` (usage) for numbers that make no sense.
+  public func inpaint(
+    _ images: Tensor, missing: Tensor, _ resampling: Resampling, seed: UInt64, progress: (Double) -> Void
+  ) throws -> Tensor {
+    var check = SettingsCheck()
+    check(resampling.steps, "steps", 1...settings.timesteps)
+    check(resampling.jump, "jump", 1...settings.timesteps)
+    check(resampling.rounds, "rounds", 1...1000)
+    try check.finish()
+
+    let backend = context.backend
+    let sampler = DiffusionSampler(.ddpm, variance: settings.variance)
+    let levels = sampler.levels(resampling.steps, of: schedule, settings.spacing)
+    let mask = Tensor(
+      missing.values().flatMap { [Float](repeating: $0, count: context.data.channels) }, shape: images.shape,
+      on: backend)
+    let known = backend.affine(mask, scale: -1, shift: 1)
+    let (all, channels) = (0..<images.shape[0], context.data.channels)
+    // What stands where pixels are missing must not matter. The mask goes along in the same chunks.
+    let made = Chunks.map(backend.concatenate([signed(images * known), mask])) { chunk, first in
+      let (clean, mask) = (backend.slice(chunk, 0..<channels), backend.slice(chunk, channels..<2 * channels))
+      let known = backend.affine(mask, scale: -1, shift: 1)
+      var draws = 0
+      func noise() -> Tensor {
+        draws += 1
+        return normal(clean.shape, seed: seed, first: first, draw: draws)
+      }
+      var x = normal(clean.shape, seed: seed, first: first, draw: 0)
+      for start in stride(from: 0, to: resampling.steps, by: resampling.jump) {
+        let block = levels[start...min(start + resampling.jump, resampling.steps)]
+        for round in 0..<resampling.rounds {
+          if round > 0 { x = rise(x, from: block[block.endIndex - 1], to: block[start], noise()) }
+          for (level, next) in zip(block, block.dropFirst()) {
+            x = sampler.walk(x, through: [level, next]) { x, level in
+              denoised(x, at: level, Conditioning(), clips: settings.clip)
+            } noise: { _ in
+              noise()
+            }
+            x = x * mask + next.add(noise(), to: clean) * known
+          }
+        }
+        progress(Chunks.share(of: all, first: first, Double(block.endIndex - 1) / Double(resampling.steps)))
+      }
+      return x
+    }
+    return unit(made) * mask + images * known
+  }
+
+  /// From a level to one with more noise, by adding what it has more.
+  private func rise(_ x: Tensor, from level: NoiseLevel, to noisier: NoiseLevel, _ noise: Tensor) -> Tensor {
+    let scale = noisier.signal / level.signal
+    let added = noisier.sigma * noisier.sigma - scale * scale * level.sigma * level.sigma
+    return context.backend.add(x, noise, alpha: Float(scale), beta: Float(max(0, added).squareRoot()))
+  }
+}

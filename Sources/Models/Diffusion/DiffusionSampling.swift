@@ -1,0 +1,127 @@
+import Layers
+
+extension Diffusion: Sampling {
+  public func validate(_ options: SamplingOptions) throws {
+    var check = SettingsCheck()
+    if let steps = options.steps { check(steps, "--steps", 1...settings.timesteps) }
+    if let eta = options.eta { check.require((0...1).contains(eta), "--eta: expected 0 to 1, found \(eta)") }
+    if let guidance = options.guidance {
+      check(guidance, "--guidance", atLeast: 0)
+      check.require(settings.conditional, "--guidance: this model was trained without labels (conditional: false)")
+    }
+    checkLabel(options.label, &check)
+    try check.finish()
+    _ = try sampler(options)
+  }
+
+  func checkLabel(_ label: Int?, _ check: inout SettingsCheck) {
+    guard let label else { return }
+    check.require(settings.conditional, "--label: this model was trained without labels (conditional: false)")
+    let classes = context.data.classNames
+    check.require(classes.indices.contains(label), "--label: expected 0 to \(classes.count - 1), found \(label)")
+  }
+
+  private func sampler(_ options: SamplingOptions) throws -> DiffusionSampler {
+    var sampler = DiffusionSampler(settings.sampler, variance: settings.variance, eta: options.eta ?? 0)
+    guard let name = options.sampler else { return sampler }
+    guard let method = DiffusionSampler.Method(rawValue: name) else {
+      let known = DiffusionSampler.Method.allCases.map(\.rawValue)
+      throw UserError(
+        .usage, "--sampler: there is no sampler \(name)",
+        hint: nearestName(to: name, among: known).map { "Did you mean \($0)?" }
+          ?? "Known: \(known.joined(separator: ", ")).")
+    }
+    sampler.method = method
+    return sampler
+  }
+
+  public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
+    try validate(options)
+    let sampler = try sampler(options)
+    let levels = sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing)
+    let made = Chunks.series(range, shape: context.data.shape, on: context.backend, progress: { _ in }) { first in
+      let condition = Conditioning(
+        labels: labels(of: first..<first + Chunks.size, options.label),
+        guidance: options.guidance ?? settings.guidance)
+      let noise = normal(context.data.shape(Chunks.size), seed: options.seed, first: first, draw: 0)
+      return walk(
+        noise, through: levels, sampler, condition, clips: settings.clip, seed: options.seed, first: first
+      ) { progress(Chunks.share(of: range, first: first, $0)) }
+    }
+    return unit(made)
+  }
+
+  /// The class that is asked for, or all classes in turn: image k shows class k mod their number.
+  private func labels(of images: Range<Int>, _ label: Int?) -> [Int32]? {
+    guard settings.conditional else { return nil }
+    return images.map { Int32(label ?? $0 % context.data.classNames.count) }
+  }
+
+  /// All classes in turn make a column of each.
+  public func columns(_ options: SamplingOptions) -> Int? {
+    settings.conditional && options.label == nil ? context.data.classNames.count : nil
+  }
+
+  public func description(of options: SamplingOptions) -> [(key: String, value: String)] {
+    var description = [
+      ("Steps", String(options.steps ?? settings.samplerSteps)),
+      ("Sampler", options.sampler ?? settings.sampler.rawValue),
+    ]
+    if let eta = options.eta { description.append(("Eta", String(eta))) }
+    if settings.conditional {
+      description.append(("Label", options.label.map(String.init) ?? "all in turn"))
+      description.append(("Guidance", String(options.guidance ?? settings.guidance)))
+    }
+    return description.map { (key: $0.0, value: $0.1) }
+  }
+
+  /// A sampler's walk with this network. Sample n takes the random numbers of index `first + n`.
+  func walk(
+    _ x: Tensor, through levels: [NoiseLevel], _ sampler: DiffusionSampler, _ condition: Conditioning, clips: Bool,
+    seed: UInt64, first: Int, progress: (Double) -> Void = { _ in }
+  ) -> Tensor {
+    sampler.walk(x, through: levels) { x, level in
+      denoised(x, at: level, condition, clips: clips)
+    } noise: { step in
+      normal(x.shape, seed: seed, first: first, draw: step)
+    } progress: { steps in
+      progress(Double(steps) / Double(levels.count - 1))
+    }
+  }
+}
+
+extension Diffusion: ImageEncoding {
+  public var interpolation: Interpolation { .spherical }
+
+  /// The model's sampler where it is deterministic, and the levels from noise to image. Nothing is clipped: a code has to lead
+  /// back to its image.
+  private var codec: (sampler: DiffusionSampler, levels: [NoiseLevel]) {
+    let sampler = DiffusionSampler(settings.sampler == .ddpm ? .ddim : settings.sampler)
+    return (sampler, sampler.levels(settings.samplerSteps, of: schedule, settings.spacing))
+  }
+
+  /// The noise that the sampler leads to the image: the sampler run backwards.
+  public func encode(_ images: Tensor) -> Tensor {
+    let (sampler, down) = codec
+    let levels = Array(down.dropLast().reversed())
+    return Chunks.map(signed(images)) { clean, first in
+      // The first step takes the noise that the network sees in the clean image at the lowest level.
+      let scaled = context.backend.affine(clean, scale: Float(levels[0].signal), shift: 0)
+      let noise = denoised(scaled, at: levels[0], Conditioning(), clips: false).noise
+      return walk(
+        levels[0].add(noise, to: clean), through: levels, sampler, Conditioning(), clips: false, seed: 0, first: first)
+    }
+  }
+
+  public func decode(_ codes: Tensor) -> Tensor {
+    let (sampler, levels) = codec
+    return unit(
+      Chunks.map(codes) { chunk, first in
+        walk(chunk, through: levels, sampler, Conditioning(), clips: false, seed: 0, first: first)
+      })
+  }
+
+  public func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor? {
+    normal(context.data.shape(range.count), seed: seed, first: range.lowerBound, draw: 0)
+  }
+}

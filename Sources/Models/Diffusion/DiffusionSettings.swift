@@ -1,0 +1,110 @@
+/// The settings of a diffusion model. Those of the network are diffusers' `UNet2DModel` switches.
+public struct DiffusionSettings: ModelSettings {
+  /// Channels of each level, finest first; each level halves the image.
+  public var channels = [32, 64, 128]
+  public var layersPerBlock = 2
+  /// Levels with attention, 0 the finest. There is always one in the middle.
+  public var attentionLevels = [2]
+  /// Channels of an attention head; 0 for one head.
+  public var attentionHeadWidth = 0
+  public var groups = 32
+  public var normEpsilon: Float = 1e-5
+  public var flipSinToCos = true
+  public var frequencyShift: Float = 0
+  public var downsamplePadding = 1
+  public var dropout: Float = 0
+
+  public var timesteps = 1000
+  public var noiseSchedule = NoiseSchedule.Kind.linear
+  /// The images' deviation in units of −1…1, for the `edm` schedule.
+  public var dataDeviation: Float = 0.5
+  public var prediction = PredictionTarget.epsilon
+  public var variance = PosteriorVariance.fixedSmall
+  /// Learns the data's labels, for `--label` and `--guidance`.
+  public var conditional = false
+  /// How often a label is left out in training, so that guidance has something to lean on.
+  public var labelDropout: Float = 0.1
+  /// How often an image is turned, stretched, moved and so on in training; the network is told, and what it draws is not.
+  public var augment: Float = 0
+
+  /// What `easel sample` does unless told otherwise.
+  public var sampler = DiffusionSampler.Method.ddim
+  public var samplerSteps = 50
+  /// Of the timesteps that `ddpm` and `ddim` visit.
+  public var spacing = TimestepSpacing.leading
+  /// How much the label counts where nothing else is asked for: 1 as trained.
+  public var guidance: Float = 1.5
+  /// Clips predicted images to the range of pixels on the way.
+  public var clip = true
+
+  public enum CodingKeys: String, CodingKey, CaseIterable {
+    case channels, groups, dropout, timesteps, prediction, variance, conditional, augment, sampler, spacing, guidance
+    case clip
+    case layersPerBlock = "layers-per-block"
+    case attentionLevels = "attention-levels"
+    case attentionHeadWidth = "attention-head-width"
+    case normEpsilon = "norm-epsilon"
+    case flipSinToCos = "flip-sin-to-cos"
+    case frequencyShift = "frequency-shift"
+    case downsamplePadding = "downsample-padding"
+    case noiseSchedule = "noise-schedule"
+    case dataDeviation = "data-deviation"
+    case labelDropout = "label-dropout"
+    case samplerSteps = "sampler-steps"
+  }
+
+  public init() {}
+
+  /// The defaults with changes.
+  public init(_ change: (inout DiffusionSettings) -> Void) { change(&self) }
+
+  public func validate() throws {
+    var check = SettingsCheck()
+    check.require((1...8).contains(channels.count), "channels: expected 1 to 8 levels, found \(channels.count)")
+    check(groups, "groups", 1...4096)
+    for width in channels {
+      check(width, "channels", 1...4096)
+      check.require(
+        width % max(1, groups) == 0, "channels: expected multiples of groups (\(groups)), found \(width)")
+    }
+    check(layersPerBlock, "layers-per-block", 1...16)
+    for level in attentionLevels { check(level, "attention-levels", 0...max(0, channels.count - 1)) }
+    check(attentionHeadWidth, "attention-head-width", 0...4096)
+    for width in channels where attentionHeadWidth > 0 && width > attentionHeadWidth {
+      check.require(
+        width % attentionHeadWidth == 0,
+        "attention-head-width: expected a divisor of the channels, found \(attentionHeadWidth) for \(width)")
+    }
+    check(normEpsilon, "norm-epsilon", above: 0)
+    check.require(
+      frequencyShift.isFinite && frequencyShift < Float(max(1, (channels.first ?? 2) / 2)),
+      "frequency-shift: expected less than half the first level's channels, found \(frequencyShift)")
+    check(downsamplePadding, "downsample-padding", 0...1)
+    check(dropout, "dropout", 0..<1)
+    check(timesteps, "timesteps", 2...100_000)
+    check(dataDeviation, "data-deviation", above: 0)
+    check.require(
+      noiseSchedule != .edm || prediction != .epsilon,
+      "prediction: expected velocity or sample with noise-schedule=edm, whose largest noise drowns any image, found epsilon"
+    )
+    check.require(
+      noiseSchedule != .edm || variance != .learnedRange,
+      "variance: expected fixed-small or fixed-large with noise-schedule=edm, which trains at no timesteps, "
+        + "found learned-range")
+    check(labelDropout, "label-dropout", 0..<1)
+    check.require((0...1).contains(augment), "augment: expected 0 to 1, found \(augment)")
+    check(guidance, "guidance", atLeast: 0)
+    check(samplerSteps, "sampler-steps", 1...max(1, timesteps))
+    try check.finish()
+  }
+
+  func network(_ data: DataDescription) -> UNetConfiguration {
+    UNetConfiguration(
+      inputChannels: data.channels, outputChannels: data.channels * (variance == .learnedRange ? 2 : 1),
+      channels: channels, layersPerBlock: layersPerBlock,
+      attentionLevels: Set(attentionLevels), attentionHeadWidth: attentionHeadWidth == 0 ? nil : attentionHeadWidth,
+      groups: groups, epsilon: normEpsilon, flipSinToCos: flipSinToCos, frequencyShift: frequencyShift,
+      downsamplePadding: downsamplePadding, dropout: dropout, classCount: conditional ? data.classNames.count : 0,
+      augmentationWidth: augment > 0 ? NonLeakyAugmentation.parameterCount : 0)
+  }
+}
