@@ -113,6 +113,15 @@ extension ImageDataset {
       pixels: concatenated(resized), labels: labels, classNames: classNames, names: names)
   }
 
+  /// The same images with 1 or 3 channels, as ``Image/converted(channels:)``.
+  public func converted(channels: Int) -> ImageDataset {
+    if channels == self.channels { return self }
+    let column = Image(width: width, height: height * count, channels: self.channels, pixels: pixels)
+    return ImageDataset(
+      name: name, source: source, width: width, height: height, channels: channels,
+      pixels: column.converted(channels: channels).pixels, labels: labels, classNames: classNames, names: names)
+  }
+
   private func replacing(pixels: [UInt8], labels: [Int32]?, names: [String]) -> ImageDataset {
     ImageDataset(
       name: name, source: source, width: width, height: height, channels: channels, pixels: pixels, labels: labels,

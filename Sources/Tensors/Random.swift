@@ -10,6 +10,8 @@ public enum RandomStream: UInt32, Sendable, CaseIterable {
   case sampling = 4
   /// Noise and timesteps of the validation loss.
   case validation = 5
+  /// Order and augmentation of a second domain's images.
+  case counterparts = 6
 }
 
 /// Philox4x32-10 (Salmon et al., “Parallel random numbers: as easy as 1, 2, 3”, SC 2011): a counter-based generator.

@@ -67,6 +67,13 @@ typedef struct {
   ptrdiff_t pad_top, pad_left;
 } easel_winograd;
 
+// Pixels that an image [height, width, channels] gets at each side: its own, mirrored at the outermost row or column, which
+// is not repeated (fewer than the image has).
+typedef struct {
+  ptrdiff_t height, width, channels;
+  ptrdiff_t top, left, bottom, right;
+} easel_border;
+
 enum {
   EASEL_WINOGRAD_CHANNELS = 32,
   EASEL_WINOGRAD_LARGEST = 8192,
@@ -136,6 +143,9 @@ typedef struct {
   // dx = scale y (dy - sum(y dy)) of each row
   void (*softmax_backward)(ptrdiff_t rows, ptrdiff_t columns, float scale, const void *y, const void *dy, void *dx);
 
+  // One image with a border of mirrored pixels; and the sum back.
+  void (*reflect)(const easel_border *b, const void *x, void *y);
+  void (*reflect_backward)(const easel_border *b, const void *dy, void *dx);
   // One image [height, width, channels] to [height f, width f, channels], each pixel repeated; and the sum back.
   void (*upsample)(ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, ptrdiff_t factor, const void *x, void *y);
   void (*upsample_backward)(ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, ptrdiff_t factor, const void *dy,
