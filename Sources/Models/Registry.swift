@@ -64,6 +64,7 @@ public let modelFamilies: [any ModelFamily.Type] = [
   GANFamily.self,
   DiffusionFamily.self,
   CycleGANFamily.self,
+  Pix2PixFamily.self,
 ]
 
 /// What a run trains on what: with the settings, enough to repeat it.

@@ -8,7 +8,7 @@ import Testing
     "Networks have as many parameters as PyTorch's",
     arguments: [
       ("diffusion-base", 8_949_761), ("diffusion-small", 3_939_393), ("diffusion-cifar10", 35_746_307),
-      ("autoencoder", 593_825),
+      ("autoencoder", 593_825), ("cyclegan", 9_459_592),
     ])
   func parameterCount(_ name: String, _ expected: Int) throws {
     let preset = try AnyPreset.named(name)

@@ -97,7 +97,8 @@ struct Train: ParsableCommand {
   /// Lays the options that name a setting over the document.
   private func override(_ configuration: inout ConfigurationDocument) throws {
     let options: [(key: String, value: String?)] = [
-      ("data", data), ("data-b", dataB), ("image-size", imageSize), ("batch-size", batchSize), ("learning-rate", learningRate),
+      ("data", data), ("data-b", dataB), ("image-size", imageSize), ("batch-size", batchSize),
+      ("learning-rate", learningRate),
       ("seed", seed), ("precision", compute.precision?.rawValue), ("steps", length.steps),
     ]
     for (key, value) in options {

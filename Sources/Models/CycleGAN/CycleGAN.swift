@@ -4,7 +4,7 @@ import Layers
 /// discriminator for each kind, and the demand that there and back again leads to the same image.
 ///
 /// Inside, images have values −1 to 1. Kind *a* is that of the run's first data set, kind *b* that of its second.
-public final class CycleGAN: Model {
+public final class CycleGAN: AdversarialTranslation {
   public let context: ModelContext
   public let components: [Component]
   public let settings: CycleGANSettings
@@ -52,70 +52,35 @@ public final class CycleGAN: Model {
 
   // MARK: Training
 
-  /// One step of the generators, whose discriminators stay as they are, then one of the discriminators on the images that
-  /// the generators made before.
-  public func trainingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics {
-    let (generators, discriminators) = (components[0], components[1])
-    var metrics: Metrics = [:]
-    func add(_ values: Metrics, _ share: Float) {
-      for (name, value) in values { metrics[name, default: 0] += share * value }
-    }
-    discriminators.arena.isFrozen = true
-    let parts = batch.parts(step.settings.accumulate).map { images, offset in
-      let share = Float(images.count) / Float(batch.count)
-      let (a, b) = domains(of: images)
-      let tape = Tape()
-      let result = generatorLoss(a, b, on: tape)
-      tape.backward(from: result.loss, seed: share)
-      add(result.metrics, share)
-      return (a: a, b: b, fakeA: result.fakeA, fakeB: result.fakeB, offset: offset, share: share)
-    }
-    discriminators.arena.isFrozen = false
-    let norm = step.update(generators)
-    for part in parts {
-      func judge(
-        _ discriminator: PatchDiscriminator, _ real: Tensor, _ fake: Tensor, _ pool: ImagePool, _ draw: UInt32
-      ) -> Float {
-        let tape = Tape()
-        let loss = discriminatorLoss(
-          discriminator, real, pool.exchange(fake, step.draw(draw, fromSample: part.offset)), on: tape)
-        tape.backward(from: loss, seed: part.share)
-        return loss.value.item()
-      }
-      add(
-        [
-          "discriminator-a": judge(judgeA, part.a, part.fakeA, poolA, Draw.poolA),
-          "discriminator-b": judge(judgeB, part.b, part.fakeB, poolB, Draw.poolB),
-        ], part.share)
-    }
-    let other = step.update(discriminators)
-    // Of all networks together: not a number as soon as one is not.
-    metrics["gradient-norm"] = (norm * norm + other * other).squareRoot()
-    return metrics
-  }
+  public func trainingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics { alternatingStep(batch, step) }
 
-  /// The images of both kinds, float32, −1 to 1.
-  private func domains(of batch: Batch) -> (a: Tensor, b: Tensor) {
-    guard let counterpart = batch.counterparts.first else { fatalError("cyclegan learns from two kinds of images") }
-    return (batch.tensor(signed: true, on: context.backend), counterpart.tensor(signed: true, on: context.backend))
-  }
-
-  /// What the generators learn by, and the images that they made on the way.
-  func generatorLoss(_ a: Tensor, _ b: Tensor, on tape: Tape?) -> (
-    loss: Variable, metrics: Metrics, fakeA: Tensor, fakeB: Tensor
+  func generatorLoss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (
+    loss: Variable, metrics: Metrics, made: (a: Tensor, b: Tensor)
   ) {
     func judgement(_ discriminator: PatchDiscriminator, _ images: Variable) -> Variable {
       settings.adversarialLoss.real(discriminator(images.cast(to: context.type)))
     }
+    let (a, b) = domains(of: batch)
     let images = translations(a, b, on: tape)
     let errors = errors(images, a, b)
     let (foolingA, foolingB) = (judgement(judgeA, images.fakeA), judgement(judgeB, images.fakeB))
-    let loss = foolingA + foolingB + errors.loss
     var metrics = errors.metrics
-    metrics["loss"] = loss.value.item()
     metrics["generator-a"] = foolingA.value.item()
     metrics["generator-b"] = foolingB.value.item()
-    return (loss, metrics, images.fakeA.value, images.fakeB.value)
+    return (foolingA + foolingB + errors.loss, metrics, (images.fakeA.value, images.fakeB.value))
+  }
+
+  func discriminatorLoss(
+    _ batch: Batch, _ made: (a: Tensor, b: Tensor), on tape: Tape?, draw: (UInt32) -> RandomDraw
+  ) -> (loss: Variable, metrics: Metrics) {
+    func judgement(_ discriminator: PatchDiscriminator, _ real: Tensor, _ fake: Tensor) -> Variable {
+      let images = joinSamples([Variable(real, on: tape), Variable(fake, on: tape)])
+      return settings.adversarialLoss.halfReal(discriminator(images.cast(to: context.type)))
+    }
+    let (a, b) = domains(of: batch)
+    let errorA = judgement(judgeA, a, poolA.exchange(made.a, draw(Draw.poolA)))
+    let errorB = judgement(judgeB, b, poolB.exchange(made.b, draw(Draw.poolB)))
+    return (errorA + errorB, ["discriminator-a": errorA.value.item(), "discriminator-b": errorB.value.item()])
   }
 
   /// Images on their ways through the generators, float32.
@@ -154,14 +119,6 @@ public final class CycleGAN: Model {
     return (total, metrics)
   }
 
-  /// What a discriminator learns by: half of its errors on real images and on as many that were made.
-  func discriminatorLoss(_ discriminator: PatchDiscriminator, _ real: Tensor, _ fake: Tensor, on tape: Tape?)
-    -> Variable
-  {
-    let images = joinSamples([Variable(real, on: tape), Variable(fake, on: tape)])
-    return settings.adversarialLoss.halfReal(discriminator(images.cast(to: context.type)))
-  }
-
   /// The weighted errors of images that went there and back again, and of those that should have been left alone: adversarial
   /// losses say nothing of how good an image is, since the judge learns too.
   public func validationLoss(_ batch: Batch) -> Float {
@@ -174,13 +131,13 @@ public final class CycleGAN: Model {
   public func samplingPass(_ batch: Batch) { _ = translate(batch.tensor(on: context.backend), by: aToB) }
 
   private func translate(_ images: Tensor, by generator: ResidualGenerator) -> Tensor {
-    let signed = context.backend.affine(images, scale: 2, shift: -1)
-    return context.backend.affine(
-      generator(Variable(signed.cast(to: context.type))).value, scale: 0.5, shift: 0.5)
+    unit(generator(Variable(signed(images).cast(to: context.type))).value)
   }
 }
 
-extension CycleGAN: Translating {
+extension CycleGAN {
+  // MARK: Translating
+
   public var directions: [TranslationDirection] {
     [
       TranslationDirection("a-to-b", inverse: "b-to-a", from: 0, to: 1),

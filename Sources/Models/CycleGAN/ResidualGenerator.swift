@@ -31,7 +31,8 @@ struct ResidualGenerator {
     }
     up = (0..<2).map {
       NormalizedConvolution(
-        4 * width >> $0, 4 * width >> ($0 + 1), kernelSize: 3, window: halving, isTransposed: true, activation: .relu,
+        (4 * width) >> $0, (4 * width) >> ($0 + 1), kernelSize: 3, window: halving, isTransposed: true,
+        activation: .relu,
         scope[10 + blocks + 3 * $0])
     }
     last = Conv2d(

@@ -4,25 +4,25 @@ import Layers
 /// not forget what it has learned.
 ///
 /// While the pool fills, images pass through; then half of them, at random, are exchanged for older ones.
-final class ImagePool {
+package final class ImagePool {
   private let images: Tensor
   /// How many there are, as a tensor, so that it is saved with them.
   private let filled: Tensor
   private let capacity: Int
 
-  init(capacity: Int, of data: DataDescription, on backend: any Backend) {
+  package init(capacity: Int, of data: DataDescription, on backend: any Backend) {
     self.capacity = capacity
     images = Tensor(repeating: 0, shape: data.shape(capacity), on: backend)
     filled = Tensor(repeating: 0, shape: [1], on: backend)
   }
 
   /// What ``Component/trainingState`` keeps.
-  func state(_ name: String) -> [(name: String, tensor: Tensor)] {
+  package func state(_ name: String) -> [(name: String, tensor: Tensor)] {
     capacity == 0 ? [] : [("\(name).images", images), ("\(name).count", filled)]
   }
 
   /// Takes images `[N, H, W, C]`, float32, one after the other, and gives as many back.
-  func exchange(_ fresh: Tensor, _ draw: RandomDraw) -> Tensor {
+  package func exchange(_ fresh: Tensor, _ draw: RandomDraw) -> Tensor {
     if capacity == 0 { return fresh }
     let backend = fresh.backend
     let chances = Tensor(uninitialized: [fresh.shape[0], 2], on: backend)
