@@ -30,12 +30,12 @@ public struct Augmentation: Sendable, Equatable {
   /// Draws for the sample at a global position of the run.
   ///
   /// All numbers are drawn whatever is switched on, so that switching one on does not change the others.
-  func draw(seed: UInt64, sample: Int) -> Draw {
-    var generator = StreamGenerator(seed: seed, stream: .data, index: UInt64(sample), draw: 1)
+  func draw(seed: UInt64, stream: RandomStream = .data, sample: Int) -> Draw {
+    var generator = StreamGenerator(seed: seed, stream: stream, index: UInt64(sample), draw: 1)
     let isFlipped = generator.uniform(below: 2) == 1
     let right = generator.uniform(below: 2 * shift + 1) - shift
     let down = generator.uniform(below: 2 * shift + 1) - shift
-    var colors = StreamGenerator(seed: seed, stream: .data, index: UInt64(sample), draw: 2)
+    var colors = StreamGenerator(seed: seed, stream: stream, index: UInt64(sample), draw: 2)
     return Draw(
       isFlipped: horizontalFlip && isFlipped, right: right, down: down, recoloring: jitter.draw(using: &colors))
   }

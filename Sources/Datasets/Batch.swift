@@ -10,9 +10,12 @@ public struct Batch: Sendable, Equatable {
   public let width: Int
   public let height: Int
   public let channels: Int
+  /// As many images of each further domain, of the same size and channels, for models that learn from several.
+  public let counterparts: [Batch]
 
   public init(
-    step: Int, pixels: [UInt8], labels: [Int32]?, count: Int, width: Int, height: Int, channels: Int
+    step: Int, pixels: [UInt8], labels: [Int32]?, count: Int, width: Int, height: Int, channels: Int,
+    counterparts: [Batch] = []
   ) {
     self.step = step
     self.pixels = pixels
@@ -21,6 +24,18 @@ public struct Batch: Sendable, Equatable {
     self.width = width
     self.height = height
     self.channels = channels
+    self.counterparts = counterparts
+  }
+
+  /// The same images beside those of a further domain.
+  public func with(counterpart: Batch) -> Batch {
+    guard
+      counterpart.count == count, counterpart.width == width, counterpart.height == height,
+      counterpart.channels == channels
+    else { fatalError("Batch: a counterpart of another size") }
+    return Batch(
+      step: step, pixels: pixels, labels: labels, count: count, width: width, height: height, channels: channels,
+      counterparts: counterparts + [counterpart])
   }
 }
 

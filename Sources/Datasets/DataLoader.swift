@@ -15,21 +15,32 @@ public final class DataLoader: Sendable {
   ///   - batchSize: Images in each batch; may exceed the size of the data set.
   ///   - seed: The run's seed; the loader draws from its `data` stream.
   ///   - augmentation: Random changes to each sample.
+  ///   - counterpart: The images of a second domain, which each batch carries as many of: those with the same places, changed
+  ///     in the same way, or, where they are not paired, others in an order of their own.
   ///   - startingAtStep: The first batch's step, from 0.
   ///   - prefetch: How many batches are kept ready, at least 1.
   ///
   /// Traps when a number is out of its range.
   public init(
     _ dataset: ImageDataset, batchSize: Int, seed: UInt64, augmentation: Augmentation = .none,
-    startingAtStep: Int = 0, prefetch: Int = 3
+    counterpart: (dataset: ImageDataset, isPaired: Bool)? = nil, startingAtStep: Int = 0, prefetch: Int = 3
   ) {
     // A sample's position in the run is a counter of 40 bits in the random streams.
     guard dataset.count > 0, batchSize > 0, prefetch > 0, 0..<(1 << 40) / batchSize ~= startingAtStep else {
       fatalError(
         "DataLoader: \(dataset.count) images, batch size \(batchSize), step \(startingAtStep), prefetch \(prefetch)")
     }
+    if let counterpart, counterpart.isPaired, counterpart.dataset.count != dataset.count {
+      fatalError("DataLoader: \(dataset.count) images are no pairs of \(counterpart.dataset.count)")
+    }
     let stream = SampleStream(dataset: dataset, batchSize: batchSize, seed: seed, augmentation: augmentation)
-    prefetcher = Prefetcher(stream: stream, firstStep: startingAtStep, capacity: prefetch)
+    let counterparts = counterpart.map {
+      SampleStream(
+        dataset: $0.dataset, batchSize: batchSize, seed: seed, augmentation: augmentation,
+        stream: $0.isPaired ? .data : .counterparts)
+    }
+    prefetcher = Prefetcher(
+      stream: stream, counterparts: counterparts, firstStep: startingAtStep, capacity: prefetch)
     prefetcher.start()
   }
 
@@ -45,18 +56,21 @@ public final class DataLoader: Sendable {
   package var worker: AnyObject { prefetcher }
 }
 
-/// A bounded buffer and the thread that fills it; all state is behind `condition`, but for `stream`, the thread's own.
+/// A bounded buffer and the thread that fills it; all state is behind `condition`, but for the streams, the thread's
+/// own.
 private final class Prefetcher: @unchecked Sendable {
   private let condition = NSCondition()
   private let capacity: Int
   private var stream: SampleStream
+  private var counterparts: SampleStream?
   private var nextStep: Int
   private var ready: [Batch] = []
   private var isStopping = false
   private var isRunning = false
 
-  init(stream: SampleStream, firstStep: Int, capacity: Int) {
+  init(stream: SampleStream, counterparts: SampleStream?, firstStep: Int, capacity: Int) {
     self.stream = stream
+    self.counterparts = counterparts
     self.capacity = capacity
     nextStep = firstStep
   }
@@ -88,7 +102,8 @@ private final class Prefetcher: @unchecked Sendable {
 
   private func fill() {
     while waitForRoom() {
-      let batch = stream.batch(step: nextStep)
+      var batch = stream.batch(step: nextStep)
+      if let counterpart = counterparts?.batch(step: nextStep) { batch = batch.with(counterpart: counterpart) }
       nextStep += 1
       condition.lock()
       ready.append(batch)

@@ -61,3 +61,37 @@ extension DatasetSplits {
     return DatasetSplits(train: train.resized(to: size), validation: validation.resized(to: size), rule: rule)
   }
 }
+
+extension DatasetSplits {
+  /// Two domains as a model of both takes them: in colour where one of them is.
+  ///
+  /// - Parameter isPaired: whether image k of one belongs to image k of the other, so that there have to be as many.
+  /// - Throws: `UserError` (bad data) where sizes or, for pairs, counts differ.
+  public static func matched(_ a: DatasetSplits, _ b: DatasetSplits, isPaired: Bool) throws -> (
+    a: DatasetSplits, b: DatasetSplits
+  ) {
+    guard a.train.imageSize == b.train.imageSize else {
+      let side = [a, b].map { min($0.train.width, $0.train.height) }.min() ?? 64
+      throw UserError(
+        .badData,
+        "the two data sets differ in size: \(a.train.name) is \(a.train.imageSize), "
+          + "\(b.train.name) is \(b.train.imageSize)",
+        hint: "Bring them to one size with --image-size, for example --image-size \(side).")
+    }
+    if isPaired, a.train.count != b.train.count || a.validation.count != b.validation.count {
+      func counts(_ splits: DatasetSplits) -> String {
+        "\(splits.train.name) has \(splits.train.count) and \(splits.validation.count) held out"
+      }
+      throw UserError(
+        .badData, "pairs expected, image k of one data set with image k of the other: \(counts(a)), \(counts(b))",
+        hint: "Give both folders the same file names. Without pairs, train cyclegan.")
+    }
+    let channels = max(a.train.channels, b.train.channels)
+    return (a.converted(channels: channels), b.converted(channels: channels))
+  }
+
+  private func converted(channels: Int) -> DatasetSplits {
+    DatasetSplits(
+      train: train.converted(channels: channels), validation: validation.converted(channels: channels), rule: rule)
+  }
+}

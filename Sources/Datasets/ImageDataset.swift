@@ -122,13 +122,13 @@ extension ImageDataset {
       pixels: concatenated(resized), labels: labels, classNames: classNames, names: names)
   }
 
-  /// The same images with 1 or 3 channels (``Image/converted(channels:)``).
+  /// The same images with 1 or 3 channels, as ``Image/converted(channels:)``.
   public func converted(channels: Int) -> ImageDataset {
     if channels == self.channels { return self }
+    let column = Image(width: width, height: height * count, channels: self.channels, pixels: pixels)
     return ImageDataset(
       name: name, source: source, width: width, height: height, channels: channels,
-      pixels: concatenated((0..<count).lazy.map { image(at: $0).converted(channels: channels).pixels }),
-      labels: labels, classNames: classNames, names: names)
+      pixels: column.converted(channels: channels).pixels, labels: labels, classNames: classNames, names: names)
   }
 
   private func replacing(pixels: [UInt8], labels: [Int32]?, names: [String]) -> ImageDataset {

@@ -9,13 +9,19 @@ struct SampleStream {
   private let batchSize: Int
   private let seed: UInt64
   private let augmentation: Augmentation
+  private let stream: RandomStream
   private var orders: [Int: [Int]] = [:]
 
-  init(dataset: ImageDataset, batchSize: Int, seed: UInt64, augmentation: Augmentation) {
+  /// - Parameter stream: what order and augmentation are drawn from: those of the same numbers are the same for two data sets
+  ///   of the same count.
+  init(
+    dataset: ImageDataset, batchSize: Int, seed: UInt64, augmentation: Augmentation, stream: RandomStream = .data
+  ) {
     self.dataset = dataset
     self.batchSize = batchSize
     self.seed = seed
     self.augmentation = augmentation
+    self.stream = stream
   }
 
   mutating func batch(step: Int) -> Batch {
@@ -27,7 +33,7 @@ struct SampleStream {
       let (epoch, place) = position.quotientAndRemainder(dividingBy: dataset.count)
       let index = order(epoch: epoch)[place]
       let image = dataset.pixels[index * dataset.sampleSize..<(index + 1) * dataset.sampleSize]
-      augmentation.draw(seed: seed, sample: position).append(
+      augmentation.draw(seed: seed, stream: stream, sample: position).append(
         image, width: dataset.width, height: dataset.height, channels: dataset.channels, to: &pixels)
       if let label = dataset.labels?[index] { labels?.append(label) }
     }
@@ -38,7 +44,7 @@ struct SampleStream {
 
   private mutating func order(epoch: Int) -> [Int] {
     if let order = orders[epoch] { return order }
-    var generator = StreamGenerator(seed: seed, stream: .data, index: UInt64(epoch))
+    var generator = StreamGenerator(seed: seed, stream: stream, index: UInt64(epoch))
     let order = shuffledIndices(count: dataset.count, using: &generator)
     // Positions only grow: earlier epochs are not needed again.
     orders = [epoch: order]

@@ -378,6 +378,46 @@ public func split(_ x: Variable, into count: Int) -> [Variable] {
   }
 }
 
+/// Joins along the leading axis: batches of samples of one shape as one batch.
+public func joinSamples(_ parts: [Variable]) -> Variable {
+  if parts.count == 1 { return parts[0] }
+  let backend = parts[0].backend
+  let counts = parts.map { $0.shape[0] }
+  func join(_ parts: [Tensor]) -> Tensor {
+    let whole = Tensor(
+      uninitialized: Shape([counts.reduce(0, +)] + parts[0].shape.sizes.dropFirst()), type: parts[0].type, on: backend)
+    for (part, range) in zip(parts, ranges(counts)) { backend.copy(part, into: whole[range]) }
+    return whole
+  }
+  return Tape.record(
+    join(parts.map(\.value)), from: parts, remake: { [parts = parts.map(\.saved)] in join(parts.map(\.value)) },
+    { [parts = parts.map(\.input)] dy, tape in
+      for (part, range) in zip(parts, ranges(counts)) { tape.add(dy[range], to: part) }
+    })
+}
+
+/// Cuts the leading axis into runs of `counts` samples.
+public func splitSamples(_ x: Variable, _ counts: [Int]) -> [Variable] {
+  require(counts.reduce(0, +) == x.shape[0], "\(x.shape) does not divide into \(counts) samples")
+  if counts.count == 1 { return [x] }
+  return ranges(counts).map { range in
+    Tape.record(x.value[range], from: [x]) { [x = x.input] dy, tape in
+      let whole = Tensor(repeating: 0, shape: x.shape, type: x.type, on: dy.backend)
+      dy.backend.copy(dy, into: whole[range])
+      tape.add(whole, to: x)
+    }
+  }
+}
+
+/// Consecutive ranges of so many.
+private func ranges(_ counts: [Int]) -> [Range<Int>] {
+  var end = 0
+  return counts.map { count in
+    defer { end += count }
+    return end..<end + count
+  }
+}
+
 /// Rows of a table at indices: table float32 `[K, C]`, indices int32 `[N]`, result `[N, C]`; an index below 0 gives zeros.
 public func embedding(_ table: Variable, _ indices: Tensor, type: ScalarType) -> Variable {
   Tape.record(table.backend.gather(table.value, indices, type: type), from: [table]) { [table = table.input] dy, tape in
@@ -411,6 +451,17 @@ public func pad(_ x: Variable, _ insets: Insets) -> Variable {
   return Tape.record(
     x.backend.pad(x.value, insets), from: [x], remake: { [x = x.saved] in x.value.backend.pad(x.value, insets) },
     { [x = x.input] dy, tape in tape.add(dy.backend.pad(dy, -insets), to: x) })
+}
+
+/// Adds a border of the images' own pixels, mirrored at the outermost row or column, which is not repeated.
+///
+/// - Parameter insets: 0 or more, less than height or width.
+public func reflectionPad(_ x: Variable, _ insets: Insets) -> Variable {
+  if insets == Insets() { return x }
+  return Tape.record(
+    x.backend.reflectionPad(x.value, insets), from: [x],
+    remake: { [x = x.saved] in x.value.backend.reflectionPad(x.value, insets) },
+    { [x = x.input] dy, tape in tape.add(dy.backend.reflectionPadGradient(dy, insets), to: x) })
 }
 
 /// Repeats each pixel: `[N, H, W, C]` to `[N, f·H, f·W, C]`.

@@ -52,11 +52,13 @@ public struct ConvTranspose2d {
     self.outputPadding = outputPadding
   }
 
-  public func callAsFunction(_ x: Variable) -> Variable {
-    func size(_ length: Int) -> Int { (length - 1) * stride - 2 * padding + kernelSize + outputPadding }
+  /// - Parameter size: height and width of the result, of those that the convolution would take back to those of `x`; nil
+  ///   for what the output padding says.
+  public func callAsFunction(_ x: Variable, size: (height: Int, width: Int)? = nil) -> Variable {
+    func enlarged(_ length: Int) -> Int { (length - 1) * stride - 2 * padding + kernelSize + outputPadding }
     return convTranspose2d(
       x, weight: weight.variable(on: x.tape), bias: bias?.variable(on: x.tape),
-      size: (height: size(x.shape[1]), width: size(x.shape[2])),
+      size: size ?? (height: enlarged(x.shape[1]), width: enlarged(x.shape[2])),
       window: ConvolutionWindow(stride: stride, padding: padding))
   }
 }

@@ -169,8 +169,27 @@ public struct TranslationDirection: Sendable, Hashable {
   public var name: String
   /// The direction that leads back, where there is one.
   public var inverse: String?
+  /// Which of the run's data sets has the images that it takes, and which those that it makes: 0 for the first.
+  public var from, to: Int
 
-  public init(_ name: String, inverse: String? = nil) { (self.name, self.inverse) = (name, inverse) }
+  public init(_ name: String, inverse: String? = nil, from: Int = 0, to: Int = 0) {
+    (self.name, self.inverse) = (name, inverse)
+    (self.from, self.to) = (from, to)
+  }
+}
+
+extension Translating {
+  /// The direction that is asked for.
+  ///
+  /// - Throws: `UserError` (usage) for one that there is not.
+  public func direction(_ options: TranslationOptions) throws -> TranslationDirection {
+    guard let name = options.direction else { return directions[0] }
+    guard let direction = directions.first(where: { $0.name == name }) else {
+      throw UserError(
+        .usage, "--direction: expected \(directions.map(\.name).joined(separator: " or ")), found \(name)")
+    }
+    return direction
+  }
 }
 
 /// What can be asked of a translation; nil means the model's own default.
@@ -184,6 +203,15 @@ public struct TranslationOptions: Sendable {
 
   public init(seed: UInt64 = 0, direction: String? = nil, strength: Double? = nil, label: Int? = nil) {
     (self.seed, self.direction, self.strength, self.label) = (seed, direction, strength, label)
+  }
+
+  /// For models that take an image to another in one pass.
+  ///
+  /// - Throws: `UserError` (usage) for options that they do not take.
+  func refuse() throws {
+    for (name, isGiven) in [("--strength", strength != nil), ("--label", label != nil)] where isGiven {
+      throw UserError(.usage, "\(name): this model translates an image in one pass and has no such choice")
+    }
   }
 }
 

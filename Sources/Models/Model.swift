@@ -174,14 +174,18 @@ extension Batch {
   /// The batch in up to `count` parts of about equal size, each with the place of its first image.
   func parts(_ count: Int) -> [(images: Batch, offset: Int)] {
     let parts = min(max(1, count), self.count)
-    let size = width * height * channels
     return (0..<parts).map { part in
       let range = self.count * part / parts..<self.count * (part + 1) / parts
-      let images = Batch(
-        step: step, pixels: Array(pixels[range.lowerBound * size..<range.upperBound * size]),
-        labels: labels.map { Array($0[range]) }, count: range.count, width: width, height: height, channels: channels)
-      return (images, range.lowerBound)
+      return (self[range], range.lowerBound)
     }
+  }
+
+  private subscript(range: Range<Int>) -> Batch {
+    let size = width * height * channels
+    return Batch(
+      step: step, pixels: Array(pixels[range.lowerBound * size..<range.upperBound * size]),
+      labels: labels.map { Array($0[range]) }, count: range.count, width: width, height: height, channels: channels,
+      counterparts: counterparts.map { $0[range] })
   }
 
   /// The images as a tensor `[N, H, W, C]`, 0 the darkest and 1 the brightest, or −1 to 1 when `signed`.

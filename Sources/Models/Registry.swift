@@ -9,10 +9,25 @@ public protocol ModelFamily: Sendable {
   static var summary: String { get }
   /// Named, complete configurations; the first is what the family's name alone means.
   static var presets: [Preset<Settings>] { get }
+  /// What it learns from; one data set, unless a family says otherwise.
+  static var domains: Domains { get }
   /// Makes a model with fresh parameters.
   ///
   /// - Throws: `UserError` (usage) where settings and data do not fit together.
   static func make(_ settings: Settings, _ context: ModelContext) throws -> any Model
+}
+
+extension ModelFamily {
+  public static var domains: Domains { .one }
+}
+
+/// The data sets that a family learns from.
+public enum Domains: Sendable {
+  case one
+  /// Two kinds of images, without anything known of which belongs to which.
+  case unpaired
+  /// Two kinds of images, image k of one belonging to image k of the other.
+  case paired
 }
 
 /// A family's own settings: a flat struct with kebab-case keys.
@@ -45,10 +60,12 @@ public struct Preset<Settings: ModelSettings>: Sendable {
 public let modelFamilies: [any ModelFamily.Type] = [
   AutoencoderFamily.self,
   DenoisingAutoencoderFamily.self,
+  MaskedAutoencoderFamily.self,
   VariationalAutoencoderFamily.self,
   GANFamily.self,
+  CycleGANFamily.self,
+  Pix2PixFamily.self,
   DiffusionFamily.self,
-  MaskedAutoencoderFamily.self,
   ClassifierFamily.self,
 ]
 
@@ -57,12 +74,24 @@ public struct RunDescription: Codable, Sendable, Hashable {
   public var preset: String
   /// A data set's name or path.
   public var data: String
+  /// The second domain's data; nil for families of one.
+  public var dataB: String?
   /// `N` or `W×H`; empty for the data's own size.
   public var imageSize: String
 
   public enum CodingKeys: String, CodingKey {
     case preset, data
+    case dataB = "data-b"
     case imageSize = "image-size"
+  }
+
+  /// Without a key for what the family does not have.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(preset, forKey: .preset)
+    try container.encode(data, forKey: .data)
+    if let dataB { try container.encode(dataB, forKey: .dataB) }
+    try container.encode(imageSize, forKey: .imageSize)
   }
 }
 
@@ -87,8 +116,12 @@ public struct AnyPreset: Sendable {
   }
 
   /// What is trained on what, the training and the model's settings as one document.
-  public func configuration(data: String = "", imageSize: String = "") throws -> ConfigurationDocument {
-    try settings(RunDescription(preset: name, data: data, imageSize: imageSize))
+  public func configuration(data: String = "", dataB: String = "", imageSize: String = "") throws
+    -> ConfigurationDocument
+  {
+    try settings(
+      RunDescription(
+        preset: name, data: data, dataB: family.domains == .one ? nil : dataB, imageSize: imageSize))
   }
 
   /// Makes the model that a document describes.

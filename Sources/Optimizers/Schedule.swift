@@ -6,6 +6,8 @@ public struct LearningRateSchedule: Sendable, Hashable {
     case constant
     /// A straight line to zero.
     case linear
+    /// 1 for half of the steps, then a straight line to zero (Zhu et al. 2017).
+    case constantThenLinear = "constant-then-linear"
     /// Half a cosine to zero (Loshchilov and Hutter 2017).
     case cosine
   }
@@ -29,6 +31,7 @@ public struct LearningRateSchedule: Sendable, Hashable {
     switch decay {
     case .constant: return 1
     case .linear: return Float(1 - progress)
+    case .constantThenLinear: return Float(min(1, 2 * (1 - progress)))
     case .cosine: return Float(0.5 * (1 + cos(.pi * progress)))
     }
   }

@@ -12,6 +12,8 @@ public enum RandomStream: UInt32, Sendable, CaseIterable {
   case validation = 5
   /// Resamples, subsets and initial weights of evaluations.
   case evaluation = 6
+  /// Order and augmentation of a second domain's images.
+  case counterparts = 7
 }
 
 /// Philox4x32-10 (Salmon et al., “Parallel random numbers: as easy as 1, 2, 3”, SC 2011): a counter-based generator.

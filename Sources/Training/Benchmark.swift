@@ -69,12 +69,18 @@ struct BenchmarkTraining {
     let context = ModelContext(backend: backend, type: type, seed: settings.seed, data: preset.data)
     model = try preset.makeModel(configuration, context)
     model.prepareForTraining(settings)
-    var generator = StreamGenerator(seed: 0, stream: .data)
-    batch = Batch(
-      step: 0,
-      pixels: (0..<preset.data.shape(settings.batchSize).count).map { _ in .random(in: 0...255, using: &generator) },
-      labels: preset.data.classNames.isEmpty ? nil : [Int32](repeating: 0, count: settings.batchSize),
-      count: settings.batchSize, width: preset.data.width, height: preset.data.height, channels: preset.data.channels)
+    let images = Self.images(preset.data, count: settings.batchSize, .data)
+    batch =
+      preset.family.domains == .one
+      ? images : images.with(counterpart: Self.images(preset.data, count: settings.batchSize, .counterparts))
+  }
+
+  private static func images(_ data: DataDescription, count: Int, _ stream: RandomStream) -> Batch {
+    var generator = StreamGenerator(seed: 0, stream: stream)
+    return Batch(
+      step: 0, pixels: (0..<data.shape(count).count).map { _ in .random(in: 0...255, using: &generator) },
+      labels: data.classNames.isEmpty ? nil : [Int32](repeating: 0, count: count), count: count, width: data.width,
+      height: data.height, channels: data.channels)
   }
 
   mutating func step() {

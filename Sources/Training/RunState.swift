@@ -15,6 +15,8 @@ public struct RunState: Codable, Sendable, Equatable {
     /// How the held-out images were chosen.
     public var split: String
     public var description: DataDescription
+    /// Those of further domains; nil where there are none.
+    public var counterparts: [DataRecord]?
   }
 
   /// What the numbers were computed with: the same again gives the same bytes.

@@ -51,7 +51,7 @@ public final class Trainer {
   public let settings: TrainingSettings
   public private(set) var state: RunState
   private let configuration: ConfigurationDocument
-  private let data: DatasetSplits
+  private let data: TrainingData
   /// Held while training: two processes must not write one run.
   private var lock: RunLock?
 
@@ -60,16 +60,17 @@ public final class Trainer {
 
   /// A new run.
   ///
+  /// - Parameter counterpart: the second domain's images, for families of two.
   /// - Throws: `UserError` where settings and data do not fit.
   public init(
-    preset: AnyPreset, configuration: ConfigurationDocument, data: DatasetSplits, folder: RunFolder,
-    backend: any Backend
+    preset: AnyPreset, configuration: ConfigurationDocument, data: DatasetSplits, counterpart: DatasetSplits? = nil,
+    folder: RunFolder, backend: any Backend
   ) throws {
+    let data = try TrainingData(data, counterpart, for: preset)
     settings = try configuration.decode(TrainingSettings.self)
     try settings.validate()
     let type = try settings.precision.scalarType(on: backend)
-    let description = DataDescription(data.train)
-    let context = ModelContext(backend: backend, type: type, seed: settings.seed, data: description)
+    let context = ModelContext(backend: backend, type: type, seed: settings.seed, data: data.record.description)
     model = try preset.makeModel(configuration, context)
     model.prepareForTraining(settings)
     self.folder = folder
@@ -77,25 +78,25 @@ public final class Trainer {
     self.data = data
     state = RunState(
       preset: preset.name, step: 0, seconds: 0, loss: 0, validationLoss: nil,
-      data: .init(data, description), environment: .init(backend, type), optimizerSteps: [:], averageUpdates: [:])
+      data: data.record, environment: .init(backend, type), optimizerSteps: [:], averageUpdates: [:])
   }
 
   /// A run that goes on from a checkpoint of its own.
   ///
   /// - Throws: `UserError` where the checkpoint or the data are not what they were.
   public init(
-    resuming checkpoint: CheckpointFolder, data: DatasetSplits, folder: RunFolder, backend: any Backend
+    resuming checkpoint: CheckpointFolder, data: DatasetSplits, counterpart: DatasetSplits? = nil, folder: RunFolder,
+    backend: any Backend
   ) throws {
     try Trainer.requireResumable(checkpoint)
     let state = try RunState.read(checkpoint)
-    let description = DataDescription(data.train)
-    let record = RunState.DataRecord(data, description)
-    guard record.fingerprint == state.data.fingerprint else {
+    let data = try TrainingData(data, counterpart, for: .named(state.preset))
+    for (found, expected) in zip(data.record.all, state.data.all) where found.fingerprint != expected.fingerprint {
       throw UserError(
         .badData,
-        "the data \(record.source) are not those that the run was trained on: "
-          + "\(state.data.trainingImages) images with hash \(state.data.fingerprint.prefix(12)) expected, "
-          + "\(record.trainingImages) with \(record.fingerprint.prefix(12)) found",
+        "the data \(found.source) are not those that the run was trained on: "
+          + "\(expected.trainingImages) images with hash \(expected.fingerprint.prefix(12)) expected, "
+          + "\(found.trainingImages) with \(found.fingerprint.prefix(12)) found",
         hint: "Put the original data back, or start a new run with --from \(checkpoint.path).")
     }
     let precision = Precision(rawValue: state.environment.precision.rawValue) ?? .auto
@@ -163,8 +164,8 @@ public final class Trainer {
     try MetricsLog.truncate(folder.metricsPath, after: state.step)
     let metrics = try MetricsLog(path: folder.metricsPath)
     let loader = DataLoader(
-      data.train, batchSize: settings.batchSize, seed: settings.seed, augmentation: settings.augmentation,
-      startingAtStep: state.step)
+      data.images.train, batchSize: settings.batchSize, seed: settings.seed, augmentation: settings.augmentation,
+      counterpart: data.counterpart.map { ($0.train, data.isPaired) }, startingAtStep: state.step)
     defer { loader.stop() }
 
     let clock = ContinuousClock()
@@ -224,7 +225,7 @@ public final class Trainer {
       report(
         TrainingProgress(
           step: state.step, lastStep: limit.steps,
-          epoch: Double(state.step) * Double(settings.batchSize) / Double(data.train.count), loss: meter.loss,
+          epoch: Double(state.step) * Double(settings.batchSize) / Double(state.data.trainingImages), loss: meter.loss,
           validationLoss: state.validationLoss, imagesPerSecond: meter.imagesPerSecond, remaining: left,
           savedStep: savedStep, alarm: model.alarm))
     }
@@ -237,11 +238,8 @@ public final class Trainer {
 
   /// The mean loss over the first held-out images, by the average's weights where there is an average.
   public func validationLoss() -> Double {
-    let count = min(settings.validationImages, data.validation.count)
-    var sum = 0.0
-    for batch in data.validation.subset(0..<count).batches(of: min(64, settings.batchSize)) {
-      sum += Double(model.validationLoss(batch)) * Double(batch.count)
-    }
+    let (count, batches) = data.validation(settings.validationImages, batchSize: min(64, settings.batchSize))
+    let sum = batches.reduce(0.0) { $0 + Double(model.validationLoss($1)) * Double($1.count) }
     return sum / Double(max(1, count))
   }
 
@@ -258,13 +256,51 @@ public final class Trainer {
   }
 }
 
+/// What a run learns from, of one domain or two.
+private struct TrainingData {
+  let images: DatasetSplits
+  let counterpart: DatasetSplits?
+  let isPaired: Bool
+  let record: RunState.DataRecord
+
+  /// - Throws: `UserError` where there are not as many data sets as the family takes, or they do not fit together.
+  init(_ images: DatasetSplits, _ counterpart: DatasetSplits?, for preset: AnyPreset) throws {
+    isPaired = preset.family.domains == .paired
+    switch (preset.family.domains, counterpart) {
+    case (.one, nil):
+      (self.images, self.counterpart) = (images, nil)
+    case (.unpaired, let counterpart?), (.paired, let counterpart?):
+      let matched = try DatasetSplits.matched(images, counterpart, isPaired: isPaired)
+      (self.images, self.counterpart) = (matched.a, matched.b)
+    case (.one, _): throw UserError(.usage, "\(preset.name) learns from one data set, found two")
+    case (_, nil): throw UserError(.usage, "\(preset.name) learns from two data sets, found one")
+    }
+    var record = RunState.DataRecord(self.images)
+    record.counterparts = self.counterpart.map { [RunState.DataRecord($0)] }
+    self.record = record
+  }
+
+  /// The first held-out images, as batches in order, and how many they are.
+  func validation(_ limit: Int, batchSize: Int) -> (count: Int, batches: [Batch]) {
+    let count = min(limit, images.validation.count, counterpart?.validation.count ?? .max)
+    func batches(_ splits: DatasetSplits) -> SequentialBatches {
+      splits.validation.subset(0..<count).batches(of: batchSize)
+    }
+    guard let counterpart else { return (count, Array(batches(images))) }
+    return (count, zip(batches(images), batches(counterpart)).map { $0.with(counterpart: $1) })
+  }
+}
+
 extension RunState.DataRecord {
-  init(_ data: DatasetSplits, _ description: DataDescription) {
+  fileprivate init(_ data: DatasetSplits) {
     self.init(
       name: data.train.name, source: data.train.source, fingerprint: data.train.fingerprint,
       trainingImages: data.train.count, validationImages: data.validation.count, split: data.rule,
-      description: description)
+      description: DataDescription(data.train), counterparts: nil)
   }
+
+  /// This and those of further domains.
+  fileprivate var all: [RunState.DataRecord] { [self] + (counterparts ?? []) }
 }
 
 /// Smooths what a training shows.

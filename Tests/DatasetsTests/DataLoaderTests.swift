@@ -61,6 +61,42 @@ import Testing
     #expect((0..<6).flatMap { _ in small.next().pixels } == large.next().pixels)
   }
 
+  @Test func pairsStayTogetherAndAreChangedAlike() {
+    let augmentation = Augmentation(horizontalFlip: true, shift: 1)
+    let darker = ImageDataset(
+      name: "darker", source: "a test", width: 4, height: 3, channels: 3, pixels: colourful.pixels.map { $0 / 2 })
+    for step in [0, 7] {
+      let loader = DataLoader(
+        colourful, batchSize: 3, seed: 4, augmentation: augmentation, counterpart: (darker, isPaired: true),
+        startingAtStep: step)
+      let plain = DataLoader(colourful, batchSize: 3, seed: 4, augmentation: augmentation, startingAtStep: step)
+      for _ in 0..<6 {
+        let (batch, alone) = (loader.next(), plain.next())
+        #expect(batch.pixels == alone.pixels && alone.counterparts.isEmpty)
+        #expect(batch.counterparts.count == 1 && batch.counterparts[0].step == batch.step)
+        #expect(batch.counterparts[0].pixels == batch.pixels.map { $0 / 2 })
+      }
+    }
+  }
+
+  @Test func otherwiseTheSecondDomainHasAnOrderOfItsOwn() {
+    let (first, second) = (numberedDataset(count: 10), numberedDataset(count: 10))
+    func batches(startingAtStep step: Int, _ count: Int) -> [Batch] {
+      let loader = DataLoader(
+        first, batchSize: 5, seed: 4, counterpart: (second, isPaired: false), startingAtStep: step)
+      return (0..<count).map { _ in loader.next() }
+    }
+    let all = batches(startingAtStep: 0, 4)
+    let orders = [all.map { firstLevels($0) }, all.map { firstLevels($0.counterparts[0]) }].map { $0.flatMap { $0 } }
+    #expect(orders[0] != orders[1])
+    for order in orders { #expect(order[..<10].sorted() == Array(0..<10) && order[10...].sorted() == Array(0..<10)) }
+    #expect(batches(startingAtStep: 2, 2) == Array(all[2...]))
+    // Of another size: longer epochs.
+    let few = DataLoader(first, batchSize: 3, seed: 4, counterpart: (numberedDataset(count: 4), isPaired: false))
+    let levels = (0..<4).flatMap { _ in firstLevels(few.next().counterparts[0]) }
+    #expect(levels.count == 12 && (0..<3).allSatisfy { levels[4 * $0..<4 * $0 + 4].sorted() == [0, 1, 2, 3] })
+  }
+
   @Test func flippingMirrorsAboutHalf() {
     let image = Image(width: 3, height: 2, channels: 1, pixels: [1, 2, 3, 4, 5, 6])
     let variants = samples(of: image, Augmentation(horizontalFlip: true), count: 400)

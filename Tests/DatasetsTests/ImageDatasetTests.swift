@@ -1,5 +1,6 @@
 import Datasets
 import Images
+import Tensors
 import Testing
 
 @Suite struct ImageDatasetTests {
@@ -42,5 +43,41 @@ import Testing
     #expect(batches.map(\.step) == [0, 1, 2])
     #expect(batches.flatMap(\.pixels) == numberedDataset(count: 7).pixels)
     #expect(batches.flatMap { $0.labels ?? [] } == [0, 1, 2, 0, 1, 2, 0])
+  }
+
+  // MARK: Two domains
+
+  private func splits(
+    _ name: String, width: Int = 4, channels: Int = 1, training: Int = 5, validation: Int = 2
+  ) -> DatasetSplits {
+    func images(_ count: Int) -> ImageDataset {
+      ImageDataset(
+        name: name, source: "a test", width: width, height: 2, channels: channels,
+        pixels: (0..<count * width * 2 * channels).map { UInt8($0 % 251) })
+    }
+    return DatasetSplits(train: images(training), validation: images(validation), rule: "by hand")
+  }
+
+  @Test func greyBecomesColourBesideColour() throws {
+    let (a, b) = try DatasetSplits.matched(splits("grey"), splits("colour", channels: 3, training: 9), isPaired: false)
+    #expect(a.train.channels == 3 && a.validation.channels == 3 && b.train.channels == 3)
+    #expect(a.train.pixels == splits("grey").train.pixels.flatMap { [$0, $0, $0] })
+    #expect(b.train.pixels == splits("colour", channels: 3, training: 9).train.pixels && b.train.count == 9)
+    let (c, d) = try DatasetSplits.matched(splits("grey"), splits("grey too"), isPaired: true)
+    #expect(c.train.channels == 1 && d.validation.channels == 1)
+  }
+
+  @Test func domainsThatDoNotFitAreRefused() {
+    func message(_ other: DatasetSplits, isPaired: Bool) -> String {
+      let error = #expect(throws: UserError.self) {
+        try DatasetSplits.matched(splits("first"), other, isPaired: isPaired)
+      }
+      #expect(error?.kind == .badData)
+      return error?.description ?? ""
+    }
+    let size = message(splits("second", width: 6), isPaired: false)
+    #expect(size.contains("first is 4×2") && size.contains("second is 6×2") && size.contains("--image-size 2"))
+    #expect(message(splits("second", training: 6), isPaired: true).contains("second has 6 and 2 held out"))
+    #expect(message(splits("second", validation: 1), isPaired: true).contains("second has 5 and 1 held out"))
   }
 }

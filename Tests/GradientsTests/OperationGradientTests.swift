@@ -153,6 +153,18 @@ struct OperationGradientTests {
     },
     GradientCase("pad", [1, 3, 4, 2]) { pad($0[0], Insets(top: 1, left: 2, bottom: -1, right: 0)) },
     GradientCase("crop", [1, 5, 4, 2]) { pad($0[0], Insets(top: -1, left: -1, bottom: -2, right: -1)) },
+    GradientCase("reflectionPad", [2, 3, 4, 2]) { reflectionPad($0[0], Insets(top: 1, left: 2, bottom: 2, right: 0)) },
+    GradientCase("reflectionPad, each pixel up to nine times", [1, 3, 3, 1]) {
+      reflectionPad($0[0], Insets(top: 2, left: 2, bottom: 2, right: 2))
+    },
+    GradientCase("joinSamples", [2, 3], [1, 3], [3, 3]) { apply(.exp, joinSamples($0)) },
+    GradientCase("joinSamples of one with itself and a constant", [2, 3]) {
+      apply(.exp, joinSamples([$0[0], Variable(randomTensor([1, 3], seed: 5, on: $0[0].backend)), $0[0]]))
+    },
+    GradientCase("splitSamples", [6, 2]) { input in
+      let parts = splitSamples(input[0], [1, 3, 2])
+      return joinSamples([parts[0] * parts[0], apply(.exp, parts[1])])
+    },
     GradientCase("upsampleNearest", [2, 2, 3, 2]) { upsampleNearest($0[0]) },
     GradientCase("averagePool with a remainder", [1, 5, 4, 3]) { averagePool($0[0]) },
     GradientCase("sumSamples", [3, 2, 2]) { sumSamples($0[0]) },

@@ -138,6 +138,7 @@ struct OptimizerTests {
     let half = Float(0.5).squareRoot()
     let cosine = warm + [(1 + half) / 2, 0.5, (1 - half) / 2, Float(0.5 * (1 + cos(7 * Double.pi / 8))), 0, 0]
     #expect(zip(factors(.cosine, steps), cosine).allSatisfy { abs($0 - $1) < 1e-6 })
+    #expect(factors(.constantThenLinear, [0, 4, 7, 8, 9, 11, 12, 90]) == [0.25, 1, 1, 1, 0.75, 0.25, 0, 0])
     #expect(LearningRateSchedule(.linear, totalSteps: 10).factor(at: 0) == 1)
   }
 

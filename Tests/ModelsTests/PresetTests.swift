@@ -8,7 +8,8 @@ import Testing
     "Networks have as many parameters as PyTorch's",
     arguments: [
       ("diffusion-base", 8_949_761), ("diffusion-small", 3_939_393), ("diffusion-cifar10", 35_746_307),
-      ("autoencoder", 593_825),
+      ("autoencoder", 593_825), ("denoising-autoencoder", 593_825), ("vae", 794_561), ("gan", 1_611_202),
+      ("cyclegan", 9_459_592),
       // 1,310,928 less the positions, which are not learned.
       ("masked-autoencoder", 1_301_520),
     ])

@@ -36,6 +36,47 @@ struct ResamplingTests {
         == insets.map { [shape[0], shape[1] + $0.top + $0.bottom, shape[2] + $0.left + $0.right, shape[3]] as Shape })
   }
 
+  /// Where a walk that turns round at either end stands after so many steps.
+  private static func mirrored(_ steps: Int, _ size: Int) -> Int {
+    var (at, direction) = (0, 1)
+    for _ in 0..<steps + 2 * (size - 1) * 8 {
+      if at == size - 1 { direction = -1 } else if at == 0 { direction = 1 }
+      at += direction
+    }
+    return at
+  }
+
+  @Test("A border of mirrored pixels, and the gradient's sums back", arguments: Kernels.all, shapes)
+  func reflectionPad(kernels: Kernels, shape: Shape) throws {
+    let insets = [
+      Insets(top: 1, left: 1, bottom: 1, right: 1), Insets(top: 3, left: 2, bottom: 0, right: 1),
+      // As wide as can be: pixels are seen three times along each axis.
+      Insets(top: shape[1] - 1, left: shape[2] - 1, bottom: shape[1] - 1, right: shape[2] - 1),
+    ]
+    let differences = try onTensorThread {
+      let backend = kernels.backend()
+      let x = randomTensor(shape, type: kernels.type, on: backend)
+      let values = x.doubles
+      return insets.flatMap { inset -> [Difference] in
+        let y = backend.reflectionPad(x, inset)
+        let dy = randomTensor(y.shape, seed: 2, type: kernels.type, on: backend)
+        let slopes = dy.doubles
+        let sources = indices(y.shape).map { at in
+          let row = Self.mirrored(at[1] - inset.top, shape[1])
+          let column = Self.mirrored(at[2] - inset.left, shape[2])
+          return ((at[0] * shape[1] + row) * shape[2] + column) * shape[3] + at[3]
+        }
+        var sums = [Double](repeating: 0, count: shape.count)
+        for (place, source) in sources.enumerated() { sums[source] += slopes[place] }
+        return [
+          difference("\(inset)", y, sources.map { values[$0] }),
+          difference("\(inset) gradient", backend.reflectionPadGradient(dy, inset), sums),
+        ]
+      }
+    }
+    expectClose(differences)
+  }
+
   @Test("Nearest neighbours up, and the gradient's sums back", arguments: Kernels.all, shapes)
   func upsample(kernels: Kernels, shape: Shape) throws {
     let differences = try onTensorThread {

@@ -67,6 +67,13 @@ typedef struct {
   ptrdiff_t pad_top, pad_left;
 } easel_winograd;
 
+// Pixels that an image [height, width, channels] gets at each side: its own, mirrored at the outermost row or column, which
+// is not repeated (fewer than the image has).
+typedef struct {
+  ptrdiff_t height, width, channels;
+  ptrdiff_t top, left, bottom, right;
+} easel_border;
+
 enum {
   EASEL_WINOGRAD_CHANNELS = 32,
   EASEL_WINOGRAD_LARGEST = 8192,
@@ -168,6 +175,9 @@ typedef struct {
   // losses[r] = -sum(targets log(softmax(x))) of each row; targets: [rows, columns], each row's sum is 1
   void (*cross_entropy)(ptrdiff_t rows, ptrdiff_t columns, const void *x, const float *targets, float *losses);
 
+  // One image with a border of mirrored pixels; and the sum back.
+  void (*reflect)(const easel_border *b, const void *x, void *y);
+  void (*reflect_backward)(const easel_border *b, const void *dy, void *dx);
   // One image [height, width, channels] to [height f, width f, channels], each pixel repeated; and the sum back.
   void (*upsample)(ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, ptrdiff_t factor, const void *x, void *y);
   void (*upsample_backward)(ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, ptrdiff_t factor, const void *dy,

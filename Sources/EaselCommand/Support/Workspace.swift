@@ -43,4 +43,20 @@ struct Workspace {
     let splits = try catalog.resolve(asked, imageSize: imageSize)
     return (names.contains(asked) ? asked : URL(fileURLWithPath: asked).standardizedFileURL.path, splits)
   }
+
+  /// The data sets of a run, one for each domain of its family.
+  ///
+  /// - Throws: `UserError`; usage where a family of two lacks one.
+  func data(of run: RunDescription, for preset: AnyPreset) throws -> [(name: String, splits: DatasetSplits)] {
+    let size = try run.imageSize.isEmpty ? nil : ImageSize(parsing: run.imageSize)
+    guard let second = run.dataB else {
+      return [try data(run.data.isEmpty ? nil : run.data, imageSize: size)]
+    }
+    if run.data.isEmpty || second.isEmpty {
+      throw UserError(
+        .usage, "\(preset.name) learns to translate between two data sets: expected --data and --data-b",
+        hint: "For example: easel train \(preset.name) --data FOLDER --data-b ANOTHER --image-size 64")
+    }
+    return try [run.data, second].map { try data($0, imageSize: size) }
+  }
 }

@@ -15,6 +15,9 @@ struct Train: ParsableCommand {
   @Option(help: "A data set's name, or the path of a folder of images (default: Fashion-MNIST).")
   var data: String?
 
+  @Option(help: "The second data set, for families that translate between two.")
+  var dataB: String?
+
   @Option(help: "A YAML file of settings.")
   var config: String?
 
@@ -54,6 +57,12 @@ struct Train: ParsableCommand {
     let workspace = try Workspace(common.workspace)
     let preset = try AnyPreset.named(preset)
     var configuration = try preset.configuration()
+    if dataB != nil, preset.family.domains == .one {
+      let others = modelFamilies.filter { $0.domains != .one }.map { $0.name }
+      throw UserError(
+        .usage, "--data-b: \(preset.name) learns from one data set",
+        hint: "Families that learn from two: \(others.joined(separator: ", ")).")
+    }
     if let config { try configuration.overlay(yamlFile: config) }
     for assignment in settings { try configuration.set(assignment) }
     try override(&configuration)
@@ -71,12 +80,12 @@ struct Train: ParsableCommand {
         hint: "Go on with it: easel resume \(folder.name). Or choose another --run name, or --overwrite it.")
     }
     try folder.checkWritable()
-    let size = try description.imageSize.isEmpty ? nil : ImageSize(parsing: description.imageSize)
-    let (name, splits) = try workspace.data(description.data.isEmpty ? nil : description.data, imageSize: size)
-    try configuration.set("data", to: name, origin: "--data")
+    let data = try workspace.data(of: description, for: preset)
+    for (key, set) in zip(["data", "data-b"], data) { try configuration.set(key, to: set.name, origin: "--\(key)") }
     let source = try from.map { try workspace.checkpoints.resolve($0).checkpoint }
     let trainer = try Trainer(
-      preset: preset, configuration: configuration, data: splits, folder: folder, backend: compute.backend.make())
+      preset: preset, configuration: configuration, data: data[0].splits, counterpart: data.dropFirst().first?.splits,
+      folder: folder, backend: compute.backend.make())
     let session = try TrainingSession(trainer, length: length, json: common.json)
     if let source { try trainer.takeWeights(from: source) }
     if overwrite, folder.exists { try folder.delete() }
@@ -88,7 +97,8 @@ struct Train: ParsableCommand {
   /// Lays the options that name a setting over the document.
   private func override(_ configuration: inout ConfigurationDocument) throws {
     let options: [(key: String, value: String?)] = [
-      ("data", data), ("image-size", imageSize), ("batch-size", batchSize), ("learning-rate", learningRate),
+      ("data", data), ("data-b", dataB), ("image-size", imageSize), ("batch-size", batchSize),
+      ("learning-rate", learningRate),
       ("seed", seed), ("precision", compute.precision?.rawValue), ("steps", length.steps),
     ]
     for (key, value) in options {
@@ -122,9 +132,10 @@ struct Resume: ParsableCommand {
     for one in damaged { Console.note("\(one.path): passed over: \(one.error.message)") }
     try Trainer.requireResumable(checkpoint)
     let description = try Trainer.description(of: checkpoint)
-    let size = try description.imageSize.isEmpty ? nil : ImageSize(parsing: description.imageSize)
-    let (_, splits) = try workspace.data(description.data, imageSize: size)
-    let trainer = try Trainer(resuming: checkpoint, data: splits, folder: folder, backend: backend.make())
+    let data = try workspace.data(of: description, for: .named(description.preset))
+    let trainer = try Trainer(
+      resuming: checkpoint, data: data[0].splits, counterpart: data.dropFirst().first?.splits, folder: folder,
+      backend: backend.make())
     if !trainer.differences.isEmpty {
       Console.note("From here on this differs: \(trainer.differences.joined(separator: "; ")).")
     }
@@ -201,10 +212,12 @@ struct TrainingSession {
     let state = trainer.state
     let parameters = trainer.model.components.reduce(0) { $0 + $1.arena.count }
     let data = state.data
+    let size = "\(data.description.width)×\(data.description.height)×\(data.description.channels)"
+    let sets = ([data] + (data.counterparts ?? [])).map {
+      "\($0.name), \($0.trainingImages) images \(size), \($0.validationImages) held out; "
+    }
     Console.note(
-      "\(trainer.folder.name): \(state.preset), \(parameters) parameters; \(data.name), \(data.trainingImages) images "
-        + "\(data.description.width)×\(data.description.height)×\(data.description.channels), \(data.validationImages) "
-        + "held out; \(state.environment.backend.rawValue), \(state.environment.precision.rawValue), "
+      "\(trainer.folder.name): \(state.preset), \(parameters) parameters; \(sets.joined())\(state.environment.backend.rawValue), \(state.environment.precision.rawValue), "
         + "\(state.environment.threads) threads" + (state.step > 0 ? "; from step \(state.step)" : ""))
 
     var last = Date.distantPast

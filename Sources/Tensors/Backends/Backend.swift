@@ -119,6 +119,11 @@ public protocol Backend: AnyObject {
 
   /// Images with a border of zeros, or, where an inset is negative, without their border.
   func pad(_ x: Tensor, _ insets: Insets) -> Tensor
+  /// Images with a border of their own pixels, mirrored at the outermost row or column, which is not repeated: insets are 0 or
+  /// more and less than height or width.
+  func reflectionPad(_ x: Tensor, _ insets: Insets) -> Tensor
+  /// The gradient with respect to the images without border: each pixel gets the sum over its mirror images.
+  func reflectionPadGradient(_ dy: Tensor, _ insets: Insets) -> Tensor
   /// `[N, H, W, C]` to `[N, f·H, f·W, C]`, each pixel repeated.
   func upsampleNearest(_ x: Tensor, factor: Int) -> Tensor
   func upsampleNearestGradient(_ dy: Tensor, factor: Int) -> Tensor

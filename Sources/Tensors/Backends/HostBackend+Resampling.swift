@@ -38,6 +38,46 @@ extension HostBackend {
     return y
   }
 
+  public func reflectionPad(_ x: Tensor, _ insets: Insets) -> Tensor {
+    let border = border(height: x.shape[1], width: x.shape[2], channels: x.shape[3], insets)
+    let y = empty(
+      [x.shape[0], border.top + border.height + border.bottom, border.left + border.width + border.right, x.shape[3]],
+      x.type)
+    forEachImage(x, y, border, typed(x.type).reflect)
+    return y
+  }
+
+  public func reflectionPadGradient(_ dy: Tensor, _ insets: Insets) -> Tensor {
+    let border = border(
+      height: dy.shape[1] - insets.top - insets.bottom, width: dy.shape[2] - insets.left - insets.right,
+      channels: dy.shape[3], insets)
+    let dx = empty([dy.shape[0], border.height, border.width, border.channels], dy.type)
+    forEachImage(dy, dx, border, typed(dy.type).reflect_backward)
+    return dx
+  }
+
+  private func border(height: Int, width: Int, channels: Int, _ insets: Insets) -> easel_border {
+    require(
+      (0..<height).contains(insets.top) && (0..<height).contains(insets.bottom)
+        && (0..<width).contains(insets.left) && (0..<width).contains(insets.right),
+      "images of \(height)×\(width) have no mirror images for \(insets)")
+    return easel_border(
+      height: height, width: width, channels: channels, top: insets.top, left: insets.left, bottom: insets.bottom,
+      right: insets.right)
+  }
+
+  private func forEachImage(
+    _ x: Tensor, _ y: Tensor, _ border: easel_border,
+    _ kernel: @convention(c) (UnsafePointer<easel_border>, UnsafeRawPointer, UnsafeMutableRawPointer) -> Void
+  ) {
+    let (xSize, ySize) = (samples(x).size, samples(y).size)
+    threads.split(x.shape[0], grain: max(1, elementGrain / max(1, ySize))) { range, _ in
+      withUnsafePointer(to: border) { border in
+        for n in range { kernel(border, x.at(n * xSize), y.at(n * ySize)) }
+      }
+    }
+  }
+
   public func upsampleNearest(_ x: Tensor, factor: Int) -> Tensor {
     let y = empty([x.shape[0], x.shape[1] * factor, x.shape[2] * factor, x.shape[3]], x.type)
     resample(x, into: y, height: x.shape[1], width: x.shape[2], factor: factor, typed(x.type).upsample)

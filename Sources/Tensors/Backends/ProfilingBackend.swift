@@ -379,6 +379,14 @@ public final class ProfilingBackend: Backend {
     measure("pad", "\(x.shape)", [x]) { base.pad(x, insets) }
   }
 
+  public func reflectionPad(_ x: Tensor, _ insets: Insets) -> Tensor {
+    measure("reflection pad", "\(x.shape)", [x]) { base.reflectionPad(x, insets) }
+  }
+
+  public func reflectionPadGradient(_ dy: Tensor, _ insets: Insets) -> Tensor {
+    measure("reflection pad gradient", "\(dy.shape)", [dy]) { base.reflectionPadGradient(dy, insets) }
+  }
+
   public func upsampleNearest(_ x: Tensor, factor: Int) -> Tensor {
     measure("upsample", "\(x.shape)", [x]) { base.upsampleNearest(x, factor: factor) }
   }

@@ -1,0 +1,79 @@
+/// Translation between two kinds of images without pairs.
+public enum CycleGANFamily: ModelFamily {
+  public static let name = "cyclegan"
+  public static let summary = "translates between two kinds of images, learned without pairs"
+  public static let domains = Domains.unpaired
+
+  public static let presets = [
+    Preset(
+      "cyclegan", "64×64 in colour, 6 residual blocks, two data sets (--data, --data-b)",
+      data: DataDescription(width: 64, height: 64, channels: 3),
+      training: .adversarial {
+        $0.batchSize = 4
+        $0.steps = 20_000
+        $0.scheduleSteps = 20_000
+      },
+      model: CycleGANSettings())
+  ]
+
+  public static func make(_ settings: CycleGANSettings, _ context: ModelContext) throws -> any Model {
+    try CycleGAN(settings, context)
+  }
+}
+
+extension TrainingSettings {
+  /// The recipe of CycleGAN and pix2pix, with changes.
+  static func adversarial(_ change: (inout TrainingSettings) -> Void) -> TrainingSettings {
+    TrainingSettings {
+      $0.learningRate = 2e-4
+      $0.optimizer = .adam
+      $0.beta1 = 0.5
+      $0.learningRateDecay = .constantThenLinear
+      $0.flip = true
+      change(&$0)
+    }
+  }
+}
+
+/// The settings of a CycleGAN.
+public struct CycleGANSettings: ModelSettings {
+  /// Channels of the generators' first convolution.
+  public var generatorWidth = 32
+  /// Residual blocks of a generator; nil for 6 up to 128 pixels and 9 above.
+  public var residualBlocks: Int?
+  /// Channels of the discriminators' first convolution.
+  public var discriminatorWidth = 64
+  /// The discriminators' convolutions of stride 2: 3 judge patches of 70×70 pixels. Small images take fewer.
+  public var discriminatorLayers = 3
+  public var adversarialLoss = AdversarialLoss.leastSquares
+  /// The weight of images that go there and back again.
+  public var cycle: Float = 10
+  /// The weight of images that are to be left alone, of that of the cycle; 0 for none.
+  public var identity: Float = 0.5
+  /// Images of the past that each discriminator is shown among the new ones; 0 for none.
+  public var poolSize = 50
+
+  public enum CodingKeys: String, CodingKey, CaseIterable {
+    case cycle, identity
+    case generatorWidth = "generator-width"
+    case residualBlocks = "residual-blocks"
+    case discriminatorWidth = "discriminator-width"
+    case discriminatorLayers = "discriminator-layers"
+    case adversarialLoss = "adversarial-loss"
+    case poolSize = "pool-size"
+  }
+
+  public init() {}
+
+  public func validate() throws {
+    var check = SettingsCheck()
+    check(generatorWidth, "generator-width", 1...1024)
+    if let residualBlocks { check(residualBlocks, "residual-blocks", 0...64) }
+    check(discriminatorWidth, "discriminator-width", 1...1024)
+    check(discriminatorLayers, "discriminator-layers", 1...6)
+    check(cycle, "cycle", atLeast: 0)
+    check(identity, "identity", atLeast: 0)
+    check(poolSize, "pool-size", 0...10_000)
+    try check.finish()
+  }
+}
