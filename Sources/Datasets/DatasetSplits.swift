@@ -89,9 +89,4 @@ extension DatasetSplits {
     let channels = max(a.train.channels, b.train.channels)
     return (a.converted(channels: channels), b.converted(channels: channels))
   }
-
-  private func converted(channels: Int) -> DatasetSplits {
-    DatasetSplits(
-      train: train.converted(channels: channels), validation: validation.converted(channels: channels), rule: rule)
-  }
 }

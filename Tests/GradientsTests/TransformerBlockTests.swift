@@ -35,7 +35,8 @@ struct TransformerBlockTests {
     #expect(abs(slope) > 1e-4)
   }
 
-  @Test("A sample goes past branches by its index alone; the others' branches are scaled", arguments: Backends.available)
+  @Test(
+    "A sample goes past branches by its index alone; the others' branches are scaled", arguments: Backends.available)
   func stochasticDepth(kind: BackendKind) throws {
     let count = 400
     let results = try onTensorThread(kind) { backend in

@@ -131,7 +131,8 @@ import Testing
   @Test(
     "Nonsense in a masked autoencoder's settings is refused by key",
     arguments: [
-      "patch=0", "patch=1000", "masked=0", "masked=1", "masked=-0.5", "masked=.nan", "width=0", "width=130", "width=10000",
+      "patch=0", "patch=1000", "masked=0", "masked=1", "masked=-0.5", "masked=.nan", "width=0", "width=130",
+      "width=10000",
       "heads=0", "heads=3", "depth=0", "decoder-width=30", "decoder-heads=7", "decoder-depth=0", "mlp-ratio=0",
       "drop-path=1", "drop-path=-0.1", "drop-path=.nan", "rezero=perhaps", "norm-pix-loss=2", "learned-positions=some",
     ])

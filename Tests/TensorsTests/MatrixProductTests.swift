@@ -305,7 +305,9 @@ struct MatrixProductTests {
 
   @Test("oneDNN's attention against OpenBLAS's", .enabled(if: Backends.hasOneDNN), arguments: Attention.all)
   func attentionOneDNN(a: Attention) throws {
-    let (fast, slow) = try onTensorThread { (a.values(on: try Backends.make(.onednn)), a.values(on: OpenBLASBackend())) }
+    let (fast, slow) = try onTensorThread {
+      (a.values(on: try Backends.make(.onednn)), a.values(on: OpenBLASBackend()))
+    }
     expectClose(zip(fast, slow).map { difference($0.name, $0.values, $1.values, relative: 1e-4, absolute: 1e-5) })
   }
 

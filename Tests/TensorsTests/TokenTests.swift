@@ -17,7 +17,8 @@ struct TokenTests {
       Case(tokens: 2, width: 64, chosen: [[-1, 1, -1, 0, -1], [0, -1, -1, -1, 1]]),
       // Enough for several threads.
       Case(tokens: 49, width: 128, chosen: (0..<40).map { n in (0..<12).map { Int32((n * 7 + $0 * 5) % 49) } }),
-      Case(tokens: 12, width: 64, chosen: (0..<40).map { n in (0..<49).map { ($0 + Int32(n)) % 4 == 0 ? $0 / 5 : -1 } }),
+      Case(
+        tokens: 12, width: 64, chosen: (0..<40).map { n in (0..<49).map { ($0 + Int32(n)) % 4 == 0 ? $0 / 5 : -1 } }),
     ]
   }
 

@@ -166,8 +166,9 @@ private struct Hole {
   }
 
   /// A shape that covers about a share of the image.
-  private static func rectangle(_ shape: Shape, share: Double, in data: DataDescription) -> (x: Range<Int>, y: Range<Int>)
-  {
+  private static func rectangle(_ shape: Shape, share: Double, in data: DataDescription) -> (
+    x: Range<Int>, y: Range<Int>
+  ) {
     func part(_ size: Int, _ share: Double) -> Int { max(1, Int((Double(size) * share).rounded())) }
     let (width, height) = (part(data.width, share), part(data.height, share))
     switch shape {

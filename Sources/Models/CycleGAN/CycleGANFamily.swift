@@ -45,7 +45,7 @@ public struct CycleGANSettings: ModelSettings {
   public var discriminatorWidth = 64
   /// The discriminators' convolutions of stride 2: 3 judge patches of 70×70 pixels. Small images take fewer.
   public var discriminatorLayers = 3
-  public var adversarialLoss = AdversarialLoss.leastSquares
+  public var adversarialLoss = PatchLoss.leastSquares
   /// The weight of images that go there and back again.
   public var cycle: Float = 10
   /// The weight of images that are to be left alone, of that of the cycle; 0 for none.

@@ -40,7 +40,7 @@ struct PatchDiscriminator {
 }
 
 /// What the judgements of a discriminator are measured by.
-public enum AdversarialLoss: String, Codable, Sendable, CaseIterable {
+public enum PatchLoss: String, Codable, Sendable, CaseIterable {
   /// The squared distance from 1 for real images and 0 for made ones (Mao et al. 2017).
   case leastSquares = "least-squares"
   /// The cross-entropy of the judgement as a logit (Goodfellow et al. 2014).

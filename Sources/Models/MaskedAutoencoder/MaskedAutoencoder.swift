@@ -30,9 +30,11 @@ public final class MaskedAutoencoder: SingleLossModel {
     let visible = grid.visible(masked: settings.masked)
     check.require(
       visible > 0 && visible < grid.count,
-      "masked: expected a share that leaves some of \(grid.count) patches seen and some masked, found \(settings.masked)")
+      "masked: expected a share that leaves some of \(grid.count) patches seen and some masked, found \(settings.masked)"
+    )
     check.require(
-      !settings.normPixLoss || grid.pixels > 1, "norm-pix-loss: a patch of one pixel has no deviation; set a larger patch"
+      !settings.normPixLoss || grid.pixels > 1,
+      "norm-pix-loss: a patch of one pixel has no deviation; set a larger patch"
     )
     try check.finish()
     let scope = Scope()

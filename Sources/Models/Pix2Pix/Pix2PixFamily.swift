@@ -33,7 +33,7 @@ public struct Pix2PixSettings: ModelSettings {
   public var discriminatorWidth = 64
   /// The discriminator's convolutions of stride 2: 3 judge patches of 70×70 pixels. Small images take fewer.
   public var discriminatorLayers = 3
-  public var adversarialLoss = AdversarialLoss.logistic
+  public var adversarialLoss = PatchLoss.logistic
   /// The weight of the absolute error.
   public var reconstruction: Float = 100
 

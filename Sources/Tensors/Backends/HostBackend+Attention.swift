@@ -136,7 +136,8 @@ private struct HeadTokens {
 
   /// The tokens of `[N, T, 3·heads·d]`.
   init(_ qkv: Tensor, heads: Int) {
-    require(qkv.rank == 3 && qkv.shape[2] % (3 * heads) == 0, "\(qkv.shape) does not divide into 3 times \(heads) heads")
+    require(
+      qkv.rank == 3 && qkv.shape[2] % (3 * heads) == 0, "\(qkv.shape) does not divide into 3 times \(heads) heads")
     self.init(qkv, qkv, qkv, heads: heads, width: qkv.shape[2] / 3, offset: qkv.shape[2] / 3)
   }
 

@@ -110,7 +110,8 @@ extension HostBackend {
           let (row, first) = (range.lowerBound, range.lowerBound * channels)
           kernel(
             range.count, channels, x.at(first), gamma.floats, statistics.mean.floats + row,
-            statistics.reciprocalDeviation.floats + row, dy.at(first), adding?.at(first), dx.at(first), partial(part, 0),
+            statistics.reciprocalDeviation.floats + row, dy.at(first), adding?.at(first), dx.at(first),
+            partial(part, 0),
             partial(part, 1))
         }
       }

@@ -419,7 +419,6 @@ public final class ProfilingBackend: Backend {
 
   public func crossEntropy(_ logits: Tensor, _ target: Tensor) -> Tensor {
     measure("cross-entropy", "\(logits.shape)", [logits, target]) { base.crossEntropy(logits, target) }
-    }
   }
 
   public func discretizedGaussian(_ levels: Tensor, mean: Tensor, logVariance: Tensor) -> Tensor {
