@@ -62,6 +62,27 @@ import Testing
     }
   }
 
+  @Test("denoise measures what it restores beside the noise, a blur and another model")
+  func denoiseFigures() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    for (preset, run, steps) in [("denoising-autoencoder", "d", "60"), ("autoencoder", "a", "60")] {
+      let training = try program.run(
+        "train", preset, "--data", "images", "--run", run, "--steps", steps, "--set", "base-channels=16",
+        "--batch-size",
+        "16", "--learning-rate", "3e-3")
+      #expect(training.status == 0, "\(training.errors)")
+    }
+    let result = try program.run("denoise", "d", "--beside", "a", "--count", "4", "--noise", "0.4", "--json")
+    let report = try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
+    let figures = report?["figures"] as? [String: Double] ?? [:]
+    #expect(result.errors.contains("SSIM") && result.errors.contains("blurred"), "\(result.errors)")
+    for name in ["psnr", "ssim"] {
+      let values = ["noisy", "blurred", "beside", "restored"].map { figures["\(name)-\($0)"] ?? .nan }
+      #expect(values[0] < values[1] && values[1] < values[3] && values[0] < values[2], "\(name): \(values)")
+    }
+  }
+
   @Test("What a family cannot do is refused in a line")
   func refusals() throws {
     let program = try Program()

@@ -227,7 +227,7 @@ import Testing
     #expect(shape == data.shape(20) && all == some && all.allSatisfy { (0...1).contains($0) })
     // Image 2 is of class 2 unless another is asked for.
     #expect(third[0] == third[1])
-    #expect(capabilities == ["sample", "interpolate"])
+    #expect(capabilities == ["sample", "interpolate", "evaluate"])
   }
 
   @Test("The average's statistics are those of its own images, and settle the same again")

@@ -211,7 +211,7 @@ import Testing
     }
     #expect(shape == Self.pixels.shape(40))
     #expect(all == some && all.allSatisfy { (0...1).contains($0) })
-    #expect(capabilities == ["sample", "reconstruct", "interpolate"])
+    #expect(capabilities == ["sample", "reconstruct", "interpolate", "evaluate"])
     expectUserError(.usage, "--steps") {
       try onTensors { backend in
         let model = try VariationalAutoencoder(vae(), .float32(on: backend, Self.pixels))

@@ -4,7 +4,11 @@ import Foundation
 
 struct Denoise: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Add noise to images and take it away again: clean, noisy and restored rows.")
+    abstract: "Damage images and restore them: clean, damaged and restored rows.",
+    discussion: """
+      Prints mean PSNR and SSIM to the clean images, of the restored ones, of the damaged ones, and of the Gaussian blur of \
+      these that comes nearest.
+      """)
 
   @OptionGroup var picture: PictureOptions
   @OptionGroup var input: ImageOptions
@@ -23,6 +27,9 @@ struct Denoise: ParsableCommand {
     help: "The noise's deviation, where 1 is from black to white, or the share of pixels (default: the model's).")
   var noise: Float?
 
+  @Option(help: "Another run whose reconstructions of the damaged images are measured too.")
+  var beside: String?
+
   @Option(parsing: .unconditional, help: "Which noise.")
   var seed: UInt64 = 0
 
@@ -40,19 +47,48 @@ struct Denoise: ParsableCommand {
     let noisy = damage.apply(to: clean, RandomDraw(seed: seed, stream: .sampling, draw: 1_000_000))
     let restored = try model.restore(noisy, from: damage, seed: seed).images()
     let noisyImages = noisy.images()
-    let figures = [
-      "psnr-noisy": meanSignalToNoise(noisyImages, originals), "psnr-restored": meanSignalToNoise(restored, originals),
+    let blur = BestBlur(of: noisy, clean: originals)
+    var rows = [
+      ("noisy", RestorationFigures(noisyImages, clean: originals)), ("blurred", blur.figures),
+      ("restored", RestorationFigures(restored, clean: originals)),
     ]
+    if let beside {
+      let images = try reconstructions(of: noisy, by: beside, job)
+      rows.insert(("beside", RestorationFigures(images, clean: originals)), at: 2)
+    }
+    var figures = ["blur-deviation": blur.deviation]
+    for (name, values) in rows { (figures["psnr-\(name)"], figures["ssim-\(name)"]) = (values.psnr, values.ssim) }
     let recipe = job.recipe([
       "Images": name, "Count": String(originals.count), "Corruption": damage.kind.rawValue,
       "Noise": String(damage.strength), "Seed": String(seed),
     ])
+    let names = ["blurred": "blurred (deviation \(blur.deviation))", "beside": beside ?? ""]
     Console.note(
-      "mean PSNR \(figures["psnr-noisy", default: 0].formatted(2)) dB noisy, "
-        + "\(figures["psnr-restored", default: 0].formatted(2)) dB restored, over \(originals.count) images of \(name)")
+      "Over \(originals.count) images of \(name), \(damage.kind.rawValue) \(damage.strength):\n"
+        + Console.table(
+          ["", "PSNR", "SSIM"],
+          rows.map { [names[$0.0] ?? $0.0, "\($0.1.psnr.formatted(2)) dB", $0.1.ssim.formatted(3)] },
+          rightAlignedFrom: 1))
     try job.finish(
       alternatingRows([originals, noisyImages, restored], columns: columns), columns: min(columns, originals.count),
       recipe, count: originals.count, figures: figures)
+  }
+
+  /// What another model, of the same images, makes of the damaged ones.
+  private func reconstructions(of noisy: Tensor, by name: String, _ job: PictureJob<any Restoring>) throws -> [Image] {
+    let loaded = try picture.source.loading.load(name, from: job.workspace)
+    guard let other = loaded.model as? any ImageEncoding else {
+      throw UserError(.unavailable, "--beside: \(loaded.state.preset) cannot reconstruct")
+    }
+    let (found, expected) = (loaded.state.data.description, job.loaded.state.data.description)
+    guard found.shape(1) == expected.shape(1) else {
+      throw UserError(
+        .usage,
+        "--beside: \(name) takes images of \(found.width)×\(found.height)×\(found.channels), expected "
+          + "\(expected.width)×\(expected.height)×\(expected.channels)")
+    }
+    let images = Tensor(noisy.values(), shape: noisy.shape, on: other.context.backend)
+    return other.decode(other.encode(images)).images()
   }
 
   private func requestedDamage(for model: any Restoring) -> Corruption {

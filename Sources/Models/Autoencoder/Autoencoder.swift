@@ -28,16 +28,19 @@ public final class Autoencoder: SingleLossModel, ImageEncoding {
   }
 
   public func samplingPass(_ batch: Batch) {
-    _ = decode(Tensor(repeating: 0.5, shape: [batch.count, latent], on: context.backend))
+    _ = images(Tensor(repeating: 0.5, shape: [batch.count, latent], on: context.backend))
   }
 
   public var interpolation: Interpolation { .linear }
 
-  public func encode(_ images: Tensor) -> Tensor {
+  public func encode(_ images: Tensor) -> Tensor { Chunks.map(images) { images, _ in codes(images) } }
+  public func decode(_ codes: Tensor) -> Tensor { Chunks.map(codes) { codes, _ in images(codes) } }
+
+  private func codes(_ images: Tensor) -> Tensor {
     coder.encoder(Variable(images.cast(to: context.type))).value.cast(to: .float32)
   }
 
-  public func decode(_ codes: Tensor) -> Tensor {
+  private func images(_ codes: Tensor) -> Tensor {
     coder.decoder(Variable(codes.cast(to: context.type))).value.cast(to: .float32)
   }
 

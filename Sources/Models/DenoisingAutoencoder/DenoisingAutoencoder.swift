@@ -5,16 +5,15 @@ public final class DenoisingAutoencoder: SingleLossModel, ImageEncoding {
   public let context: ModelContext
   public let components: [Component]
   public let corruption: Corruption
-  private let latent: Int
   private let coder: ImageCoder
 
   public init(_ settings: DenoisingAutoencoderSettings, _ context: ModelContext) throws {
     self.context = context
     corruption = Corruption(settings.corruption, strength: settings.strength)
-    latent = settings.latent
     let scope = Scope()
     coder = ImageCoder(
-      settings.architecture, context.data, outputs: latent, latent: latent, baseChannels: settings.baseChannels, scope)
+      settings.architecture, context.data, outputs: settings.latent, latent: settings.latent,
+      baseChannels: settings.baseChannels, scope)
     components = [Component("", scope.makeArena(on: context.backend, seed: context.seed))]
   }
 
@@ -26,15 +25,18 @@ public final class DenoisingAutoencoder: SingleLossModel, ImageEncoding {
     return (Gradients.loss(.squaredError, output.cast(to: .float32), clean), [:])
   }
 
-  public func samplingPass(_ batch: Batch) { _ = decode(encode(batch.tensor(on: context.backend))) }
+  public func samplingPass(_ batch: Batch) { _ = images(codes(batch.tensor(on: context.backend))) }
 
   public var interpolation: Interpolation { .linear }
 
-  public func encode(_ images: Tensor) -> Tensor {
+  public func encode(_ images: Tensor) -> Tensor { Chunks.map(images) { images, _ in codes(images) } }
+  public func decode(_ codes: Tensor) -> Tensor { Chunks.map(codes) { codes, _ in images(codes) } }
+
+  private func codes(_ images: Tensor) -> Tensor {
     coder.encoder(Variable(images.cast(to: context.type))).value.cast(to: .float32)
   }
 
-  public func decode(_ codes: Tensor) -> Tensor {
+  private func images(_ codes: Tensor) -> Tensor {
     coder.decoder(Variable(codes.cast(to: context.type))).value.cast(to: .float32)
   }
 

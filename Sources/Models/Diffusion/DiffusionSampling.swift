@@ -39,7 +39,7 @@ extension Diffusion: Sampling {
     try validate(options)
     let sampler = try sampler(options)
     let levels = sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing)
-    let made = Chunks.series(range, shape: context.data.shape, on: context.backend, progress: { _ in }) { first in
+    func make(_ first: Int) -> Tensor {
       let condition = Conditioning(
         labels: labels(of: first..<first + Chunks.size, options.label),
         guidance: options.guidance ?? settings.guidance)
@@ -48,6 +48,7 @@ extension Diffusion: Sampling {
         noise, through: levels, sampler, condition, clips: settings.clip, seed: options.seed, first: first
       ) { progress(Chunks.share(of: range, first: first, $0)) }
     }
+    let made = Chunks.series(range, shape: context.data.shape, on: context.backend, progress: { _ in }, make: make)
     return unit(made)
   }
 

@@ -282,7 +282,8 @@ public final class GAN: GaussianCodes {
 
   public func decode(_ codes: Tensor) -> Tensor {
     // Classes belong to an image's number, which a code has none of: those of a conditional model are drawn without.
-    images(codes, isConditional ? Tensor([Int32](repeating: -1, count: codes.shape[0]), on: context.backend) : nil)
+    let none = isConditional ? Tensor([Int32](repeating: -1, count: Chunks.size), on: context.backend) : nil
+    return Chunks.map(codes) { codes, _ in images(codes, none) }
   }
 
   public func samplingPass(_ batch: Batch) { _ = generated(0..<batch.count, SamplingOptions(), .sampling) }

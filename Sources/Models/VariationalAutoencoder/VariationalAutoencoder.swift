@@ -137,7 +137,7 @@ public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, Image
     zip(meanOfRows(means * means), meanOfRows(means)).count { $0 - $1 * $1 > 0.01 }
   }
 
-  public func samplingPass(_ batch: Batch) { _ = decode(codes(0..<batch.count, seed: 0)) }
+  public func samplingPass(_ batch: Batch) { _ = images(codes(0..<batch.count, seed: 0)) }
 
   // MARK: Codes
 
@@ -145,10 +145,14 @@ public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, Image
   public var interpolation: Interpolation { .linear }
 
   /// The posterior's mean.
-  public func encode(_ images: Tensor) -> Tensor { posterior(images, on: nil).mean.value }
+  public func encode(_ images: Tensor) -> Tensor {
+    Chunks.map(images) { images, _ in posterior(images, on: nil).mean.value }
+  }
 
   /// The likelihood's mean.
-  public func decode(_ codes: Tensor) -> Tensor { likelihood.mean(output(Variable(codes)).value) }
+  public func decode(_ codes: Tensor) -> Tensor { Chunks.map(codes) { codes, _ in images(codes) } }
+
+  private func images(_ codes: Tensor) -> Tensor { likelihood.mean(output(Variable(codes)).value) }
 }
 
 extension VariationalAutoencoder: Likelihood {
