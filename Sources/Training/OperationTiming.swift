@@ -115,10 +115,8 @@ public struct OperationTiming: Codable, Sendable {
       }
     }
 
-    // U-Nets at 16×16 and 7×7; the masked autoencoder's encoder and decoder.
-    let attentions: [(Shape, Int)] = [
-      ([64, 256, 128], 1), ([128, 49, 128], 1), ([256, 12, 128], 4), ([256, 49, 64], 4),
-    ]
+    // U-Nets at 16×16 and 7×7.
+    let attentions: [(Shape, Int)] = [([64, 256, 128], 1), ([128, 49, 128], 1)]
     for (tokens, heads) in attentions {
       add { backend, type in
         let x = backend.sample(tokens, type)
@@ -130,6 +128,19 @@ public struct OperationTiming: Codable, Sendable {
       }
     }
 
+    // The masked autoencoder's encoder and decoder: queries, keys and values side by side.
+    let selfAttentions: [(Shape, Int)] = [([256, 12, 384], 4), ([256, 49, 192], 4)]
+    for (tokens, heads) in selfAttentions {
+      add { backend, type in
+        let x = backend.sample(tokens, type)
+        return { _ = backend.selfAttention(x, heads: heads) }
+      }
+      add { backend, type in
+        let (x, dy) = (backend.sample(tokens, type), backend.sample(tokens.replacingLast(with: tokens.last / 3), type))
+        return { _ = backend.selfAttentionGradient(x, heads: heads, dy: dy) }
+      }
+    }
+
     let norms: [(String, Shape, Normalization)] = [
       ("GroupNorm + SiLU", [128, 28, 28, 32], Normalization(groups: 8, epsilon: 1e-5, activation: .silu)),
       ("GroupNorm + SiLU", [64, 32, 32, 64], Normalization(groups: 32, epsilon: 1e-5, activation: .silu)),
@@ -138,6 +149,7 @@ public struct OperationTiming: Codable, Sendable {
       // One sample whose positions are all pixels of the batch, each channel a group.
       ("BatchNorm + ReLU", [1, 128 * 14 * 14, 128], Normalization(groups: 128, epsilon: 1e-5, activation: .relu)),
       ("LayerNorm", [256, 49, 64], Normalization(groups: 1, epsilon: 1e-6, perPosition: true)),
+      ("LayerNorm", [256, 12, 128], Normalization(groups: 1, epsilon: 1e-6, perPosition: true)),
     ]
     for (name, shape, normalization) in norms {
       add(name) { backend, type in
