@@ -177,6 +177,22 @@ import Testing
     #expect(largestDifference(start, up) > 0.1)
   }
 
+  @Test("Noise upon noise is as much as noise at once", arguments: NoiseSchedule.Kind.allCases, [-1, 0, 300, 700])
+  func moreNoise(_ kind: NoiseSchedule.Kind, _ timestep: Int) throws {
+    let schedule = NoiseSchedule(kind, timesteps: 1000)
+    let (low, high) = (schedule.level(timestep), schedule.level(700))
+    // What of the image, of the first noise and of the second there is in the result.
+    let parts = try onTensors { backend in
+      func number(_ value: Float) -> Tensor { Tensor([value], shape: [1, 1, 1, 1], on: backend) }
+      return [(1, 0, 0), (0, 1, 0), (0, 0, 1)].map { image, first, second in
+        Double(high.add(number(second), to: low.add(number(first), to: number(image)), at: low).item())
+      }
+    }
+    #expect(abs(parts[0] - high.signal) < 1e-6)
+    #expect(abs((parts[1] * parts[1] + parts[2] * parts[2]).squareRoot() - high.sigma) < 1e-6)
+    #expect(timestep == 700 ? parts[2] < 1e-3 : parts[2] > 0.1)
+  }
+
   // MARK: Time embeddings
 
   @Test("Time embeddings are diffusers'")

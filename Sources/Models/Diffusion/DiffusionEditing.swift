@@ -112,7 +112,7 @@ extension Diffusion: Inpainting {
       for start in stride(from: 0, to: resampling.steps, by: resampling.jump) {
         let block = levels[start...min(start + resampling.jump, resampling.steps)]
         for round in 0..<resampling.rounds {
-          if round > 0 { x = rise(x, from: block[block.endIndex - 1], to: block[start], noise()) }
+          if round > 0 { x = block[start].add(noise(), to: x, at: block[block.endIndex - 1]) }
           for (level, next) in zip(block, block.dropFirst()) {
             x = sampler.walk(x, through: [level, next]) { x, level in
               denoised(x, at: level, Conditioning(), clips: settings.clip)
@@ -127,12 +127,5 @@ extension Diffusion: Inpainting {
       return x
     }
     return unit(made) * mask + images * known
-  }
-
-  /// From a level to one with more noise, by adding what it has more.
-  private func rise(_ x: Tensor, from level: NoiseLevel, to noisier: NoiseLevel, _ noise: Tensor) -> Tensor {
-    let scale = noisier.signal / level.signal
-    let added = noisier.sigma * noisier.sigma - scale * scale * level.sigma * level.sigma
-    return context.backend.add(x, noise, alpha: Float(scale), beta: Float(max(0, added).squareRoot()))
   }
 }

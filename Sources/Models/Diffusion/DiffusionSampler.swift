@@ -84,7 +84,7 @@ public struct DiffusionSampler: Sendable {
       return backend.add(mean, noise(), alpha: 1, beta: Float(posterior.variance(variance).squareRoot()))
     }
     // The deviation's logarithm is half the variance's: a line through those of β̃ at −1 and β at 1.
-    let (small, large) = (log(posterior.small), log(posterior.large))
+    let (small, large) = (log(posterior.variance(.fixedSmall)), log(posterior.variance(.fixedLarge)))
     let logDeviation = backend.affine(output, scale: Float((large - small) / 4), shift: Float((large + small) / 4))
     return mean + backend.apply(.exp, logDeviation) * noise()
   }

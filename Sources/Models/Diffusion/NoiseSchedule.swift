@@ -22,6 +22,13 @@ public struct NoiseLevel: Hashable, Sendable {
   public func add(_ noise: Tensor, to image: Tensor) -> Tensor {
     image.backend.add(image, noise, alpha: Float(signal), beta: Float(sigma))
   }
+
+  /// x of a level with as much more noise as this one has more.
+  public func add(_ noise: Tensor, to x: Tensor, at level: NoiseLevel) -> Tensor {
+    let scale = signal / level.signal
+    let added = sigma * sigma - scale * scale * level.sigma * level.sigma
+    return x.backend.add(x, noise, alpha: Float(scale), beta: Float(max(0, added).squareRoot()))
+  }
 }
 
 /// How noise grows over T timesteps, in double precision.

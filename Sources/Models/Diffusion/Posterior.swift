@@ -30,8 +30,8 @@ public struct Posterior: Sendable {
     mean = (next.signal * large / variance, alpha * nextVariance / variance)
   }
 
-  /// The step's variance where it is the same for all pixels.
+  /// The step's variance where it is the same for all pixels; never so small that it has no logarithm.
   public func variance(_ kind: PosteriorVariance) -> Double {
-    kind == .fixedLarge ? large : max(small, 1e-20)
+    max(kind == .fixedLarge ? large : small, 1e-20)
   }
 }
