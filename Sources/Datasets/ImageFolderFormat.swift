@@ -130,7 +130,7 @@ struct ImageFolderFormat: DatasetFormat {
     let names = try visibleNames(inFolder: path)
     let flatFiles = names.filter(Self.isNamedAsImage).map { path.appendingPathComponent($0) }.filter { !$0.isFolder }
     let classes = try names.map { (name: $0, folder: path.appendingPathComponent($0)) }.filter { $0.folder.isFolder }
-      .map { (name: $0.name, files: try images(inFolder: $0.folder)) }.filter { !$0.files.isEmpty }
+      .map { (name: $0.name, files: try Self.images(inFolder: $0.folder)) }.filter { !$0.files.isEmpty }
     if let loose = flatFiles.first, let sorted = classes.first {
       throw UserError(
         .badData, "\(path): pictures lie both in the folder (\(loose)) and in its sub-folders (\(sorted.files[0]))",
@@ -149,17 +149,30 @@ struct ImageFolderFormat: DatasetFormat {
   }
 
   /// All pictures below a folder, sorted by path. Links to folders are followed, except round in a circle.
-  private func images(inFolder folder: String, ancestors: Set<String> = []) throws -> [String] {
+  fileprivate static func images(inFolder folder: String, ancestors: Set<String> = []) throws -> [String] {
     let realPath = URL(fileURLWithPath: folder).resolvingSymlinksInPath().path
     guard !ancestors.contains(realPath) else { return [] }
     return try visibleNames(inFolder: folder).flatMap { name -> [String] in
       let entry = folder.appendingPathComponent(name)
       if entry.isFolder { return try images(inFolder: entry, ancestors: ancestors.union([realPath])) }
-      return Self.isNamedAsImage(name) ? [entry] : []
+      return isNamedAsImage(name) ? [entry] : []
     }
   }
 
   static func isNamedAsImage(_ name: String) -> Bool {
     imageExtensions.contains(name.pathExtension.lowercased())
+  }
+}
+
+extension Image {
+  /// All pictures below a folder, sorted by path; what is named otherwise is passed over.
+  ///
+  /// Throws ``UserError``: `inputOutput` when a folder cannot be read, `badData` when there are none.
+  public static func files(below folder: String) throws -> [String] {
+    let files = try ImageFolderFormat.images(inFolder: folder)
+    guard !files.isEmpty else {
+      throw UserError(.badData, "\(folder): no pictures in this folder", hint: "Expected PNG or JPEG files.")
+    }
+    return files
   }
 }

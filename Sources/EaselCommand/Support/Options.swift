@@ -80,34 +80,68 @@ struct ImageOptions: ParsableArguments {
   @Option(help: "A data set whose held-out images are taken (default: the run's own).")
   var data: String?
 
-  @Option(parsing: .upToNextOption, help: "Image files instead.")
+  @Option(parsing: .upToNextOption, help: "Image files instead, or folders of them.")
   var images: [String] = []
 
   /// - Returns: `count` images at most, of the size and channels that the model takes, and what they are.
   func load(_ count: Int, for loaded: LoadedModel, from workspace: Workspace) throws -> (
     images: [Image], source: String
   ) {
-    let description = loaded.state.data.description
-    guard !images.isEmpty else {
-      let name = data ?? loaded.state.data.name
-      let size = ImageSize(width: description.width, height: description.height)
-      let splits = try workspace.datasets.resolve(data ?? savedSource(loaded), imageSize: size)
-      let held = splits.validation
-      return (
-        held.images(0..<min(count, held.count)).map { $0.converted(channels: description.channels) },
-        "\(name), held-out"
-      )
-    }
-    let pictures = try images.map { path in
-      try Image.read(path).fitted(width: description.width, height: description.height)
-        .converted(channels: description.channels)
-    }
-    return (pictures, "files")
+    let chosen = try load(from: workspace, for: loaded, limit: count)
+    return (chosen.images, chosen.source)
   }
 
-  /// The data that the run was trained on, by the name or path its configuration has.
-  private func savedSource(_ loaded: LoadedModel) throws -> String {
-    try loaded.configuration.decode(RunDescription.self).data
+  /// Images of the size and channels that a model takes.
+  struct Chosen {
+    var images: [Image]
+    /// What each is called, without extension; those of folders with their sub-folders.
+    var names: [String]
+    /// What they are, for people.
+    var source: String
+    /// The files that they were read from; empty for those of a data set.
+    var files: [String] = []
+  }
+
+  /// - Parameters:
+  ///   - domain: which of the run's data sets, 0 for the first, where none is named.
+  ///   - limit: of held-out images; files are all taken.
+  func load(from workspace: Workspace, for loaded: LoadedModel, domain: Int = 0, limit: Int? = nil) throws -> Chosen {
+    let description = loaded.state.data.description
+    let size = ImageSize(width: description.width, height: description.height)
+    guard !images.isEmpty else {
+      let own = try ownData(of: loaded, domain: domain)
+      let held = try workspace.datasets.resolve(data ?? own.path, imageSize: size).validation
+      let range = 0..<min(limit ?? held.count, held.count)
+      return Chosen(
+        images: held.images(range).map { $0.converted(channels: description.channels) },
+        names: range.map { held.names.isEmpty ? String(format: "%05d", $0) : held.names[$0] },
+        source: "\(data ?? own.name), held-out")
+    }
+    let files = try images.flatMap { path -> [(path: String, name: String)] in
+      let root = URL(fileURLWithPath: path).standardizedFileURL
+      func name(_ url: URL, after folder: URL) -> String {
+        String(url.deletingPathExtension().path.dropFirst(folder.path.count + 1))
+      }
+      var isFolder: ObjCBool = false
+      guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
+        return [(path, name(root, after: root.deletingLastPathComponent()))]
+      }
+      return try Image.files(below: root.path).map { ($0, name(URL(fileURLWithPath: $0), after: root)) }
+    }
+    let pictures = try files.map { file in
+      try Image.read(file.path).fitted(width: size.width, height: size.height)
+        .converted(channels: description.channels)
+    }
+    return Chosen(images: pictures, names: files.map(\.name), source: "files", files: files.map(\.path))
+  }
+
+  /// A data set that the run was trained on: what it is called, and the name or path that its configuration has.
+  private func ownData(of loaded: LoadedModel, domain: Int) throws -> (name: String, path: String) {
+    let run = try loaded.configuration.decode(RunDescription.self)
+    guard domain > 0, let other = loaded.state.data.counterparts?[domain - 1], let path = run.dataB else {
+      return (loaded.state.data.name, run.data)
+    }
+    return (other.name, path)
   }
 }
 

@@ -62,10 +62,12 @@ struct PictureOptions: ParsableArguments {
   /// - Parameters:
   ///   - capability: what the model must be able to do.
   ///   - verb: the command's name.
+  ///   - folder: where many pictures go, instead of one.
   ///   - check: refuses other options that the model does not take.
   /// - Throws: `UserError`; where the capability is lacking, in one line that says what the model can do.
   func begin<Capability>(
-    _ capability: Capability.Type, _ verb: String, check: (Capability) throws -> Void = { _ in }
+    _ capability: Capability.Type, _ verb: String, folder: String? = nil,
+    check: (Capability) throws -> Void = { _ in }
   ) throws -> PictureJob<Capability> {
     let start = Date()
     let workspace = try Workspace(common.workspace)
@@ -76,8 +78,8 @@ struct PictureOptions: ParsableArguments {
         hint: "It can: \(loaded.model.capabilities.joined(separator: ", ")).")
     }
     try check(model)
-    let path = output ?? "\(workspace.path)/Samples/\(source.runName)-\(verb).png"
-    try prepareOutput(path)
+    let path = folder ?? output ?? "\(workspace.path)/Samples/\(source.runName)-\(verb).png"
+    try prepareOutput(folder.map { "\($0)/picture.png" } ?? path)
     return PictureJob(
       verb: verb, workspace: workspace, loaded: loaded, model: model, path: path, json: common.json, start: start)
   }
@@ -107,6 +109,11 @@ struct PictureJob<Capability> {
     _ images: [Image], columns: Int, _ recipe: Recipe, count: Int, figures: [String: Double] = [:]
   ) throws {
     try ImageGrid.compose(images, columns: columns).write(to: path, text: recipe.text)
+    try report(count: count, figures: figures)
+  }
+
+  /// Says where the picture is, as a path or as JSON.
+  func report(count: Int, figures: [String: Double] = [:]) throws {
     guard json else { return Console.print(path) }
     try Console.print(
       json: PictureReport(

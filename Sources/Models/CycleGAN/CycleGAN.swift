@@ -45,7 +45,8 @@ public final class CycleGAN: AdversarialTranslation {
     components = [
       Component("generators", generators.makeArena(on: backend, seed: context.seed)),
       // Another seed: equal ones would begin both networks with the same numbers.
-      Component("discriminators", discriminators.makeArena(on: backend, seed: ~context.seed)),
+      Component(
+        "discriminators", discriminators.makeArena(on: backend, seed: context.seed &+ 1), isForTrainingOnly: true),
     ]
     components[1].trainingState = poolA.state("pool-a") + poolB.state("pool-b")
   }

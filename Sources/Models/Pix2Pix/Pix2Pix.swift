@@ -36,7 +36,8 @@ public final class Pix2Pix: AdversarialTranslation {
     components = [
       Component("generators", generators.makeArena(on: backend, seed: context.seed)),
       // Another seed: equal ones would begin both networks with the same numbers.
-      Component("discriminators", discriminators.makeArena(on: backend, seed: ~context.seed)),
+      Component(
+        "discriminators", discriminators.makeArena(on: backend, seed: context.seed &+ 1), isForTrainingOnly: true),
     ]
   }
 

@@ -1,0 +1,167 @@
+import ArgumentParser
+import EaselKit
+import Foundation
+
+struct Translate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Turn images of one kind into another: original, translated and cycled rows.",
+    discussion: """
+      A cycled image went there and back again, where the model knows a way back. With --folder, every image is written as \
+      a file of its own.
+
+      --pairs judges by held-out images of both data sets, image k of one belonging to image k of the other: how near each \
+      translation is to its true counterpart (mean absolute error from 0 to 1, structural similarity), and how often no other \
+      image is nearer (rank 1); beside it stand the figures of the untouched images.
+      """)
+
+  @OptionGroup var picture: PictureOptions
+  @OptionGroup var input: ImageOptions
+
+  @Option(help: "a-to-b, b-to-a, or what else the model has (default: its first).")
+  var direction: String?
+
+  @Option(parsing: .unconditional, help: "How much of an image is made anew, 0 to 1, for models with that choice.")
+  var strength: Double?
+
+  @Option(parsing: .unconditional, help: "The class to translate to, for models trained with labels.")
+  var label: Int?
+
+  @Option(parsing: .unconditional, help: "Which noise.")
+  var seed: UInt64 = 0
+
+  @Option(parsing: .unconditional, help: "How many held-out images (default: 16; with --folder all).")
+  var count: Int?
+
+  @Option(parsing: .unconditional, help: "Images in a row.")
+  var columns = 8
+
+  @Option(help: "A folder for the translations, each under its image's name, instead of a sheet.")
+  var folder: String?
+
+  @Flag(help: "Judge by true pairs; the third row shows the true counterparts.")
+  var pairs = false
+
+  private var options: TranslationOptions {
+    TranslationOptions(seed: seed, direction: direction, strength: strength, label: label)
+  }
+
+  func run() throws {
+    if let count { try check(count, "--count", 1...1_000_000) }
+    try check(columns, "--columns", 1...1000)
+    for (option, isGiven) in [("--output", picture.output != nil), ("--pairs", pairs)] where isGiven && folder != nil {
+      throw UserError(.usage, "\(option): with --folder there is no sheet", hint: "Leave out one of the two.")
+    }
+    if pairs, input.data != nil || !input.images.isEmpty {
+      throw UserError(.usage, "--pairs looks at the run's own data", hint: "Leave out --data and --images.")
+    }
+    let job = try picture.begin((any Translating).self, "translate", folder: folder) { model in
+      let direction = try model.direction(options)
+      if pairs, direction.from == direction.to {
+        throw UserError(.usage, "--pairs: this model knows one kind of images, which has no pairs")
+      }
+    }
+    if let folder { return try fill(folder, job) }
+    try pairs ? judge(job) : drawSheet(job)
+  }
+
+  private func translate(_ images: [Image], _ model: any Translating, _ options: TranslationOptions) throws -> [Image] {
+    let bar = ProgressBar("translating")
+    return try model.translate(tensor(images, for: model), options) { bar.show($0) }.images()
+  }
+
+  private func recipe(_ job: PictureJob<any Translating>, _ source: String, count: Int) throws -> Recipe {
+    var recipe = job.recipe([
+      "Images": source, "Count": String(count), "Direction": try job.model.direction(options).name, "Seed": String(seed),
+    ])
+    if let strength { recipe.settings.append(("Strength", String(strength))) }
+    if let label { recipe.settings.append(("Label", String(label))) }
+    return recipe
+  }
+
+  // MARK: A sheet
+
+  private func drawSheet(_ job: PictureJob<any Translating>) throws {
+    let direction = try job.model.direction(options)
+    let chosen = try input.load(from: job.workspace, for: job.loaded, domain: direction.from, limit: count ?? 16)
+    var sheets = [chosen.images, try translate(chosen.images, job.model, options)]
+    if let inverse = direction.inverse {
+      var back = options
+      back.direction = inverse
+      sheets.append(try translate(sheets[1], job.model, back))
+    }
+    try finish(sheets, job, chosen.source)
+  }
+
+  private func finish(
+    _ sheets: [[Image]], _ job: PictureJob<any Translating>, _ source: String, figures: [String: Double] = [:]
+  ) throws {
+    let count = sheets[0].count
+    try job.finish(
+      alternatingRows(sheets, columns: columns), columns: min(columns, count),
+      recipe(job, source, count: count), count: count, figures: figures)
+  }
+
+  // MARK: A folder
+
+  private func fill(_ folder: String, _ job: PictureJob<any Translating>) throws {
+    let chosen = try input.load(
+      from: job.workspace, for: job.loaded, domain: job.model.direction(options).from, limit: count)
+    let paths = chosen.names.map { "\(folder)/\($0).png" }
+    if let twice = Dictionary(grouping: paths.indices, by: { paths[$0] }).values.first(where: { $0.count > 1 }) {
+      let places = chosen.files.isEmpty ? chosen.source : twice.map { chosen.files[$0] }.joined(separator: ", ")
+      throw UserError(
+        .usage, "--folder: \(paths[twice[0]]) would be written twice (\(places))",
+        hint: "Translate them into folders of their own.")
+    }
+    func real(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
+    let originals = Set(chosen.files.map(real))
+    if let lost = paths.first(where: { originals.contains(real($0)) }) {
+      throw UserError(
+        .cannotCreate, "\(lost): is one of the images to be translated", hint: "Choose another --folder.")
+    }
+    let text = try recipe(job, chosen.source, count: chosen.images.count).text
+    for (image, path) in zip(try translate(chosen.images, job.model, options), paths) {
+      try prepareOutput(path)
+      try image.write(to: path, text: text)
+    }
+    try job.report(count: paths.count)
+  }
+
+  // MARK: Pairs
+
+  private func judge(_ job: PictureJob<any Translating>) throws {
+    func heldOut(_ domain: Int) throws -> ImageOptions.Chosen {
+      try input.load(from: job.workspace, for: job.loaded, domain: domain)
+    }
+    let shown = try job.model.direction(options)
+    var figures: [String: Double] = [:]
+    var rows: [[String]] = []
+    var sheets: [[Image]] = []
+    for direction in job.model.directions where direction.from != direction.to {
+      let (originals, truths) = (try heldOut(direction.from), try heldOut(direction.to))
+      guard originals.images.count == truths.images.count else {
+        throw UserError(
+          .badData,
+          "--pairs: expected as many held-out images of both kinds, found \(originals.images.count) of "
+            + "\(originals.source) and \(truths.images.count) of \(truths.source)")
+      }
+      var directed = options
+      directed.direction = direction.name
+      let translated = try translate(originals.images, job.model, directed)
+      for (name, images) in [("", translated), ("-untouched", originals.images)] {
+        let likeness = PairLikeness(images, truths.images)
+        for (figure, value) in likeness.figures { figures["\(direction.name).\(figure)\(name)"] = value }
+        rows.append(
+          [direction.name, name.isEmpty ? "translated" : "untouched"]
+            + likeness.figures.map { $0.name == "rank-1" ? "\((100 * $0.value).formatted(1)) %" : $0.value.formatted(4) })
+      }
+      figures["pairs"] = Double(truths.images.count)
+      if direction == shown {
+        sheets = [originals.images, translated, truths.images].map { Array($0.prefix(count ?? 16)) }
+      }
+    }
+    Console.note(
+      Console.table(["\(Int(figures["pairs", default: 0])) pairs", "", "L1", "SSIM", "rank 1"], rows, rightAlignedFrom: 2))
+    try finish(sheets, job, "true pairs, held-out", figures: figures)
+  }
+}
