@@ -14,7 +14,7 @@ struct PairLikeness {
     let found = distances.indices.filter { row in distances[row].allSatisfy { $0 >= own[row] } }.count
     figures = [
       ("l1", own.reduce(0.0) { $0 + Double($1) } / (255 * levels * count)),
-      ("ssim", meanOverPairs(images, counterparts) { $0.structuralSimilarity(to: $1) }),
+      ("ssim", meanStructuralSimilarity(images, counterparts)),
       ("rank-1", Double(found) / count),
     ]
   }
