@@ -104,6 +104,24 @@ def quality(made, clean):
     return psnr.mean().item(), ssim.mean().item()
 
 
+def probe(points, tests):
+    """Test accuracy of a logistic regression on standardised features; its penalty serves the last tenth of the training
+    images best (as `easel evaluate --probe`)."""
+    mean, deviation = points.mean(0), points.std(0, unbiased=False)
+    points, tests = (torch.where(deviation > 1e-6, (x - mean) / deviation, 0) for x in (points, tests))
+    y, t = labels("train"), labels("t10k")
+    def fit(x, y, penalty):
+        w = torch.zeros(10, x.shape[1], requires_grad=True); b = torch.zeros(10, requires_grad=True)
+        o = torch.optim.LBFGS([w, b], max_iter=300, history_size=10, line_search_fn="strong_wolfe")
+        def closure():
+            o.zero_grad(); l = F.cross_entropy(x @ w.T + b, y) + penalty / 2 * (w * w).sum(); l.backward(); return l
+        o.step(closure)
+        return lambda x: (x @ w.T + b).argmax(1)
+    cut = len(points) - len(points) // 10
+    best = max([1e-1, 1e-2, 1e-3, 1e-4], key=lambda p: (fit(points[:cut], y[:cut], p)(points[cut:]) == y[cut:]).sum())
+    return (fit(points, y, best)(tests) == t).float().mean().item()
+
+
 def chunks(x, n=500): return (x[i : i + n] for i in range(0, len(x), n))
 
 
@@ -122,8 +140,9 @@ with torch.no_grad():
         def features(x):
             pt = x.reshape(-1, 7, 4, 7, 4).permute(0, 1, 3, 2, 4).reshape(-1, 49, 16)
             return net.enc(net.embed(pt) + net.pos).mean(1)
-        for split, x in ("train", data.float() / 255), ("test", test):
-            np.save(out / f"features-{split}.npy", torch.cat([features(c) for c in chunks(x)]).numpy())
+        for key, f in ("probe", features), ("probe-pixels", lambda x: x.flatten(1)):
+            points = [torch.cat([f(c) for c in chunks(x)]) for x in (data.float() / 255, test)]
+            with torch.enable_grad(): figures[key] = probe(*points)
     if a.model == "vae":
         # Images binarised by their own levels; the encoder is shown the grey ones that it was trained on.
         binary = (torch.rand_like(test) < test).float()

@@ -158,7 +158,7 @@ public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, Image
 extension VariationalAutoencoder: Likelihood {
   /// Figures of each image in nats: `elbo` and its parts `reconstruction` and `kl`, both to be subtracted; with importance
   /// samples also `iwae`, the bound of Burda et al. 2016. For the discretised logistic, the only one of the likelihoods that
-  /// is one of 8-bit pixels, `bits-per-dimension` too.
+  /// is one of 8-bit pixels, `bits-per-dimension` too. And one figure of the whole batch, `active-units`.
   ///
   /// A Bernoulli likelihood is measured on images binarised by their own levels, always in the same way; the encoder is
   /// shown what it was trained on.
@@ -170,7 +170,10 @@ extension VariationalAutoencoder: Likelihood {
     }
     let (images, shown) = measured(batch, seed: seed)
     let parts = terms(batch, seed: seed)
-    var figures = ["elbo": parts.elbo, "reconstruction": parts.reconstruction, "kl": parts.divergence]
+    var figures = [
+      "elbo": parts.elbo, "reconstruction": parts.reconstruction, "kl": parts.divergence,
+      "active-units": [Double(activeUnits(posterior(shown, on: nil).mean.value))],
+    ]
     let bits = -1 / (log(2) * Double(context.data.shape(1).count))
     if settings.likelihood == .discretizedLogistic { figures["bits-per-dimension"] = parts.elbo.map { $0 * bits } }
     if let importanceSamples {
