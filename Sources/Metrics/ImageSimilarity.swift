@@ -108,6 +108,30 @@ public func meanAbsoluteError(_ images: [Image], _ originals: [Image]) -> Double
   meanOverPairs(images, originals) { $0.absoluteError(to: $1) }
 }
 
+/// The share of pictures that no other of the originals is nearer to, by absolute error, than their own.
+public func retrievalRate(_ images: [Image], _ originals: [Image]) -> Double {
+  require(images.count == originals.count, "\(images.count) pictures and \(originals.count) originals")
+  let found = images.indices.filter { place in
+    let own = images[place].absoluteDistance(to: originals[place])
+    return originals.allSatisfy { images[place].absoluteDistance(to: $0) >= own }
+  }
+  return Double(found.count) / Double(max(1, images.count))
+}
+
+extension Image {
+  /// The sum of absolute differences of levels: ``absoluteError(to:)`` for many pictures.
+  fileprivate func absoluteDistance(to other: Image) -> Int {
+    pixels.withUnsafeBufferPointer { a in
+      other.pixels.withUnsafeBufferPointer { b in
+        precondition(a.count == b.count)
+        var sum = 0
+        for i in a.indices { sum &+= Int(max(a[i], b[i]) &- min(a[i], b[i])) }
+        return sum
+      }
+    }
+  }
+}
+
 private func meanOverPairs(_ images: [Image], _ originals: [Image], _ measure: (Image, Image) -> Double) -> Double {
   require(images.count == originals.count, "\(images.count) pictures and \(originals.count) originals")
   return zip(images, originals).reduce(0) { $0 + measure($1.0, $1.1) } / Double(max(1, images.count))

@@ -45,4 +45,14 @@ struct ImageSimilarityTests {
     let similarity = black.structuralSimilarity(to: grey)
     #expect(similarity < 0.9 && meanStructuralSimilarity([black, grey], [grey, grey]) == (similarity + 1) / 2)
   }
+
+  @Test func thoseWhoseOwnOriginalIsNearest() {
+    func pictures(_ levels: [[UInt8]]) -> [Image] {
+      levels.map { Image(width: 2, height: 1, channels: 1, pixels: $0) }
+    }
+    let originals = pictures([[0, 0], [100, 0], [100, 200], [100, 0]])
+    // Near its own; nearer to the first than to its own; as near to its own as to another; far, but nearest to its own twin.
+    #expect(retrievalRate(pictures([[40, 9], [45, 0], [100, 100], [200, 0]]), originals) == 0.75)
+    #expect(retrievalRate(originals, originals) == 1)
+  }
 }

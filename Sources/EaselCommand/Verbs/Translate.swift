@@ -71,7 +71,8 @@ struct Translate: ParsableCommand {
 
   private func recipe(_ job: PictureJob<any Translating>, _ source: String, count: Int) throws -> Recipe {
     var recipe = job.recipe([
-      "Images": source, "Count": String(count), "Direction": try job.model.direction(options).name, "Seed": String(seed),
+      "Images": source, "Count": String(count), "Direction": try job.model.direction(options).name,
+      "Seed": String(seed),
     ])
     if let strength { recipe.settings.append(("Strength", String(strength))) }
     if let label { recipe.settings.append(("Label", String(label))) }
@@ -149,11 +150,16 @@ struct Translate: ParsableCommand {
       directed.direction = direction.name
       let translated = try translate(originals.images, job.model, directed)
       for (name, images) in [("", translated), ("-untouched", originals.images)] {
-        let likeness = PairLikeness(images, truths.images)
-        for (figure, value) in likeness.figures { figures["\(direction.name).\(figure)\(name)"] = value }
-        rows.append(
-          [direction.name, name.isEmpty ? "translated" : "untouched"]
-            + likeness.figures.map { $0.name == "rank-1" ? "\((100 * $0.value).formatted(1)) %" : $0.value.formatted(4) })
+        let error = meanAbsoluteError(images, truths.images)
+        let similarity = meanStructuralSimilarity(images, truths.images)
+        let found = retrievalRate(images, truths.images)
+        for (figure, value) in [("l1", error), ("ssim", similarity), ("rank-1", found)] {
+          figures["\(direction.name).\(figure)\(name)"] = value
+        }
+        rows.append([
+          direction.name, name.isEmpty ? "translated" : "untouched", error.formatted(4), similarity.formatted(4),
+          "\((100 * found).formatted(1)) %",
+        ])
       }
       figures["pairs"] = Double(truths.images.count)
       if direction == shown {
@@ -161,7 +167,8 @@ struct Translate: ParsableCommand {
       }
     }
     Console.note(
-      Console.table(["\(Int(figures["pairs", default: 0])) pairs", "", "L1", "SSIM", "rank 1"], rows, rightAlignedFrom: 2))
+      Console.table(
+        ["\(Int(figures["pairs", default: 0])) pairs", "", "L1", "SSIM", "rank 1"], rows, rightAlignedFrom: 2))
     try finish(sheets, job, "true pairs, held-out", figures: figures)
   }
 }

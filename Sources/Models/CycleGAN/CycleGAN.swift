@@ -151,7 +151,7 @@ extension CycleGAN {
     try options.refuse()
     return Chunks.map(images) { chunk, first in
       let result = translate(chunk, by: direction.from == 0 ? aToB : bToA)
-      progress(min(1, Double(first + Chunks.size) / Double(images.shape[0])))
+      progress(Chunks.share(of: 0..<images.shape[0], first: first, 1))
       return result
     }
   }

@@ -32,11 +32,8 @@ extension Diffusion: Translating {
   /// A strength of 1 keeps next to nothing of an image, 0.5 begins in the middle of the timesteps.
   public func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) -> Void) throws -> Tensor {
     let strength = options.strength ?? 0.5
+    _ = try direction(options)
     var check = SettingsCheck()
-    if let direction = options.direction {
-      check.require(
-        directions.map(\.name).contains(direction), "--direction: expected \(directions[0].name), found \(direction)")
-    }
     check.require((0...1).contains(strength), "--strength: expected 0 to 1, found \(strength)")
     checkLabel(options.label, &check)
     try check.finish()

@@ -98,7 +98,7 @@ extension Pix2Pix {
       let made = generator(input(signed(chunk))) { level in
         RandomDraw(seed: options.seed, stream: .sampling, index: UInt64(first), draw: level)
       }
-      progress(min(1, Double(first + Chunks.size) / Double(images.shape[0])))
+      progress(Chunks.share(of: 0..<images.shape[0], first: first, 1))
       return unit(made.value)
     }
   }
