@@ -10,7 +10,7 @@ public enum MaskedAutoencoderFamily: ModelFamily {
       training: TrainingSettings {
         $0.batchSize = 256
         // He et al.: base rate · batch size / 256.
-        $0.learningRate = 1.5e-3
+        $0.learningRate = 3e-3
         $0.optimizer = .adamw
         $0.beta2 = 0.95
         $0.weightDecay = 0.05
