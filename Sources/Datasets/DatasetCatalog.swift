@@ -50,7 +50,7 @@ public struct DatasetCatalog: Sendable {
     let members = names.filter { !nameOrPath.isEmpty && $0.hasPrefix("\(nameOrPath)/") }
     if !members.isEmpty {
       throw UserError(
-        .usage, "data “\(nameOrPath)”: this is a folder of \(members.count) data sets",
+        .usage, "data “\(nameOrPath)”: a folder of data sets, expected one of them",
         hint: "Name one of them: \(members.joined(separator: ", ")).")
     }
     let known = names.isEmpty ? "There are none yet." : "Known: \(names.joined(separator: ", "))."

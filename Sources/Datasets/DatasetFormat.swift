@@ -41,7 +41,7 @@ func datasetFormat(at path: String) throws -> any DatasetFormat {
   let members = try datasets(named: path, at: path).map(\.name)
   guard members == [path] else {
     throw UserError(
-      .usage, "\(path): holds \(members.count) data sets, expected one",
+      .usage, "\(path): a folder of data sets, expected one of them",
       hint: "Name one of them: \(members.joined(separator: ", ")).")
   }
   return ImageFolderFormat(path: path)
