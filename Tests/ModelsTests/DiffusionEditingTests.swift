@@ -206,6 +206,22 @@ import Testing
     #expect(abs((figures["vlb"]?[0] ?? .nan) - terms - (figures["decoder"]?[0] ?? 0)) < 0.02 * terms)
   }
 
+  @Test("A conditional model is told the labels")
+  func likelihoodWithLabels() throws {
+    let figures = try onTensors { backend in
+      let settings = tinyDiffusion {
+        $0.conditional = true
+        $0.timesteps = 5
+      }
+      let model = try perturbedDiffusion(settings, .tinyLabelled, on: backend)
+      return try [nil, [1, 2], [1, 0]].map { (labels: [Int32]?) in
+        try model.likelihood(blobs(count: 2, labels: labels), importanceSamples: nil, seed: 0) { _ in }["vlb"] ?? []
+      }
+    }
+    #expect(figures[0][0] != figures[1][0])
+    #expect(figures[1][0] == figures[2][0] && figures[1][1] != figures[2][1])
+  }
+
   @Test func importanceSamplesAreRefused() {
     expectUserError(.usage, "--importance-samples") {
       try onTensors { backend in

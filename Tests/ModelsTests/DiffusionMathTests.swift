@@ -51,6 +51,26 @@ import Testing
     #expect(schedule.timestep(forNoise: .infinity) == 999)
   }
 
+  @Test("Training takes all timesteps alike, and ln σ of the edm schedule from N(−1.2, 1.2²)")
+  func trainingLevels() throws {
+    func levels(_ schedule: NoiseSchedule) throws -> [NoiseLevel] {
+      try onTensors { schedule.trainingLevels(10_000, RandomDraw(seed: 1, stream: .noise), on: $0) }
+    }
+    func moments(_ values: [Double]) -> (mean: Double, deviation: Double) {
+      let mean = values.reduce(0, +) / 10_000
+      return (mean, (values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / 10_000).squareRoot())
+    }
+    let linear = NoiseSchedule(.linear, timesteps: 1000)
+    let uniform = try levels(linear)
+    let found = moments(uniform.map { Double($0.condition) })
+    #expect(abs(found.mean - 499.5) < 12 && abs(found.deviation - 288.7) < 8)
+    #expect(uniform.allSatisfy { $0 == linear.level(Int($0.condition)) })
+    let normal = try levels(NoiseSchedule(.edm, timesteps: 1000))
+    let logarithms = moments(normal.map { log($0.ratio) })
+    #expect(abs(logarithms.mean + 1.2) < 0.05 && abs(logarithms.deviation - 1.2) < 0.04)
+    #expect(Set(normal).count > 9000)
+  }
+
   // MARK: Spacing
 
   @Test(
