@@ -71,7 +71,8 @@ struct Translate: ParsableCommand {
 
   private func recipe(_ job: PictureJob<any Translating>, _ source: String, count: Int) throws -> Recipe {
     var recipe = job.recipe([
-      "Images": source, "Count": String(count), "Direction": try job.model.direction(options).name, "Seed": String(seed),
+      "Images": source, "Count": String(count), "Direction": try job.model.direction(options).name,
+      "Seed": String(seed),
     ])
     if let strength { recipe.settings.append(("Strength", String(strength))) }
     if let label { recipe.settings.append(("Label", String(label))) }
@@ -153,7 +154,9 @@ struct Translate: ParsableCommand {
         for (figure, value) in likeness.figures { figures["\(direction.name).\(figure)\(name)"] = value }
         rows.append(
           [direction.name, name.isEmpty ? "translated" : "untouched"]
-            + likeness.figures.map { $0.name == "rank-1" ? "\((100 * $0.value).formatted(1)) %" : $0.value.formatted(4) })
+            + likeness.figures.map {
+              $0.name == "rank-1" ? "\((100 * $0.value).formatted(1)) %" : $0.value.formatted(4)
+            })
       }
       figures["pairs"] = Double(truths.images.count)
       if direction == shown {
@@ -161,7 +164,8 @@ struct Translate: ParsableCommand {
       }
     }
     Console.note(
-      Console.table(["\(Int(figures["pairs", default: 0])) pairs", "", "L1", "SSIM", "rank 1"], rows, rightAlignedFrom: 2))
+      Console.table(
+        ["\(Int(figures["pairs", default: 0])) pairs", "", "L1", "SSIM", "rank 1"], rows, rightAlignedFrom: 2))
     try finish(sheets, job, "true pairs, held-out", figures: figures)
   }
 }
