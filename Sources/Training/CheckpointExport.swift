@@ -1,8 +1,8 @@
 import Foundation
 
-extension CheckpointFolder {
-  /// Writes the checkpoint as one for pictures only: the weights that pictures are made from, the settings, and the record of
-  /// the training. It is a fraction of the size, and training cannot go on from it.
+extension LoadedModel {
+  /// Writes a checkpoint for pictures only: the weights that were read, without components that only training needs, the
+  /// settings, and the record of the training. It is a fraction of the size, and training cannot go on from it.
   ///
   /// - Parameters:
   ///   - folder: becomes a run's folder with this one checkpoint, which appears whole or not at all.
@@ -15,31 +15,33 @@ extension CheckpointFolder {
       throw UserError(
         .cannotCreate, "\(folder.path): is there already", hint: "Choose another --output, or --overwrite it.")
     }
-    guard !folder.holds(self) else {
+    guard !folder.holds(checkpoint) else {
       throw UserError(
         .cannotCreate, "\(folder.path): is the run's own folder, which an export would replace",
         hint: "Choose another --output.")
     }
-    var state = try RunState.read(self)
+    var state = state
     // Nothing to go on from, and no place on the machine that it was made on.
     (state.optimizerSteps, state.averageUpdates) = ([:], [:])
     if let place = state.data.source.range(of: "/\(DatasetCatalog.folderName)/\(state.data.name)") {
       state.data.source = String(state.data.source[place.lowerBound...].dropFirst())
     }
-    let name = contains(CheckpointFile.average) ? CheckpointFile.average : CheckpointFile.weights
-    let source = try SafetensorsReader(path: path(of: name))
-    let tensors = try source.names.map { try source.tensor($0, floatsAs: type) }
-    let settings = try path(of: CheckpointFile.configuration)
+    let name = weights == .ema ? CheckpointFile.average : CheckpointFile.weights
+    let source = try SafetensorsReader(path: checkpoint.path(of: name))
+    let leftOut = model.components.filter(\.isForTrainingOnly).map(\.prefix)
+    let tensors = try source.names.filter { name in !leftOut.contains(where: name.hasPrefix) }
+      .map { try source.tensor($0, floatsAs: type) }
+    let settings = try checkpoint.path(of: CheckpointFile.configuration)
     do {
       let lock = try folder.lock()
       defer { withExtendedLifetime(lock) {} }
       try folder.removeLeftovers()
-      let exported = try folder.commit(step: step, keep: 1) { temporary in
+      let exported = try folder.commit(step: state.step, keep: 1) { temporary in
         try SafetensorsWriter.write(tensors, metadata: source.metadata, to: "\(temporary)/\(name)")
         try state.write(to: temporary)
         try FileManager.default.copyItem(atPath: settings, toPath: "\(temporary)/\(CheckpointFile.configuration)")
       }
-      try folder.removeCheckpoints(except: step)
+      try folder.removeCheckpoints(except: state.step)
       return exported
     } catch {
       if !existed { try? folder.delete() }

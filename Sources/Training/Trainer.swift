@@ -138,7 +138,9 @@ public final class Trainer {
   public func takeWeights(from checkpoint: CheckpointFolder) throws {
     let name = checkpoint.contains(CheckpointFile.average) ? CheckpointFile.average : CheckpointFile.weights
     let file = try SafetensorsReader(path: checkpoint.path(of: name))
-    for component in model.components where !(component.isForTrainingOnly && name == CheckpointFile.average) {
+    for component in model.components {
+      // An average, and a checkpoint for pictures, are without what only training needs.
+      if component.isForTrainingOnly, !file.names.contains(where: { $0.hasPrefix(component.prefix) }) { continue }
       try component.arena.loadWeights(average: false, from: file, prefix: component.prefix)
       if component.arena.average != nil { component.arena.startAverage() }
     }

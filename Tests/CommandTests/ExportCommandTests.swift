@@ -152,6 +152,24 @@ extension CommandTests {
     #expect(!program.contents.contains("copy"))
   }
 
+  @Test func anExportLeavesOutWhatOnlyTrainingNeeds() throws {
+    let program = try Program()
+    try program.writeImages("images", side: 16)
+    let train = ["train", "gan", "--data", "images", "--batch-size", "4", "--steps", "1", "--set", "ema-decay=0"]
+    #expect(try program.run(train + ["--run", "pair"]).status == 0)
+    #expect(try program.run("export", "pair", "--output", "Checkpoints/one").status == 0)
+    func networks(_ run: String) throws -> Set<String> {
+      let file = try SafetensorsReader(path: program.path("Checkpoints/\(run)/step-00000001/weights.safetensors"))
+      return Set(file.names.map { String($0.prefix { $0 != "." }) })
+    }
+    #expect(try networks("pair") == ["generator", "discriminator"])
+    #expect(try networks("one") == ["generator"])
+    let sample = try program.run("sample", "one", "--count", "2", "--output", "a.png")
+    #expect(sample.status == 0, "\(sample.errors)")
+    let built = try program.run(train + ["--run", "built", "--from", "one"])
+    #expect(built.status == 0, "\(built.errors)")
+  }
+
   /// Plain SGD keeps no moments: what it goes on from has no optimizer file, and is no export.
   @Test func aRunWithoutMomentsIsResumed() throws {
     let program = try Program()

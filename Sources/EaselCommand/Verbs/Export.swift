@@ -42,7 +42,8 @@ struct Export: ParsableCommand {
     let workspace = try Workspace(common.workspace)
     let (source, damaged) = try workspace.checkpoints.resolve(checkpoint)
     for one in damaged { Console.note("\(one.path): passed over: \(one.error.message)") }
-    let exported = try source.export(to: RunFolder(path: output), as: type.elementType, replacing: overwrite)
+    let exported = try LoadedModel(source, backend: Backends.make())
+      .export(to: RunFolder(path: output), as: type.elementType, replacing: overwrite)
     if common.json {
       return try Console.print(
         json: Report(
