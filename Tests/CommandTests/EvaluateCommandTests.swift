@@ -176,10 +176,8 @@ extension CommandTests {
       try NPYArray(shape: [30, 12, 12, 1], values: .float32([Float](repeating: 3, count: 30 * 144)))
         .write(to: program.path("bright.npy"))
       for (arguments, status, parts) in [
-        (
-          ["tiny", "--count", "30"], 66,
-          ["no checkpoint named classifier", "easel train classifier", "--features pixels"]
-        ),
+        // The bundled classifier knows clothes.
+        (["tiny", "--count", "30"], 64, ["other classes", "T-shirt/top", "even", "--features pixels"]),
         (["tiny", "--features", "pixels", "--count", "30"], 64, ["64 features", "at least 128 samples, found 30"]),
         (
           ["tiny", "--features", "pixels", "--dimensions", "4", "--count", "19"], 64, ["at least 20 samples, found 19"]
