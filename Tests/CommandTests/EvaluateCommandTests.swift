@@ -126,7 +126,11 @@ extension CommandTests {
       // Byte for byte the same but for the time.
       func withoutTime(_ text: String) -> String { text.replacing(/"seconds":[^,}]*/, with: "") }
       #expect(try withoutTime(program.run(arguments).output) == withoutTime(first.output))
-      let one = try decoded(Report.self, program.run(arguments + ["--label", "1"]))
+      #expect(report.samples["label"] == "all in turn")
+      let one = try decoded(Report.self, program.run(arguments + ["--label", "1", "--guidance", "2"]))
+      #expect(one.samples["label"] == "1" && one.samples["guidance"] == "2.0")
+      let guided = try decoded(Report.self, program.run(arguments + ["--guidance", "2"]))
+      #expect(guided.evaluation.samples.frechet != report.evaluation.samples.frechet)
       #expect(one.evaluation.data == "images, class odd only")
 
       // Labels beside an array.

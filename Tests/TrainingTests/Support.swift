@@ -75,8 +75,8 @@ final class ToyModel: Sampling, Likelihood {
     try validate(options)
     progress(1)
     let values = range.flatMap { index -> [Float] in
-      // The place in the series, without the part that tells one class's series from another's.
-      [Float(index % (1 << 24)) / 255, Float(10 * (options.label ?? 9) + Int(options.seed)) / 255]
+      let label = isConditional ? options.label ?? index % context.data.classNames.count : 9
+      return [Float(index % 256) / 255, Float(10 * label + Int(options.seed)) / 255]
     }
     return Tensor(values, shape: [range.count, 1, 2, 1], on: context.backend)
   }

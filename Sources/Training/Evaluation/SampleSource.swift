@@ -2,48 +2,28 @@ import Foundation
 
 /// Images that a model drew, or that came from elsewhere, as 8-bit pictures: what is judged is what would be looked at.
 extension ImageDataset {
-  /// Draws samples. A model that takes labels draws all classes in turn (image k that of label `k mod classes`) unless one is
-  /// asked for; image k is the same whatever the count. Labels are those that were asked for.
+  /// Draws the first samples of a series. Where the model takes labels, theirs are those that were asked for, or all in turn.
   ///
   /// - Throws: `UserError` (usage) for options the model does not take.
   public init(
     drawing count: Int, from model: any Sampling, _ options: SamplingOptions, progress: (Double) -> Void
   ) throws {
+    try model.validate(options)
     let data = model.context.data
-    let takesLabels =
-      options.label == nil && !data.classNames.isEmpty
-      && (try? model.validate(SamplingOptions(label: 0))) != nil
-    let classes = takesLabels ? data.classNames.count : 1
-    var parts: [[UInt8]] = []
-    for label in 0..<classes {
-      var options = options
-      if takesLabels { options.label = label }
-      try model.validate(options)
-      // Each class has a series of its own, far from the others'.
-      let first = label << 24
-      let wanted = (count - label + classes - 1) / classes
-      var pixels: [UInt8] = []
-      for start in stride(from: 0, to: wanted, by: 1024) {
-        let range = first + start..<first + min(start + 1024, wanted)
-        let images = try model.sample(range, options) { share in
-          let done = Double(parts.count) + (Double(start) + share * Double(range.count)) / Double(wanted)
-          progress(done / Double(classes))
-        }
-        pixels += images.levels()
-      }
-      parts.append(pixels)
-    }
-    let size = data.shape(1).count
+    let classes = data.classNames.count
+    let takesLabels = classes > 0 && (try? model.validate(SamplingOptions(label: 0))) != nil
     var pixels: [UInt8] = []
-    pixels.reserveCapacity(count * size)
-    for index in 0..<count {
-      let place = index / classes * size
-      pixels += parts[index % classes][place..<place + size]
+    pixels.reserveCapacity(data.shape(count).count)
+    // Floats of all samples at once would be four times as large as the pictures.
+    for start in stride(from: 0, to: count, by: 1024) {
+      let range = start..<min(start + 1024, count)
+      pixels += try model.sample(range, options) { share in
+        progress((Double(start) + share * Double(range.count)) / Double(count))
+      }.levels()
     }
-    let label = options.label.map { [Int32](repeating: Int32($0), count: count) }
     self.init(
       name: "samples", source: "samples", width: data.width, height: data.height, channels: data.channels,
-      pixels: pixels, labels: takesLabels ? (0..<count).map { Int32($0 % classes) } : label,
+      pixels: pixels, labels: takesLabels ? (0..<count).map { Int32(options.label ?? $0 % classes) } : nil,
       classNames: data.classNames)
   }
 
