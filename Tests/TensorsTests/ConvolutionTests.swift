@@ -43,15 +43,29 @@ struct ConvolutionTests {
       Case([1, 6, 6, 32], 32, kernel: 3, .init()),
       Case([3, 40, 36, 32], 32, kernel: 3, .init(padding: 1)),
       Case([2, 8, 8, 512], 256, kernel: 3, .init(padding: 1)),
+      // Larger than what comes out of it: whole tiles and cut ones, one image in a block and several.
+      Case([7, 18, 18, 32], 64, kernel: 3, .init()),
+      Case([3, 9, 18, 64], 32, kernel: 3, .init(stride: 1, top: 0, left: 0, bottom: 1, right: 0)),
+      Case([2, 34, 34, 32], 32, kernel: 3, .init()),
     ]
 
     /// Convolutions to few channels.
     static let narrow = [
       Case([2, 9, 7, 32], 1, kernel: 3, .init(padding: 1)),
       Case([3, 6, 11, 64], 3, kernel: 7, .init(padding: 3)),
-      Case([1, 12, 12, 96], 1, kernel: 4, .init(padding: 1)),
+      Case([3, 12, 12, 96], 1, kernel: 4, .init(padding: 1)),
       Case([2, 5, 5, 32], 2, kernel: (3, 1), .init(stride: 1, top: 2, left: 0, bottom: 1, right: 0)),
       Case([5, 4, 3, 128], 4, kernel: 3, .init()),
+      Case([2, 12, 18, 32], 3, kernel: 7, .init()),
+      Case([3, 9, 16, 64], 2, kernel: (2, 5), .init(stride: 1, top: 1, left: 3, bottom: 0, right: 1)),
+    ]
+
+    /// Convolutions from few channels, whose input's gradient is one to few.
+    static let narrowInputs = [
+      Case([2, 9, 7, 1], 32, kernel: 3, .init(padding: 1)),
+      Case([3, 14, 18, 3], 64, kernel: 7, .init()),
+      Case([2, 5, 9, 4], 32, kernel: (4, 3), .init(stride: 1, top: 2, left: 0, bottom: 1, right: 2)),
+      Case([1, 12, 11, 2], 96, kernel: 4, .init(padding: 1)),
     ]
 
     static let all = [
@@ -154,7 +168,8 @@ struct ConvolutionTests {
   }
 
   @Test(
-    "oneDNN against OpenBLAS", .enabled(if: Backends.hasOneDNN), arguments: Case.all + Case.winograd, [false, true])
+    "oneDNN against OpenBLAS", .enabled(if: Backends.hasOneDNN), arguments: Case.all + Case.winograd + Case.narrowInputs,
+    [false, true])
   func oneDNN(c: Case, persistent: Bool) throws {
     let (fast, slow) = try onTensorThread {
       (Self.run(c, on: try Backends.make(.onednn), persistent: persistent), Self.run(c, on: OpenBLASBackend()))
@@ -200,6 +215,24 @@ struct ConvolutionTests {
       }
       expectClose(
         [difference("y", narrow[0], fast.y), difference("dw", narrow[1], fast.dw)], relative: 5e-3, largest: 1)
+    }
+  }
+
+  @Test(
+    "Gradients of inputs of few channels against direct convolution", arguments: Case.narrowInputs,
+    InstructionSet.available)
+  func narrowInputs(c: Case, instructionSet: InstructionSet) throws {
+    for threads in 1...2 {
+      let (fast, rounded, slow) = try onTensorThread {
+        let backend = Self.fast(threads, instructionSet)
+        let weight = randomTensor(c.weight, seed: 2, scale: 0.2, on: backend)
+        let dy = randomTensor(c.output, seed: 5, type: .bfloat16, on: backend)
+        let dx = backend.convolutionInputGradient(dy, weight: weight, inputShape: c.input, c.window, adding: nil)
+        return (Self.run(c, on: backend), dx.values(), Self.run(c, on: OpenBLASBackend()))
+      }
+      expectClose(Self.differences(fast, slow), relative: 1e-6, largest: 1e-3)
+      #expect(fast.dx != slow.dx)
+      expectClose([difference("dx", rounded, fast.dx)], relative: 5e-3, largest: 1)
     }
   }
 

@@ -81,6 +81,10 @@ enum {
   EASEL_WINOGRAD_GAP = 16,  // floats between planes
 };
 
+// What the transformed weights are for: the convolution, the gradient of its input as a convolution of its own (weights
+// [inputs, outputs, 3, 3] rotated by half a turn), or the same by the transposes of the convolution's steps (not rotated).
+enum easel_winograd_use { EASEL_WINOGRAD_FORWARD, EASEL_WINOGRAD_TURNED, EASEL_WINOGRAD_TRANSPOSED };
+
 // One image's convolution with stride 1 to so few channels that they would leave most of a vector empty: the sums run over
 // the inputs, a multiple of 32.
 typedef struct {
@@ -255,10 +259,14 @@ typedef struct {
 
   // Winograd. Blocks of tiles have a multiple of this many rows.
   ptrdiff_t winograd_rows;
-  // u of outputs `first ..< last` (multiples of EASEL_WINOGRAD_CHANNELS) from weights [outputs, inputs, 3, 3]; for
-  // `backward`, which computes the gradient of the input, from weights [inputs, outputs, 3, 3], rotated.
-  void (*winograd_weights)(ptrdiff_t inputs, ptrdiff_t outputs, ptrdiff_t first, ptrdiff_t last, bool backward,
-                           const float *w, float *u);
+  // u of outputs `first ..< last` (multiples of EASEL_WINOGRAD_CHANNELS) from weights [outputs, inputs, 3, 3], or for the
+  // gradient's uses from weights [inputs, outputs, 3, 3].
+  void (*winograd_weights)(ptrdiff_t inputs, ptrdiff_t outputs, ptrdiff_t first, ptrdiff_t last, int use, const float *w,
+                           float *u);
+  // Adds to the images that tiles `first ..< first + count` lie in, the first of which is at dx, the gradient with respect
+  // to them from that with respect to v.
+  void (*winograd_input_gradient)(const easel_winograd *w, ptrdiff_t first, ptrdiff_t count, ptrdiff_t rows,
+                                  const float *v, float *dx);
   // m = v · u at each point
   void (*winograd_multiply)(ptrdiff_t rows, ptrdiff_t inputs, ptrdiff_t outputs, const float *v, const float *u,
                             float *m);

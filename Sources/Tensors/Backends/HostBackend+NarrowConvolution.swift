@@ -12,11 +12,44 @@ extension HostBackend {
       outputs: weight[0], kernel_height: weight[2], kernel_width: weight[3], pad_top: window.top, pad_left: window.left)
   }
 
+  /// The gradient of a convolution's input as one to few channels, where it is: that of its output convolved with the weights
+  /// rotated.
+  func narrowGradient(_ input: Shape, weight: Shape, _ window: ConvolutionWindow) -> easel_narrow? {
+    guard usesOwnConvolutions, input[3] <= 4, weight[0] % 32 == 0, window.strideHeight == 1, window.strideWidth == 1,
+      window.top < weight[2], window.left < weight[3]
+    else { return nil }
+    let output = window.outputShape(input: input, weight: weight)
+    return easel_narrow(
+      height: output[1], width: output[2], inputs: weight[0], output_height: input[1], output_width: input[2],
+      outputs: input[3], kernel_height: weight[2], kernel_width: weight[3], pad_top: weight[2] - 1 - window.top,
+      pad_left: weight[3] - 1 - window.left)
+  }
+
   func narrowConvolution(_ n: easel_narrow, _ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?) -> Tensor {
-    let y = empty([x.shape[0], n.output_height, n.output_width, n.outputs], x.type)
-    let (inputSize, outputSize) = (samples(x).size, samples(y).size)
     let packed = empty(weight.shape, .float32)
     n.forEachWeight { stored, lowered in packed.floats[lowered] = weight.floats[stored] }
+    return narrowConvolution(n, x, packed: packed, bias: bias, residual: residual)
+  }
+
+  func narrowInputGradient(_ n: easel_narrow, _ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
+    let packed = empty(weight.shape, .float32)
+    let taps = n.kernel_height * n.kernel_width
+    for o in 0..<n.inputs {
+      for i in 0..<n.outputs {
+        for tap in 0..<taps {
+          packed.floats[(i * taps + taps - 1 - tap) * n.inputs + o] = weight.floats[(o * n.outputs + i) * taps + tap]
+        }
+      }
+    }
+    return narrowConvolution(n, dy, packed: packed, bias: nil, residual: adding)
+  }
+
+  /// - Parameter packed: weights `[O, KH, KW, I]`.
+  private func narrowConvolution(
+    _ n: easel_narrow, _ x: Tensor, packed: Tensor, bias: Tensor?, residual: Tensor?
+  ) -> Tensor {
+    let y = empty([x.shape[0], n.output_height, n.output_width, n.outputs], x.type)
+    let (inputSize, outputSize) = (samples(x).size, samples(y).size)
     let kernel = typed(x.type).narrow_convolution
     threads.share(x.shape[0]) { image, _ in
       withUnsafePointer(to: n) {

@@ -26,27 +26,72 @@ extension HostBackend {
   func winogradConvolution(
     _ w: easel_winograd, _ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?
   ) -> Tensor {
-    winogradConvolution(w, x, weight: weight, backward: false, bias: bias, addend: residual)
+    winogradConvolution(w, x, weight: weight, use: EASEL_WINOGRAD_FORWARD, bias: bias, addend: residual)
   }
 
   /// The gradient of the input is a convolution of that of the output, with the weights rotated.
+  ///
+  /// Where the input is larger than the output by what a convolution without padding takes off, that would need more tiles than
+  /// the convolution has: there the convolution's steps are taken backwards.
   func winogradInputGradient(_ w: easel_winograd, _ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
     let turned = easel_winograd(
       height: w.output_height, width: w.output_width, inputs: w.outputs, output_height: w.height, output_width: w.width,
       outputs: w.inputs, pad_top: 2 - w.pad_top, pad_left: 2 - w.pad_left)
-    return winogradConvolution(turned, dy, weight: weight, backward: true, bias: nil, addend: adding)
+    if 5 * turned.tilesPerImage > 6 * w.tilesPerImage, w.tilesPerImage <= HostBackend.mostTransposedTiles {
+      return winogradTransposed(w, dy, weight: weight, adding: adding)
+    }
+    return winogradConvolution(
+      turned, dy, weight: weight, use: EASEL_WINOGRAD_TURNED, bias: nil, addend: adding)
+  }
+
+  /// An image's tiles are worked on together, because they overlap in what they add to: as many as the caches have room for.
+  private static let mostTransposedTiles = 64
+
+  /// From the gradient of the output's tiles through products with the transposed weights to that of the input's tiles, which
+  /// are added up.
+  private func winogradTransposed(_ w: easel_winograd, _ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
+    let images = dy.shape[0]
+    let dx = empty([images, w.height, w.width, w.inputs], dy.type)
+    let turned = easel_winograd(
+      height: 0, width: 0, inputs: w.outputs, output_height: 0, output_width: 0, outputs: w.inputs, pad_top: 0,
+      pad_left: 0)
+    let blocks = WinogradImages(w, images: images, threads: threads.count, rows: kernels.pointee.winograd_rows)
+    let scratch = empty([threads.count, blocks.scratch], .float32)
+    let size = w.height * w.width * w.inputs
+    let (typed, kernels) = (typed(dy.type), kernels.pointee)
+    withWinogradWeights(turned, weight, use: EASEL_WINOGRAD_TRANSPOSED) { weights in
+      threads.share(blocks.count) { block, part in
+        let m = scratch.floats + part * blocks.scratch
+        let v = m + blocks.outputPlanes
+        let sums = v + blocks.inputPlanes
+        let range = blocks[block]
+        let (first, tiles) = (range.lowerBound * w.tilesPerImage, range.count * w.tilesPerImage)
+        if let adding {
+          typed.to_float(range.count * size, adding.at(range.lowerBound * size), sums)
+        } else {
+          sums.update(repeating: 0, count: range.count * size)
+        }
+        withUnsafePointer(to: w) { w in
+          typed.winograd_output_gradient(w, first, tiles, blocks.rows, dy.pointer, m, nil)
+          kernels.winograd_multiply(blocks.rows, w.pointee.outputs, w.pointee.inputs, m, weights, v)
+          kernels.winograd_input_gradient(w, first, tiles, blocks.rows, v, sums)
+        }
+        typed.from_float(range.count * size, sums, dx.at(range.lowerBound * size))
+      }
+    }
+    return dx
   }
 
   /// Takes blocks of tiles from an image through the products to an image. The threads take the next block as they come: no
   /// result depends on who computes it, and one that is interrupted leaves the rest to the others.
   private func winogradConvolution(
-    _ w: easel_winograd, _ x: Tensor, weight: Tensor, backward: Bool, bias: Tensor?, addend: Tensor?
+    _ w: easel_winograd, _ x: Tensor, weight: Tensor, use: easel_winograd_use, bias: Tensor?, addend: Tensor?
   ) -> Tensor {
     let y = empty([x.shape[0], w.output_height, w.output_width, w.outputs], x.type)
     let blocks = WinogradBlocks(w, images: x.shape[0], threads: threads.count, rows: kernels.pointee.winograd_rows)
     let scratch = empty([threads.count, blocks.scratch], .float32)
     let (typed, kernels) = (typed(x.type), kernels.pointee)
-    withWinogradWeights(w, weight, backward: backward) { weights in
+    withWinogradWeights(w, weight, use: use) { weights in
       threads.share(blocks.count) { block, part in
         let v = scratch.floats + part * blocks.scratch
         let m = v + blocks.inputPlanes
@@ -102,15 +147,15 @@ extension HostBackend {
   }
 
   private func withWinogradWeights(
-    _ w: easel_winograd, _ weight: Tensor, backward: Bool, _ body: (UnsafePointer<Float>) -> Void
+    _ w: easel_winograd, _ weight: Tensor, use: easel_winograd_use, _ body: (UnsafePointer<Float>) -> Void
   ) {
     let count = EASEL_WINOGRAD_POINTS * w.inputs * w.outputs
     func transform(into u: UnsafeMutablePointer<Float>) {
       forEachPanel(of: w.outputs) { first, last in
-        kernels.pointee.winograd_weights(w.inputs, w.outputs, first, last, backward, weight.floats, u)
+        kernels.pointee.winograd_weights(w.inputs, w.outputs, first, last, Int32(use.rawValue), weight.floats, u)
       }
     }
-    let key = WinogradWeights.Key(address: UInt(bitPattern: weight.pointer), backward: backward)
+    let key = WinogradWeights.Key(address: UInt(bitPattern: weight.pointer), use: use.rawValue)
     if let kept = winogradWeights.buffer(key, generation: weight.storage.generation, count: count, fill: transform) {
       body(kept)
     } else {
@@ -150,14 +195,39 @@ private struct WinogradBlocks {
   subscript(block: Int) -> (first: Int, count: Int) { (block * rows, min(rows, tiles - block * rows)) }
 }
 
+/// How a batch is cut into blocks of whole images, and how much memory a block takes.
+private struct WinogradImages {
+  let images, perBlock, rows: Int
+  /// Floats of a block's input tiles, of its output tiles, and of both with the images themselves.
+  let inputPlanes, outputPlanes, scratch: Int
+
+  init(_ w: easel_winograd, images: Int, threads: Int, rows step: Int) {
+    self.images = images
+    func rows(_ count: Int) -> Int { (count * w.tilesPerImage + step - 1) / step * step }
+    // What the thread with the most to do has to do, as rows: the last of a block's are made up.
+    func most(_ count: Int) -> Int { ((images + count - 1) / count + threads - 1) / threads * rows(count) }
+    let choices = 1...max(1, min(64 / w.tilesPerImage, images))
+    perBlock = choices.min { (most($0), $1) < (most($1), $0) } ?? 1
+    self.rows = rows(perBlock)
+    let (points, gap) = (EASEL_WINOGRAD_POINTS, EASEL_WINOGRAD_GAP)
+    inputPlanes = points * (self.rows * w.inputs + gap)
+    outputPlanes = points * (self.rows * w.outputs + gap)
+    scratch = inputPlanes + outputPlanes + perBlock * w.height * w.width * w.inputs
+  }
+
+  var count: Int { (images + perBlock - 1) / perBlock }
+
+  subscript(block: Int) -> Range<Int> { block * perBlock..<min((block + 1) * perBlock, images) }
+}
+
 /// Transformed weights of networks that are used again and again: four times the weights' size.
 ///
-/// A step of training uses each version of its weights once, so that keeping them would cost memory for nothing: weights
-/// are kept from their second use on.
+/// Most steps of training use each version of their weights once, so that keeping them would cost memory for nothing: weights
+/// are kept from their second use on, or from the first where the version before was used again.
 final class WinogradWeights: Sendable {
   struct Key: Hashable {
     let address: UInt
-    let backward: Bool
+    let use: UInt32
   }
 
   private struct Entry {
@@ -165,6 +235,7 @@ final class WinogradWeights: Sendable {
     /// The transformed weights' address; 0 while they are not kept.
     var buffer: UInt = 0
     var count: Int
+    var uses = 1
   }
 
   private let pool: MemoryPool
@@ -181,9 +252,14 @@ final class WinogradWeights: Sendable {
   {
     guard generation != 0 else { return nil }
     let entry = entries.withLock { entries -> Entry? in
-      if let entry = entries[key], entry.generation == generation, entry.count == count { return entry }
-      if let old = entries.updateValue(Entry(generation: generation, count: count), forKey: key) { free(old) }
-      return nil
+      if let entry = entries[key], entry.generation == generation, entry.count == count {
+        entries[key]?.uses += 1
+        return entry
+      }
+      let fresh = Entry(generation: generation, count: count)
+      guard let old = entries.updateValue(fresh, forKey: key) else { return nil }
+      free(old)
+      return old.uses > 1 && old.count == count ? fresh : nil
     }
     guard let entry else { return nil }
     if let kept = UnsafePointer<Float>(bitPattern: entry.buffer) { return kept }

@@ -72,6 +72,9 @@
       if let w = winograd(inputShape, weight: weight.shape, window, dy.type) {
         return winogradInputGradient(w, dy, weight: weight, adding: adding)
       }
+      if let n = narrowGradient(inputShape, weight: weight.shape, window) {
+        return narrowInputGradient(n, dy, weight: weight, adding: adding)
+      }
       let dx = empty(inputShape, dy.type)
       var description = convolution(inputShape, weight.shape, window, dy.type)
       check(easel_dnn_convolution_backward_data(context, &description, dy.pointer, weight.cacheable, dx.pointer))

@@ -54,6 +54,9 @@ public final class OpenBLASBackend: HostBackend, Backend {
     if let w = winograd(inputShape, weight: weight.shape, window, dy.type) {
       return winogradInputGradient(w, dy, weight: weight, adding: adding)
     }
+    if let n = narrowGradient(inputShape, weight: weight.shape, window) {
+      return narrowInputGradient(n, dy, weight: weight, adding: adding)
+    }
     let dx = empty(inputShape, .float32)
     fill(dx, with: 0)
     let lowering = Lowering(inputShape, weight.shape, dy.shape, window)
