@@ -168,8 +168,8 @@ struct ConvolutionTests {
   }
 
   @Test(
-    "oneDNN against OpenBLAS", .enabled(if: Backends.hasOneDNN), arguments: Case.all + Case.winograd + Case.narrowInputs,
-    [false, true])
+    "oneDNN against OpenBLAS", .enabled(if: Backends.hasOneDNN),
+    arguments: Case.all + Case.winograd + Case.narrowInputs, [false, true])
   func oneDNN(c: Case, persistent: Bool) throws {
     let (fast, slow) = try onTensorThread {
       (Self.run(c, on: try Backends.make(.onednn), persistent: persistent), Self.run(c, on: OpenBLASBackend()))
