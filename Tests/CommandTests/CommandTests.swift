@@ -204,6 +204,7 @@ import Testing
       (["sample", "tiny", "--sampler", "ddmp"], "Did you mean ddpm?"),
       (["sample", "tiny", "--label", "1"], "without labels"),
       (["sample", "tiny", "--eta", "2"], "--eta: expected 0 to 1"),
+      (["sample", "tiny", "--eta", "0.5", "--sampler", "heun"], "--eta: expected the sampler ddim or dpm++"),
       (["denoise", "tiny", "--noise", "nan"], "--noise: expected"),
       (["interpolate", "tiny", "--frames", "1"], "--frames: expected 2 to"),
     ] {

@@ -6,8 +6,9 @@
 levels      the noise σ and the timestep, as a fraction, of each of ten steps of Karras et al.'s spacing (diffusers)
 walks       where samplers lead from `start`, step by step from σ = 80 to the image. The network is
             model(x, σ) = sin(2 x + σ / (1 + σ)), x being scaled as the network sees it. dpm++ by diffusers'
-            DPMSolverMultistepScheduler and EDMDPMSolverMultistepScheduler, heun by its HeunDiscreteScheduler and, for EDM,
-            by Karras et al. 2022, algorithm 1, without churn.
+            DPMSolverMultistepScheduler (with η = 1 its SDE's solver, of which every step adds `start` as noise) and
+            EDMDPMSolverMultistepScheduler, heun by its HeunDiscreteScheduler and, for EDM, by Karras et al. 2022,
+            algorithm 1, without churn.
 edm         preconditioning and loss of Karras et al. 2022, table 1, for F = `output`: the network's input, the condition, and
             each sample's λ(σ) ‖D(x; σ) − image‖², averaged over its elements
 bound       the terms of the variational bound of Ho et al. 2020 and Nichol and Dhariwal 2021 in bits a dimension, for
@@ -58,17 +59,18 @@ def karras(steps, low):
     return (80 ** (1 / 7) + ramp * (low ** (1 / 7) - 80 ** (1 / 7))) ** 7
 
 
-def dpm(schedule, prediction, steps, start):
+def dpm(schedule, prediction, steps, start, noise=None):
+    """With a noise, which every step adds the same of, the solver of the SDE."""
     scheduler = widened(DPMSolverMultistepScheduler(
         1000, beta_schedule=SCHEDULES[schedule], prediction_type=PREDICTIONS[prediction], use_karras_sigmas=True,
-        **BETAS))
+        algorithm_type="sde-dpmsolver++" if noise is not None else "dpmsolver++", **BETAS))
     low = float(scheduler.sigmas[0])
     scheduler.set_timesteps(steps)
     scheduler.sigmas = torch.cat([karras(steps, low), torch.zeros(1).double()])
     scheduler.timesteps = torch.arange(steps, 0, -1)  # the steps' names: rounded, some are the same
     x, path = start, []
     for sigma, step in zip(scheduler.sigmas, scheduler.timesteps):
-        x = scheduler.step(model(x, sigma), step, x).prev_sample
+        x = scheduler.step(model(x, sigma), step, x, variance_noise=noise).prev_sample
         path.append(numbers(x))
     return path
 
@@ -132,15 +134,17 @@ def heun_edm(steps, start):
 def make_walks(start):
     walks = []
 
-    def add(sampler, schedule, prediction, path):
+    def add(sampler, schedule, prediction, path, eta=0):
         walks.append({"sampler": sampler, "schedule": schedule, "prediction": prediction, "steps": len(path),
-                      "path": path})
+                      "eta": eta, "path": path})
 
     for schedule in SCHEDULES:
         for prediction in PREDICTIONS:
             for steps in (3, 8):
                 add("dpm++", schedule, prediction, dpm(schedule, prediction, steps, start))
                 add("heun", schedule, prediction, heun(schedule, prediction, steps, start))
+                # The noise is the start again.
+                add("dpm++", schedule, prediction, dpm(schedule, prediction, steps, start, start), eta=1)
     for steps in (3, 8):
         add("dpm++", "edm", "velocity", dpm_edm(steps, start))
         add("heun", "edm", "velocity", heun_edm(steps, start))

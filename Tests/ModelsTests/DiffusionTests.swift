@@ -42,7 +42,7 @@ import Testing
   func samplersDiffer() throws {
     let results = try onTensors { backend in
       let model = try perturbedDiffusion(on: backend)
-      return try [("ddim", 0.0), ("ddim", 0.5), ("ddpm", 0)].map { sampler, eta in
+      return try [("ddim", 0), ("ddim", 0.5), ("ddpm", nil)].map { sampler, eta in
         try model.sample(0..<1, SamplingOptions(sampler: sampler, eta: eta)) { _ in }.values()
       }
     }
@@ -107,9 +107,9 @@ import Testing
       let model = try Diffusion(tinyDiffusion { $0.conditional = true }, .float32(on: backend, .tinyLabelled))
       try model.validate(SamplingOptions())
       try model.validate(
-        SamplingOptions(seed: .max, steps: 1000, sampler: "ddpm", label: 2, guidance: 7.5, eta: 1))
-      try model.validate(SamplingOptions(steps: 1, sampler: "heun", label: 0, guidance: 0, eta: 0))
-      try model.validate(SamplingOptions(steps: 1, sampler: "dpm++", guidance: 2))
+        SamplingOptions(seed: .max, steps: 1000, sampler: "ddpm", label: 2, guidance: 7.5))
+      try model.validate(SamplingOptions(steps: 1, sampler: "heun", label: 0, guidance: 0))
+      try model.validate(SamplingOptions(steps: 1, sampler: "dpm++", guidance: 2, eta: 1))
     }
   }
 

@@ -55,7 +55,7 @@ struct SamplingArguments: ParsableArguments {
   @Option(help: "ddim, ddpm, dpm++, or heun, which takes two passes a step.")
   var sampler: String?
 
-  @Option(parsing: .unconditional, help: "DDIM's noise, 0 to 1.")
+  @Option(parsing: .unconditional, help: "The noise of ddim's and dpm++'s steps, 0 to 1.")
   var eta: Double?
 
   @Option(

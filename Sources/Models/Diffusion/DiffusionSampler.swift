@@ -10,7 +10,7 @@ public struct DiffusionSampler: Sendable {
     case ddpm
     /// Song et al. 2021; deterministic with η = 0.
     case ddim
-    /// DPM-Solver++(2M): two steps' images make one of second order (Lu et al. 2022).
+    /// DPM-Solver++(2M): two steps' images make one of second order (Lu et al. 2022); with η = 1 the SDE's, with noise.
     case dpm = "dpm++"
     /// Heun's method on the probability flow: each step looks at its end once more, two passes (Karras et al. 2022).
     case heun
@@ -18,7 +18,7 @@ public struct DiffusionSampler: Sendable {
 
   public var method: Method
   public var variance: PosteriorVariance
-  /// DDIM's noise: 0 for none, 1 for as much as DDPM.
+  /// The noise of DDIM's and DPM-Solver++'s steps: 0 for none, 1 for as much as DDPM.
   public var eta: Double
 
   public init(_ method: Method, variance: PosteriorVariance = .fixedSmall, eta: Double = 0) {
@@ -64,7 +64,7 @@ public struct DiffusionSampler: Sendable {
       case .ddpm: x = ancestralStep(x, found, from: level, to: next) { noise(index + 1) }
       case .ddim: x = implicitStep(found, from: level, to: next) { noise(index + 1) }
       case .dpm:
-        x = multistep(x, found.image, last, from: level, to: next)
+        x = multistep(x, found.image, last, from: level, to: next) { noise(index + 1) }
         last = (level, found.image)
       case .heun: x = heunStep(x, found.image, from: level, to: next, denoise)
       }
@@ -103,7 +103,7 @@ public struct DiffusionSampler: Sendable {
   /// The first step and the one to the clean image are of first order.
   private func multistep(
     _ x: Tensor, _ image: Tensor, _ last: (level: NoiseLevel, image: Tensor)?, from level: NoiseLevel,
-    to next: NoiseLevel
+    to next: NoiseLevel, noise: () -> Tensor
   ) -> Tensor {
     let backend = x.backend
     var image = image
@@ -112,8 +112,11 @@ public struct DiffusionSampler: Sendable {
       let share = now / before / 2
       image = backend.add(image, last.image, alpha: Float(1 + share), beta: Float(-share))
     }
-    let kept = next.sigma / level.sigma
-    return backend.add(x, image, alpha: Float(kept), beta: Float(next.signal - kept * level.signal))
+    // e^(−h) is the quotient of the ratios. Noise is added for η times the way, and taken away besides.
+    let kept = next.sigma / level.sigma * pow(next.ratio / level.ratio, eta)
+    let mean = backend.add(x, image, alpha: Float(kept), beta: Float(next.signal - kept * level.signal))
+    let deviation = next.sigma * (1 - pow(next.ratio / level.ratio, 2 * eta)).squareRoot()
+    return deviation == 0 ? mean : backend.add(mean, noise(), alpha: 1, beta: Float(deviation))
   }
 
   /// The probability flow's direction d(x / signal) / dratio is the noise that leads from the image to x.

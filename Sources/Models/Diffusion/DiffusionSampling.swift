@@ -11,7 +11,12 @@ extension Diffusion: Sampling {
     }
     checkLabel(options.label, &check)
     try check.finish()
-    _ = try sampler(options)
+    let sampler = try sampler(options)
+    if options.eta != nil, sampler.method != .ddim, sampler.method != .dpm {
+      throw UserError(
+        .usage, "--eta: expected the sampler ddim or dpm++, found \(sampler.method.rawValue)",
+        hint: "ddpm always draws its noise, heun never any.")
+    }
   }
 
   func checkLabel(_ label: Int?, _ check: inout SettingsCheck) {
