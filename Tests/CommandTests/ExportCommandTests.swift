@@ -43,6 +43,30 @@ extension CommandTests {
     #expect(largest > 0 && largest < 0.05, "\(largest)")
   }
 
+  @Test func aCheckpointWhoseDataAreElsewhereTakesOthersOfTheSameKind() throws {
+    let program = try Program()
+    try program.writeImages("Data/whole")
+    try program.writeImages("Data/larger", side: 16)
+    let trained = try program.run(
+      "train", "autoencoder", "--data", "whole", "--run", "tiny", "--steps", "1", "--batch-size", "8", "--set",
+      "base-channels=8")
+    #expect(trained.status == 0, "\(trained.errors)")
+    let own = try program.run("reconstruct", "tiny", "--output", "own.png")
+    #expect(own.status == 0 && !own.errors.contains("is not here"), "\(own.errors)")
+
+    func move(_ name: String, _ other: String) throws {
+      try FileManager.default.moveItem(atPath: program.path(name), toPath: program.path(other))
+    }
+    try move("Data/whole", "Data/part")
+    let other = try program.run("reconstruct", "tiny", "--output", "other.png")
+    #expect(other.status == 0 && other.errors.contains("whole is not here: taking part, which has the same classes.\n"))
+    #expect(try Image.read(program.path("own.png")) == Image.read(program.path("other.png")))
+    // What is asked for is not replaced, nor do other classes do.
+    #expect(try program.run("reconstruct", "tiny", "--data", "whole").status == 66)
+    try move("Data/part/odd", "Data/part/uneven")
+    #expect(try program.run("reconstruct", "tiny").status == 66)
+  }
+
   @Test func anExportKeepsTheRecordOfTheTraining() throws {
     let program = try Program()
     try program.writeImages("Data/pet pictures")

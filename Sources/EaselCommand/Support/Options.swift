@@ -109,13 +109,13 @@ struct ImageOptions: ParsableArguments {
     let description = loaded.state.data.description
     let size = ImageSize(width: description.width, height: description.height)
     guard !images.isEmpty else {
-      let own = try ownData(of: loaded, domain: domain)
-      let held = try workspace.datasets.resolve(data ?? own.path, imageSize: size).validation
+      let name = try data ?? workspace.data(named: ownData(of: loaded, domain: domain), or: description)
+      let held = try workspace.datasets.resolve(name, imageSize: size).validation
       let range = 0..<min(limit ?? held.count, held.count)
       return Chosen(
         images: held.images(range).map { $0.converted(channels: description.channels) },
         names: range.map { held.names.isEmpty ? String(format: "%05d", $0) : held.names[$0] },
-        source: "\(data ?? own.name), held-out")
+        source: "\(held.name), held-out")
     }
     let files = try images.flatMap { path -> [(path: String, name: String)] in
       let root = URL(fileURLWithPath: path).standardizedFileURL
@@ -135,13 +135,10 @@ struct ImageOptions: ParsableArguments {
     return Chosen(images: pictures, names: files.map(\.name), source: "files", files: files.map(\.path))
   }
 
-  /// A data set that the run was trained on: what it is called, and the name or path that its configuration has.
-  private func ownData(of loaded: LoadedModel, domain: Int) throws -> (name: String, path: String) {
+  /// The name or path of a data set that the run was trained on, as its configuration has it.
+  private func ownData(of loaded: LoadedModel, domain: Int) throws -> String {
     let run = try loaded.configuration.decode(RunDescription.self)
-    guard domain > 0, let other = loaded.state.data.counterparts?[domain - 1], let path = run.dataB else {
-      return (loaded.state.data.name, run.data)
-    }
-    return (other.name, path)
+    return domain > 0 ? run.dataB ?? run.data : run.data
   }
 }
 

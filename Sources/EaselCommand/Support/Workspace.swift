@@ -44,6 +44,21 @@ struct Workspace {
     return (names.contains(asked) ? asked : URL(fileURLWithPath: asked).standardizedFileURL.path, splits)
   }
 
+  /// What a run's data are called; where they are not on this machine, another data set of the same size, channels and
+  /// classes, which is announced: bundled checkpoints are trained on more images than are bundled.
+  func data(named name: String, or description: DataDescription) -> String {
+    let catalog = datasets
+    if description.classNames.isEmpty || (try? catalog.path(of: name)) != nil { return name }
+    let same = catalog.entries().first { entry in
+      guard let found = try? entry.contents.get() else { return false }
+      return found.imageSize == ImageSize(width: description.width, height: description.height)
+        && found.channels == description.channels && found.classNames == description.classNames
+    }
+    guard let same else { return name }
+    Console.note("\(name) is not here: taking \(same.name), which has the same classes.")
+    return same.name
+  }
+
   /// The data sets of a run, one for each domain of its family.
   ///
   /// - Throws: `UserError`; usage where a family of two lacks one.
