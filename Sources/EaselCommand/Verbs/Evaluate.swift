@@ -276,8 +276,7 @@ extension LoadedModel {
     let description = state.data.description
     let own = try configuration.decode(RunDescription.self).data
     let splits = try workspace.datasets.resolve(
-      nameOrPath ?? workspace.data(named: own, or: description),
-      imageSize: ImageSize(width: description.width, height: description.height)
+      nameOrPath ?? own, imageSize: ImageSize(width: description.width, height: description.height)
     ).converted(channels: description.channels)
     if splits.train.fingerprint != state.data.fingerprint {
       Console.note("\(splits.train.name) is not what \(runName) was trained on: \(state.data.name), as it was then.")
