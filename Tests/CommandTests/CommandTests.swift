@@ -215,8 +215,20 @@ import Testing
     }
     let again = try program.trainTinyDiffusion(run: "tiny", steps: 1)
     #expect(again.status == 73 && again.errors.contains("easel resume tiny"))
-    let outside = try program.run("sample", "tiny", "--output", "/proc/picture.png")
-    #expect(outside.status == 73 && outside.errors.contains("/proc"))
+    for (arguments, status, message) in [
+      (["sample", "tiny", "--output", "/proc/picture.png"], 73, "/proc"),
+      (["sample", "tiny", "--output", "Checkpoints"], 73, "expected a file's name, found a folder"),
+      (
+        ["sample", "tiny", "--output", "Checkpoints/tiny/metrics.jsonl/deeper/picture.png"], 73,
+        "tiny/metrics.jsonl, found a file"
+      ),
+      (["denoise", "tiny", "--images", "nowhere"], 66, "nowhere"),
+    ] {
+      let before = program.contents
+      let result = try program.run(arguments)
+      #expect(result.status == status && result.errors.contains(message), "\(arguments): \(result.errors)")
+      #expect(program.contents == before, "\(arguments)")
+    }
 
     // One flipped bit in the only checkpoint: named, refused, nothing made of it.
     let file = program.path("Checkpoints/tiny/step-00000001/weights.safetensors")

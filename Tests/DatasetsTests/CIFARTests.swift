@@ -1,6 +1,7 @@
 import Datasets
 import Images
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct CIFARTests {
@@ -15,7 +16,7 @@ import Testing
   }
 
   @Test func batchesAreJoinedAndPlanesInterleaved() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try write(record(labels: [1], red: 10, green: 20, blue: 30), to: "\(folder)/data_batch_1.bin")
       try write(record(labels: [2], red: 40, green: 50, blue: 60), to: "\(folder)/data_batch_2.bin")
       try write(record(labels: [0], red: 70, green: 80, blue: 90), to: "\(folder)/test_batch.bin")
@@ -35,7 +36,7 @@ import Testing
   }
 
   @Test func cifar100UsesTheFineLabel() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let training = (0..<3).flatMap { record(labels: [9, UInt8($0 + 5)], red: 1, green: 2, blue: UInt8($0)) }
       try write(training, to: "\(folder)/train.bin")
       try write(record(labels: [9, 4], red: 1, green: 2, blue: 3), to: "\(folder)/test.bin")
@@ -47,7 +48,7 @@ import Testing
   }
 
   @Test func aBrokenRecordTellsTheSizes() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let path = "\(folder)/data_batch_1.bin"
       try write(record(labels: [1], red: 10, green: 20, blue: 30).dropLast() + [], to: path)
       let error = #expect(throws: UserError.self) { try catalog.resolve(folder) }

@@ -2,15 +2,12 @@ import Datasets
 import Foundation
 import Images
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct DatasetCatalogTests {
-  /// The repository's root, where the bundled data lie.
-  static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .deletingLastPathComponent().path
-
   @Test func theBundledDataSetHasItsFixedSplit() throws {
-    let splits = try DatasetCatalog(searchRoots: [Self.root]).resolve("fashion-mnist-10k")
+    let splits = try DatasetCatalog(searchRoots: [packageFolder]).resolve("fashion-mnist-10k")
     #expect(splits.train.count == 9000)
     #expect(splits.validation.count == 1000)
     #expect(splits.train.name == "fashion-mnist-10k")
@@ -21,7 +18,7 @@ import Testing
   }
 
   @Test func theBundledDataSetIsListedWithItsLicence() throws {
-    let entries = DatasetCatalog(searchRoots: [Self.root]).entries()
+    let entries = DatasetCatalog(searchRoots: [packageFolder]).entries()
     let entry = try #require(entries.first { $0.name == "fashion-mnist-10k" })
     #expect(entry.hasLicense)
     let summary = try entry.contents.get()
@@ -32,16 +29,16 @@ import Testing
   }
 
   @Test func imageSizeIsAppliedToNamedDataToo() throws {
-    let splits = try DatasetCatalog(searchRoots: [Self.root])
+    let splits = try DatasetCatalog(searchRoots: [packageFolder])
       .resolve("fashion-mnist-10k", imageSize: ImageSize(width: 8, height: 8))
     #expect(splits.train.imageSize == ImageSize(width: 8, height: 8))
     #expect(splits.train.count == 9000)
-    let original = try DatasetCatalog(searchRoots: [Self.root]).resolve("fashion-mnist-10k").train
+    let original = try DatasetCatalog(searchRoots: [packageFolder]).resolve("fashion-mnist-10k").train
     #expect(splits.train.image(at: 8999) == original.image(at: 8999).fitted(width: 8, height: 8))
   }
 
   @Test func theFirstRootThatHasANameWins() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       for (root, level) in [("first", 1), ("second", 2)] {
         for index in 0..<2 {
           try writeImage(flatImage(UInt8(level)), to: "\(folder)/\(root)/Data/pets/\(index).png")
@@ -58,7 +55,7 @@ import Testing
 
   /// The emoji that come with Easel.
   @Test func theBundledEmojiAreASheet() throws {
-    let catalog = DatasetCatalog(searchRoots: [Self.root])
+    let catalog = DatasetCatalog(searchRoots: [packageFolder])
     let splits = try catalog.resolve("emoji-32")
     #expect(splits.train.count == 1615 && splits.validation.count == 179)
     #expect(splits.train.imageSize == ImageSize(width: 32, height: 32) && splits.train.channels == 3)
@@ -76,7 +73,7 @@ import Testing
   }
 
   @Test func aFolderOfDataSetsIsNamedByItsMembers() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       for style in ["ink", "oil"] {
         for part in ["train", "validation"] {
           for index in 0..<3 {
@@ -102,7 +99,7 @@ import Testing
   }
 
   @Test func brokenDataAreListedWithWhatIsWrong() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try write([1, 2, 3, 4], to: "\(folder)/Data/broken/train-images-idx3-ubyte")
       let entry = try #require(DatasetCatalog(searchRoots: [folder]).entries().first)
       let error = #expect(throws: UserError.self) { try entry.contents.get() }
@@ -111,7 +108,7 @@ import Testing
   }
 
   @Test func anUnknownNameListsWhatThereIs() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       for name in ["fashion-mnist", "pets"] { try writeImage(flatImage(1), to: "\(folder)/Data/\(name)/0.png") }
       let catalog = DatasetCatalog(searchRoots: [folder])
       let error = #expect(throws: UserError.self) { try catalog.resolve("fashon-mnist") }

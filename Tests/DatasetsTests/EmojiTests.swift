@@ -2,6 +2,7 @@ import Datasets
 import Foundation
 import Images
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct EmojiTests {
@@ -51,7 +52,7 @@ import Testing
   }
 
   @Test func emojiAreSortedIntoGroupsAndNamed() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try writePackages(to: "\(folder)/unpacked", faces: 41)
       let path = try Emoji.importDataset(size: 16, from: "\(folder)/unpacked", into: "\(folder)/Data")
       #expect(path == "\(folder)/Data/emoji")
@@ -86,7 +87,7 @@ import Testing
 
   /// Transparent pixels that are black underneath must not darken the edges, nor may the picture be cropped or stretched.
   @Test func transparencyBecomesWhiteWithoutDarkFringes() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try writePackages(to: "\(folder)/unpacked", faces: 10)
       var pixels = [UInt8](repeating: 0, count: 4 * 72 * 72)
       for y in 18..<54 {
@@ -109,7 +110,7 @@ import Testing
   }
 
   @Test func stylesShareTheHeldOutPairsAndNoTrainingEmoji() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try writePackages(to: "\(folder)/unpacked", faces: 430)
       _ = try Emoji.importStyles(size: 8, from: "\(folder)/unpacked", into: "\(folder)/Data")
       let catalog = DatasetCatalog(searchRoots: [folder])
@@ -145,7 +146,7 @@ import Testing
   }
 
   @Test func whatIsMissingIsNamedAndNothingIsLeft() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try write("nothing here", to: "\(folder)/unpacked/notes.txt")
       let error = #expect(throws: UserError.self) {
         try Emoji.importDataset(from: "\(folder)/unpacked", into: "\(folder)/Data")
@@ -162,7 +163,7 @@ import Testing
   }
 
   @Test func bothPackagesAreFetchedAndUnpacked() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let none = PackageImport(installedRoot: "\(folder)/none", programFolders: [])
       let error = #expect(throws: UserError.self) {
         try Emoji.importStyles(size: 8, from: nil, into: "\(folder)/Data", by: none, progress: { _ in })

@@ -1,6 +1,7 @@
 import Datasets
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct FashionMNISTTests {
@@ -15,7 +16,7 @@ import Testing
 
   @Test(arguments: ["source", "source/usr/share/datasets/fashion-mnist"])
   func theFilesAreCopiedWithNamesAndLicence(layout: String) throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try writeSource(to: "\(folder)/\(layout)")
       var steps: [String] = []
       let path = try FashionMNIST.importDataset(
@@ -33,7 +34,7 @@ import Testing
   }
 
   @Test func aDamagedSourceLeavesNothing() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try writeSource(to: "\(folder)/source")
       try write([1, 2, 3], to: "\(folder)/source/t10k-images-idx3-ubyte.gz")
       let error = #expect(throws: UserError.self) {
@@ -46,7 +47,7 @@ import Testing
   }
 
   @Test func aMissingFileIsNamed() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try writeSource(to: "\(folder)/source")
       try FileManager.default.removeItem(atPath: "\(folder)/source/train-labels-idx1-ubyte.gz")
       let error = #expect(throws: UserError.self) {
@@ -58,7 +59,7 @@ import Testing
   }
 
   @Test func whatIsThereAlreadyStays() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try writeSource(to: "\(folder)/source")
       try write("mine", to: "\(folder)/Data/fashion-mnist/notes.txt")
       let error = #expect(throws: UserError.self) {
@@ -70,7 +71,7 @@ import Testing
   }
 
   @Test func withoutAptTheCommandsAreTold() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let importer = PackageImport(installedRoot: "\(folder)/none", programFolders: ["\(folder)/none"])
       let error = #expect(throws: UserError.self) {
         try FashionMNIST.importDataset(from: nil, into: "\(folder)/Data", by: importer, progress: { _ in })
@@ -82,7 +83,7 @@ import Testing
   }
 
   @Test func aFailingDownloadShowsItsLastLine() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try writeProgram("echo first; echo 'E: no network' >&2; exit 100", to: "\(folder)/bin/apt-get")
       let importer = PackageImport(installedRoot: "\(folder)/none", programFolders: ["\(folder)/bin"])
       let error = #expect(throws: UserError.self) {
@@ -95,7 +96,7 @@ import Testing
   }
 
   @Test func theInstalledPackageIsPreferredAndElseFetched() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let files = "usr/share/datasets/fashion-mnist"
       try writeSource(to: "\(folder)/installed/\(files)")
       let installed = PackageImport(installedRoot: "\(folder)/installed", programFolders: [])

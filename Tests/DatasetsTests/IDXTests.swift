@@ -2,6 +2,7 @@ import Datasets
 import Foundation
 import Images
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct IDXTests {
@@ -12,7 +13,7 @@ import Testing
 
   @Test(arguments: [false, true])
   func trainAndHeldOutFilesAreTheSplits(compressed: Bool) throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let suffix = compressed ? ".gz" : ""
       let heldOut = idx([2, 3, 2], Array(200..<212))
       for (name, bytes) in [
@@ -35,7 +36,7 @@ import Testing
   }
 
   @Test func aSingleFileHoldsOutItsLastTenth() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try write(images, to: "\(folder)/t10k-images-idx3-ubyte")
       try write(gzip(labels), to: "\(folder)/t10k-labels-idx1-ubyte.gz")
       for path in [folder, "\(folder)/t10k-images-idx3-ubyte"] {
@@ -48,7 +49,7 @@ import Testing
   }
 
   @Test func classNamesAreReadFromTheFileBesides() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try write(images, to: "\(folder)/train-images-idx3-ubyte")
       try write(labels, to: "\(folder)/train-labels-idx1-ubyte")
       try write("zero\none\r\ntwo\nthree\nAnkle boot\n", to: "\(folder)/classes.txt")
@@ -106,14 +107,14 @@ import Testing
   }
 
   @Test func aGzipFileMayHaveSeveralMembers() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try write(gzip(Array(images[..<30])) + gzip(Array(images[30...])), to: "\(folder)/train-images-idx3-ubyte.gz")
       #expect(try catalog.resolve(folder).train.pixels == Array(images[16..<70]))
     }
   }
 
   @Test func labelsMustBeAsManyAsImages() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try write(images, to: "\(folder)/train-images-idx3-ubyte")
       try write(idx([9], Array(repeating: 0, count: 9)), to: "\(folder)/train-labels-idx1-ubyte")
       let error = #expect(throws: UserError.self) { try catalog.resolve(folder) }
@@ -123,7 +124,7 @@ import Testing
 
   private func errorOfReading(_ bytes: [UInt8]) throws -> UserError? {
     var error: UserError?
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let path = "\(folder)/train-images-idx3-ubyte"
       try write(bytes, to: path)
       error = #expect(throws: UserError.self) { try catalog.resolve(path) }

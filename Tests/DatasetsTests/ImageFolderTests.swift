@@ -2,13 +2,14 @@ import Datasets
 import Foundation
 import Images
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct ImageFolderTests {
   let catalog = DatasetCatalog(searchRoots: [])
 
   @Test func subfoldersAreClassesInOrder() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       for index in 0..<6 { try writeImage(flatImage(UInt8(100 + index)), to: "\(folder)/dogs/deep/\(index).png") }
       for index in 0..<5 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/cats/\(index).png") }
       try write("not a picture", to: "\(folder)/cats/notes.txt")
@@ -28,7 +29,7 @@ import Testing
   }
 
   @Test func aFlatFolderHasNoLabelsAndKeepsTheOrderOfNames() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       for index in 0..<20 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/\(index + 100).png") }
       let splits = try catalog.resolve(folder)
       #expect(splits.train.labels == nil)
@@ -44,7 +45,7 @@ import Testing
 
   @Test(arguments: ["validation", "val", "test"])
   func aHeldOutFolderIsTakenAsItIs(heldOut: String) throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       for (name, level) in [("dogs/b", 11), ("cats/a", 10), ("dogs/a", 12)] {
         try writeImage(flatImage(UInt8(level)), to: "\(folder)/train/\(name).png")
       }
@@ -65,7 +66,7 @@ import Testing
   }
 
   @Test func aClassThatIsCalledTrainIsAClass() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       for name in ["bus", "train"] {
         for index in 0..<3 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/\(name)/\(index).png") }
       }
@@ -74,7 +75,7 @@ import Testing
   }
 
   @Test func anyColourMakesAllColour() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let red = Image(width: 4, height: 4, channels: 3, pixels: (0..<16).flatMap { _ in [200, 0, 0] as [UInt8] })
       try writeImage(flatImage(7), to: "\(folder)/a.png")
       try writeImage(red, to: "\(folder)/b.png")
@@ -86,7 +87,7 @@ import Testing
   }
 
   @Test func differentSizesNameTwoFilesAndTheOption() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try writeImage(flatImage(1), to: "\(folder)/a.png")
       try writeImage(flatImage(2, width: 6), to: "\(folder)/b.png")
       try writeImage(flatImage(3), to: "\(folder)/c.png")
@@ -101,7 +102,7 @@ import Testing
   }
 
   @Test func imagesAreFittedToTheSizeAskedFor() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let wide = Image(width: 8, height: 4, channels: 1, pixels: (0..<32).map { UInt8($0 * 8) })
       for name in ["a", "b"] { try writeImage(wide, to: "\(folder)/\(name).png") }
       let splits = try catalog.resolve(folder, imageSize: ImageSize(width: 2, height: 2))
@@ -110,7 +111,7 @@ import Testing
   }
 
   @Test func theFirstBrokenImageIsNamed() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       for index in 0..<30 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/\(index + 10).png") }
       // What is wrong with the first shows only at its end, long after the second has failed on another core.
       try write(flatImage(0, width: 1500, height: 1500).pngData().dropLast(13) + [0], to: "\(folder)/20.png")
@@ -124,7 +125,7 @@ import Testing
   }
 
   @Test func picturesInTwoLevelsAreRefused() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try writeImage(flatImage(1), to: "\(folder)/a.png")
       try writeImage(flatImage(1), to: "\(folder)/cats/b.png")
       let error = #expect(throws: UserError.self) { try catalog.resolve(folder) }
@@ -134,7 +135,7 @@ import Testing
   }
 
   @Test func anEmptyFolderAndASingleImageAreRefused() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       #expect(throws: UserError.self) { try catalog.resolve(folder) }
       try writeImage(flatImage(1), to: "\(folder)/a.png")
       let error = #expect(throws: UserError.self) { try catalog.resolve(folder) }
@@ -143,7 +144,7 @@ import Testing
   }
 
   @Test func linksInACircleEnd() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       for index in 0..<3 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/cats/\(index).png") }
       try FileManager.default.createSymbolicLink(
         atPath: "\(folder)/cats/again", withDestinationPath: "\(folder)/cats")

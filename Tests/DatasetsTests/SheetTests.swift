@@ -2,6 +2,7 @@ import Datasets
 import Foundation
 import Images
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct SheetTests {
@@ -23,7 +24,7 @@ import Testing
 
   @Test(arguments: [(1, 11, 2), (3, 11, 2), (3, 1, 1), (1, 16, 5)])
   func whatIsPackedComesBack(channels: Int, train: Int, validation: Int) throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let splits = splits(channels: channels, train: train, validation: validation)
       try splits.writeSheets(to: "\(folder)/pictures")
       let names = try FileManager.default.contentsOfDirectory(atPath: "\(folder)/pictures").sorted()
@@ -39,7 +40,7 @@ import Testing
   }
 
   @Test func theLicenceGoesAlongAndWhatIsThereStays() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try write("Do as you like.", to: "\(folder)/original/LICENSE.txt")
       try write("Notes.", to: "\(folder)/original/notes.txt")
       try splits().writeSheets(to: "\(folder)/packed", original: "\(folder)/original")
@@ -63,7 +64,7 @@ import Testing
       ("\"train\"", "\"training\"", "sheet.json"),
     ])
   func aDamagedDescriptionIsRefused(text: String, replacement: String, message: String) throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try splits().writeSheets(to: "\(folder)/pictures")
       let path = "\(folder)/pictures/sheet.json"
       var description = try String(contentsOfFile: path, encoding: .utf8)
@@ -77,7 +78,7 @@ import Testing
   }
 
   @Test func aSheetTooSmallForItsCountIsRefused() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let plain = ImageDataset(
         name: "plain", source: "a test", width: 2, height: 2, channels: 1, pixels: [UInt8](repeating: 5, count: 28))
       try DatasetSplits(train: plain, validation: plain, rule: "").writeSheets(to: "\(folder)/plain")
@@ -92,7 +93,7 @@ import Testing
   }
 
   @Test func aMissingSheetIsNamed() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try splits().writeSheets(to: "\(folder)/pictures")
       try FileManager.default.removeItem(atPath: "\(folder)/pictures/validation.png")
       let error = #expect(throws: UserError.self) { try catalog.resolve("\(folder)/pictures") }
@@ -101,7 +102,7 @@ import Testing
   }
 
   @Test func tooManyPixelsForAPictureAreRefused() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let side = 4096
       let large = ImageDataset(
         name: "large", source: "a test", width: side, height: side, channels: 1,

@@ -4,14 +4,6 @@ import Foundation
 import Images
 import Testing
 
-/// Runs with a folder of its own that is removed afterwards.
-func withTemporaryFolder(_ body: (String) throws -> Void) throws {
-  let folder = FileManager.default.temporaryDirectory.appendingPathComponent("easel-\(UUID().uuidString)").path
-  try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-  defer { try? FileManager.default.removeItem(atPath: folder) }
-  try body(folder)
-}
-
 /// Writes a file, and the folders it lies in.
 func write(_ bytes: [UInt8], to path: String) throws {
   let url = URL(fileURLWithPath: path)

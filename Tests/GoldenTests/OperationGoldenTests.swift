@@ -1,6 +1,7 @@
 import Foundation
 import Optimizers
 import RunStorage
+import TestSupport
 import Testing
 
 /// Operations and optimizers against PyTorch's results (`Tests/Fixtures/make_fixtures.py`, in float64).
@@ -11,8 +12,7 @@ struct OperationGoldenTests {
     let backend: any Backend
 
     init(on backend: any Backend) throws {
-      let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-      reader = try SafetensorsReader(path: folder.appendingPathComponent("Fixtures/operations.safetensors").path)
+      reader = try SafetensorsReader(path: fixture("operations.safetensors"))
       self.backend = backend
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import Optimizers
+import TestSupport
 import Testing
 
 /// A computation to be held against finite differences: some inputs, perhaps parameters, and what is made of them.
@@ -127,7 +128,7 @@ extension GradientProblem {
 }
 
 func expectGradients(_ c: GradientCase, on kind: BackendKind) throws {
-  let errors = try onTensorThread(kind) { c.problem($0).errors() }
+  let errors = try onTensors(kind) { c.problem($0).errors() }
   #expect(!errors.isEmpty)
   for error in errors { #expect(error.relative < 1e-3 || error.share < 1e-5, "\(error)") }
 }

@@ -1,11 +1,12 @@
 import Foundation
 import Optimizers
+import TestSupport
 import Testing
 
 /// First values of parameters: bounds, and moments within six standard deviations of theirs.
 struct InitializerTests {
   private static func values(_ shape: Shape, _ initializer: Initializer, seed: UInt64 = 1) throws -> [Double] {
-    try onTensorThread { backend in
+    try onTensors { backend in
       let scope = Scope()
       let parameter = scope.parameter("p", shape, initializer)
       let arena = scope.makeArena(on: backend, seed: seed)
@@ -62,7 +63,7 @@ struct InitializerTests {
   func constants() throws {
     #expect(try Self.values([5], .zeros) == [0, 0, 0, 0, 0])
     #expect(try Self.values([3], .ones) == [1, 1, 1])
-    let (default9, he) = try onTensorThread { backend in
+    let (default9, he) = try onTensors { backend in
       let scope = Scope()
       let a = Conv2d(inputChannels: 1, outputChannels: 4000, kernelSize: 3, scope["a"])
       let b = Linear(9, 40, initializer: .heNormal, scope["b"])
@@ -75,7 +76,7 @@ struct InitializerTests {
 
   @Test("Values depend on the seed and on the parameter, and are the same each time")
   func seeds() throws {
-    let (first, again, other) = try onTensorThread { backend in
+    let (first, again, other) = try onTensors { backend in
       func flat(_ seed: UInt64) -> [Float] {
         let scope = Scope()
         _ = (scope.parameter("a", [48], .heNormal), scope.parameter("b", [48], .heNormal))

@@ -1,5 +1,6 @@
 import Foundation
 import Optimizers
+import TestSupport
 import Testing
 
 /// Every layer against finite differences, with respect to its inputs and its parameters.
@@ -81,7 +82,7 @@ struct LayerGradientTests {
 
   @Test("A layer's parameters have PyTorch's names and shapes")
   func names() throws {
-    let parameters = try onTensorThread { backend in
+    let parameters = try onTensors { backend in
       let scope = Scope()
       _ = ResidualBlock(
         inputChannels: 4, outputChannels: 8, timeChannels: 3, groups: 2, epsilon: 1e-5, scope["blocks"][0])
@@ -105,7 +106,7 @@ struct LayerGradientTests {
   @Test("A transformer block's parameters have timm's names")
   func transformerNames() throws {
     func parameters(rezero: Bool) throws -> [String: Shape] {
-      try onTensorThread { backend in
+      try onTensors { backend in
         let scope = Scope()
         _ = TransformerBlock(width: 8, heads: 2, mlpRatio: 2, rezero: rezero, scope["blocks"][1])
         let arena = scope.makeArena(on: backend, seed: 1)

@@ -1,4 +1,5 @@
 import Optimizers
+import TestSupport
 import Testing
 
 /// Every differentiable operation against finite differences.
@@ -217,7 +218,7 @@ struct OperationGradientTests {
 
   @Test("Losses by hand", arguments: Backends.available)
   func lossValues(kind: BackendKind) throws {
-    let values = try onTensorThread(kind) { backend in
+    let values = try onTensors(kind) { backend in
       let prediction = Variable(Tensor([1, 2, 3, 4], shape: [2, 2], on: backend))
       let target = Tensor([0, 0, 1, 1], shape: [2, 2], on: backend)
       let weights = Tensor([1, 3], shape: [2], on: backend)
@@ -233,7 +234,7 @@ struct OperationGradientTests {
   /// With bfloat16 activations the gradients of float32 inputs come back as float32.
   @Test("A cast's gradient is cast back", .enabled(if: Backends.bfloat16.isSupported))
   func casts() throws {
-    let (gradient, type) = try onTensorThread(.onednn) { backend in
+    let (gradient, type) = try onTensors(.onednn) { backend in
       let tape = Tape()
       let x = tape.variable(randomTensor([2, 3], seed: 1, on: backend))
       let y = apply(.square, x.cast(to: .bfloat16)).cast(to: .float32)

@@ -1,5 +1,6 @@
 import Foundation
 import Optimizers
+import TestSupport
 import Testing
 
 struct OptimizerTests {
@@ -14,7 +15,7 @@ struct OptimizerTests {
 
   @Test("Clipping scales the whole gradient to the limit", arguments: Backends.available)
   func clipping(kind: BackendKind) throws {
-    let results = try onTensorThread(kind) { backend in
+    let results = try onTensors(kind) { backend in
       ([1, 10, nil] as [Float?]).map { limit -> (norm: Float, values: [Float], gradients: [Float]) in
         let (parameter, arena) = Self.makeArena(2, on: backend, gradients: [3, 4])
         let optimizer = Optimizer(arena, method: .sgd(), maximumGradientNorm: limit)
@@ -33,7 +34,7 @@ struct OptimizerTests {
 
   @Test("A gradient that is not finite changes nothing", arguments: [Float.nan, .infinity])
   func notFinite(bad: Float) throws {
-    let (norm, values, state, steps, next) = try onTensorThread { backend in
+    let (norm, values, state, steps, next) = try onTensors { backend in
       let (parameter, arena) = Self.makeArena(3, on: backend, gradients: [1, bad, 1])
       let optimizer = Optimizer(arena, method: .adam())
       let norm = optimizer.step(learningRate: 0.1)
@@ -57,7 +58,7 @@ struct OptimizerTests {
       OptimizerMethod.sgd(momentum: 0.9, nesterov: true), .rmsprop(momentum: 0.5, centered: true), .adam(), .adamW(),
     ])
   func resume(method: OptimizerMethod) throws {
-    let (through, resumed) = try onTensorThread { backend in
+    let (through, resumed) = try onTensors { backend in
       func gradients(_ step: Int) -> [Float] { randomValues(5, seed: UInt64(step + 1)) }
       func train(_ optimizer: Optimizer, _ steps: Range<Int>) {
         for step in steps {
@@ -85,7 +86,7 @@ struct OptimizerTests {
 
   @Test("Weight decay may leave parameters of one axis alone", arguments: [true, false])
   func decayOfVectors(decaysVectors: Bool) throws {
-    let (values, gaps) = try onTensorThread { backend in
+    let (values, gaps) = try onTensors { backend in
       let scope = Scope()
       // Vectors and matrices in turn, and more than one block of each.
       let shapes: [Shape] = [[3], [2, 5], [20], [1, 1, 4], [1], [7, 3]]
@@ -106,7 +107,7 @@ struct OptimizerTests {
 
   @Test("A step descends through the backend's cached weights", arguments: Backends.available)
   func descent(kind: BackendKind) throws {
-    let losses = try onTensorThread(kind) { backend in
+    let losses = try onTensors(kind) { backend in
       let scope = Scope()
       let layers = [
         Conv2d(inputChannels: 3, outputChannels: 16, kernelSize: 3, padding: 1, scope["a"]),
@@ -148,7 +149,7 @@ struct OptimizerTests {
     #expect(rule.decay(at: 0) == 0.1)
     #expect(abs(rule.decay(at: 10) - 11.0 / 20) < 1e-6)
     #expect(rule.decay(at: 1000) == 0.9)
-    let (average, inside, outside, convolved) = try onTensorThread(kind) { backend in
+    let (average, inside, outside, convolved) = try onTensors(kind) { backend in
       let scope = Scope()
       let layer = Conv2d(
         inputChannels: 1, outputChannels: 1, kernelSize: 3, padding: 1, bias: false, initializer: .ones, scope)

@@ -1,4 +1,5 @@
 import Optimizers
+import TestSupport
 import Testing
 
 struct TapeTests {
@@ -25,7 +26,7 @@ struct TapeTests {
 
   @Test("A constant takes no gradient, parameters do", arguments: Backends.available)
   func constants(kind: BackendKind) throws {
-    let (wants, found, parameters) = try onTensorThread(kind) { backend in
+    let (wants, found, parameters) = try onTensors(kind) { backend in
       let network = Network(on: backend)
       let tape = Tape()
       let x = Variable(randomTensor([4, 3], seed: 1, on: backend), on: tape)
@@ -43,7 +44,7 @@ struct TapeTests {
 
   @Test("Without a tape nothing is recorded")
   func untaped() throws {
-    let (wants, gradients) = try onTensorThread { backend in
+    let (wants, gradients) = try onTensors { backend in
       let network = Network(on: backend)
       let y = network(Variable(randomTensor([4, 3], seed: 1, on: backend)))
       return (y.wantsGradient, network.arena.gradients.values())
@@ -54,7 +55,7 @@ struct TapeTests {
 
   @Test("A detached variable stops the gradient")
   func detached() throws {
-    let (gradient, none) = try onTensorThread { backend in
+    let (gradient, none) = try onTensors { backend in
       let tape = Tape()
       let x = tape.variable(Tensor([3], shape: [1], on: backend))
       let square = x * x
@@ -72,7 +73,7 @@ struct TapeTests {
   /// As a GAN's steps are: the generator's tape waits while the discriminator's is walked.
   @Test("Two tapes are live at once, and a frozen arena takes no gradient")
   func twoTapes() throws {
-    let (first, alone, generator, frozen, through) = try onTensorThread { backend in
+    let (first, alone, generator, frozen, through) = try onTensors { backend in
       let (maker, judge) = (Network(on: backend, seed: 1), Network(on: backend, seed: 2))
       let noise = randomTensor([5, 3], seed: 3, on: backend)
       func widened(_ x: Variable) -> Variable { concatenate([x, x, x]) }
@@ -103,7 +104,7 @@ struct TapeTests {
 
   @Test("Gradients of parts of a batch add up to the batch's", arguments: Backends.available)
   func accumulation(kind: BackendKind) throws {
-    let (whole, parts) = try onTensorThread(kind) { backend in
+    let (whole, parts) = try onTensors(kind) { backend in
       let network = Network(on: backend)
       let x = randomTensor([6, 3], seed: 1, on: backend)
       func add(_ range: Range<Int>, seed: Float) {
@@ -124,7 +125,7 @@ struct TapeTests {
   /// The sum hands the same gradient to both of its inputs; adding to one must not change the other's.
   @Test("Gradients that share memory are not overwritten", arguments: Backends.available)
   func aliases(kind: BackendKind) throws {
-    let (a, b, c) = try onTensorThread(kind) { backend in
+    let (a, b, c) = try onTensors(kind) { backend in
       let tape = Tape()
       let a = tape.variable(Tensor([1, 2], shape: [2], on: backend))
       let b = tape.variable(Tensor([3, 4], shape: [2], on: backend))
@@ -143,7 +144,7 @@ struct TapeTests {
 
   @Test("A gradient that was taken out stays what it was")
   func keptGradient() throws {
-    let (kept, later) = try onTensorThread { backend in
+    let (kept, later) = try onTensors { backend in
       let tape = Tape()
       let x = tape.variable(Tensor([2], shape: [1], on: backend))
       tape.backward(from: Self.cost(x))
@@ -157,7 +158,7 @@ struct TapeTests {
 
   @Test("A variable that the result does not need has no gradient")
   func unused() throws {
-    let gradients = try onTensorThread { backend in
+    let gradients = try onTensors { backend in
       let tape = Tape()
       let (x, y) = (
         tape.variable(Tensor([2], shape: [1], on: backend)), tape.variable(Tensor([2], shape: [1], on: backend))
@@ -172,7 +173,7 @@ struct TapeTests {
   @Test("Activations are released on the way back", arguments: Backends.available)
   func memory(kind: BackendKind) throws {
     let size = 64 * 1024 * 4
-    let (start, forward, peak, end) = try onTensorThread(kind) { backend in
+    let (start, forward, peak, end) = try onTensors(kind) { backend in
       let large = randomTensor([1, 32 * 64, 1024, 1], seed: 1, scale: 0.1, on: backend)
       let start = backend.memory.bytesInUse
       let tape = Tape()
@@ -203,7 +204,7 @@ struct TapeTests {
   @Test("Sums of gradients take no memory of their own")
   func sums() throws {
     let size = 64 * 1024 * 4
-    let peak = try onTensorThread { backend in
+    let peak = try onTensors { backend in
       let tape = Tape()
       let x = tape.variable(randomTensor([64, 1024], seed: 1, on: backend))
       let target = Self.zeros(like: x)

@@ -1,5 +1,6 @@
 import Foundation
 import Optimizers
+import TestSupport
 import Testing
 
 /// The switches of a transformer block.
@@ -16,7 +17,7 @@ struct TransformerBlockTests {
 
   @Test("With ReZero a block begins as the identity, and its gate is learned", arguments: Backends.available)
   func rezero(kind: BackendKind) throws {
-    let (same, first, slope, other) = try onTensorThread(kind) { backend in
+    let (same, first, slope, other) = try onTensors(kind) { backend in
       let (block, arena) = Self.block(backend, rezero: true, randomized: false)
       defer { withExtendedLifetime(arena) {} }
       let x = randomTensor([3, 5, 8], seed: 1, on: backend)
@@ -39,7 +40,7 @@ struct TransformerBlockTests {
     "A sample goes past branches by its index alone; the others' branches are scaled", arguments: Backends.available)
   func stochasticDepth(kind: BackendKind) throws {
     let count = 400
-    let results = try onTensorThread(kind) { backend in
+    let results = try onTensors(kind) { backend in
       let (block, arena) = Self.block(backend, dropPath: 0.25)
       defer { withExtendedLifetime(arena) {} }
       let x = randomTensor([count, 2, 8], seed: 1, on: backend)
@@ -69,7 +70,7 @@ struct TransformerBlockTests {
   /// depends on the first).
   @Test("Stochastic depth keeps the mean")
   func mean() throws {
-    let (found, expected) = try onTensorThread { backend in
+    let (found, expected) = try onTensors { backend in
       let (block, arena) = Self.block(backend, dropPath: 0.4)
       defer { withExtendedLifetime(arena) {} }
       // The second branch adds nothing.

@@ -27,14 +27,6 @@ enum Fixtures {
   }
 }
 
-/// Runs with a folder of its own that is removed afterwards.
-func withTemporaryFolder(_ body: (String) throws -> Void) throws {
-  let folder = FileManager.default.temporaryDirectory.appendingPathComponent("easel-\(UUID().uuidString)").path
-  try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-  defer { try? FileManager.default.removeItem(atPath: folder) }
-  try body(folder)
-}
-
 /// A picture whose every byte differs from its neighbours.
 func patternedImage(width: Int, height: Int, channels: Int, offset: Int = 0) -> Image {
   let pixels = (0..<width * height * channels).map { UInt8(($0 * 37 + offset) % 251) }

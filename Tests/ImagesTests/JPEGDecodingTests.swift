@@ -1,6 +1,7 @@
 import Foundation
 import Images
 import Tensors
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Image.readsJPEG, "this build has no libjpeg"))
@@ -17,7 +18,7 @@ struct JPEGDecodingTests {
   }
 
   @Test func contentDecidesAndNotTheName() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let path = "\(folder)/photo.png"
       try FileManager.default.copyItem(atPath: Fixtures.path("rgb.jpg"), toPath: path)
       #expect(try Image.read(path) == Image.read(Fixtures.path("rgb.jpg")))
@@ -34,7 +35,7 @@ struct JPEGDecodingTests {
   @Test(arguments: ["rgb.jpg", "progressive.jpg"])
   func truncationIsAnError(name: String) throws {
     let whole = try Fixtures.bytes(name)
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       // The last two bytes are the end marker; without them alone every pixel would still be there.
       for length in stride(from: 10, to: whole.count - 2, by: 41) {
         let path = "\(folder)/cut.jpg"

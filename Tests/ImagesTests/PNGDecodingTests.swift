@@ -1,6 +1,7 @@
 import Foundation
 import Images
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct PNGDecodingTests {
@@ -46,7 +47,7 @@ import Testing
   }
 
   @Test func aTextFileNamedPNGIsNamedInTheError() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let path = "\(folder)/holiday.png"
       try Data("not a picture".utf8).write(to: URL(fileURLWithPath: path))
       let error = #expect(throws: UserError.self) { try Image.read(path) }
@@ -57,7 +58,7 @@ import Testing
   }
 
   @Test func aDamagedFileIsNamedInTheError() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let path = "\(folder)/cut.png"
       try Data(try Fixtures.bytes("rgb8.png").dropLast(20)).write(to: URL(fileURLWithPath: path))
       let error = #expect(throws: UserError.self) { try Image.read(path) }
@@ -67,7 +68,7 @@ import Testing
   }
 
   @Test func aMissingFileAndAFolderAreToldApart() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       #expect(throws: UserError(.missingInput, "\(folder)/none.png: no such file")) {
         try Image.read("\(folder)/none.png")
       }

@@ -1,6 +1,7 @@
 import Foundation
 import Images
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct PNGEncodingTests {
@@ -18,7 +19,7 @@ import Testing
   }
 
   @Test func writingReplacesAFileAndLeavesNothingElse() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let path = "\(folder)/grid.png"
       try patternedImage(width: 4, height: 4, channels: 1).write(to: path)
       let second = patternedImage(width: 9, height: 3, channels: 3)
@@ -29,7 +30,7 @@ import Testing
   }
 
   @Test func writingFollowsALinkAndKeepsIt() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       try patternedImage(width: 2, height: 2, channels: 1).write(to: "\(folder)/target.png")
       try FileManager.default.createSymbolicLink(
         atPath: "\(folder)/link.png", withDestinationPath: "\(folder)/target.png")
@@ -41,7 +42,7 @@ import Testing
   }
 
   @Test func aMissingFolderAndAFolderAsTargetCannotBeCreated() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let image = patternedImage(width: 2, height: 2, channels: 1)
       let missing = #expect(throws: UserError.self) { try image.write(to: "\(folder)/none/grid.png") }
       #expect(missing?.kind == .cannotCreate)
@@ -55,7 +56,7 @@ import Testing
 
   /// The temporary file can be made, and then not be given a name of 300 characters.
   @Test func aFailedRenameLeavesNothing() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let path = "\(folder)/\(String(repeating: "n", count: 296)).png"
       let error = #expect(throws: UserError.self) {
         try patternedImage(width: 2, height: 2, channels: 1).write(to: path)

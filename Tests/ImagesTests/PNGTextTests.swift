@@ -1,13 +1,14 @@
 import Foundation
 import Images
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct PNGTextTests {
   let image = patternedImage(width: 3, height: 2, channels: 1)
 
   @Test func entriesComeBackInOrder() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       let text = PNGText([
         ("parameters", "a cat\nSteps: 50, Sampler: ddim, Seed: 7"), ("easel", #"{"seed":7,"name":"絵 и é"}"#),
         ("Comment", "Größe ½"), ("Comment", ""),
@@ -44,7 +45,7 @@ import Testing
   }
 
   @Test func damagedFilesAreNamed() throws {
-    try withTemporaryFolder { folder in
+    try withScratchFolder { folder in
       var bytes = try image.pngData(text: ["key": "value"])
       bytes[45] ^= 1
       try Data(bytes).write(to: URL(fileURLWithPath: "\(folder)/damaged.png"))

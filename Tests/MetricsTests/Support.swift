@@ -1,19 +1,12 @@
 import Foundation
 import Metrics
 import RunStorage
-
-/// Runs work on the tensor thread with a fresh backend.
-func onTensors<Result>(
-  _ kind: BackendKind = .openblas, threads: Int = 2, _ work: @escaping @Sendable (any Backend) throws -> Result
-) throws -> Result {
-  try TensorThread.run { try work(Backends.make(kind, threads: threads)) }
-}
+import TestSupport
 
 /// Golden values of `Tests/Fixtures/make_metrics.py`.
 enum Golden {
   static func reader() throws -> SafetensorsReader {
-    let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    return try SafetensorsReader(path: folder.appendingPathComponent("Fixtures/metrics.safetensors").path)
+    try SafetensorsReader(path: fixture("metrics.safetensors"))
   }
 
   static func points(_ name: String) throws -> FeatureSet {

@@ -1,6 +1,7 @@
 import Foundation
 import Models
 import RunStorage
+import TestSupport
 import Testing
 
 /// The convolutional autoencoder against PyTorch's (Tests/Fixtures/make_fixtures.py).

@@ -1,6 +1,7 @@
 import Foundation
 import Models
 import RunStorage
+import TestSupport
 import Testing
 
 /// The classifier against PyTorch's (Tests/Fixtures/make_classifier.py) and by itself.

@@ -1,5 +1,6 @@
 import Foundation
 import Models
+import TestSupport
 import Testing
 
 /// Schedules, samplers and time embeddings against diffusers (Tests/Fixtures/schedulers.json).
@@ -390,6 +391,6 @@ private struct SchedulerFixture: Decodable {
   }
 
   static func load() throws -> SchedulerFixture {
-    try JSONDecoder().decode(SchedulerFixture.self, from: contents(ofFixture: "schedulers.json"))
+    try JSONDecoder().decode(SchedulerFixture.self, from: contents(fixture("schedulers.json")))
   }
 }

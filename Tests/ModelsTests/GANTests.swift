@@ -1,6 +1,7 @@
 import Foundation
 import Models
 import RunStorage
+import TestSupport
 import Testing
 
 /// Losses and gradients of a small DCGAN against PyTorch's (Tests/Fixtures/make_gan_fixtures.py).

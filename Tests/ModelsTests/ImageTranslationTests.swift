@@ -1,6 +1,7 @@
 import Foundation
 import Models
 import RunStorage
+import TestSupport
 import Testing
 
 /// CycleGAN and pix2pix: against PyTorch (`make_translation_fixtures.py`), and what they promise besides.

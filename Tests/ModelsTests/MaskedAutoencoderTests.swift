@@ -1,6 +1,7 @@
 import Foundation
 import Models
 import RunStorage
+import TestSupport
 import Testing
 
 /// Masked autoencoders: against PyTorch (Tests/Fixtures/make_masked_autoencoder.py), and what they do with pictures.

@@ -1,6 +1,7 @@
 import Foundation
 import Models
 import RunStorage
+import TestSupport
 import Testing
 
 @Suite struct PresetTests {

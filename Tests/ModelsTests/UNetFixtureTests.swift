@@ -1,6 +1,7 @@
 import Foundation
 import Models
 import RunStorage
+import TestSupport
 import Testing
 
 /// The U-Net against diffusers' `UNet2DModel` (Tests/Fixtures/make_fixtures.py).
@@ -188,7 +189,7 @@ import Testing
       ("downsample_padding", "2"), ("dropout", "1"), ("norm_eps", "0"), ("a_new_switch", "true"),
     ])
   func refuses(_ key: String, _ value: String) throws {
-    let text = try contents(ofFixture: "unet-null-head/config.json")
+    let text = try contents(fixture("unet-null-head/config.json"))
     var fields = try #require(JSONSerialization.jsonObject(with: text) as? [String: Any])
     fields[key] = try JSONSerialization.jsonObject(with: Data(value.utf8), options: .fragmentsAllowed)
     let changed = try JSONSerialization.data(withJSONObject: fields)
@@ -210,7 +211,7 @@ struct UNetFixture: Sendable, CustomTestStringConvertible {
   var testDescription: String { name }
 
   func configuration() throws -> UNetConfiguration {
-    try UNetConfiguration(diffusers: contents(ofFixture: "\(name)/config.json"))
+    try UNetConfiguration(diffusers: contents(fixture("\(name)/config.json")))
   }
 
   func weights() throws -> SafetensorsReader {

@@ -2,6 +2,7 @@ import Crypto
 import Foundation
 import RunStorage
 import Tensors
+import TestSupport
 import Testing
 
 /// Writes the files of a small checkpoint whose bytes depend on the step.

@@ -1,5 +1,6 @@
 import Foundation
 import RunStorage
+import TestSupport
 import Testing
 
 @Suite struct SafetensorsConversionTests {

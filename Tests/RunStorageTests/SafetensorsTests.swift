@@ -1,6 +1,7 @@
 import Foundation
 import RunStorage
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct SafetensorsTests {

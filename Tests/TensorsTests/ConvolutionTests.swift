@@ -1,4 +1,5 @@
 import Tensors
+import TestSupport
 import Testing
 
 /// Convolutions: OpenBLAS against loops in Double, oneDNN against OpenBLAS, bfloat16 against float32.
@@ -162,7 +163,7 @@ struct ConvolutionTests {
 
   @Test("OpenBLAS against the definition", arguments: Case.all, [1, 2])
   func definition(c: Case, threads: Int) throws {
-    let results = try onTensorThread { Self.run(c, on: OpenBLASBackend(threads: ThreadPool(count: threads))) }
+    let results = try TensorThread.run { Self.run(c, on: OpenBLASBackend(threads: ThreadPool(count: threads))) }
     let differences = zip(Results.names, zip(results.all, Self.reference(c))).map { difference($0, $1.0, $1.1) }
     expectClose(differences, relative: 1e-5, largest: 1e-3)
   }
@@ -171,7 +172,7 @@ struct ConvolutionTests {
     "oneDNN against OpenBLAS", .enabled(if: Backends.hasOneDNN),
     arguments: Case.all + Case.winograd + Case.narrowInputs, [false, true])
   func oneDNN(c: Case, persistent: Bool) throws {
-    let (fast, slow) = try onTensorThread {
+    let (fast, slow) = try TensorThread.run {
       (Self.run(c, on: try Backends.make(.onednn), persistent: persistent), Self.run(c, on: OpenBLASBackend()))
     }
     expectClose(Self.differences(fast, slow), relative: 1e-4, largest: 1e-2)
@@ -180,7 +181,7 @@ struct ConvolutionTests {
   @Test("Winograd's method against direct convolution", arguments: Case.winograd, InstructionSet.available)
   func winograd(c: Case, instructionSet: InstructionSet) throws {
     for threads in 1...2 {
-      let (fast, slow) = try onTensorThread {
+      let (fast, slow) = try TensorThread.run {
         let backend = OpenBLASBackend(
           threads: ThreadPool(count: threads), instructionSet: instructionSet, winograd: true)
         return (Self.run(c, on: backend, persistent: threads == 1), Self.run(c, on: OpenBLASBackend()))
@@ -194,13 +195,13 @@ struct ConvolutionTests {
   @Test("Convolutions to few channels against direct convolution", arguments: Case.narrow, InstructionSet.available)
   func narrow(c: Case, instructionSet: InstructionSet) throws {
     for threads in 1...2 {
-      let (fast, slow) = try onTensorThread {
+      let (fast, slow) = try TensorThread.run {
         (Self.run(c, on: Self.fast(threads, instructionSet)), Self.run(c, on: OpenBLASBackend()))
       }
       expectClose(Self.differences(fast, slow), relative: 1e-6, largest: 1e-3)
       #expect(fast.y != slow.y && fast.dw != slow.dw)
       // In bfloat16 too, but for the gradient of the input, which is left to the library.
-      let narrow = try onTensorThread {
+      let narrow = try TensorThread.run {
         let backend = Self.fast(threads, instructionSet)
         let x = randomTensor(c.input, seed: 1, type: .bfloat16, on: backend)
         let weight = randomTensor(c.weight, seed: 2, scale: 0.2, on: backend)
@@ -223,7 +224,7 @@ struct ConvolutionTests {
     InstructionSet.available)
   func narrowInputs(c: Case, instructionSet: InstructionSet) throws {
     for threads in 1...2 {
-      let (fast, rounded, slow) = try onTensorThread {
+      let (fast, rounded, slow) = try TensorThread.run {
         let backend = Self.fast(threads, instructionSet)
         let weight = randomTensor(c.weight, seed: 2, scale: 0.2, on: backend)
         let dy = randomTensor(c.output, seed: 5, type: .bfloat16, on: backend)
@@ -238,7 +239,7 @@ struct ConvolutionTests {
 
   @Test("Winograd's method on bfloat16 images", arguments: Case.winograd, InstructionSet.available)
   func winogradBFloat16(c: Case, instructionSet: InstructionSet) throws {
-    let (narrow, wide) = try onTensorThread {
+    let (narrow, wide) = try TensorThread.run {
       let backend = OpenBLASBackend(instructionSet: instructionSet, winograd: true)
       return (Self.run(c, on: backend, type: .bfloat16), Self.run(c, on: backend))
     }
@@ -249,7 +250,7 @@ struct ConvolutionTests {
   @Test("oneDNN against OpenBLAS where Winograd's method does not come first", .enabled(if: Backends.hasOneDNN))
   func oneDNNDirect() throws {
     for c in Case.winograd {
-      let (fast, slow) = try onTensorThread {
+      let (fast, slow) = try TensorThread.run {
         (Self.run(c, on: try Backends.make(.onednn, winograd: false)), Self.run(c, on: OpenBLASBackend()))
       }
       expectClose(Self.differences(fast, slow), relative: 1e-4, largest: 1e-2)
@@ -258,7 +259,7 @@ struct ConvolutionTests {
 
   @Test("bfloat16 against float32", .enabled(if: Backends.bfloat16.isSupported), arguments: Case.all)
   func bfloat16(c: Case) throws {
-    let (narrow, wide) = try onTensorThread {
+    let (narrow, wide) = try TensorThread.run {
       let backend = try Backends.make(.onednn)
       return (Self.run(c, on: backend, type: .bfloat16), Self.run(c, on: backend))
     }
@@ -267,7 +268,7 @@ struct ConvolutionTests {
 
   @Test("The same call gives the same bytes", arguments: Backends.available)
   func repeatable(kind: BackendKind) throws {
-    let results = try onTensorThread {
+    let results = try TensorThread.run {
       let c = Case([4, 14, 14, 32], 48, kernel: 3, .init(padding: 1))
       return try (0..<2).map { _ in Self.run(c, on: try Backends.make(kind, threads: 2)).all }
     }
@@ -281,7 +282,7 @@ struct ConvolutionTests {
       Case([2, 9, 9, 16], 16, kernel: 3, .init(padding: 1)), Case([2, 8, 8, 32], 32, kernel: 3, .init(padding: 1)),
     ])
   func cachedWeights(c: Case) throws {
-    let differences = try onTensorThread {
+    let differences = try TensorThread.run {
       let (fast, slow) = (try Backends.make(.onednn), OpenBLASBackend())
       func results(_ backend: any Backend) -> [[Float]] {
         let x = randomTensor(c.input, seed: 1, on: backend)

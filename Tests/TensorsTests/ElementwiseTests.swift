@@ -1,5 +1,6 @@
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
 /// Elementwise loops, which both backends share, against formulas in Double.
@@ -47,7 +48,7 @@ struct ElementwiseTests {
 
   @Test("Activations and their derivatives", arguments: Kernels.all, Function.all)
   func activation(kernels: Kernels, function: Function) throws {
-    let differences = try onTensorThread {
+    let differences = try TensorThread.run {
       let backend = kernels.backend()
       return Self.lengths.flatMap { length -> [Difference] in
         let x = randomTensor([length], seed: 3, scale: 3, type: kernels.type, on: backend)
@@ -68,7 +69,7 @@ struct ElementwiseTests {
   @Test("Activations far from zero saturate without NaN", arguments: Kernels.all)
   func saturation(kernels: Kernels) throws {
     let inputs: [Float] = [-1e30, -1000, -90, 90, 1000, 1e30]
-    let results = try onTensorThread {
+    let results = try TensorThread.run {
       let backend = kernels.backend()
       let x = Tensor(inputs, shape: [6], type: kernels.type, on: backend)
       let dy = Tensor(repeating: 1, shape: [6], type: kernels.type, on: backend)
@@ -85,7 +86,7 @@ struct ElementwiseTests {
 
   @Test("Sums, products, lines, bounds and copies", arguments: Kernels.all)
   func arithmetic(kernels: Kernels) throws {
-    let differences = try onTensorThread {
+    let differences = try TensorThread.run {
       let backend = kernels.backend()
       return Self.lengths.flatMap { length -> [Difference] in
         let a = randomTensor([length], seed: 5, type: kernels.type, on: backend)
@@ -114,7 +115,7 @@ struct ElementwiseTests {
   @Test("Bytes become numbers", arguments: Kernels.all)
   func fromBytes(kernels: Kernels) throws {
     let bytes = (0..<259).map { UInt8(truncatingIfNeeded: $0) }
-    let result = try onTensorThread {
+    let result = try TensorThread.run {
       let y = kernels.backend().fromBytes(bytes, shape: [7, 37], scale: 2 / 255, shift: -1, type: kernels.type)
       return (y.shape, difference("bytes", y, bytes.map { Double($0) * 2 / 255 - 1 }))
     }
@@ -134,7 +135,7 @@ struct ElementwiseTests {
       0x7f80, 0xff80,
     ]
     patterns += [0x7fc0_0000, 0x7f80_0001, 0xffff_ffff]  // NaNs, among them one whose upper half alone is infinity
-    let (stored, back) = try onTensorThread { [patterns] in
+    let (stored, back) = try TensorThread.run { [patterns] in
       let backend = OpenBLASBackend(instructionSet: instructionSet)
       let x = Tensor(patterns.map(Float.init(bitPattern:)), shape: [patterns.count], on: backend)
       let narrow = x.cast(to: .bfloat16)
@@ -149,7 +150,7 @@ struct ElementwiseTests {
   func dropout(kernels: Kernels) throws {
     let (count, size, probability) = (8, 5001, Float(0.3))
     let draw = RandomDraw(seed: 7, stream: .noise, index: 20, draw: 3)
-    let (once, again, other, gradient, tail, uniform) = try onTensorThread {
+    let (once, again, other, gradient, tail, uniform) = try TensorThread.run {
       let backend = kernels.backend()
       let ones = Tensor(repeating: 1, shape: [count, size], type: kernels.type, on: backend)
       var later = draw
@@ -183,7 +184,7 @@ struct ElementwiseTests {
 
   @Test("Elementwise results do not depend on the number of threads", arguments: Kernels.all)
   func threads(kernels: Kernels) throws {
-    let results = try onTensorThread {
+    let results = try TensorThread.run {
       [1, 2, 2].map { threads in
         let backend = kernels.backend(threads: threads)
         let x = randomTensor([3, 33_337], seed: 8, type: kernels.type, on: backend)

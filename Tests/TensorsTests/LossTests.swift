@@ -1,5 +1,6 @@
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
 /// Losses and their gradients against formulas in Double.
@@ -21,7 +22,7 @@ struct LossTests {
 
   @Test("Values and gradients", arguments: Kernels.all, Kind.all)
   func formula(kernels: Kernels, kind: Kind) throws {
-    let differences = try onTensorThread {
+    let differences = try TensorThread.run {
       let backend = kernels.backend()
       return [[1, 1], [3, 5, 7, 1], [4, 9001]].map(Shape.init).flatMap { shape -> [Difference] in
         let prediction = randomTensor(shape, seed: 1, scale: 3, type: kernels.type, on: backend)
@@ -46,7 +47,7 @@ struct LossTests {
   @Test("Cross-entropy of large logits stays finite", arguments: Kernels.all)
   func largeLogits(kernels: Kernels) throws {
     let logits: [Float] = [-1e4, -1e4, -100, -100, 100, 100, 1e4, 1e4]
-    let (losses, gradients, stored) = try onTensorThread {
+    let (losses, gradients, stored) = try TensorThread.run {
       let backend = kernels.backend()
       let prediction = Tensor(logits, shape: [8, 1], type: kernels.type, on: backend)
       let target = Tensor([0, 1, 0, 1, 0, 1, 0, 1], shape: [8, 1], type: kernels.type, on: backend)
@@ -65,7 +66,7 @@ struct LossTests {
 
   @Test("Cross-entropy with a distribution", arguments: Kernels.all)
   func crossEntropy(kernels: Kernels) throws {
-    let differences = try onTensorThread {
+    let differences = try TensorThread.run {
       let backend = kernels.backend()
       return [[1, 1], [3, 10], [5, 16], [2, 37], [700, 11]].map(Shape.init).map { shape -> Difference in
         let logits = randomTensor(shape, seed: 1, scale: 3, type: kernels.type, on: backend)
@@ -84,7 +85,7 @@ struct LossTests {
 
   @Test("Cross-entropy of certain and of wrong predictions is finite", arguments: Kernels.all)
   func largeCrossEntropy(kernels: Kernels) throws {
-    let losses = try onTensorThread {
+    let losses = try TensorThread.run {
       let backend = kernels.backend()
       let logits = Tensor([1e4, -1e4, 0, 1e4, -1e4, 0], shape: [2, 3], type: kernels.type, on: backend)
       return backend.crossEntropy(logits, Tensor([1, 0, 0, 0, 1, 0], shape: [2, 3], on: backend)).values()

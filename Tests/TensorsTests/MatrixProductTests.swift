@@ -1,5 +1,6 @@
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
 /// Linear layers, batched products and attention: OpenBLAS against loops in Double, oneDNN against OpenBLAS, bfloat16
@@ -62,7 +63,7 @@ struct MatrixProductTests {
 
   @Test("OpenBLAS's linear layer against the definition", arguments: Layer.all, [1, 2])
   func linearDefinition(layer: Layer, threads: Int) throws {
-    let results = try onTensorThread { Self.linear(layer, on: OpenBLASBackend(threads: ThreadPool(count: threads))) }
+    let results = try TensorThread.run { Self.linear(layer, on: OpenBLASBackend(threads: ThreadPool(count: threads))) }
     let (rows, inputs, outputs) = (layer.x.count / layer.inputs, layer.inputs, layer.outputs)
     func doubles(_ count: Int, _ seed: UInt64) -> [Double] { randomValues(count, seed: seed).map(Double.init) }
     let (x, w, bias) = (doubles(rows * inputs, 1), doubles(inputs * outputs, 2), doubles(outputs, 3))
@@ -82,7 +83,7 @@ struct MatrixProductTests {
     "oneDNN's linear layer against OpenBLAS's", .enabled(if: Backends.hasOneDNN), arguments: Layer.all + [Layer.long],
     [false, true])
   func linearOneDNN(layer: Layer, persistent: Bool) throws {
-    let (fast, slow) = try onTensorThread {
+    let (fast, slow) = try TensorThread.run {
       (
         Self.linear(layer, on: try Backends.make(.onednn), persistent: persistent),
         Self.linear(layer, on: OpenBLASBackend())
@@ -96,7 +97,7 @@ struct MatrixProductTests {
     "A bfloat16 linear layer against float32", .enabled(if: Backends.bfloat16.isSupported),
     arguments: Layer.all + [Layer.long])
   func linearBFloat16(layer: Layer) throws {
-    let (narrow, wide) = try onTensorThread {
+    let (narrow, wide) = try TensorThread.run {
       let backend = try Backends.make(.onednn)
       return (Self.linear(layer, on: backend, type: .bfloat16), Self.linear(layer, on: backend))
     }
@@ -142,7 +143,7 @@ struct MatrixProductTests {
 
   @Test("OpenBLAS's products against the definition", arguments: Product.all, [1, 2])
   func productDefinition(p: Product, threads: Int) throws {
-    let result = try onTensorThread { p.run(on: OpenBLASBackend(threads: ThreadPool(count: threads))) }
+    let result = try TensorThread.run { p.run(on: OpenBLASBackend(threads: ThreadPool(count: threads))) }
     let a = randomValues(p.batch * p.rows * p.inner, seed: 1).map(Double.init)
     let b = randomValues(p.batch * p.inner * p.columns, seed: 2).map(Double.init)
     let (left, right) = (p.rows * p.inner, p.inner * p.columns)
@@ -157,7 +158,7 @@ struct MatrixProductTests {
 
   @Test("oneDNN's products against OpenBLAS's", .enabled(if: Backends.hasOneDNN), arguments: Product.all)
   func productOneDNN(p: Product) throws {
-    let (fast, narrow, slow) = try onTensorThread {
+    let (fast, narrow, slow) = try TensorThread.run {
       let backend = try Backends.make(.onednn)
       return (
         p.run(on: backend), Backends.bfloat16.isSupported ? p.run(on: backend, type: .bfloat16) : nil,
@@ -261,7 +262,7 @@ struct MatrixProductTests {
   /// A gradient that is zero has no relative error: the elements' own tolerance decides then.
   @Test("OpenBLAS's attention against the definition", arguments: Attention.all, [1, 2])
   func attentionDefinition(a: Attention, threads: Int) throws {
-    let (results, inputs) = try onTensorThread {
+    let (results, inputs) = try TensorThread.run {
       let backend = OpenBLASBackend(threads: ThreadPool(count: threads))
       return (a.values(on: backend), a.inputs(on: backend).map(\.doubles))
     }
@@ -270,7 +271,7 @@ struct MatrixProductTests {
 
   @Test("Attention of few tokens against the definition", arguments: Kernels.all, Attention.few)
   func attentionOfFewTokens(kernels: Kernels, a: Attention) throws {
-    let differences = try onTensorThread {
+    let differences = try TensorThread.run {
       let backend = kernels.backend()
       let expected = a.reference(a.inputs(on: backend, type: kernels.type).map(\.doubles))
       return zip(a.run(on: backend, type: kernels.type), expected).map {
@@ -286,7 +287,7 @@ struct MatrixProductTests {
     [(12, 128, 4), (49, 64, 4), (5, 6, 3), (65, 8, 2), (3, 130, 2)])
   func selfAttention(kind: BackendKind, _ sizes: (tokens: Int, width: Int, heads: Int)) throws {
     let (tokens, width, heads) = sizes
-    let differences = try onTensorThread {
+    let differences = try TensorThread.run {
       let backend = try Backends.make(kind)
       let qkv = randomTensor([3, tokens, 3 * width], seed: 1, on: backend)
       let dy = randomTensor([3, tokens, width], seed: 2, on: backend)
@@ -305,7 +306,7 @@ struct MatrixProductTests {
 
   @Test("oneDNN's attention against OpenBLAS's", .enabled(if: Backends.hasOneDNN), arguments: Attention.all)
   func attentionOneDNN(a: Attention) throws {
-    let (fast, slow) = try onTensorThread {
+    let (fast, slow) = try TensorThread.run {
       (a.values(on: try Backends.make(.onednn)), a.values(on: OpenBLASBackend()))
     }
     expectClose(zip(fast, slow).map { difference($0.name, $0.values, $1.values, relative: 1e-4, absolute: 1e-5) })
@@ -313,7 +314,7 @@ struct MatrixProductTests {
 
   @Test("bfloat16 attention against float32", .enabled(if: Backends.bfloat16.isSupported), arguments: Attention.all)
   func attentionBFloat16(a: Attention) throws {
-    let (narrow, wide) = try onTensorThread {
+    let (narrow, wide) = try TensorThread.run {
       let backend = try Backends.make(.onednn)
       return (a.values(on: backend, type: .bfloat16), a.values(on: backend))
     }

@@ -1,5 +1,6 @@
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
 /// GroupNorm, LayerNorm and InstanceNorm with a shift and an activation, against a reference in Double.
@@ -100,7 +101,7 @@ struct NormalizationTests {
 
   @Test("Values, statistics and gradients", arguments: Kernels.all, Case.all)
   func formula(kernels: Kernels, c: Case) throws {
-    let differences = try onTensorThread {
+    let differences = try TensorThread.run {
       let backend = kernels.backend()
       let channels = c.shape.last
       let samples = c.perPosition ? c.shape.count / channels : c.shape[0]
@@ -159,7 +160,7 @@ struct NormalizationTests {
 
   @Test("A mean far from zero does not swallow the deviation", arguments: InstructionSet.available, Case.faraway)
   func largeMean(instructionSet: InstructionSet, c: Case) throws {
-    let differences = try onTensorThread {
+    let differences = try TensorThread.run {
       let backend = OpenBLASBackend(threads: ThreadPool(count: 2), instructionSet: instructionSet)
       let x = randomTensor(c.shape, seed: 1, scale: c.deviation, shift: c.mean, on: backend)
       let dy = randomTensor(c.shape, seed: 2, on: backend)

@@ -1,5 +1,6 @@
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
 /// The passes over parameters against PyTorch's documented rules, written down in Double.
@@ -81,7 +82,7 @@ struct ParameterPassTests {
   @Test("Five steps of each rule", arguments: InstructionSet.available, Rule.all)
   func updates(instructionSet: InstructionSet, rule: Rule) throws {
     let (count, lr, scale) = (20_003, Float(0.05), Float(0.5))
-    let (difference, stateCount, moved) = try onTensorThread {
+    let (difference, stateCount, moved) = try TensorThread.run {
       let backend = OpenBLASBackend(threads: ThreadPool(count: 2), instructionSet: instructionSet)
       let parameters = randomTensor([count], seed: 1, on: backend)
       var expected = parameters.doubles
@@ -110,7 +111,7 @@ struct ParameterPassTests {
 
   @Test("The moving average and the sum of squares", arguments: InstructionSet.available)
   func averages(instructionSet: InstructionSet) throws {
-    let (differences, sums, squares) = try onTensorThread {
+    let (differences, sums, squares) = try TensorThread.run {
       let backend = OpenBLASBackend(threads: ThreadPool(count: 2), instructionSet: instructionSet)
       let differences = [5, 40_001].map { count -> Difference in
         let parameters = randomTensor([count], seed: 1, on: backend)

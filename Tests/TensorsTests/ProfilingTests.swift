@@ -5,7 +5,7 @@ import Testing
 struct ProfilingTests {
   @Test("A profiled backend computes the same, and counts operations, bytes and calls")
   func records() throws {
-    let (same, records) = try onTensorThread {
+    let (same, records) = try TensorThread.run {
       let window = ConvolutionWindow(padding: 1)
       func run(_ backend: any Backend) -> [UInt8] {
         let x = backend.sample([2, 8, 8, 32], .float32)
@@ -36,7 +36,7 @@ struct ProfilingTests {
 
   @Test("Ceilings are sane, and bound the least time")
   func ceilings() throws {
-    let ceilings = try onTensorThread { Ceilings(OpenBLASBackend(threads: ThreadPool(count: 1))) }
+    let ceilings = try TensorThread.run { Ceilings(OpenBLASBackend(threads: ThreadPool(count: 1))) }
     #expect(ceilings.float32 > 1e9 && ceilings.float32 < 1e13 && ceilings.bfloat16 == nil)
     #expect(ceilings.copy > 1e8 && ceilings.copy < 1e12)
     let (arithmetic, memory) = (1_000_000_000, 1_000_000_000)
@@ -46,7 +46,7 @@ struct ProfilingTests {
 
   @Test("Blocks of any size use each other's memory")
   func heap() throws {
-    let (reserved, peak) = try onTensorThread {
+    let (reserved, peak) = try TensorThread.run {
       let backend = OpenBLASBackend()
       // Each round's blocks are of another size, and only a few live at a time.
       for round in 1...60 {

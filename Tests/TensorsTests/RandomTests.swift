@@ -33,7 +33,7 @@ struct RandomTests {
 
   @Test("Uniform numbers are the top 24 bits of Philox", arguments: InstructionSet.available)
   func uniform(instructionSet: InstructionSet) throws {
-    let values = try onTensorThread {
+    let values = try TensorThread.run {
       let backend = OpenBLASBackend(threads: ThreadPool(count: 2), instructionSet: instructionSet)
       let x = Tensor(uninitialized: [3, 5, 7, 3], on: backend)
       backend.fillUniform(x, Self.draw)
@@ -48,7 +48,7 @@ struct RandomTests {
 
   @Test("Normal numbers are Box–Muller pairs of them", arguments: InstructionSet.available)
   func normal(instructionSet: InstructionSet) throws {
-    let values = try onTensorThread {
+    let values = try TensorThread.run {
       let backend = OpenBLASBackend(threads: ThreadPool(count: 2), instructionSet: instructionSet)
       let x = Tensor(uninitialized: [3, 105], on: backend)
       backend.fillNormal(x, Self.draw)
@@ -69,7 +69,7 @@ struct RandomTests {
   /// Sample moments of 2²⁰ numbers, within six standard deviations of theirs.
   @Test("Moments and range")
   func moments() throws {
-    let (uniform, normal) = try onTensorThread {
+    let (uniform, normal) = try TensorThread.run {
       let backend = OpenBLASBackend(threads: ThreadPool(count: 2))
       let x = Tensor(uninitialized: [64, 16_384], on: backend)
       backend.fillUniform(x, RandomDraw(seed: 3, stream: .data))
@@ -96,7 +96,7 @@ struct RandomTests {
   @Test("Sample k does not depend on the count; streams, draws and seeds differ")
   func independence() throws {
     let draw = RandomDraw(seed: 5, stream: .sampling, index: 100)
-    let (alone, together, others) = try onTensorThread {
+    let (alone, together, others) = try TensorThread.run {
       let backend = OpenBLASBackend(threads: ThreadPool(count: 2))
       func normal(_ shape: Shape, _ change: (inout RandomDraw) -> Void = { _ in }) -> [Float] {
         var changed = draw

@@ -1,4 +1,5 @@
 import Tensors
+import TestSupport
 import Testing
 
 /// Padding, upsampling and pooling of images against naive references.
@@ -18,7 +19,7 @@ struct ResamplingTests {
       Insets(top: 1, left: 2, bottom: 3, right: 4), Insets(bottom: 1, right: 1),
       Insets(top: -1, left: -2, bottom: -1, right: -1), Insets(top: 2, left: -1, bottom: -2, right: 3),
     ]
-    let (differences, shapes) = try onTensorThread {
+    let (differences, shapes) = try TensorThread.run {
       let backend = kernels.backend()
       let x = randomTensor(shape, type: kernels.type, on: backend)
       let results = insets.map { backend.pad(x, $0) }
@@ -53,7 +54,7 @@ struct ResamplingTests {
       // As wide as can be: pixels are seen three times along each axis.
       Insets(top: shape[1] - 1, left: shape[2] - 1, bottom: shape[1] - 1, right: shape[2] - 1),
     ]
-    let differences = try onTensorThread {
+    let differences = try TensorThread.run {
       let backend = kernels.backend()
       let x = randomTensor(shape, type: kernels.type, on: backend)
       let values = x.doubles
@@ -79,7 +80,7 @@ struct ResamplingTests {
 
   @Test("Nearest neighbours up, and the gradient's sums back", arguments: Kernels.all, shapes)
   func upsample(kernels: Kernels, shape: Shape) throws {
-    let differences = try onTensorThread {
+    let differences = try TensorThread.run {
       let backend = kernels.backend()
       return [1, 2, 3].flatMap { factor -> [Difference] in
         let x = randomTensor(shape, type: kernels.type, on: backend)
@@ -104,7 +105,7 @@ struct ResamplingTests {
 
   @Test("Means over squares leave out the remainder, and so does their gradient", arguments: Kernels.all, shapes)
   func averagePool(kernels: Kernels, shape: Shape) throws {
-    let (differences, shapes) = try onTensorThread {
+    let (differences, shapes) = try TensorThread.run {
       let backend = kernels.backend()
       let x = randomTensor(shape, type: kernels.type, on: backend)
       let values = x.doubles

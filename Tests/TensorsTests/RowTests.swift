@@ -1,5 +1,6 @@
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
 /// Loops over rows against naive references.
@@ -8,7 +9,7 @@ struct RowTests {
 
   @Test("A row is added to every row; rows and samples are summed", arguments: Kernels.all, shapes)
   func rows(kernels: Kernels, shape: Shape) throws {
-    let differences = try onTensorThread {
+    let differences = try TensorThread.run {
       let backend = kernels.backend()
       let x = randomTensor(shape, seed: 1, type: kernels.type, on: backend)
       let (columns, rows, samples) = (shape.last, shape.count / shape.last, shape[0])
@@ -31,7 +32,7 @@ struct RowTests {
 
   @Test("Samples are mixed by weights of their own", arguments: Kernels.all, shapes)
   func mix(kernels: Kernels, shape: Shape) throws {
-    let differences = try onTensorThread {
+    let differences = try TensorThread.run {
       let backend = kernels.backend()
       let a = randomTensor(shape, seed: 1, type: kernels.type, on: backend)
       let b = randomTensor(shape, seed: 2, type: kernels.type, on: backend)
@@ -52,7 +53,7 @@ struct RowTests {
   @Test("Channels are joined and cut, with parts of any width", arguments: Kernels.all)
   func channels(kernels: Kernels) throws {
     let widths = [3, 1, 0, 20]
-    let (joined, expected, parts, cut) = try onTensorThread {
+    let (joined, expected, parts, cut) = try TensorThread.run {
       let backend = kernels.backend()
       let parts = widths.enumerated().map { index, width in
         randomTensor([2, 700, width], seed: UInt64(index + 1), type: kernels.type, on: backend)
@@ -73,7 +74,7 @@ struct RowTests {
   @Test("Rows are looked up and added back; an index below 0 is none", arguments: Kernels.all)
   func gather(kernels: Kernels) throws {
     let chosen: [Int32] = [4, 0, -1, 4, 2]
-    let (rows, table, gradient, dy) = try onTensorThread {
+    let (rows, table, gradient, dy) = try TensorThread.run {
       let backend = kernels.backend()
       let table = randomTensor([5, 19], seed: 1, on: backend)
       let indices = Tensor(chosen, on: backend)
@@ -98,7 +99,7 @@ struct RowTests {
     "Softmax with a mask, and its gradient", arguments: Kernels.all,
     [[1, 1], [3, 5], [2, 3, 37], [700, 49]] as [Shape])
   func softmax(kernels: Kernels, shape: Shape) throws {
-    let (differences, sums) = try onTensorThread {
+    let (differences, sums) = try TensorThread.run {
       let backend = kernels.backend()
       let columns = shape.last
       // Large enough that exp overflows unless the largest is subtracted.

@@ -2,12 +2,6 @@ import Foundation
 import Tensors
 import Testing
 
-/// Does a test's tensor work where all of a process's tensor work belongs. Expectations stay outside: they need the test's
-/// own task.
-func onTensorThread<Result>(_ work: @escaping @Sendable () throws -> Result) throws -> Result {
-  try TensorThread.run(work)
-}
-
 /// How far a result is from what it should be.
 struct Difference: Sendable, CustomStringConvertible {
   let name: String
@@ -69,28 +63,6 @@ func expectClose(
     #expect(difference.relative < relative, "\(difference)", sourceLocation: sourceLocation)
     #expect(difference.largest < largest, "\(difference)", sourceLocation: sourceLocation)
   }
-}
-
-/// Repeatable normal numbers that do not come from the code under test.
-func randomValues(_ count: Int, seed: UInt64 = 1, scale: Float = 1, shift: Float = 0) -> [Float] {
-  var state = seed &* 0x9E37_79B9_7F4A_7C15 &+ 0x1234_5678
-  func uniform() -> Double {  // SplitMix64
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return (Double((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53
-  }
-  return (0..<count).map { _ in
-    Float((-2 * log(uniform())).squareRoot() * cos(2 * .pi * uniform())) * scale + shift
-  }
-}
-
-func randomTensor(
-  _ shape: Shape, seed: UInt64 = 1, scale: Float = 1, shift: Float = 0, type: ScalarType = .float32,
-  on backend: any Backend
-) -> Tensor {
-  Tensor(randomValues(shape.count, seed: seed, scale: scale, shift: shift), shape: shape, type: type, on: backend)
 }
 
 extension Tensor {

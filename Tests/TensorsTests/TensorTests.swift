@@ -1,12 +1,13 @@
 import Foundation
 import Synchronization
 import Tensors
+import TestSupport
 import Testing
 
 struct TensorTests {
   @Test("Views share memory and see the right elements", arguments: [ScalarType.float32, .bfloat16])
   func views(type: ScalarType) throws {
-    let (shapes, values, after) = try onTensorThread {
+    let (shapes, values, after) = try TensorThread.run {
       let backend = OpenBLASBackend()
       let x = Tensor((0..<24).map(Float.init), shape: [4, 3, 2], type: type, on: backend)
       let views = [
@@ -26,7 +27,7 @@ struct TensorTests {
 
   @Test("Memory is aligned, and its last use alone may overwrite it")
   func ownership() throws {
-    let (aligned, alone, shared) = try onTensorThread {
+    let (aligned, alone, shared) = try TensorThread.run {
       let backend = OpenBLASBackend()
       let sizes = [1, 63, 1000, 3 << 20]
       let aligned = sizes.allSatisfy { size in
@@ -47,7 +48,7 @@ struct TensorTests {
 
   @Test("The second identical step asks the system for no memory", arguments: Backends.available)
   func pool(kind: BackendKind) throws {
-    let (start, first, second) = try onTensorThread {
+    let (start, first, second) = try TensorThread.run {
       let backend = try Backends.make(kind)
       func step() {
         let x = randomTensor([4, 12, 12, 16], on: backend)
@@ -72,7 +73,7 @@ struct TensorTests {
 
   @Test("A backend's memory is not kept by the pool of another, and returns when used up on any thread")
   func releaseElsewhere() throws {
-    let (tensor, before) = try onTensorThread {
+    let (tensor, before) = try TensorThread.run {
       let backend = OpenBLASBackend()
       let tensor = Carrier(Optional(Tensor(repeating: 1, shape: [1000], on: backend)))
       return (tensor, Carrier(backend))
@@ -93,7 +94,7 @@ struct TensorTests {
     for (threads, count, grain) in [
       (1, 10, 1), (2, 1, 1), (2, 7, 1), (2, 1000, 600), (2, 1000, 500), (3, 1001, 1), (2, 0, 1),
     ] {
-      let (marks, parts, promised) = try onTensorThread {
+      let (marks, parts, promised) = try TensorThread.run {
         let pool = ThreadPool(count: threads)
         let marks = Mutex([Int](repeating: 0, count: count))
         let parts = Mutex<[Int: Int]>([:])
@@ -125,7 +126,7 @@ struct TensorTests {
 
   @Test("bfloat16 on OpenBLAS is the user's error")
   func precision() throws {
-    let (float32, auto, error) = try onTensorThread {
+    let (float32, auto, error) = try TensorThread.run {
       let backend = OpenBLASBackend()
       let error = Result { try Precision.bfloat16.scalarType(on: backend) }
       return (try Precision.float32.scalarType(on: backend), try Precision.auto.scalarType(on: backend), error)
@@ -140,7 +141,7 @@ struct TensorTests {
   @Test("Backends are found by name")
   func backends() throws {
     for kind in BackendKind.allCases {
-      let made = try onTensorThread { Result { try Backends.make(kind).kind } }
+      let made = try TensorThread.run { Result { try Backends.make(kind).kind } }
       if Backends.available.contains(kind) {
         #expect(try made.get() == kind)
       } else {

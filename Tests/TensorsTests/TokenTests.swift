@@ -1,5 +1,6 @@
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
 /// Tokens of each sample's own, and images as patches, against naive references.
@@ -25,7 +26,7 @@ struct TokenTests {
   @Test("Tokens are chosen for each sample, and gradients go back to them", arguments: Kernels.all, Case.all)
   func gather(kernels: Kernels, c: Case) throws {
     let (samples, count) = (c.chosen.count, c.chosen[0].count)
-    let (exact, differences) = try onTensorThread {
+    let (exact, differences) = try TensorThread.run {
       let backend = kernels.backend()
       let x = randomTensor([samples, c.tokens, c.width], seed: 1, type: kernels.type, on: backend)
       let filler = randomTensor([c.width], seed: 2, on: backend)
@@ -68,7 +69,7 @@ struct TokenTests {
   func patches(kernels: Kernels, _ sizes: (shape: Shape, patch: Int)) throws {
     let (shape, p) = sizes
     let (height, width, channels) = (shape[1], shape[2], shape[3])
-    let (found, expected, same) = try onTensorThread {
+    let (found, expected, same) = try TensorThread.run {
       let backend = kernels.backend()
       let images = randomTensor(shape, seed: 1, type: kernels.type, on: backend)
       let values = images.values()

@@ -1,5 +1,6 @@
 import Foundation
 import Metrics
+import TestSupport
 import Testing
 import Training
 
@@ -22,8 +23,7 @@ struct LinearProbeTests {
 
   @Test("Logistic regression finds scipy's minimum", arguments: Backends.available)
   func golden(kind: BackendKind) throws {
-    let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    let path = folder.appendingPathComponent("Fixtures/metrics.safetensors").path
+    let path = fixture("metrics.safetensors")
     let logits = try onTensors(kind) { backend in
       let file = try SafetensorsReader(path: path)
       let points = Tensor(try file.floats("probe.x"), shape: [60, 3], on: backend)

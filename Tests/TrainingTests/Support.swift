@@ -2,40 +2,6 @@ import Foundation
 import Testing
 import Training
 
-/// Runs work on the tensor thread with a fresh backend.
-func onTensors<Result>(
-  _ kind: BackendKind = .openblas, _ work: @escaping @Sendable (any Backend) throws -> Result
-) throws -> Result {
-  try TensorThread.run { try work(Backends.make(kind)) }
-}
-
-/// Expects a ``UserError`` of a kind whose text (hint included) contains all the parts.
-func expectUserError(
-  _ kind: UserError.Kind, _ parts: String..., sourceLocation: SourceLocation = #_sourceLocation,
-  performing body: () throws -> some Any
-) {
-  let error = #expect(throws: UserError.self, sourceLocation: sourceLocation) { _ = try body() }
-  guard let error else { return }
-  #expect(error.kind == kind, "\(error)", sourceLocation: sourceLocation)
-  for part in parts {
-    #expect(error.description.contains(part), "\(error) lacks \(part)", sourceLocation: sourceLocation)
-  }
-}
-
-/// A folder of a test's own, removed when the test is over.
-final class ScratchFolder {
-  let path: String
-
-  init() throws {
-    path = FileManager.default.temporaryDirectory.appendingPathComponent("easel-\(UUID().uuidString)").path
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-
-  func file(_ name: String) -> String { "\(path)/\(name)" }
-}
-
 /// Pictures in three classes of different brightness, with noise: no two are alike.
 func noisyImages(
   _ count: Int, seed: UInt64, width: Int = 6, height: Int = 5, channels: Int = 1, classes: [String] = ["a", "b", "c"]

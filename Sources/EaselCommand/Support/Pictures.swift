@@ -79,7 +79,7 @@ struct PictureOptions: ParsableArguments {
     }
     try check(model)
     let path = folder ?? output ?? "\(workspace.path)/Samples/\(source.runName)-\(verb).png"
-    try prepareOutput(folder.map { "\($0)/picture.png" } ?? path)
+    try checkOutput(folder.map { "\($0)/picture.png" } ?? path)
     return PictureJob(
       verb: verb, workspace: workspace, loaded: loaded, model: model, path: path, json: common.json, start: start)
   }
@@ -108,6 +108,7 @@ struct PictureJob<Capability> {
   func finish(
     _ images: [Image], columns: Int, _ recipe: Recipe, count: Int, figures: [String: Double] = [:]
   ) throws {
+    try makeFolder(for: path)
     try ImageGrid.compose(images, columns: columns).write(to: path, text: recipe.text)
     try report(count: count, figures: figures)
   }
@@ -127,22 +128,35 @@ func tensor(_ images: [Image], for model: any Model) -> Tensor {
   Batch(images).tensor(on: model.context.backend)
 }
 
-/// Checks before any computing that a file can be written where it shall go, and makes its folder.
+/// Checks before any computing that a file can be written where it shall go, and leaves everything as it is.
 ///
 /// - Throws: `UserError` (cannot create).
-func prepareOutput(_ path: String) throws {
+func checkOutput(_ path: String) throws {
+  let files = FileManager.default
+  var isFolder: ObjCBool = false
+  if files.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
+    throw UserError(.cannotCreate, "\(path): expected a file's name, found a folder")
+  }
+  // The folders that are missing will be made in the first one that is there.
+  var folder = URL(fileURLWithPath: path).standardizedFileURL.deletingLastPathComponent()
+  while !files.fileExists(atPath: folder.path, isDirectory: &isFolder) { folder.deleteLastPathComponent() }
+  let hint = "Choose another place with --output."
+  guard isFolder.boolValue else {
+    throw UserError(.cannotCreate, "\(path): expected a folder at \(folder.path), found a file", hint: hint)
+  }
+  if access(folder.path, W_OK) != 0 {
+    throw UserError(.cannotCreate, "\(folder.path): \(String(cString: strerror(errno)))", hint: hint)
+  }
+}
+
+/// Makes the folder that a file is about to be written to.
+///
+/// - Throws: `UserError` (cannot create).
+func makeFolder(for path: String) throws {
   let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
   do {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
   } catch {
     throw UserError(.cannotCreate, "\(folder): the folder cannot be made: \(error.localizedDescription)")
-  }
-  var isFolder: ObjCBool = false
-  if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
-    throw UserError(.cannotCreate, "\(path): expected a file's name, found a folder")
-  }
-  if access(folder, W_OK) != 0 {
-    throw UserError(
-      .cannotCreate, "\(folder): \(String(cString: strerror(errno)))", hint: "Choose another place with --output.")
   }
 }

@@ -105,8 +105,9 @@ struct DataVerb: ParsableCommand {
       let train = try workspace.data(data, imageSize: imageSize.map { try ImageSize(parsing: $0) }).splits.train
       let name = train.name.replacingOccurrences(of: "/", with: "-")
       let path = output ?? "\(workspace.path)/Samples/\(name)-data.png"
-      try prepareOutput(path)
+      try checkOutput(path)
       let images = train.images(0..<min(count, train.count))
+      try makeFolder(for: path)
       try ImageGrid.compose(images, columns: columns).write(to: path)
       if common.json { return try Console.print(json: Report(output: path, count: images.count)) }
       Console.print(path)

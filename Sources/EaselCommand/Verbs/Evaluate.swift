@@ -173,7 +173,7 @@ struct Evaluate: ParsableCommand {
     let extractor = try extractor(for: splits, backend, workspace)
     try options.check(count: count, data: splits, dimensions: extractor.dimensions)
     let path = output ?? "\(workspace.path)/Samples/\(name)-evaluate.png"
-    try prepareOutput(path)
+    try checkOutput(path)
     return SampleJudge(
       extractor: extractor, splits: splits, options: options, backend: backend, path: path, json: common.json)
   }

@@ -32,6 +32,7 @@ struct SampleJudge {
       (key: "Rows", value: "samples; nearest training and held-out images by pixels; the same by features"),
       (key: "Features", value: evaluation.extractor.name), (key: "Data", value: evaluation.data),
     ]
+    try makeFolder(for: path)
     try ImageGrid.compose(evaluation.sheet.flatMap { $0 }, columns: columns).write(to: path, text: recipe.text)
     let seconds = Date().timeIntervalSince(start)
     if json {

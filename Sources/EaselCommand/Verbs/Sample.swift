@@ -30,15 +30,19 @@ struct Sample: ParsableCommand {
     // A column for each class, unless there are too many to be looked at side by side.
     let columns = columns ?? job.model.columns(options).flatMap { $0 <= 20 ? $0 : nil } ?? 8
     let count = count ?? 8 * columns
-    for path in [array, individual.map { "\($0)/0.png" }].compactMap({ $0 }) { try prepareOutput(path) }
+    for path in [array, individual.map { "\($0)/0.png" }].compactMap({ $0 }) { try checkOutput(path) }
 
     let bar = ProgressBar("sampling")
     let images = try job.model.sample(0..<count, options) { bar.show($0) }
     let pictures = images.images()
     var recipe = job.recipe(["Count": String(count), "Columns": String(columns), "Seed": String(options.seed)])
     recipe.settings += job.model.description(of: options)
-    if let array { try NPYArray(shape: images.shape.sizes, values: .float32(images.values())).write(to: array) }
+    if let array {
+      try makeFolder(for: array)
+      try NPYArray(shape: images.shape.sizes, values: .float32(images.values())).write(to: array)
+    }
     if let individual {
+      try makeFolder(for: "\(individual)/0.png")
       for (index, picture) in pictures.enumerated() {
         try picture.write(to: String(format: "%@/%05d.png", individual, index), text: recipe.text)
       }

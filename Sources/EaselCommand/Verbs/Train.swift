@@ -5,9 +5,15 @@ import Foundation
 struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Train a model.",
-    discussion: "Presets:\n"
-      + AnyPreset.all.map { "  \($0.name.padding(toLength: 20, withPad: " ", startingAt: 0))\($0.summary)" }
-      .joined(separator: "\n"))
+    discussion: "Presets:\n" + presetList)
+
+  private static var presetList: String {
+    let width = AnyPreset.all.map(\.name.count).max() ?? 0
+    return AnyPreset.all.map { preset in
+      let space = String(repeating: " ", count: width + 2 - preset.name.count)
+      return "  \(preset.name)\(space)\(preset.summary)"
+    }.joined(separator: "\n")
+  }
 
   @Argument(help: "A family or a preset.")
   var preset: String

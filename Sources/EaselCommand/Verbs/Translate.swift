@@ -122,7 +122,7 @@ struct Translate: ParsableCommand {
     }
     let text = try recipe(job, chosen.source, count: chosen.images.count).text
     for (image, path) in zip(try translate(chosen.images, job.model, options), paths) {
-      try prepareOutput(path)
+      try makeFolder(for: path)
       try image.write(to: path, text: text)
     }
     try job.report(count: paths.count)

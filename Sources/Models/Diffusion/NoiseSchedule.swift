@@ -88,7 +88,9 @@ public struct NoiseSchedule: Sendable, Hashable {
     }
   }
 
-  private static func logarithmicCondition(_ ratio: Double) -> Float { Float(log(ratio) / 4) }
+  /// ln σ / 4, a thousandfold as in Song et al. 2023 (consistency_models `karras_diffusion.py`): the embedding's waves are
+  /// made for a thousand timesteps, and would be nearly straight lines over EDM's own −1.6 to 1.1.
+  private static func logarithmicCondition(_ ratio: Double) -> Float { Float(250 * log(ratio)) }
 
   /// The level of a timestep; the clean image before the first.
   public func level(_ timestep: Int) -> NoiseLevel { timestep < 0 ? .clean : levels[timestep] }

@@ -1,4 +1,4 @@
-"""Writes the fixtures of RunStorageTests with the reference implementation (pip install numpy safetensors).
+"""Writes reference.safetensors with the reference implementation (pip install numpy safetensors).
 
 Run it in this folder; the values are repeated in SafetensorsTests.swift.
 """

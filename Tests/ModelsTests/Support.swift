@@ -5,13 +5,6 @@ import Testing
 
 // MARK: - Tensors
 
-/// Runs work on the tensor thread with a fresh backend. What it returns are host values: tests expect outside of it.
-func onTensors<Result>(
-  _ kind: BackendKind = .openblas, _ work: @escaping @Sendable (any Backend) throws -> Result
-) throws -> Result {
-  try TensorThread.run { try work(Backends.make(kind)) }
-}
-
 /// ‖a − b‖ / ‖b‖, where b is what is expected. Infinite for values of different number.
 func relativeError(_ a: [Float], _ b: [Float]) -> Double {
   guard a.count == b.count else { return .infinity }
@@ -85,56 +78,12 @@ func permuted<Value>(_ values: [Value], _ shape: [Int], order: [Int]) -> [Value]
 
 // MARK: - Fixtures
 
-/// A path below Tests/Fixtures.
-func fixture(_ name: String) -> String {
-  URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .appendingPathComponent("Fixtures/\(name)").path
-}
-
-func contents(ofFixture name: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: fixture(name))) }
-
 extension SafetensorsReader {
   /// An image tensor in Easel's layout.
   func images(_ name: String) throws -> (values: [Float], shape: Shape) {
     let shape = entries[name]?.shape ?? []
     guard shape.count == 4 else { throw UserError(.badData, "\(name) is no image tensor: \(shape)") }
     return (channelsLast(try floats(name), shape), [shape[0], shape[2], shape[3], shape[1]])
-  }
-}
-
-/// A folder of a test's own, removed when the test is over.
-final class ScratchFolder {
-  let path: String
-
-  init() throws {
-    path = FileManager.default.temporaryDirectory.appendingPathComponent("easel-\(UUID().uuidString)").path
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-
-  func file(_ name: String) -> String { "\(path)/\(name)" }
-}
-
-// MARK: - Errors
-
-/// Expects a ``UserError`` of a kind whose text (hint included) contains all the parts.
-func expectUserError(
-  _ kind: UserError.Kind, _ parts: String..., sourceLocation: SourceLocation = #_sourceLocation,
-  performing body: () throws -> some Any
-) {
-  expectUserError(kind, parts, sourceLocation: sourceLocation, performing: body)
-}
-
-func expectUserError(
-  _ kind: UserError.Kind, _ parts: [String], sourceLocation: SourceLocation = #_sourceLocation,
-  performing body: () throws -> some Any
-) {
-  let error = #expect(throws: UserError.self, sourceLocation: sourceLocation) { _ = try body() }
-  guard let error else { return }
-  #expect(error.kind == kind, "\(error)", sourceLocation: sourceLocation)
-  for part in parts {
-    #expect(error.description.contains(part), "\(error) lacks \(part)", sourceLocation: sourceLocation)
   }
 }
 
