@@ -222,6 +222,8 @@ import Testing
         ["sample", "tiny", "--output", "Checkpoints/tiny/metrics.jsonl/deeper/picture.png"], 73,
         "tiny/metrics.jsonl, found a file"
       ),
+      (["sample", "tiny", "--array", "Checkpoints/tiny/metrics.jsonl/a.npy"], 73, "another place with --array"),
+      (["sample", "tiny", "--individual", "Checkpoints/tiny/metrics.jsonl"], 73, "another place with --individual"),
       (["denoise", "tiny", "--images", "nowhere"], 66, "nowhere"),
     ] {
       let before = program.contents
@@ -238,6 +240,13 @@ import Testing
     for verb in ["verify", "sample", "resume"] {
       let result = try program.run(verb, "tiny")
       #expect(result.status == 65 && result.errors.contains("weights.safetensors"), "\(verb): \(result.errors)")
+    }
+  }
+
+  @Test func trainsHelpNamesEveryPreset() throws {
+    let help = try Program().run("train", "--help").output
+    for preset in AnyPreset.all {
+      #expect(help.contains("  \(preset.name)  "), "\(preset.name)")
     }
   }
 

@@ -114,6 +114,35 @@ import Testing
     }
   }
 
+  @Test("A model's own noise belongs to its own sampler, and is told of")
+  func ownEta() throws {
+    try onTensors { backend in
+      func model(_ eta: Double) throws -> Diffusion {
+        try perturbedDiffusion(
+          tinyDiffusion {
+            $0.sampler = .dpm
+            $0.samplerEta = eta
+          }, on: backend)
+      }
+      let (noisy, plain) = (try model(1), try model(0))
+      func picture(_ model: Diffusion, _ options: SamplingOptions) throws -> [Float] {
+        try model.sample(0..<2, options) { _ in }.values()
+      }
+      let noise = try picture(noisy, SamplingOptions())
+      #expect(try noise == picture(plain, SamplingOptions(eta: 1)))
+      #expect(try noise != picture(plain, SamplingOptions()))
+      #expect(try picture(noisy, SamplingOptions(eta: 0)) == picture(plain, SamplingOptions()))
+      // Another sampler goes without.
+      for sampler in ["ddim", "heun"] {
+        let options = SamplingOptions(sampler: sampler)
+        #expect(try picture(noisy, options) == picture(plain, options))
+        #expect(!noisy.description(of: options).contains { $0.key == "Eta" })
+      }
+      #expect(noisy.description(of: SamplingOptions()).contains { $0 == ("Eta", "1.0") })
+      #expect(!plain.description(of: SamplingOptions()).contains { $0.key == "Eta" })
+    }
+  }
+
   // MARK: Labels
 
   @Test("Labels and guidance change the picture; guidance 1 is none", arguments: Backends.available)

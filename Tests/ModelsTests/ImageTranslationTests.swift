@@ -302,15 +302,59 @@ import Testing
     }
   }
 
+  @Test("Augmentation changes what CycleGAN's discriminators see, not what is made, nor what is kept")
+  func augmentation() throws {
+    func step(_ changes: [DifferentiableAugmentation.Change]) throws -> (metrics: Metrics, pool: [Float]) {
+      try onTensors { backend in
+        let data = DataDescription(width: 16, height: 16, channels: 3)
+        let model = try Kind.cyclegan.make(data, on: backend) { $0.augment = changes }
+        model.prepareForTraining(Self.standing)
+        let metrics = model.trainingStep(Self.pictures(data, count: 2), TrainingStep(index: 0, settings: Self.standing))
+        return (metrics, model.components[1].trainingState[0].tensor.values())
+      }
+    }
+    let plain = try step([])
+    for change in DifferentiableAugmentation.Change.allCases {
+      let changed = try step([change])
+      #expect(changed.pool == plain.pool)
+      for name in ["cycle", "identity"] { #expect(changed.metrics[name] == plain.metrics[name], "\(change)") }
+      for name in ["generator-a", "generator-b", "discriminator-a", "discriminator-b"] {
+        #expect(changed.metrics[name] != plain.metrics[name], "\(change), \(name)")
+      }
+    }
+  }
+
   // MARK: Images of all kinds
 
+  @Test("Repeated pixels make one surface of one colour, transposed convolutions a checkerboard")
+  func upsampling() throws {
+    func unevenness(_ upsampling: Upsampling) throws -> Float {
+      let (data, border) = (DataDescription(width: 41, height: 40, channels: 1), 14)
+      let values = try onTensors { backend in
+        let model = try Kind.cyclegan.make(data, on: backend) {
+          ($0.upsampling, $0.residualBlocks, $0.generatorWidth) = (upsampling, 0, 4)
+        }
+        for component in model.components { component.perturb(by: 0.3) }
+        let grey = Tensor(repeating: 0.3, shape: data.shape(1), on: backend)
+        return try model.translate(grey, TranslationOptions()) { _ in }.values()
+      }
+      let inside = (border..<data.height - border).flatMap { row in
+        (border..<data.width - border).map { values[row * data.width + $0] }
+      }
+      return (inside.max() ?? .nan) - (inside.min() ?? .nan)
+    }
+    #expect(try unevenness(.nearest) < 1e-5)
+    #expect(try unevenness(.transposed) > 0.01)
+  }
+
   @Test(
-    "Images of any size and either number of channels", arguments: Kind.allCases,
+    "Images of any size and either number of channels",
+    arguments: [(Kind.cyclegan, Upsampling.transposed), (.cyclegan, .nearest), (.pix2pix, .transposed)],
     [(28, 28, 1), (48, 32, 3), (6, 6, 3), (13, 40, 1), (64, 7, 1)])
-  func sizes(_ kind: Kind, _ size: (width: Int, height: Int, channels: Int)) throws {
+  func sizes(_ model: (kind: Kind, upsampling: Upsampling), _ size: (width: Int, height: Int, channels: Int)) throws {
     let (norms, shape, values) = try onTensors { backend -> ([Float], Shape, [Float]) in
       let data = DataDescription(width: size.width, height: size.height, channels: size.channels)
-      let model = try kind.make(data, on: backend)
+      let model = try model.kind.make(data, on: backend) { $0.upsampling = model.upsampling }
       model.prepareForTraining(Self.standing)
       let metrics = model.trainingStep(Self.pictures(data, count: 2), TrainingStep(index: 0, settings: Self.standing))
       let images = uniformImages(data.shape(3), on: backend)
@@ -395,6 +439,7 @@ import Testing
       ("cyclegan", "generator-width=0"), ("cyclegan", "residual-blocks=-1"), ("cyclegan", "discriminator-width=0"),
       ("cyclegan", "discriminator-layers=0"), ("cyclegan", "discriminator-layers=7"), ("cyclegan", "cycle=-1"),
       ("cyclegan", "identity=.nan"), ("cyclegan", "pool-size=-1"), ("cyclegan", "adversarial-loss=hinge"),
+      ("cyclegan", "augment=[rotation]"),
       ("pix2pix", "depth=1"), ("pix2pix", "depth=9"), ("pix2pix", "dropout=1"), ("pix2pix", "reconstruction=-1"),
     ])
   func nonsense(_ preset: String, _ assignment: String) throws {

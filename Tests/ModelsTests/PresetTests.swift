@@ -8,7 +8,8 @@ import Testing
   @Test(
     "Networks have as many parameters as PyTorch's",
     arguments: [
-      ("diffusion-base", 8_949_761), ("diffusion-small", 3_939_393), ("diffusion-cifar10", 35_746_307),
+      ("diffusion-base", 8_949_761), ("diffusion-small", 3_939_393), ("diffusion-edm", 3_939_393),
+      ("diffusion-cifar10", 35_746_307),
       ("autoencoder", 593_825), ("denoising-autoencoder", 593_825), ("vae", 794_561), ("gan", 1_611_202),
       ("cyclegan", 9_459_592),
       // 1,310,928 less the positions, which are not learned.
@@ -90,10 +91,25 @@ import Testing
       "label-dropout=1", "label-dropout=-1", "sampler-steps=0", "sampler-steps=1001", "noise-schedule=quadratic",
       "prediction=noise", "variance=learned", "sampler=euler", "spacing=even", "clip=sometimes", "conditional=3",
       "noise-schedule=edm", "data-deviation=0", "data-deviation=.nan", "augment=1.5", "augment=-0.1", "augment=.nan",
-      "guidance=-1", "guidance=.inf",
+      "guidance=-1", "guidance=.inf", "sampler-eta=1.5", "sampler-eta=-1", "sampler-eta=.nan",
     ])
   func diffusionNonsense(_ assignment: String) throws {
     try expectRefusal(of: assignment, by: "diffusion-small") { try $0.decode(DiffusionSettings.self).validate() }
+  }
+
+  @Test("Only samplers whose noise can be chosen take any", arguments: DiffusionSampler.Method.allCases)
+  func samplerEta(_ method: DiffusionSampler.Method) throws {
+    let settings = DiffusionSettings {
+      $0.sampler = method
+      $0.samplerEta = 0.5
+    }
+    if [.ddim, .dpm].contains(method) {
+      try settings.validate()
+    } else {
+      expectUserError(.usage, "sampler-eta: expected 0 with sampler=\(method.rawValue)", "found 0.5") {
+        try settings.validate()
+      }
+    }
   }
 
   @Test("The edm schedule has no timesteps to learn a variance for")

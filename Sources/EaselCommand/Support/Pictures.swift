@@ -79,7 +79,11 @@ struct PictureOptions: ParsableArguments {
     }
     try check(model)
     let path = folder ?? output ?? "\(workspace.path)/Samples/\(source.runName)-\(verb).png"
-    try checkOutput(folder.map { "\($0)/picture.png" } ?? path)
+    if let folder {
+      try checkOutput("\(folder)/picture.png", option: "--folder")
+    } else {
+      try checkOutput(path)
+    }
     return PictureJob(
       verb: verb, workspace: workspace, loaded: loaded, model: model, path: path, json: common.json, start: start)
   }
@@ -130,8 +134,9 @@ func tensor(_ images: [Image], for model: any Model) -> Tensor {
 
 /// Checks before any computing that a file can be written where it shall go, and leaves everything as it is.
 ///
+/// - Parameter option: the one that says where that is.
 /// - Throws: `UserError` (cannot create).
-func checkOutput(_ path: String) throws {
+func checkOutput(_ path: String, option: String = "--output") throws {
   let files = FileManager.default
   var isFolder: ObjCBool = false
   if files.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
@@ -140,7 +145,7 @@ func checkOutput(_ path: String) throws {
   // The folders that are missing will be made in the first one that is there.
   var folder = URL(fileURLWithPath: path).standardizedFileURL.deletingLastPathComponent()
   while !files.fileExists(atPath: folder.path, isDirectory: &isFolder) { folder.deleteLastPathComponent() }
-  let hint = "Choose another place with --output."
+  let hint = "Choose another place with \(option)."
   guard isFolder.boolValue else {
     throw UserError(.cannotCreate, "\(path): expected a folder at \(folder.path), found a file", hint: hint)
   }

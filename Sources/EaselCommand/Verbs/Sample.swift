@@ -30,7 +30,8 @@ struct Sample: ParsableCommand {
     // A column for each class, unless there are too many to be looked at side by side.
     let columns = columns ?? job.model.columns(options).flatMap { $0 <= 20 ? $0 : nil } ?? 8
     let count = count ?? 8 * columns
-    for path in [array, individual.map { "\($0)/0.png" }].compactMap({ $0 }) { try checkOutput(path) }
+    if let array { try checkOutput(array, option: "--array") }
+    if let individual { try checkOutput("\(individual)/0.png", option: "--individual") }
 
     let bar = ProgressBar("sampling")
     let images = try job.model.sample(0..<count, options) { bar.show($0) }

@@ -11,11 +11,19 @@ public final class CycleGAN: AdversarialTranslation {
   private let aToB, bToA: ResidualGenerator
   private let judgeA, judgeB: PatchDiscriminator
   private let poolA, poolB: ImagePool
+  private let augmentation: DifferentiableAugmentation
 
   /// The purposes that random numbers are drawn for.
   private enum Draw {
     static let poolA: UInt32 = 0
     static let poolB: UInt32 = 1
+    /// Changes of the images that the discriminators see, by what they are there.
+    static let foolingA: UInt32 = 2
+    static let foolingB: UInt32 = 3
+    static let realA: UInt32 = 4
+    static let realB: UInt32 = 5
+    static let fakeA: UInt32 = 6
+    static let fakeB: UInt32 = 7
   }
 
   /// - Throws: `UserError` (usage) for images that are too small.
@@ -32,7 +40,9 @@ public final class CycleGAN: AdversarialTranslation {
     let (generators, discriminators) = (Scope(), Scope())
     let blocks = settings.residualBlocks ?? (max(data.width, data.height) <= 128 ? 6 : 9)
     func generator(_ name: String) -> ResidualGenerator {
-      ResidualGenerator(data.channels, width: settings.generatorWidth, blocks: blocks, generators[name])
+      ResidualGenerator(
+        data.channels, width: settings.generatorWidth, blocks: blocks, upsampling: settings.upsampling,
+        generators[name])
     }
     func discriminator(_ name: String) -> PatchDiscriminator {
       PatchDiscriminator(
@@ -42,6 +52,7 @@ public final class CycleGAN: AdversarialTranslation {
     (judgeA, judgeB) = (discriminator("a"), discriminator("b"))
     func pool() -> ImagePool { ImagePool(capacity: settings.poolSize, of: data, on: backend) }
     (poolA, poolB) = (pool(), pool())
+    augmentation = DifferentiableAugmentation(changes: Set(settings.augment))
     components = [
       Component("generators", generators.makeArena(on: backend, seed: context.seed)),
       // Another seed: equal ones would begin both networks with the same numbers.
@@ -58,13 +69,15 @@ public final class CycleGAN: AdversarialTranslation {
   func generatorLoss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (
     loss: Variable, metrics: Metrics, made: (a: Tensor, b: Tensor)
   ) {
-    func judgement(_ discriminator: PatchDiscriminator, _ images: Variable) -> Variable {
-      settings.adversarialLoss.real(discriminator(images.cast(to: context.type)))
+    func judgement(_ discriminator: PatchDiscriminator, _ images: Variable, _ change: UInt32) -> Variable {
+      settings.adversarialLoss.real(discriminator(augmentation(images, draw(change)).cast(to: context.type)))
     }
     let (a, b) = domains(of: batch)
     let images = translations(a, b, on: tape)
     let errors = errors(images, a, b)
-    let (foolingA, foolingB) = (judgement(judgeA, images.fakeA), judgement(judgeB, images.fakeB))
+    let (foolingA, foolingB) = (
+      judgement(judgeA, images.fakeA, Draw.foolingA), judgement(judgeB, images.fakeB, Draw.foolingB)
+    )
     var metrics = errors.metrics
     metrics["generator-a"] = foolingA.value.item()
     metrics["generator-b"] = foolingB.value.item()
@@ -74,13 +87,18 @@ public final class CycleGAN: AdversarialTranslation {
   func discriminatorLoss(
     _ batch: Batch, _ made: (a: Tensor, b: Tensor), on tape: Tape?, draw: (UInt32) -> RandomDraw
   ) -> (loss: Variable, metrics: Metrics) {
-    func judgement(_ discriminator: PatchDiscriminator, _ real: Tensor, _ fake: Tensor) -> Variable {
-      let images = joinSamples([Variable(real, on: tape), Variable(fake, on: tape)])
+    func judgement(
+      _ discriminator: PatchDiscriminator, _ real: Tensor, _ fake: Tensor, _ changes: (real: UInt32, fake: UInt32)
+    ) -> Variable {
+      func changed(_ images: Tensor, _ change: UInt32) -> Variable {
+        Variable(augmentation(Variable(images), draw(change)).value, on: tape)
+      }
+      let images = joinSamples([changed(real, changes.real), changed(fake, changes.fake)])
       return settings.adversarialLoss.halfReal(discriminator(images.cast(to: context.type)))
     }
     let (a, b) = domains(of: batch)
-    let errorA = judgement(judgeA, a, poolA.exchange(made.a, draw(Draw.poolA)))
-    let errorB = judgement(judgeB, b, poolB.exchange(made.b, draw(Draw.poolB)))
+    let errorA = judgement(judgeA, a, poolA.exchange(made.a, draw(Draw.poolA)), (Draw.realA, Draw.fakeA))
+    let errorB = judgement(judgeB, b, poolB.exchange(made.b, draw(Draw.poolB)), (Draw.realB, Draw.fakeB))
     return (errorA + errorB, ["discriminator-a": errorA.value.item(), "discriminator-b": errorB.value.item()])
   }
 

@@ -41,6 +41,8 @@ public struct CycleGANSettings: ModelSettings {
   public var generatorWidth = 32
   /// Residual blocks of a generator; nil for 6 up to 128 pixels and 9 above.
   public var residualBlocks: Int?
+  /// The generators' way back to the image's size.
+  public var upsampling = Upsampling.transposed
   /// Channels of the discriminators' first convolution.
   public var discriminatorWidth = 64
   /// The discriminators' convolutions of stride 2: 3 judge patches of 70×70 pixels. Small images take fewer.
@@ -52,9 +54,11 @@ public struct CycleGANSettings: ModelSettings {
   public var identity: Float = 0.5
   /// Images of the past that each discriminator is shown among the new ones; 0 for none.
   public var poolSize = 50
+  /// Random changes to every image that the discriminators see, for few images.
+  public var augment: [DifferentiableAugmentation.Change] = []
 
   public enum CodingKeys: String, CodingKey, CaseIterable {
-    case cycle, identity
+    case upsampling, cycle, identity, augment
     case generatorWidth = "generator-width"
     case residualBlocks = "residual-blocks"
     case discriminatorWidth = "discriminator-width"

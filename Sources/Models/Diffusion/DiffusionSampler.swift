@@ -14,6 +14,9 @@ public struct DiffusionSampler: Sendable {
     case dpm = "dpm++"
     /// Heun's method on the probability flow: each step looks at its end once more, two passes (Karras et al. 2022).
     case heun
+
+    /// Whether its steps' noise can be chosen.
+    public var takesEta: Bool { self == .ddim || self == .dpm }
   }
 
   public var method: Method

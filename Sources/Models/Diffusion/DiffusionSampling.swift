@@ -12,7 +12,7 @@ extension Diffusion: Sampling {
     checkLabel(options.label, &check)
     try check.finish()
     let sampler = try sampler(options)
-    if options.eta != nil, sampler.method != .ddim, sampler.method != .dpm {
+    if options.eta != nil, !sampler.method.takesEta {
       throw UserError(
         .usage, "--eta: expected the sampler ddim or dpm++, found \(sampler.method.rawValue)",
         hint: "ddpm always draws its noise, heun never any.")
@@ -26,8 +26,13 @@ extension Diffusion: Sampling {
     check.require(classes.indices.contains(label), "--label: expected 0 to \(classes.count - 1), found \(label)")
   }
 
+  /// The noise of a sampler's steps: the model's own belongs to its own sampler.
+  private func eta(_ options: SamplingOptions) -> Double? {
+    options.eta ?? (options.sampler == nil && settings.samplerEta > 0 ? settings.samplerEta : nil)
+  }
+
   private func sampler(_ options: SamplingOptions) throws -> DiffusionSampler {
-    var sampler = DiffusionSampler(settings.sampler, variance: settings.variance, eta: options.eta ?? 0)
+    var sampler = DiffusionSampler(settings.sampler, variance: settings.variance, eta: eta(options) ?? 0)
     guard let name = options.sampler else { return sampler }
     guard let method = DiffusionSampler.Method(rawValue: name) else {
       let known = DiffusionSampler.Method.allCases.map(\.rawValue)
@@ -73,7 +78,7 @@ extension Diffusion: Sampling {
       ("Steps", String(options.steps ?? settings.samplerSteps)),
       ("Sampler", options.sampler ?? settings.sampler.rawValue),
     ]
-    if let eta = options.eta { description.append(("Eta", String(eta))) }
+    if let eta = eta(options) { description.append(("Eta", String(eta))) }
     if settings.conditional {
       description.append(("Label", options.label.map(String.init) ?? "all in turn"))
       description.append(("Guidance", String(options.guidance ?? settings.guidance)))

@@ -30,6 +30,9 @@ public struct DiffusionSettings: ModelSettings {
   /// What `easel sample` does unless told otherwise.
   public var sampler = DiffusionSampler.Method.ddim
   public var samplerSteps = 50
+  /// The noise of `ddim`'s and `dpm++`'s steps, which mends some of what a network gets wrong: 0 for none, 1 for as much as
+  /// `ddpm` has.
+  public var samplerEta = 0.0
   /// Of the timesteps that `ddpm` and `ddim` visit.
   public var spacing = TimestepSpacing.leading
   /// How much the label counts where nothing else is asked for: 1 as trained.
@@ -51,6 +54,7 @@ public struct DiffusionSettings: ModelSettings {
     case dataDeviation = "data-deviation"
     case labelDropout = "label-dropout"
     case samplerSteps = "sampler-steps"
+    case samplerEta = "sampler-eta"
   }
 
   public init() {}
@@ -95,6 +99,10 @@ public struct DiffusionSettings: ModelSettings {
     check.require((0...1).contains(augment), "augment: expected 0 to 1, found \(augment)")
     check(guidance, "guidance", atLeast: 0)
     check(samplerSteps, "sampler-steps", 1...max(1, timesteps))
+    check.require((0...1).contains(samplerEta), "sampler-eta: expected 0 to 1, found \(samplerEta)")
+    check.require(
+      samplerEta == 0 || sampler.takesEta,
+      "sampler-eta: expected 0 with sampler=\(sampler.rawValue), found \(samplerEta)")
     try check.finish()
   }
 
