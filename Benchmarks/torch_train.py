@@ -3,11 +3,13 @@
 Documentation/Results.md.
 
     torch_train.py MODEL --data FOLDER --output FOLDER [--minutes 10] [--mode compile-bf16] [--seed 0] [--count 10000]
+                   [--samplers ddim,sde]
 
 MODEL: denoising-autoencoder masked-autoencoder vae gan diffusion-small. FOLDER is what `easel data import fashion-mnist`
 makes. Networks and steps are those of torch_peer.py; learning rates, batch sizes, decay and averages those of Easel's
 presets. The learning rate follows the share of the time that is over; compilation is not counted. Writes figures.json
-and, for models that draw, samples.npy [N, 28, 28, 1], uint8.
+and, for models that draw, samples.npy [N, 28, 28, 1], uint8. A diffusion model draws in 50 steps by the first of --samplers
+(default: ddim), and into samples-SAMPLER.npy by the others: sde is DPM-Solver++ with noise, on Karras's levels.
 """
 import argparse, copy, gzip, json, math, os, pathlib, sys, time
 import numpy as np
@@ -16,6 +18,7 @@ p = argparse.ArgumentParser()
 p.add_argument("model"); p.add_argument("--data", required=True); p.add_argument("--output", required=True)
 p.add_argument("--minutes", type=float, default=10); p.add_argument("--mode", default="compile-bf16")
 p.add_argument("--seed", type=int, default=0); p.add_argument("--count", type=int, default=10_000)
+p.add_argument("--samplers", default="ddim")
 a = p.parse_args()
 os.environ["TORCH_PEER"] = f"--mode {a.mode}"
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -125,8 +128,8 @@ def probe(points, tests):
 def chunks(x, n=500): return (x[i : i + n] for i in range(0, len(x), n))
 
 
-def write(samples):
-    np.save(out / "samples.npy", (samples.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy())
+def write(samples, name="samples"):
+    np.save(out / f"{name}.npy", (samples.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy())
 
 
 with torch.no_grad():
@@ -162,18 +165,21 @@ with torch.no_grad():
         average.eval()
         write(torch.cat([average(torch.randn(500, 64)) for _ in range(a.count // 500)]) / 2 + 0.5)
     if a.model == "diffusion-small":
-        from diffusers import DDIMScheduler
-        model, schedule = train.average, DDIMScheduler(1000, clip_sample=True, set_alpha_to_one=True)
-        schedule.set_timesteps(50)
-        run = torch.compile(model) if peer.compiled else model
-        drawn = []
-        for _ in range(a.count // 500):
-            x = torch.randn(500, 1, 28, 28)
-            if peer.channels_last: x = x.contiguous(memory_format=torch.channels_last)
-            for t in schedule.timesteps:
-                with peer.cast(): e = run(x, t.expand(500)).sample.float()
-                x = schedule.step(e, t, x).prev_sample
-            drawn.append(x / 2 + 0.5)
-        write(torch.cat(drawn))
+        from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+        schedules = {"ddim": lambda: DDIMScheduler(1000, clip_sample=True, set_alpha_to_one=True),
+                     "sde": lambda: DPMSolverMultistepScheduler(1000, algorithm_type="sde-dpmsolver++", use_karras_sigmas=True)}
+        run = torch.compile(train.average) if peer.compiled else train.average
+        for place, sampler in enumerate(a.samplers.split(",")):
+            drawn = []
+            for _ in range(a.count // 500):
+                schedule = schedules[sampler]()
+                schedule.set_timesteps(50)
+                x = torch.randn(500, 1, 28, 28)
+                if peer.channels_last: x = x.contiguous(memory_format=torch.channels_last)
+                for t in schedule.timesteps:
+                    with peer.cast(): e = run(x, t.expand(500)).sample.float()
+                    x = schedule.step(e, t, x).prev_sample
+                drawn.append(x / 2 + 0.5)
+            write(torch.cat(drawn), "samples" if place == 0 else f"samples-{sampler}")
 (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
 print(json.dumps(figures))
