@@ -26,12 +26,7 @@ public enum DiffusionFamily: ModelFamily {
         $0.steps = 5000
         $0.emaDecay = 0.999
       },
-      model: small {
-        $0.noiseSchedule = .edm
-        $0.prediction = .velocity
-        $0.sampler = .dpm
-        $0.samplerEta = 1
-      }),
+      model: preconditioned()),
     Preset(
       "diffusion-base", "U-Net 64/128/128/128, attention at half the size",
       data: DataDescription(width: 32, height: 32, channels: 1),
@@ -62,25 +57,16 @@ public enum DiffusionFamily: ModelFamily {
       }),
     Preset(
       "diffusion-emoji",
-      "U-Net 64/128/128 for small sets of colour pictures: few images, many times, each time changed",
+      "diffusion-edm for small sets of colour pictures: few images, many times, each time changed",
       data: DataDescription(width: 32, height: 32, channels: 3),
       training: recipe {
-        $0.batchSize = 64
-        $0.learningRate = 5e-4
-        $0.scheduleSteps = 6000
-        $0.steps = 6000
+        $0.batchSize = 32
+        $0.learningRate = 1e-3
+        $0.scheduleSteps = 10_500
+        $0.steps = 10_500
         $0.emaDecay = 0.999
       },
-      model: DiffusionSettings {
-        $0.channels = [64, 128, 128]
-        $0.attentionLevels = [2]
-        $0.groups = 32
-        $0.noiseSchedule = .edm
-        $0.prediction = .velocity
-        $0.augment = 0.12
-        $0.sampler = .dpm
-        $0.samplerEta = 1
-      }),
+      model: preconditioned { $0.augment = 0.12 }),
     Preset(
       "diffusion-cifar10", "the network and recipe of Ho et al. for 32×32 colour images",
       data: DataDescription(width: 32, height: 32, channels: 3),
@@ -112,6 +98,18 @@ public enum DiffusionFamily: ModelFamily {
       $0.channels = [32, 64, 128]
       $0.attentionLevels = [2]
       $0.groups = 8
+      change(&$0)
+    }
+  }
+
+  /// The same with the recipe of Karras et al. 2022, drawn with noise in the steps, which mends what a young network gets
+  /// wrong.
+  private static func preconditioned(_ change: (inout DiffusionSettings) -> Void = { _ in }) -> DiffusionSettings {
+    small {
+      $0.noiseSchedule = .edm
+      $0.prediction = .velocity
+      $0.sampler = .dpm
+      $0.samplerEta = 1
       change(&$0)
     }
   }
