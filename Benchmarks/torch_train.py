@@ -20,6 +20,7 @@ p.add_argument("--minutes", type=float, default=10); p.add_argument("--mode", de
 p.add_argument("--seed", type=int, default=0); p.add_argument("--count", type=int, default=10_000)
 p.add_argument("--samplers", default="ddim")
 a = p.parse_args()
+if unknown := set(a.samplers.split(",")) - {"ddim", "sde"}: sys.exit(f"unknown samplers: {', '.join(unknown)}; known: ddim, sde")
 os.environ["TORCH_PEER"] = f"--mode {a.mode}"
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import torch, torch.nn as nn, torch.nn.functional as F

@@ -4,7 +4,7 @@ import Layers
 public enum Upsampling: String, Codable, Sendable, CaseIterable {
   /// Transposed convolutions, as in PyTorch's CycleGAN. They like to leave checkerboards.
   case transposed
-  /// Pixels repeated, then a convolution (Odena et al. 2016): smoother surfaces, for a sixth more time.
+  /// Pixels repeated, then a convolution (Odena et al. 2016): smoother surfaces, for a little more time.
   case nearest
 }
 

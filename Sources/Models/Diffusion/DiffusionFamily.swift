@@ -9,32 +9,19 @@ public enum DiffusionFamily: ModelFamily {
     Preset(
       "diffusion-small", "U-Net 32/64/128, attention at a quarter of the size: minutes on a laptop",
       data: DataDescription(width: 28, height: 28, channels: 1),
-      training: recipe {
-        $0.learningRate = 1e-3
-        $0.scheduleSteps = 6000
-        $0.steps = 6000
-        $0.emaDecay = 0.999
-      },
+      training: recipe(steps: 6000),
       model: small()),
     Preset(
-      "diffusion-edm", "diffusion-small's network with EDM's noise levels: the best pictures for the same minutes",
+      "diffusion-edm", "diffusion-small's network with EDM's noise levels: better pictures for the same minutes",
       data: DataDescription(width: 28, height: 28, channels: 1),
-      training: recipe {
-        $0.batchSize = 64
-        $0.learningRate = 1e-3
-        $0.scheduleSteps = 5000
-        $0.steps = 5000
-        $0.emaDecay = 0.999
-      },
+      training: recipe(steps: 5000) { $0.batchSize = 64 },
       model: preconditioned()),
     Preset(
       "diffusion-base", "U-Net 64/128/128/128, attention at half the size",
       data: DataDescription(width: 32, height: 32, channels: 1),
-      training: recipe {
+      training: recipe(steps: 20_000) {
         $0.batchSize = 64
         $0.learningRate = 3e-4
-        $0.scheduleSteps = 20_000
-        $0.steps = 20_000
         $0.emaDecay = 0.9995
       },
       model: DiffusionSettings {
@@ -44,12 +31,7 @@ public enum DiffusionFamily: ModelFamily {
     Preset(
       "diffusion-conditional", "diffusion-small with the classes of its data, to be drawn by --label and --guidance",
       data: DataDescription(width: 28, height: 28, channels: 1, classNames: FashionMNIST.classNames),
-      training: recipe {
-        $0.learningRate = 1e-3
-        $0.scheduleSteps = 8000
-        $0.steps = 8000
-        $0.emaDecay = 0.999
-      },
+      training: recipe(steps: 8000),
       model: small {
         $0.conditional = true
         $0.sampler = .dpm
@@ -59,24 +41,16 @@ public enum DiffusionFamily: ModelFamily {
       "diffusion-emoji",
       "diffusion-edm for small sets of colour pictures: few images, many times, each time changed",
       data: DataDescription(width: 32, height: 32, channels: 3),
-      training: recipe {
-        $0.batchSize = 32
-        $0.learningRate = 1e-3
-        $0.scheduleSteps = 10_500
-        $0.steps = 10_500
-        $0.emaDecay = 0.999
-      },
+      training: recipe(steps: 10_500) { $0.batchSize = 32 },
       model: preconditioned { $0.augment = 0.12 }),
     Preset(
       "diffusion-cifar10", "the network and recipe of Ho et al. for 32×32 colour images",
       data: DataDescription(width: 32, height: 32, channels: 3),
-      training: recipe {
+      training: recipe(steps: 800_000) {
         $0.optimizer = .adam
         $0.learningRate = 2e-4
         $0.learningRateDecay = .constant
         $0.warmupSteps = 5000
-        $0.scheduleSteps = 800_000
-        $0.steps = 800_000
         $0.emaDecay = 0.9999
         $0.flip = true
       },
@@ -115,9 +89,15 @@ public enum DiffusionFamily: ModelFamily {
   }
 
   /// What the presets share.
-  private static func recipe(_ change: (inout TrainingSettings) -> Void) -> TrainingSettings {
+  private static func recipe(
+    steps: Int, _ change: (inout TrainingSettings) -> Void = { _ in }
+  ) -> TrainingSettings {
     TrainingSettings {
+      $0.steps = steps
+      $0.scheduleSteps = steps
       $0.batchSize = 128
+      $0.learningRate = 1e-3
+      $0.emaDecay = 0.999
       $0.optimizer = .adamw
       $0.learningRateDecay = .cosine
       $0.warmupSteps = 200
