@@ -200,18 +200,27 @@ public struct TranslationOptions: Sendable {
   public var strength: Double?
   /// The class to translate to (conditional models).
   public var label: Int?
+  /// Moved and mirrored copies of each image that the mean is taken over (models that translate in one pass); 1 for the image
+  /// alone.
+  public var copies: Int
 
-  public init(seed: UInt64 = 0, direction: String? = nil, strength: Double? = nil, label: Int? = nil) {
+  public init(
+    seed: UInt64 = 0, direction: String? = nil, strength: Double? = nil, label: Int? = nil, copies: Int = 1
+  ) {
     (self.seed, self.direction, self.strength, self.label) = (seed, direction, strength, label)
+    self.copies = copies
   }
 
   /// For models that take an image to another in one pass.
   ///
   /// - Throws: `UserError` (usage) for options that they do not take.
-  func refuse() throws {
+  func checkForOnePass() throws {
     for (name, isGiven) in [("--strength", strength != nil), ("--label", label != nil)] where isGiven {
       throw UserError(.usage, "\(name): this model translates an image in one pass and has no such choice")
     }
+    var check = SettingsCheck()
+    check(copies, "--copies", 1...SelfEnsemble.mostCopies)
+    try check.finish()
   }
 }
 

@@ -32,8 +32,19 @@ public enum Domains: Sendable {
 
 /// A family's own settings: a flat struct with kebab-case keys.
 public protocol ModelSettings: Codable, Sendable {
+  /// The defaults.
+  init()
+
   /// - Throws: `UserError` (usage) for values that make no sense.
   func validate() throws
+}
+
+extension ModelSettings {
+  /// The defaults with changes.
+  public init(_ change: (inout Self) -> Void) {
+    self.init()
+    change(&self)
+  }
 }
 
 /// A named, complete configuration of a family.

@@ -137,6 +137,7 @@ import Testing
       (TranslationOptions(strength: 1.5), ["--strength", "0 to 1"]),
       (TranslationOptions(strength: .nan), ["--strength"]),
       (TranslationOptions(label: 1), ["--label", "without labels"]),
+      (TranslationOptions(copies: 2), ["--copies", "diffusion"]),
     ])
   func refusals(_ options: TranslationOptions, _ parts: [String]) {
     expectUserError(.usage, parts) {

@@ -403,6 +403,8 @@ import Testing
     for (options, message) in [
       (TranslationOptions(direction: "b-to-c"), "--direction: expected a-to-b"),
       (TranslationOptions(strength: 0.5), "--strength"), (TranslationOptions(label: 1), "--label"),
+      (TranslationOptions(copies: 0), "--copies: expected 1 to 8, found 0"),
+      (TranslationOptions(copies: 9), "--copies"),
     ] {
       expectUserError(.usage, message) {
         try onTensors { backend in
@@ -410,6 +412,46 @@ import Testing
           _ = try kind.make(.tiny, on: backend).translate(images, options) { _ in }
         }
       }
+    }
+  }
+
+  @Test("The mean over copies is that of a mirrored and a moved image's translations, each put back")
+  func copies() throws {
+    let data = DataDescription(width: 12, height: 16, channels: 3)
+    @Sendable func mirrored(_ values: [Float]) -> [Float] {
+      values.indices.map { values[$0 / 36 * 36 + (11 - $0 % 36 / 3) * 3 + $0 % 3] }
+    }
+    /// The value as many rows below and columns to the right, or that of the border; nil for that where there is none.
+    @Sendable func moved(_ values: [Float], by move: Int) -> [Float?] {
+      values.indices.map { place in
+        let (row, column) = (place / 36 + move, place % 36 / 3 + move)
+        guard (0..<16).contains(row), (0..<12).contains(column) else { return nil }
+        return values[row * 36 + column * 3 + place % 3]
+      }
+    }
+    @Sendable func nearest(_ values: [Float], by move: Int) -> [Float] {
+      values.indices.map { values[min(15, $0 / 36 + move) * 36 + min(11, $0 % 36 / 3 + move) * 3 + $0 % 3] }
+    }
+    try onTensors { backend in
+      let model = try Kind.cyclegan.make(data, on: backend)
+      for component in model.components { component.perturb(by: 0.3) }
+      let image = uniformImages(data.shape(1), on: backend).values()
+      func translate(_ values: [Float], copies: Int = 1) throws -> [Float] {
+        let images = Tensor(values, shape: data.shape(1), on: backend)
+        return try model.translate(images, TranslationOptions(copies: copies)) { _ in }.values()
+      }
+      let (plain, other) = (try translate(image), mirrored(try translate(mirrored(image))))
+      #expect(largestDifference(plain, other) > 0.01)
+      #expect(largestDifference(try translate(image, copies: 2), zip(plain, other).map { ($0 + $1) / 2 }) < 1e-5)
+
+      let third = moved(try translate(nearest(image, by: 2)), by: -2)
+      let mean = zip(zip(plain, other), third).map { pair, third in
+        third.map { (pair.0 + pair.1 + $0) / 3 } ?? (pair.0 + pair.1) / 2
+      }
+      #expect(largestDifference(try translate(image, copies: 3), mean) < 1e-5)
+      // As many mirrored copies as others at each place: a mirrored image's translation is the translation's mirror image.
+      #expect(
+        largestDifference(mirrored(try translate(image, copies: 8)), try translate(mirrored(image), copies: 8)) < 1e-5)
     }
   }
 

@@ -26,6 +26,11 @@ struct Translate: ParsableCommand {
   @Option(parsing: .unconditional, help: "The class to translate to, for models trained with labels.")
   var label: Int?
 
+  @Option(
+    parsing: .unconditional,
+    help: "Translate up to 8 moved and mirrored copies and take the mean: calmer surfaces, for cyclegan and pix2pix.")
+  var copies = 1
+
   @Option(parsing: .unconditional, help: "Which noise.")
   var seed: UInt64 = 0
 
@@ -42,7 +47,7 @@ struct Translate: ParsableCommand {
   var pairs = false
 
   private var options: TranslationOptions {
-    TranslationOptions(seed: seed, direction: direction, strength: strength, label: label)
+    TranslationOptions(seed: seed, direction: direction, strength: strength, label: label, copies: copies)
   }
 
   func run() throws {
@@ -76,6 +81,7 @@ struct Translate: ParsableCommand {
     ])
     if let strength { recipe.settings.append(("Strength", String(strength))) }
     if let label { recipe.settings.append(("Label", String(label))) }
+    if copies > 1 { recipe.settings.append(("Copies", String(copies))) }
     return recipe
   }
 

@@ -166,9 +166,10 @@ extension CycleGAN {
 
   public func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) -> Void) throws -> Tensor {
     let direction = try direction(options)
-    try options.refuse()
+    try options.checkForOnePass()
+    let ensemble = SelfEnsemble(copies: options.copies)
     return Chunks.map(images) { chunk, first in
-      let result = translate(chunk, by: direction.from == 0 ? aToB : bToA)
+      let result = ensemble(chunk) { translate($0, by: direction.from == 0 ? aToB : bToA) }
       progress(Chunks.share(of: 0..<images.shape[0], first: first, 1))
       return result
     }

@@ -13,7 +13,22 @@ public enum CycleGANFamily: ModelFamily {
         $0.steps = 20_000
         $0.scheduleSteps = 20_000
       },
-      model: CycleGANSettings())
+      model: CycleGANSettings()),
+    Preset(
+      "cyclegan-emoji", "cyclegan for some hundred drawings: smooth surfaces, judges of 34×34 pixels",
+      data: DataDescription(width: 64, height: 64, channels: 3),
+      training: .adversarial {
+        $0.batchSize = 4
+        $0.steps = 10_000
+        $0.scheduleSteps = 10_000
+        $0.emaDecay = 0.999
+      },
+      model: CycleGANSettings {
+        $0.upsampling = .nearest
+        $0.discriminatorLayers = 2
+        $0.cycle = 20
+        $0.identity = 1
+      }),
   ]
 
   public static func make(_ settings: CycleGANSettings, _ context: ModelContext) throws -> any Model {

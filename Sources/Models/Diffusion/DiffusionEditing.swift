@@ -35,6 +35,7 @@ extension Diffusion: Translating {
     _ = try direction(options)
     var check = SettingsCheck()
     check.require((0...1).contains(strength), "--strength: expected 0 to 1, found \(strength)")
+    check.require(options.copies == 1, "--copies: a diffusion model draws each copy anew, their mean would be a blur")
     checkLabel(options.label, &check)
     try check.finish()
 

@@ -59,9 +59,6 @@ public struct DiffusionSettings: ModelSettings {
 
   public init() {}
 
-  /// The defaults with changes.
-  public init(_ change: (inout DiffusionSettings) -> Void) { change(&self) }
-
   public func validate() throws {
     var check = SettingsCheck()
     check.require((1...8).contains(channels.count), "channels: expected 1 to 8 levels, found \(channels.count)")

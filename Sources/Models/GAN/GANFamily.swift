@@ -83,9 +83,6 @@ public struct GANSettings: ModelSettings {
 
   public init() {}
 
-  /// The defaults with changes.
-  public init(_ change: (inout GANSettings) -> Void) { change(&self) }
-
   var discriminatorNorm: Bool {
     norm == .batch || (norm == .auto && !loss.hasGradientPenalty && !spectralNorm)
   }

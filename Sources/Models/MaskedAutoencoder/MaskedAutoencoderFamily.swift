@@ -66,9 +66,6 @@ public struct MaskedAutoencoderSettings: ModelSettings {
 
   public init() {}
 
-  /// The defaults with changes.
-  public init(_ change: (inout MaskedAutoencoderSettings) -> Void) { change(&self) }
-
   public func validate() throws {
     var check = SettingsCheck()
     check(patch, "patch", 1...256)

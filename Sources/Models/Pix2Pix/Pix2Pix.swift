@@ -93,13 +93,17 @@ extension Pix2Pix {
   /// Dropout, the model's noise, is on as it was in training: another seed gives other details.
   public func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) -> Void) throws -> Tensor {
     _ = try direction(options)
-    try options.refuse()
+    try options.checkForOnePass()
+    let ensemble = SelfEnsemble(copies: options.copies)
     return Chunks.map(images) { chunk, first in
-      let made = generator(input(signed(chunk))) { level in
-        RandomDraw(seed: options.seed, stream: .sampling, index: UInt64(first), draw: level)
+      let made = ensemble(chunk) { copy in
+        let made = generator(input(signed(copy))) { level in
+          RandomDraw(seed: options.seed, stream: .sampling, index: UInt64(first), draw: level)
+        }
+        return unit(made.value)
       }
       progress(Chunks.share(of: 0..<images.shape[0], first: first, 1))
-      return unit(made.value)
+      return made
     }
   }
 }

@@ -55,9 +55,6 @@ public struct VariationalAutoencoderSettings: ModelSettings {
 
   public init() {}
 
-  /// The defaults with changes.
-  public init(_ change: (inout VariationalAutoencoderSettings) -> Void) { change(&self) }
-
   public func validate() throws {
     var check = SettingsCheck()
     check.coder(latent: latent, baseChannels: baseChannels)
