@@ -35,4 +35,22 @@ public enum ImageGrid {
     }
     return Image(width: width, height: height, channels: channels, pixels: sheet)
   }
+
+  /// The rows of several sheets in turn, for a grid of as many columns: row 1 of each, row 2 of each. Ragged last rows are filled
+  /// up with black.
+  ///
+  /// - Parameter sheets: as many pictures each, all of one size.
+  public static func alternatingRows(_ sheets: [[Image]], columns: Int) -> [Image] {
+    guard let count = sheets.first?.count, let first = sheets.first?.first else { return [] }
+    let blank = Image(
+      width: first.width, height: first.height, channels: first.channels,
+      pixels: [UInt8](repeating: 0, count: first.pixels.count))
+    let columns = min(columns, count)
+    return stride(from: 0, to: count, by: columns).flatMap { start in
+      sheets.flatMap { sheet in
+        let row = Array(sheet[start..<min(start + columns, count)])
+        return row + Array(repeating: blank, count: columns - row.count)
+      }
+    }
+  }
 }

@@ -173,6 +173,11 @@ public final class Arena {
 
   public func zeroGradients() { backend.fill(gradients, with: 0) }
 
+  /// The name of the first parameter whose gradient holds an infinity or no number at all.
+  public var parameterWithoutFiniteGradient: String? {
+    parameters.first { $0.gradient.values().contains { !$0.isFinite } }?.name
+  }
+
   /// Begins an average with the present values.
   public func startAverage() {
     let copy = Tensor(uninitialized: values.shape, on: backend)

@@ -106,16 +106,19 @@ public struct TrainingStep {
       seed: settings.seed, stream: .noise, index: UInt64(index * settings.batchSize + offset), draw: draw)
   }
 
-  /// Takes an optimizer step with the gradients that a component has gathered, and updates its average.
+  /// Takes an optimizer step with the gradients that a component has gathered, and updates its average; leaves both as they are
+  /// where the loss or a gradient is not finite.
   ///
-  /// - Parameter rate: multiplies the settings' learning rate.
+  /// - Parameters:
+  ///   - loss: what the gradients are of.
+  ///   - rate: multiplies the settings' learning rate.
   /// - Returns: the gradient's norm.
   @discardableResult
-  public func update(_ component: Component, rate factor: Float = 1) -> Float {
+  public func update(_ component: Component, loss: Float, rate factor: Float = 1) -> Float {
     guard let optimizer = component.optimizer else { fatalError("component \(component.name) is not being trained") }
     let rate = factor * settings.learningRate * settings.schedule.factor(at: index)
-    let norm = optimizer.step(learningRate: rate)
-    if component.arena.average != nil, norm.isFinite {
+    let norm = optimizer.step(learningRate: rate, loss: loss)
+    if component.arena.average != nil, optimizer.obstacle == nil {
       MovingAverage(decay: settings.emaDecay).update(component.arena, number: component.averageUpdates)
       component.averageUpdates += 1
     }
@@ -156,7 +159,7 @@ extension SingleLossModel {
       for (name, value) in result.metrics { metrics[name, default: 0] += share * value }
       tape.backward(from: result.loss, seed: share)
     }
-    metrics["gradient-norm"] = step.update(components[0])
+    metrics["gradient-norm"] = step.update(components[0], loss: metrics["loss"] ?? .nan)
     return metrics
   }
 

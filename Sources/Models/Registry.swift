@@ -115,7 +115,7 @@ public struct AnyPreset: Sendable {
   private let settings: @Sendable (RunDescription) throws -> ConfigurationDocument
   private let build: @Sendable (ConfigurationDocument, ModelContext) throws -> any Model
 
-  private init<Family: ModelFamily>(_ family: Family.Type, _ preset: Preset<Family.Settings>) {
+  package init<Family: ModelFamily>(_ family: Family.Type, _ preset: Preset<Family.Settings>) {
     self.family = family
     (name, summary, data) = (preset.name, preset.summary, preset.data)
     settings = { try ConfigurationDocument(defaults: $0, preset.training, preset.model) }

@@ -2,6 +2,13 @@ import Optimizers
 
 /// The settings of a training run that every family shares. Keys in files and on the command line are kebab-case.
 public struct TrainingSettings: Codable, Sendable, Hashable {
+  /// What happens when losses or gradients are not finite for several steps in a row.
+  public enum DivergencePolicy: String, Codable, Sendable, CaseIterable {
+    /// Training goes back to its latest checkpoint and goes on with half the learning rate, three times at most.
+    case rollBack = "roll-back"
+    case stop
+  }
+
   public enum OptimizerName: String, Codable, Sendable, CaseIterable { case sgd, rmsprop, adam, adamw }
 
   public var seed: UInt64 = 0
@@ -43,10 +50,13 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
   public var steps = 10_000
   public var checkpointEvery = 1000
   public var validateEvery = 1000
+  /// Steps between pictures of the progress; 0 for none.
+  public var sampleEvery = 1000
   /// Held-out images that the validation loss is taken over.
   public var validationImages = 512
-  /// Checkpoints that are kept.
+  /// Checkpoints that are kept: the newest, and besides the one with the lowest loss on held-out images.
   public var keep = 2
+  public var onDivergence = DivergencePolicy.rollBack
 
   public enum CodingKeys: String, CodingKey, CaseIterable {
     case seed, accumulate, optimizer, beta1, beta2, epsilon, momentum, nesterov, flip, shift, precision, steps, keep
@@ -65,6 +75,8 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
     case emaDecay = "ema-decay"
     case checkpointEvery = "checkpoint-every"
     case validateEvery = "validate-every"
+    case sampleEvery = "sample-every"
+    case onDivergence = "on-divergence"
     case validationImages = "validation-images"
   }
 
@@ -117,6 +129,7 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
     check(steps, "steps", 1...1_000_000_000)
     check(checkpointEvery, "checkpoint-every", 1...1_000_000_000)
     check(validateEvery, "validate-every", 1...1_000_000_000)
+    check(sampleEvery, "sample-every", 0...1_000_000_000)
     check(validationImages, "validation-images", 1...1_000_000)
     check(keep, "keep", 1...1_000_000)
     // A sample's place in the run is a counter of 40 bits in the random streams.

@@ -39,6 +39,8 @@ public final class Optimizer {
   public let state: [Tensor]
   /// Steps taken so far.
   public var stepCount = 0
+  /// What was not finite in the latest step, which was not taken for it; nil where it was.
+  public var obstacle: String?
 
   public init(
     _ arena: Arena, method: OptimizerMethod, weightDecay: Float = 0, decaysVectors: Bool = true,
@@ -55,12 +57,17 @@ public final class Optimizer {
 
   /// One step along the arena's gradients, which are zeroed after.
   ///
-  /// - Returns: the gradient's norm before clipping. Where it is not finite, nothing is changed but the gradients.
+  /// - Parameter loss: what the gradients are of.
+  /// - Returns: the gradient's norm before clipping. Where it or the loss is not finite, nothing is changed but the gradients,
+  ///   and ``obstacle`` says what it was.
   @discardableResult
-  public func step(learningRate: Float) -> Float {
+  public func step(learningRate: Float, loss: Float = 0) -> Float {
     let norm = Float(arena.backend.sumOfSquares(arena.gradients).squareRoot())
     defer { arena.zeroGradients() }
-    guard norm.isFinite else { return norm }
+    obstacle =
+      norm.isFinite && loss.isFinite
+      ? nil : arena.parameterWithoutFiniteGradient.map { "the gradient of \($0)" } ?? "the loss"
+    if obstacle != nil { return norm }
     stepCount += 1
     // torch.nn.utils.clip_grad_norm_ divides by norm + 1e-6.
     let scale = maximumGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1

@@ -8,7 +8,7 @@ public struct CheckpointCatalog: Sendable {
 
   public init(roots: [String]) { self.roots = roots }
 
-  /// Every run that has a checkpoint, sorted by name. Roots that do not exist are passed over.
+  /// Every run that has a checkpoint, or was to have one, sorted by name. Roots that do not exist are passed over.
   ///
   /// - Throws: `UserError(.inputOutput)` where a root cannot be listed.
   public func runs() throws -> [RunFolder] {
@@ -16,7 +16,7 @@ public struct CheckpointCatalog: Sendable {
     for root in roots where FileSystem.isFolder(root) {
       for name in try FileSystem.list(root) where found[name] == nil {
         // What cannot be a run's name (a stray hidden folder, a link out) is not a run.
-        if let run = try? RunFolder(checkpoints: root, name: name), try !run.checkpointSteps.isEmpty {
+        if let run = try? RunFolder(checkpoints: root, name: name), try run.isRun {
           found[name] = run
         }
       }
@@ -32,7 +32,7 @@ public struct CheckpointCatalog: Sendable {
   ///   `.badData` where it is damaged.
   public func resolve(_ argument: String) throws -> (checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]) {
     for root in roots {
-      if let run = try? RunFolder(checkpoints: root, name: argument), try !run.checkpointSteps.isEmpty {
+      if let run = try? RunFolder(checkpoints: root, name: argument), try run.isRun {
         return try run.newestValid()
       }
     }
@@ -50,7 +50,7 @@ public struct CheckpointCatalog: Sendable {
     guard let resolved = FileSystem.resolved(path) else { return nil }
     let name = (resolved as NSString).lastPathComponent
     guard let run = try? RunFolder(checkpoints: FileSystem.parent(of: resolved), name: name) else { return nil }
-    return try run.checkpointSteps.isEmpty ? nil : run
+    return try run.isRun ? run : nil
   }
 
   private func unknown(_ argument: String) throws -> UserError {

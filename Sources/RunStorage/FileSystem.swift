@@ -157,6 +157,14 @@ enum FileSystem {
     return created
   }
 
+  /// The bytes that the files below a path hold, as far as they can be looked at.
+  static func size(of path: String) -> Int {
+    var status = stat()
+    guard lstat(path, &status) == 0 else { return 0 }
+    guard status.st_mode & S_IFMT == S_IFDIR else { return Int(status.st_size) }
+    return ((try? list(path)) ?? []).reduce(0) { $0 + size(of: "\(path)/\($1)") }
+  }
+
   static func rename(_ source: String, to target: String) throws {
     guard Glibc.rename(source, target) == 0 else { throw failure("rename \(source) to", target) }
   }
@@ -200,12 +208,12 @@ enum FileSystem {
     return (size, hash.finalize().hexadecimal)
   }
 
-  /// Puts a new text in a file's place at once: a reader sees the old or the new one, whatever happens in between.
-  static func replace(_ path: String, with text: String) throws {
+  /// Puts new content in a file's place at once: a reader sees the old or the new one, whatever happens in between.
+  static func replace(_ path: String, with bytes: [UInt8]) throws {
     let temporary = "\(path).tmp-\(getpid())"
     do {
       let file = try OpenFile(temporary, for: .writing)
-      try file.write(text)
+      try bytes.withUnsafeBytes { try file.write($0) }
       try file.sync()
       try rename(temporary, to: path)
     } catch {
@@ -214,6 +222,8 @@ enum FileSystem {
     }
     try sync(parent(of: path))
   }
+
+  static func replace(_ path: String, with text: String) throws { try replace(path, with: Array(text.utf8)) }
 
   static func parent(of path: String) -> String {
     let parent = (path as NSString).deletingLastPathComponent

@@ -42,7 +42,10 @@ extension RunFolder {
     }
   }
 
-  private func checkSpace(for bytes: Int) throws {
+  /// Makes sure that the disk has room.
+  ///
+  /// - Throws: `UserError(.cannotCreate)` with the path, what is needed and what is free.
+  public func checkSpace(for bytes: Int) throws {
     var status = statvfs()
     guard statvfs(path, &status) == 0 else { throw FileSystem.failure("examine", path) }
     let (free, overflow) = UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize))
@@ -59,11 +62,14 @@ extension RunFolder {
   /// - Parameters:
   ///   - step: optimizer steps done; a checkpoint of the same step is replaced.
   ///   - keep: how many valid checkpoints up to this step stay, this one among them; at least 1.
+  ///   - best: the step of one that stays besides.
   ///   - write: puts the checkpoint's files (no folders) into the folder whose path it is given.
   /// - Throws: what `write` throws, or `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason; the
   ///   checkpoints that were there before are then untouched and the temporary folder is gone.
   @discardableResult
-  public func commit(step: Int, keep: Int, write: (_ folder: String) throws -> Void) throws -> CheckpointFolder {
+  public func commit(
+    step: Int, keep: Int, best: Int? = nil, write: (_ folder: String) throws -> Void
+  ) throws -> CheckpointFolder {
     try create()
     let temporary = "\(path)/\(Self.temporaryPrefix)\(stepFolderName(step))-\(getpid())"
     let final = checkpointPath(step: step)
@@ -78,7 +84,7 @@ extension RunFolder {
       throw error
     }
     try FileSystem.sync(path)
-    removeOldest(upTo: step, keep: keep)
+    removeOldest(upTo: step, keep: keep, best: best)
     return try CheckpointFolder.open(final)
   }
 
@@ -109,11 +115,12 @@ extension RunFolder {
   /// they belong to a future that a resumed run has left, and are replaced when it gets there.
   ///
   /// What cannot be removed is no reason to stop training: the next commit and ``removeLeftovers()`` try again.
-  private func removeOldest(upTo step: Int, keep: Int) {
+  private func removeOldest(upTo step: Int, keep: Int, best: Int?) {
     var kept = 0
     for candidate in ((try? checkpointSteps) ?? []).reversed() where candidate <= step {
       let path = checkpointPath(step: candidate)
       if kept >= max(keep, 1) {
+        if candidate == best { continue }
         if let trash = try? moveToTrash(path) { try? FileSystem.remove(trash) }
       } else if let checkpoint = try? CheckpointFolder.open(path), checkpoint.verify(full: false).isEmpty {
         kept += 1
@@ -166,6 +173,25 @@ extension RunFolder {
     try create()
     return try RunLock(run: self)
   }
+
+  /// Whether a process trains the run now.
+  public var isBeingTrained: Bool {
+    do {
+      let folder = try OpenFile(path, for: .reading)
+      return flock(folder.descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
+    } catch {
+      return false
+    }
+  }
+
+  /// Puts the picture of a step's progress into the run's folder.
+  ///
+  /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
+  public func write(samples png: [UInt8], step: Int) throws {
+    let path = samplesPath(step: step)
+    try FileSystem.makeFolders(FileSystem.parent(of: path))
+    try FileSystem.replace(path, with: png)
+  }
 }
 
 /// A process's exclusive hold on a run, given up when the object goes; the kernel releases it if the process dies.
@@ -174,8 +200,15 @@ public final class RunLock: Sendable {
 
   fileprivate init(run: RunFolder) throws {
     folder = try OpenFile(run.path, for: .reading)
-    guard flock(folder.descriptor, LOCK_EX | LOCK_NB) == 0 else {
+    // Whoever only looks whether the run is being trained holds it for a moment too.
+    var attempts = 0
+    while flock(folder.descriptor, LOCK_EX | LOCK_NB) != 0 {
       guard errno == EWOULDBLOCK else { throw FileSystem.failure("lock", run.path) }
+      attempts += 1
+      if attempts < 10 {
+        usleep(50_000)
+        continue
+      }
       throw UserError(
         .unavailable, "run \(run.name) is being trained by another process (\(run.path))",
         hint: "Wait for it, stop it, or choose another --run name.")

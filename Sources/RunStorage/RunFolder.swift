@@ -1,13 +1,22 @@
 import Foundation
 import Tensors
 
-/// A run's folder, `Checkpoints/<run>/`: its checkpoints and its metrics.
+/// A run's folder, `Checkpoints/<run>/`: its checkpoints, its metrics and what it drew on the way.
 public struct RunFolder: Sendable {
   public let name: String
   public let path: String
 
   /// Where the run's metrics go; see ``MetricsLog``.
   public var metricsPath: String { "\(path)/metrics.jsonl" }
+
+  /// Where TensorBoard finds them too; see ``EventFile``.
+  public var eventsPath: String { "\(path)/events" }
+
+  /// Where the picture of a step's progress lies, or would.
+  public func samplesPath(step: Int) -> String { "\(path)/samples/\(stepFolderName(step)).png" }
+
+  /// The space that the run takes on the disk, in bytes.
+  public var size: Int { FileSystem.size(of: path) }
 
   /// The folder of a run in a workspace; nothing is created yet.
   ///
@@ -81,6 +90,9 @@ public struct RunFolder: Sendable {
   public var checkpointSteps: [Int] {
     get throws { exists ? try FileSystem.list(path).compactMap(stepNumber(ofFolder:)).sorted() : [] }
   }
+
+  /// Whether this is the folder of a run that was begun, with a checkpoint or not yet.
+  var isRun: Bool { get throws { try !checkpointSteps.isEmpty || status != nil } }
 
   /// Where the checkpoint of a step lies, or would.
   public func checkpointPath(step: Int) -> String { "\(path)/\(stepFolderName(step))" }

@@ -19,6 +19,12 @@ public struct RunState: Codable, Sendable, Equatable {
     public var counterparts: [DataRecord]?
   }
 
+  /// A checkpoint and its loss on held-out images.
+  public struct Best: Codable, Sendable, Equatable {
+    public var step: Int
+    public var validationLoss: Double
+  }
+
   /// What the numbers were computed with: the same again gives the same bytes.
   public struct Environment: Codable, Sendable, Equatable {
     public var easel: String
@@ -48,6 +54,12 @@ public struct RunState: Codable, Sendable, Equatable {
   /// The training loss, averaged over the latest steps.
   public var loss: Double
   public var validationLoss: Double?
+  /// The checkpoint with the lowest loss on held-out images; nil where none was looked at.
+  public var best: Best?
+  /// How often training went back to a checkpoint because its numbers were not finite any more; nil for never.
+  public var rollBacks: Int?
+  /// What the learning rate is multiplied by since then; nil for 1.
+  public var learningRateFactor: Double?
   public var data: DataRecord
   public var environment: Environment
   /// The command lines that trained it, first to last; nil where none was recorded.

@@ -28,9 +28,9 @@ public struct TrainingProgress: Sendable {
   public var imagesPerSecond: Double
   /// Time left, in seconds.
   public var remaining: Double?
-  /// The step of the latest checkpoint of this session.
-  public var savedStep: Int?
-  /// What is going wrong, as far as the model can tell.
+  /// Seconds since the latest checkpoint of this session.
+  public var savedAgo: Double?
+  /// What is going wrong, as far as the model can tell, or what was not finite in this step.
   public var alarm: String?
 }
 
@@ -55,8 +55,9 @@ public final class Trainer {
   /// Held while training: two processes must not write one run.
   private var lock: RunLock?
 
-  /// Non-finite gradients in a row after which a run is given up.
+  /// Steps in a row whose loss or gradient is not finite, after which something is done about it.
   private static let patience = 10
+  private static let mostRollBacks = 3
 
   /// A new run.
   ///
@@ -148,32 +149,48 @@ public final class Trainer {
 
   /// Proves that the run's folder can be written, and reserves it for this process.
   public func prepareFolder() throws {
-    let bytes = model.components.reduce(0) { sum, component in
-      sum + component.arena.count * 4 * (2 + (component.optimizer?.state.count ?? 0))
-    }
-    try folder.checkWritable(reserving: bytes * (settings.keep + 1))
+    try folder.checkWritable(reserving: checkpointSize * (settings.keep + 1))
     try folder.create()
     lock = try folder.lock()
     try folder.removeLeftovers()
   }
 
+  /// About what a checkpoint takes on the disk, in bytes.
+  private var checkpointSize: Int {
+    model.components.reduce(0) { sum, component in
+      sum + component.arena.count * 4 * (2 + (component.optimizer?.state.count ?? 0))
+    }
+  }
+
   /// Trains until a limit or a signal, saving on the way and at the end.
   ///
   /// - Parameter report: told after every step.
-  /// - Throws: `UserError` when a checkpoint cannot be written or the loss is not a number any more.
+  /// - Throws: `UserError` when a checkpoint cannot be written or the numbers are not finite any more; the latest checkpoint is
+  ///   then as it was.
   public func train(until limit: TrainingLimit, report: (TrainingProgress) -> Void) throws -> TrainingOutcome {
     if lock == nil { try prepareFolder() }
-    try MetricsLog.truncate(folder.metricsPath, after: state.step)
-    let metrics = try MetricsLog(path: folder.metricsPath)
-    let loader = DataLoader(
-      data.images.train, batchSize: settings.batchSize, seed: settings.seed, augmentation: settings.augmentation,
-      counterpart: data.counterpart.map { ($0.train, data.isPaired) }, startingAtStep: state.step)
+    try folder.write(RunStatus(.running))
+    do {
+      let outcome = try run(until: limit, report: report)
+      try folder.write(RunStatus(outcome == .complete ? .complete : .stopped))
+      return outcome
+    } catch {
+      let message = (error as? UserError)?.message ?? "\(error)"
+      try? folder.write(RunStatus(.failed, message: message))
+      throw error
+    }
+  }
+
+  /// What ``train(until:report:)`` does between the beginning and the end.
+  private func run(until limit: TrainingLimit, report: (TrainingProgress) -> Void) throws -> TrainingOutcome {
+    var journal = try Journal(folder, fromStep: state.step)
+    var loader = makeLoader()
     defer { loader.stop() }
 
     let clock = ContinuousClock()
     let start = clock.now
     var meter = Meter(loss: state.step > 0 ? state.loss : nil)
-    var savedStep: Int?
+    var saved: (step: Int, time: ContinuousClock.Instant)?
     var failures = 0
 
     func elapsed() -> Double { (clock.now - start) / .seconds(1) }
@@ -181,44 +198,52 @@ public final class Trainer {
       (limit.steps.map { state.step >= $0 } ?? false) || (limit.seconds.map { elapsed() >= $0 } ?? false)
     }
     func save() throws {
-      if savedStep == state.step { return }
-      try metrics.sync()
+      if saved?.step == state.step { return }
+      try journal.sync()
       try commit()
-      savedStep = state.step
+      saved = (state.step, clock.now)
     }
 
     while !isDone(), StopSignal.received == nil {
       let stepStart = clock.now
       let batch = loader.next()
-      let result = model.trainingStep(batch, TrainingStep(index: state.step, settings: settings))
+      let (result, obstacle) = step(on: batch)
       let seconds = (clock.now - stepStart) / .seconds(1)
-      let loss = Double(result["loss"] ?? .nan)
-      failures = loss.isFinite && (result["gradient-norm"] ?? 0).isFinite ? 0 : failures + 1
-      if failures >= Trainer.patience {
-        throw UserError(
-          .badData, "step \(state.step): the loss or its gradient was not a number \(failures) times in a row",
-          hint: "Lower the learning rate: easel train … --learning-rate \(settings.learningRate / 4)")
-      }
       state.step += 1
       state.seconds += seconds
-      meter.add(loss: loss, images: batch.count, seconds: seconds)
+      meter.add(loss: Double(result["loss"] ?? .nan), images: batch.count, seconds: seconds)
       state.loss = meter.loss
+      failures = obstacle == nil ? 0 : failures + 1
 
       let ends = isDone() || StopSignal.received != nil
-      if ends || state.step.isMultiple(of: settings.validateEvery) {
-        model.settleAverage()
-        state.validationLoss = validationLoss()
+      func isTime(_ interval: Int) -> Bool { ends || interval > 0 && state.step.isMultiple(of: interval) }
+      let validates = isTime(settings.validateEvery)
+      if validates {
+        judge(isSaved: isTime(settings.checkpointEvery))
       }
-      if ends || state.step == 1 || state.step.isMultiple(of: Trainer.logInterval) {
+      if isTime(Trainer.logInterval) || validates || state.step == 1 || obstacle != nil {
         var values = result.mapValues(Double.init)
         values["smoothed-loss"] = meter.loss
         values["images-per-second"] = meter.imagesPerSecond
-        if state.step.isMultiple(of: settings.validateEvery) || ends {
-          values["validation-loss"] = state.validationLoss
-        }
-        try metrics.append(step: state.step, values)
+        if validates { values["validation-loss"] = state.validationLoss }
+        if obstacle != nil { values["left-out"] = 1 }
+        try journal.append(step: state.step, values)
       }
-      if ends || state.step.isMultiple(of: settings.checkpointEvery) { try save() }
+      let alarm = obstacle.map { "step \(state.step): \($0) is not finite, the step is left out" }
+      if let alarm, failures >= Trainer.patience {
+        try rollBack(because: alarm)
+        loader.stop()
+        loader = makeLoader()
+        journal = try Journal(folder, fromStep: state.step)
+        try journal.append(
+          step: state.step,
+          ["roll-backs": Double(state.rollBacks ?? 0), "learning-rate-factor": state.learningRateFactor ?? 1])
+        (failures, saved) = (0, (state.step, clock.now))
+      } else {
+        // What is saved while steps fail would be no place to go back to.
+        if isTime(settings.checkpointEvery), failures == 0 || ends { try save() }
+        if settings.sampleEvery > 0, isTime(settings.sampleEvery) { try draw(into: journal) }
+      }
 
       let perStep = elapsed() / Double(max(1, meter.steps))
       let left = [
@@ -229,10 +254,76 @@ public final class Trainer {
           step: state.step, lastStep: limit.steps,
           epoch: Double(state.step) * Double(settings.batchSize) / Double(state.data.trainingImages), loss: meter.loss,
           validationLoss: state.validationLoss, imagesPerSecond: meter.imagesPerSecond, remaining: left,
-          savedStep: savedStep, alarm: model.alarm))
+          savedAgo: saved.map { (clock.now - $0.time) / .seconds(1) },
+          alarm: alarm ?? model.alarm))
     }
     try save()
     return StopSignal.received == nil ? .complete : .interrupted
+  }
+
+  private func makeLoader() -> DataLoader {
+    DataLoader(
+      data.images.train, batchSize: settings.batchSize, seed: settings.seed, augmentation: settings.augmentation,
+      counterpart: data.counterpart.map { ($0.train, data.isPaired) }, startingAtStep: state.step)
+  }
+
+  /// One step of the model.
+  ///
+  /// - Returns: also what was not finite in it, which changed nothing then.
+  private func step(on batch: Batch) -> (metrics: Metrics, obstacle: String?) {
+    var settings = settings
+    settings.learningRate *= Float(state.learningRateFactor ?? 1)
+    for component in model.components { component.optimizer?.obstacle = nil }
+    let metrics = model.trainingStep(batch, TrainingStep(index: state.step, settings: settings))
+    let obstacle = model.components.lazy.compactMap { component in
+      component.optimizer?.obstacle.map { component.name.isEmpty ? $0 : "\($0) (\(component.name))" }
+    }.first
+    return (metrics, obstacle)
+  }
+
+  /// Takes the loss on held-out images, and notes a step that will be saved where none was better.
+  private func judge(isSaved: Bool) {
+    model.settleAverage()
+    let loss = validationLoss()
+    state.validationLoss = loss.isFinite ? loss : nil
+    if isSaved, loss < state.best?.validationLoss ?? .infinity {
+      state.best = RunState.Best(step: state.step, validationLoss: loss)
+    }
+  }
+
+  /// Draws what the model can do by now, always of the same noise or images.
+  private func draw(into journal: Journal) throws {
+    model.settleAverage()
+    let images = data.images.validation
+    guard let picture = try model.progressPicture(of: images.images(0..<min(8, images.count))) else { return }
+    let weights = model.components.contains { $0.arena.average != nil } ? "ema" : "raw"
+    let recipe: PNGText = [
+      "parameters": "easel train\nStep: \(state.step), Model: \(state.preset), Seed: 0, Weights: \(weights), "
+        + "Version: easel \(easelVersion)"
+    ]
+    let png = try picture.pngData(text: recipe)
+    try folder.write(samples: png, step: state.step)
+    try journal.append(step: state.step, picture, png: png)
+  }
+
+  /// Goes back to the latest checkpoint, to go on from there with half the learning rate.
+  ///
+  /// - Throws: `UserError` where there is no such checkpoint, or where that was done often enough or is not wanted.
+  private func rollBack(because reason: String) throws {
+    let rollBacks = (state.rollBacks ?? 0) + 1
+    let factor = (state.learningRateFactor ?? 1) / 2
+    guard settings.onDivergence == .rollBack, rollBacks <= Trainer.mostRollBacks, try !folder.checkpointSteps.isEmpty
+    else {
+      throw UserError(
+        .badData, "\(reason), and \(Trainer.patience - 1) before it were",
+        hint: "Lower the learning rate: easel train … --learning-rate \(settings.learningRate * Float(factor))")
+    }
+    let checkpoint = try folder.newestValid().checkpoint
+    var restored = try RunState.read(checkpoint)
+    try model.readCheckpoint(checkpoint, state: restored)
+    (restored.rollBacks, restored.learningRateFactor) = (rollBacks, factor)
+    (restored.commands, restored.seconds) = (state.commands, state.seconds)
+    state = restored
   }
 
   /// Steps between lines of `metrics.jsonl`.
@@ -252,7 +343,8 @@ public final class Trainer {
       state.optimizerSteps[component.name] = component.optimizer?.stepCount
       state.averageUpdates[component.name] = component.averageUpdates
     }
-    _ = try folder.commit(step: state.step, keep: settings.keep) { temporary in
+    try folder.checkSpace(for: checkpointSize)
+    _ = try folder.commit(step: state.step, keep: settings.keep, best: state.best?.step) { temporary in
       try model.writeCheckpoint(to: temporary, state: state, configuration: configuration)
     }
   }

@@ -32,7 +32,9 @@ import Testing
     #expect(state?["step"] as? Int == 3)
     let data = state?["data"] as? [String: Any]
     #expect(data?["trainingImages"] as? Int == 36 && data?["validationImages"] as? Int == 4)
-    #expect(try program.run("runs").output.contains("tiny  diffusion-small  step 3"))
+    let runs = try program.run("runs").output
+    #expect(runs.contains(#/tiny +diffusion-small +complete +3 /#), "\(runs)")
+    #expect(try Image.read(program.path("Checkpoints/tiny/samples/step-00000003.png")).width == 8 * 14 + 2)
   }
 
   @Test func theSameSeedGivesTheSameFileAndImageKIsTheSameForEveryCount() throws {

@@ -92,7 +92,7 @@ import Testing
       (["--images", "grey", "--folder", "grey"], 73, "is one of the images"),
       (["--images", "grey/even/0.png", "colour/even/0.png", "--folder", "new"], 64, "would be written twice"),
       (["--images", "nowhere.png"], 66, "nowhere.png"),
-      (["--images", "Checkpoints", "--folder", "new"], 65, "no pictures"),
+      (["--images", "Checkpoints/both/events", "--folder", "new"], 65, "no pictures"),
       (["--folder", "grey/even/0.png"], 73, "grey/even/0.png"),
     ] {
       let result = try program.run(["translate", "both"] + arguments)

@@ -49,7 +49,7 @@ import Testing
         let tape = Tape()
         let loss = model.loss(of: images, mask, on: tape)
         tape.backward(from: loss)
-        TrainingStep(index: index, settings: settings).update(model.components[0])
+        TrainingStep(index: index, settings: settings).update(model.components[0], loss: 0)
         return loss.value.item()
       }
       return steps + [model.loss(of: images, mask, on: nil).value.item()]

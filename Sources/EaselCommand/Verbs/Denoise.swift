@@ -70,7 +70,8 @@ struct Denoise: ParsableCommand {
           rows.map { [names[$0.0] ?? $0.0, "\($0.1.psnr.formatted(2)) dB", $0.1.ssim.formatted(3)] },
           rightAlignedFrom: 1))
     try job.finish(
-      alternatingRows([originals, noisyImages, restored], columns: columns), columns: min(columns, originals.count),
+      ImageGrid.alternatingRows([originals, noisyImages, restored], columns: columns),
+      columns: min(columns, originals.count),
       recipe, count: originals.count, figures: figures)
   }
 

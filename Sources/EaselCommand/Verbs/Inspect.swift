@@ -44,6 +44,9 @@ struct Inspect: ParsableCommand {
     Console.print("training    step \(state.step), \(duration(state.seconds)), loss \(state.loss.formatted(5))")
     for command in state.commands ?? [] { Console.print("command     \(command)") }
     if let loss = state.validationLoss { Console.print("held-out    loss \(loss.formatted(5))") }
+    if let best = state.best {
+      Console.print("best        step \(best.step), held-out loss \(best.validationLoss.formatted(5))")
+    }
     let environment = state.environment
     Console.print(
       "made with   easel \(environment.easel), \(environment.backend.rawValue), \(environment.precision.rawValue), "
@@ -109,46 +112,5 @@ struct Verify: ParsableCommand {
       throw first
     }
     if !common.json { Console.print("\(folder?.path ?? checkpoint): valid") }
-  }
-}
-
-struct Runs: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "List the runs.")
-
-  @OptionGroup var common: CommonOptions
-
-  private struct Row: Encodable {
-    var name: String
-    var path: String
-    var preset: String?
-    var step: Int?
-    var loss: Double?
-    var validationLoss: Double?
-    var problem: String?
-  }
-
-  private struct Listing: Encodable { var runs: [Row] }
-
-  func run() throws {
-    let workspace = try Workspace(common.workspace)
-    let rows = try workspace.checkpoints.runs().map { run -> Row in
-      do {
-        let state = try CheckpointSummary.state(of: run.newestValid().checkpoint)
-        return Row(
-          name: run.name, path: run.path, preset: state.preset, step: state.step, loss: state.loss,
-          validationLoss: state.validationLoss)
-      } catch let error as UserError {
-        return Row(name: run.name, path: run.path, problem: error.message)
-      }
-    }
-    if common.json { return try Console.print(json: Listing(runs: rows)) }
-    if rows.isEmpty { return Console.note("There are no runs yet. Start one with: easel train diffusion-small") }
-    for row in rows {
-      let figures =
-        row.problem
-        ?? "\(row.preset ?? "")  step \(row.step ?? 0)  loss \((row.loss ?? 0).formatted(5))"
-        + (row.validationLoss.map { "  held-out \($0.formatted(5))" } ?? "")
-      Console.print("\(row.name)  \(figures)  \(row.path)")
-    }
   }
 }

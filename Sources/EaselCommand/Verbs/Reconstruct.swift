@@ -28,23 +28,8 @@ struct Reconstruct: ParsableCommand {
     ])
     Console.note("mean PSNR \(ratio.formatted(2)) dB over \(originals.count) images of \(name)")
     try job.finish(
-      alternatingRows([originals, reconstructions], columns: columns), columns: min(columns, originals.count), recipe,
+      ImageGrid.alternatingRows([originals, reconstructions], columns: columns), columns: min(columns, originals.count),
+      recipe,
       count: originals.count, figures: ["psnr": ratio])
-  }
-}
-
-/// The images of several sheets so that a grid shows a row of the first, the same row of the second, and so on. Short rows
-/// are filled up with black.
-func alternatingRows(_ sheets: [[Image]], columns: Int) -> [Image] {
-  guard let count = sheets.first?.count, let first = sheets.first?.first else { return [] }
-  let blank = Image(
-    width: first.width, height: first.height, channels: first.channels,
-    pixels: [UInt8](repeating: 0, count: first.pixels.count))
-  let columns = min(columns, count)
-  return stride(from: 0, to: count, by: columns).flatMap { start in
-    sheets.flatMap { sheet in
-      let row = Array(sheet[start..<min(start + columns, count)])
-      return row + Array(repeating: blank, count: columns - row.count)
-    }
   }
 }

@@ -271,7 +271,7 @@ struct TrainingSession {
     if let validation = progress.validationLoss { parts.append("held-out \(validation.formatted(5))") }
     parts.append("\(progress.imagesPerSecond.formatted(0)) images/s")
     if let remaining = progress.remaining, remaining >= 0.5 { parts.append("\(duration(remaining)) left") }
-    if let saved = progress.savedStep { parts.append("saved at \(saved)") }
+    if let ago = progress.savedAgo { parts.append("saved \(duration(ago)) ago") }
     return parts.joined(separator: "  ")
   }
 }

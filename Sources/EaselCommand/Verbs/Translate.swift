@@ -104,7 +104,7 @@ struct Translate: ParsableCommand {
   ) throws {
     let count = sheets[0].count
     try job.finish(
-      alternatingRows(sheets, columns: columns), columns: min(columns, count),
+      ImageGrid.alternatingRows(sheets, columns: columns), columns: min(columns, count),
       recipe(job, source, count: count), count: count, figures: figures)
   }
 

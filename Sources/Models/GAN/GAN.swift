@@ -80,7 +80,8 @@ public final class GAN: GaussianCodes {
     }
     iterateSpectralNorms()
     for part in parts { trainDiscriminator(part, step, &metrics) }
-    metrics["discriminator-gradient-norm"] = step.update(discriminatorComponent, rate: settings.discriminatorRate)
+    metrics["discriminator-gradient-norm"] = step.update(
+      discriminatorComponent, loss: metrics["discriminator"] ?? .nan, rate: settings.discriminatorRate)
     if settings.loss == .wasserstein { clipWeights() }
 
     var norm = metrics["discriminator-gradient-norm"] ?? 0
@@ -98,7 +99,7 @@ public final class GAN: GaussianCodes {
         for part in parts {
           trainGenerator(part, step.draw(first + Draw.generatorChange, fromSample: part.offset), &metrics)
         }
-        norm = step.update(generatorComponent)
+        norm = step.update(generatorComponent, loss: metrics["generator"] ?? .nan)
         metrics["generator-gradient-norm"] = norm
       }
     }

@@ -35,13 +35,15 @@ extension AdversarialTranslation {
       return (images: images, offset: offset, made: result.made, share: share)
     }
     discriminators.arena.isFrozen = false
-    let norm = step.update(generators)
+    let norm = step.update(generators, loss: metrics["loss"] ?? .nan)
+    var judgement: Float = 0
     for part in parts {
       let tape = Tape()
       let result = discriminatorLoss(part.images, part.made, on: tape) { step.draw($0, fromSample: part.offset) }
+      judgement += part.share * result.loss.value.item()
       learn(result.loss, result.metrics, tape, share: part.share)
     }
-    let otherNorm = step.update(discriminators)
+    let otherNorm = step.update(discriminators, loss: judgement)
     // Of all networks together: not a number as soon as one is not.
     metrics["gradient-norm"] = (norm * norm + otherNorm * otherNorm).squareRoot()
     return metrics

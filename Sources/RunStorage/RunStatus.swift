@@ -1,0 +1,42 @@
+import Foundation
+import Tensors
+
+/// What became of a run: `status.json` in its folder.
+public struct RunStatus: Codable, Sendable, Equatable {
+  public enum Outcome: String, Codable, Sendable {
+    case running, complete
+    /// By a signal, or because the process or the machine ended.
+    case stopped
+    case failed
+  }
+
+  public var outcome: Outcome
+  /// Why it failed, in one line.
+  public var message: String?
+
+  public init(_ outcome: Outcome, message: String? = nil) {
+    (self.outcome, self.message) = (outcome, message)
+  }
+}
+
+extension RunFolder {
+  private var statusPath: String { "\(path)/status.json" }
+
+  /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
+  public func write(_ status: RunStatus) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    let text = (try? encoder.encode(status)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
+    try FileSystem.replace(statusPath, with: text + "\n")
+  }
+
+  /// What became of the run; nil where nothing is written of it, or nothing that can be read.
+  public var status: RunStatus? {
+    guard let data = try? FileSystem.read(statusPath, limit: 1 << 16),
+      var status = try? JSONDecoder().decode(RunStatus.self, from: data)
+    else { return nil }
+    // Its process had no time to say that it ended.
+    if status.outcome == .running, !isBeingTrained { status.outcome = .stopped }
+    return status
+  }
+}

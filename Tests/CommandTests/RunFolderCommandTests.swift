@@ -1,0 +1,86 @@
+import EaselKit
+import Foundation
+import Testing
+
+/// What a training leaves in its run's folder, by the built program and by other people's readers.
+@Suite(.serialized) struct RunFolderCommandTests {
+  private static let settings = [
+    "--set", "base-channels=8", "--batch-size", "4", "--set", "checkpoint-every=10", "--set", "validate-every=10",
+    "--set",
+    "sample-every=10", "--set", "keep=100",
+  ]
+
+  @Test("Other people's readers read what Easel writes", .enabled(if: Python.has("safetensors.numpy, PIL")))
+  func otherReaders() throws {
+    let program = try Program()
+    try program.writeImages("images", channels: 3)
+    let training = try program.run(
+      ["train", "autoencoder", "--data", "images", "--run", "r", "--steps", "10"] + Self.settings)
+    #expect(training.status == 0, "\(training.errors)")
+    #expect(try program.run("reconstruct", "r", "--output", "p.png").status == 0)
+    let script = """
+      import sys
+      from safetensors.numpy import load_file
+      from PIL import Image
+      weights = load_file(sys.argv[1])
+      print(sum(v.size for v in weights.values()))
+      for path in sys.argv[2:]:
+          with Image.open(path) as image:
+              image.load(); print(image.mode, *image.size, "easel" in image.text["parameters"])
+      """
+    let checkpoint = "Checkpoints/r/step-00000010"
+    let read = try Python.run(
+      script, program.path("\(checkpoint)/weights.safetensors"), program.path("p.png"),
+      program.path("Checkpoints/r/samples/step-00000010.png"))
+    let inspection = try program.run("inspect", "r", "--json")
+    let fields = try JSONSerialization.jsonObject(with: Data(inspection.output.utf8)) as? [String: Any]
+    let parameters = try #require(fields?["parameters"] as? Int)
+    #expect(read.output == "\(parameters)\nRGB 58 30 True\nRGB 58 30 True\n")
+  }
+
+  @Test("TensorBoard reads a run that was killed and resumed as one", .enabled(if: Python.has("tensorboard")))
+  func tensorBoard() throws {
+    let program = try Program()
+    try program.writeImages("images", channels: 3)
+    let running = try program.start(
+      ["train", "autoencoder", "--data", "images", "--run", "r", "--steps", "100000"] + Self.settings)
+    let metrics = program.path("Checkpoints/r/metrics.jsonl")
+    var last = 0
+    for _ in 0..<600 where last < 35 {
+      usleep(50_000)
+      last = (try? MetricsLog.lastRecord(at: metrics))?.step ?? 0
+    }
+    kill(running.process.processIdentifier, SIGKILL)
+    _ = try program.finish(running)
+    #expect(last >= 35)
+    let runs = try program.run("runs").output
+    #expect(runs.contains(#/r +autoencoder +stopped/#), "\(runs)")
+    // An older place to go on from: what came after it is void.
+    let folder = try RunFolder(workspace: program.workspace, name: "r")
+    for step in try folder.checkpointSteps where step > 20 {
+      try FileManager.default.removeItem(atPath: folder.checkpointPath(step: step))
+    }
+    let resumed = try program.run("resume", "r", "--steps", "30")
+    #expect(resumed.status == 0, "\(resumed.errors)")
+    let script = """
+      import sys, json
+      from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+      events = EventAccumulator(sys.argv[1], size_guidance={"scalars": 0, "images": 0})
+      events.Reload()
+      print(json.dumps({"loss": [[e.step, e.value] for e in events.Scalars("loss")],
+                        "samples": [[e.step, e.width, e.height] for e in events.Images("samples")]}))
+      """
+    let read = try Python.run(script, program.path("Checkpoints/r/events"))
+    #expect(read.status == 0)
+    let found = try #require(
+      try JSONSerialization.jsonObject(with: Data(read.output.utf8)) as? [String: [[Double]]])
+    let records = try MetricsLog.records(at: metrics)
+    #expect(found["loss"]?.map { Int($0[0]) } == records.map(\.step))
+    #expect(records.map(\.step) == [1, 10, 20, 30])
+    for (pair, record) in zip(found["loss"] ?? [], records) {
+      #expect(Float(pair[1]) == Float((record.values["loss"] ?? nil) ?? .nan))
+    }
+    let width = Double(4 * 14 + 2)
+    #expect(found["samples"] == [10, 20, 30].map { [$0, width, 2 * 14 + 2] })
+  }
+}

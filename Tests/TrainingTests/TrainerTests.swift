@@ -1,0 +1,202 @@
+import Foundation
+import TestSupport
+import Testing
+import Training
+
+/// An autoencoder that gets infinite gradients at some steps.
+private final class FaultyModel: Model, ImageEncoding {
+  private let inner: any Model & ImageEncoding
+  private let settings: FaultySettings
+
+  init(_ inner: any Model & ImageEncoding, _ settings: FaultySettings) {
+    (self.inner, self.settings) = (inner, settings)
+  }
+
+  var context: ModelContext { inner.context }
+  var components: [Component] { inner.components }
+
+  func trainingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics {
+    if (settings.first...settings.last).contains(step.index), step.settings.learningRate > settings.above {
+      let gradient = components[0].arena.parameters[1].gradient
+      gradient.withMutableFloats { $0[0] = settings.isNaN ? .nan : .infinity }
+    }
+    return inner.trainingStep(batch, step)
+  }
+
+  func validationLoss(_ batch: Batch) -> Float { inner.validationLoss(batch) }
+  func samplingPass(_ batch: Batch) {}
+  func decode(_ codes: Tensor) -> Tensor { inner.decode(codes) }
+  func encode(_ images: Tensor) -> Tensor { inner.encode(images) }
+  func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor? { nil }
+  var interpolation: Interpolation { .linear }
+}
+
+private struct FaultySettings: ModelSettings {
+  /// The steps that fail, from 0, while the learning rate is above a bound.
+  var first = 0
+  var last = 0
+  var above: Float = 0
+  var isNaN = true
+
+  enum CodingKeys: String, CodingKey, CaseIterable {
+    case first, last, above
+    case isNaN = "is-nan"
+  }
+
+  func validate() throws {}
+}
+
+private enum FaultyFamily: ModelFamily {
+  static let name = "faulty"
+  static let summary = "fails"
+  static let presets = [
+    Preset(
+      "faulty", summary, data: DataDescription(width: 8, height: 8, channels: 1),
+      training: TrainingSettings {
+        $0.batchSize = 8
+        $0.emaDecay = 0.9
+        $0.checkpointEvery = 4
+        $0.validateEvery = 4
+        $0.sampleEvery = 4
+      }, model: FaultySettings())
+  ]
+
+  static func make(_ settings: FaultySettings, _ context: ModelContext) throws -> any Model {
+    let model = try AutoencoderFamily.make(AutoencoderSettings { ($0.baseChannels, $0.latent) = (8, 4) }, context)
+    guard let model = model as? any Model & ImageEncoding else { throw UserError(.internalFailure, "no codes") }
+    return FaultyModel(model, settings)
+  }
+}
+
+@Suite struct TrainerTests {
+  /// A run in a folder of a test's own.
+  private static func train(
+    _ folder: ScratchFolder, steps: Int, _ settings: [String] = [],
+    report: @escaping @Sendable (TrainingProgress) -> Void = { _ in }
+  ) throws -> RunFolder {
+    let path = folder.path
+    return try onTensors { backend in
+      let preset = AnyPreset(FaultyFamily.self, FaultyFamily.presets[0])
+      var configuration = try preset.configuration()
+      for setting in ["first=-1", "last=-1"] + settings { try configuration.set(setting) }
+      let data = DatasetSplits(
+        train: noisyImages(64, seed: 1, width: 8, height: 8), validation: noisyImages(8, seed: 2, width: 8, height: 8),
+        rule: "made up")
+      let run = try RunFolder(workspace: path, name: "run")
+      let trainer = try Trainer(
+        preset: preset, configuration: configuration, data: data, folder: run, backend: backend)
+      #expect(try trainer.train(until: TrainingLimit(steps: steps), report: report) == .complete)
+      return run
+    }
+  }
+
+  private static func values(_ run: RunFolder, _ name: String) throws -> [Int: Double?] {
+    let records = try MetricsLog.records(at: run.metricsPath).filter { $0.values[name] != nil }
+    return Dictionary(records.map { ($0.step, $0.values[name] ?? nil) }, uniquingKeysWith: { $1 })
+  }
+
+  @Test(
+    "A step whose gradient is not finite is left out, said, and training ends where it should",
+    arguments: [true, false])
+  func leftOut(_ isNaN: Bool) throws {
+    let folder = try ScratchFolder()
+    let alarms = Collected()
+    let run = try Self.train(folder, steps: 8, ["first=5", "last=6", "is-nan=\(isNaN)"]) { progress in
+      if let alarm = progress.alarm { alarms.texts.append(alarm) }
+    }
+    #expect(try run.checkpointSteps == [4, 8])
+    #expect(try Self.values(run, "left-out") == [6: 1, 7: 1])
+    #expect(alarms.texts.count == 2)
+    #expect(alarms.texts[0].hasPrefix("step 6: the gradient of encoder"), "\(alarms.texts)")
+    // As if these two steps had not been: two less in the optimizer's count, and parameters that are numbers.
+    let last = try run.newestValid().checkpoint
+    let state = try CheckpointSummary.state(of: last)
+    #expect(state.optimizerSteps == ["": 6] && state.averageUpdates == ["": 6] && state.rollBacks == nil)
+    let weights = try SafetensorsReader(path: last.path(of: "weights.safetensors"))
+    #expect(try weights.names.allSatisfy { try weights.floats($0).allSatisfy(\.isFinite) })
+    #expect(run.status == RunStatus(.complete))
+  }
+
+  @Test("After ten such steps training goes back to its checkpoint and on with half the learning rate")
+  func rollsBack() throws {
+    let folder = try ScratchFolder()
+    let run = try Self.train(folder, steps: 24, ["first=6", "last=100", "learning-rate=0.001", "above=0.0004"])
+    let state = try CheckpointSummary.state(of: run.newestValid().checkpoint)
+    // From 0.001 to 0.0005 and, the fault still being there, to 0.00025.
+    #expect(state.rollBacks == 2 && state.learningRateFactor == 0.25 && state.step == 24)
+    #expect(try Self.values(run, "learning-rate-factor").values.contains(0.25))
+    #expect(run.status == RunStatus(.complete))
+  }
+
+  @Test(
+    "Where going back does not help or is not wanted, the run fails and its checkpoint stays",
+    arguments: ["roll-back", "stop"])
+  func givesUp(_ policy: String) throws {
+    let folder = try ScratchFolder()
+    expectUserError(.badData, "the gradient of encoder", "is not finite", "--learning-rate") {
+      try Self.train(folder, steps: 40, ["first=6", "last=100", "on-divergence=\(policy)"])
+    }
+    let run = try RunFolder(workspace: folder.path, name: "run")
+    #expect(run.status?.outcome == .failed)
+    #expect(run.status?.message?.contains("the gradient of encoder") == true)
+    let checkpoint = try run.newestValid().checkpoint
+    // Steps that are left out change nothing: what is saved among them is sound.
+    let weights = try SafetensorsReader(path: checkpoint.path(of: "weights.safetensors"))
+    #expect(try weights.names.allSatisfy { try weights.floats($0).allSatisfy(\.isFinite) })
+  }
+
+  @Test("Without a checkpoint to go back to the run fails")
+  func nothingToGoBackTo() throws {
+    let folder = try ScratchFolder()
+    expectUserError(.badData, "step 10: ", "is not finite") {
+      try Self.train(folder, steps: 40, ["first=0", "last=100", "checkpoint-every=50"])
+    }
+  }
+
+  @Test("The checkpoint with the lowest held-out loss stays beside the newest")
+  func best() throws {
+    let folder = try ScratchFolder()
+    // Learning upwards from a good start: the first is the best.
+    let run = try Self.train(folder, steps: 24, ["learning-rate=0.3", "keep=2", "ema-decay=0"])
+    let steps = try run.checkpointSteps
+    let losses = try Self.values(run, "validation-loss").compactMapValues { $0 }
+    let best = try #require(losses.min { $0.value < $1.value }?.key)
+    #expect(Set(steps) == Set([best, 20, 24]), "\(steps) \(losses)")
+    let state = try CheckpointSummary.state(of: run.newestValid().checkpoint)
+    #expect(state.best?.step == best && state.best?.validationLoss == losses[best])
+  }
+
+  @Test("Pictures of the progress lie beside the checkpoints and in the events")
+  func pictures() throws {
+    let folder = try ScratchFolder()
+    let run = try Self.train(folder, steps: 8, ["ema-decay=0"])
+    let pictures = try [4, 8].map { try Image.read(run.samplesPath(step: $0)) }
+    // Eight originals and what is made of them.
+    #expect(pictures.allSatisfy { $0.width == 82 && $0.height == 22 && $0.channels == 1 })
+    #expect(pictures[0].pixels[..<(82 * 12)] == pictures[1].pixels[..<(82 * 12)])
+    #expect(pictures[0].pixels != pictures[1].pixels)
+    #expect(try PNGText.read(run.samplesPath(step: 8))["parameters"]?.contains("Step: 8, Model: faulty") == true)
+    let names = try FileManager.default.contentsOfDirectory(atPath: run.eventsPath)
+    let events = try contents("\(run.eventsPath)/\(names[0])")
+    #expect(events.range(of: try contents(run.samplesPath(step: 8))) != nil)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: run.path + "/samples").count == 2)
+  }
+
+  @Test("A run whose process is gone is stopped, one that is held is running")
+  func status() throws {
+    let folder = try ScratchFolder()
+    let run = try RunFolder(workspace: folder.path, name: "run")
+    #expect(run.status == nil)
+    let lock = try run.lock()
+    try run.write(RunStatus(.running))
+    #expect(run.status?.outcome == .running && run.isBeingTrained)
+    withExtendedLifetime(lock) {}
+    _ = consume lock
+    #expect(run.status?.outcome == .stopped && !run.isBeingTrained)
+  }
+}
+
+/// What a closure was told, on one thread.
+private final class Collected: @unchecked Sendable {
+  var texts: [String] = []
+}
