@@ -24,18 +24,26 @@ public struct DatasetCatalog: Sendable {
     public let contents: Result<DatasetSummary, UserError>
   }
 
-  /// Reads a data set; images become `imageSize` if it is given.
+  /// Reads a data set; images become `imageSize` if it is given. `skippingBroken` leaves out pictures of a folder that cannot be
+  /// read, and lists them.
   ///
   /// `nameOrPath` is the name of a data set in the catalogue, or else the path of a folder of IDX files, of CIFAR
   /// batches, of sheets or of pictures, or of one IDX file or CIFAR batch.
   ///
   /// Throws ``UserError``: `missingInput` when there is neither (with the names there are), `usage` when it is a folder of
   /// several data sets, `badData` with the path of the file that is broken.
-  public func resolve(_ nameOrPath: String, imageSize: ImageSize? = nil) throws -> DatasetSplits {
+  public func resolve(
+    _ nameOrPath: String, imageSize: ImageSize? = nil, skippingBroken: Bool = false
+  ) throws -> DatasetSplits {
     let path = try path(of: nameOrPath)
     let isNamed = namedFolders().contains { $0.name == nameOrPath }
     let name = isNamed ? nameOrPath : URL(fileURLWithPath: path).lastPathComponent
-    return try datasetFormat(at: path).splits(name: name, imageSize: imageSize)
+    var format = try datasetFormat(at: path)
+    if skippingBroken, var folder = format as? ImageFolderFormat {
+      folder.skipsBroken = true
+      format = folder
+    }
+    return try format.splits(name: name, imageSize: imageSize)
   }
 
   /// The names of the data sets, sorted.

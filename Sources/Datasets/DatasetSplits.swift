@@ -7,6 +7,8 @@ public struct DatasetSplits: Sendable {
   public let validation: ImageDataset
   /// How the two were told apart, as a sentence for people.
   public let rule: String
+  /// What was asked to be left out because it could not be read, and why.
+  public internal(set) var skipped: [UserError] = []
 
   public init(train: ImageDataset, validation: ImageDataset, rule: String) {
     self.train = train

@@ -16,6 +16,8 @@ struct ImageFolderFormat: DatasetFormat {
   ]
 
   let path: String
+  /// Whether pictures that cannot be read are left out, and listed, instead of being an error.
+  var skipsBroken = false
 
   func summary() throws -> DatasetSummary {
     let (train, heldOut) = try listings()
@@ -26,28 +28,37 @@ struct ImageFolderFormat: DatasetFormat {
   }
 
   func splits(name: String, imageSize: ImageSize?) throws -> DatasetSplits {
-    let (train, heldOut) = try listings()
-    let files = train.files + (heldOut?.files ?? [])
-    let images = try read(files, imageSize: imageSize)
-    let channels = images.contains { $0.channels == 3 } ? 3 : 1
-    let trainImages = dataset(name: name, train, images[..<train.files.count], channels: channels)
-    guard let heldOut else { return try .shuffledTenth(of: trainImages) }
-    let heldOutImages = dataset(
-      name: name, heldOut, images[train.files.count...], channels: channels, classNames: train.classNames)
-    return DatasetSplits(
-      train: trainImages, validation: heldOutImages,
-      rule: "the \(heldOutImages.count) images in \(heldOut.folder.lastPathComponent)/ are for validation")
+    var (train, heldOut) = try listings()
+    let (images, skipped) = try read(train.files + (heldOut?.files ?? []), imageSize: imageSize)
+    let boundary = train.files.count
+    let channels = images.contains { $0?.channels == 3 } ? 3 : 1
+    let trainImages = dataset(name: name, train.keep(images[..<boundary]), train, channels: channels)
+    var splits: DatasetSplits
+    if let heldOutImages = heldOut?.keep(images[boundary...]), let heldOut {
+      let validation = dataset(
+        name: name, heldOutImages, heldOut, channels: channels, classNames: train.classNames)
+      splits = DatasetSplits(
+        train: trainImages, validation: validation,
+        rule: "the \(validation.count) images in \(heldOut.folder.lastPathComponent)/ are for validation")
+    } else {
+      splits = try .shuffledTenth(of: trainImages)
+    }
+    guard splits.train.count > 0, splits.validation.count > 0 else {
+      throw UserError(.badData, "\(path): none of the pictures can be read; the first: \(skipped.first?.message ?? "")")
+    }
+    splits.skipped = skipped
+    return splits
   }
 
   /// All pictures, none held out.
   func dataset(name: String, imageSize: ImageSize?) throws -> ImageDataset {
-    let listing = try list(path)
-    let images = try read(listing.files, imageSize: imageSize)
-    return dataset(name: name, listing, images[...], channels: images.contains { $0.channels == 3 } ? 3 : 1)
+    var listing = try list(path)
+    let images = listing.keep(try read(listing.files, imageSize: imageSize).images[...])
+    return dataset(name: name, images, listing, channels: images.contains { $0.channels == 3 } ? 3 : 1)
   }
 
   private func dataset(
-    name: String, _ listing: Listing, _ images: ArraySlice<Image>, channels: Int, classNames: [String]? = nil
+    name: String, _ images: [Image], _ listing: Listing, channels: Int, classNames: [String]? = nil
   ) -> ImageDataset {
     let size = images.first?.size ?? ImageSize(width: 1, height: 1)
     return ImageDataset(
@@ -57,21 +68,39 @@ struct ImageFolderFormat: DatasetFormat {
       names: listing.files.map(\.lastPathComponent.deletingPathExtension))
   }
 
-  private func read(_ files: [String], imageSize: ImageSize?) throws -> [Image] {
+  /// The pictures of files; nil for those that are left out, and why they are.
+  private func read(_ files: [String], imageSize: ImageSize?) throws -> (images: [Image?], skipped: [UserError]) {
     // The first picture decides what the others must be, so that a folder of photographs in many sizes is refused before
     // they fill the memory.
-    let first = try Image.read(files[0])
-    let size = imageSize ?? first.size
+    let first = try firstReadable(files)
+    let size = imageSize ?? first.image.size
     try checkMemory(count: files.count, size: size)
-    return try concurrentMap(files) { file in
-      let image = try Image.read(file)
+    let results = try concurrentMap(files) { file -> Result<Image, UserError> in
+      let image: Image
+      do {
+        image = try Image.read(file)
+      } catch let error as UserError where skipsBroken && error.kind == .badData {
+        return .failure(error)
+      }
       if imageSize == nil, image.size != size {
         throw UserError(
-          .badData, "\(path): images differ in size: \(files[0]) is \(size), \(file) is \(image.size)",
+          .badData, "\(path): images differ in size: \(first.file) is \(size), \(file) is \(image.size)",
           hint: "Bring them to one size with --image-size, for example --image-size \(min(size.width, size.height)).")
       }
-      return image.size == size ? image : image.fitted(width: size.width, height: size.height)
+      return .success(image.size == size ? image : image.fitted(width: size.width, height: size.height))
     }
+    let skipped = results.compactMap { result -> UserError? in
+      if case .failure(let error) = result { error } else { nil }
+    }
+    return (results.map { try? $0.get() }, skipped)
+  }
+
+  private func firstReadable(_ files: [String]) throws -> (file: String, image: Image) {
+    for file in files.dropLast() where skipsBroken {
+      if let image = try? Image.read(file) { return (file, image) }
+    }
+    let file = skipsBroken ? files[files.count - 1] : files[0]
+    return (file, try Image.read(file))
   }
 
   private func checkMemory(count: Int, size: ImageSize) throws {
@@ -94,6 +123,14 @@ struct ImageFolderFormat: DatasetFormat {
     /// One for each file, where there are classes.
     var labels: [Int32]?
     var classNames: [String] = []
+
+    /// Leaves out the files that have no picture.
+    mutating func keep(_ images: ArraySlice<Image?>) -> [Image] {
+      let kept = zip(files.indices, images).compactMap { index, image in image.map { (index: index, image: $0) } }
+      files = kept.map { files[$0.index] }
+      labels = labels.map { labels in kept.map { labels[$0.index] } }
+      return kept.map(\.image)
+    }
   }
 
   /// The sub-folder that holds the pictures for validation, if it is there and `train` with it.

@@ -24,6 +24,24 @@ extension Sampling {
   public func columns(_ options: SamplingOptions) -> Int? { nil }
 }
 
+/// Makes images in many steps, which can be watched.
+public protocol StepwiseSampling: Sampling {
+  /// Told how images that begin with number `first` look after a step, from 0 for what they begin with: `[N, H, W, C]`,
+  /// float32, values 0 to 1 and beyond. Images that were not asked for may be among the last.
+  typealias StepWatcher = (_ step: Int, _ first: Int, _ images: Tensor) -> Void
+
+  /// As ``Sampling/sample(_:_:progress:)``.
+  func sample(
+    _ range: Range<Int>, _ options: SamplingOptions, watch: StepWatcher?, progress: (Double) -> Void
+  ) throws -> Tensor
+}
+
+extension StepwiseSampling {
+  public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
+    try sample(range, options, watch: nil, progress: progress)
+  }
+}
+
 /// What can be asked of a sampler; nil means the model's own default.
 public struct SamplingOptions: Sendable {
   public var seed: UInt64

@@ -31,7 +31,7 @@ public enum Domains: Sendable {
 }
 
 /// A family's own settings: a flat struct with kebab-case keys.
-public protocol ModelSettings: Codable, Sendable {
+public protocol ModelSettings: Codable, Sendable, ExplainedSettings {
   /// The defaults.
   init()
 
@@ -89,11 +89,14 @@ public struct RunDescription: Codable, Sendable, Hashable {
   public var dataB: String?
   /// `N` or `W×H`; empty for the data's own size.
   public var imageSize: String
+  /// Whether pictures that cannot be read are left out.
+  public var skipBroken = false
 
-  public enum CodingKeys: String, CodingKey {
+  public enum CodingKeys: String, CodingKey, CaseIterable {
     case preset, data
     case dataB = "data-b"
     case imageSize = "image-size"
+    case skipBroken = "skip-broken"
   }
 
   /// Without a key for what the family does not have.
@@ -103,6 +106,19 @@ public struct RunDescription: Codable, Sendable, Hashable {
     try container.encode(data, forKey: .data)
     if let dataB { try container.encode(dataB, forKey: .dataB) }
     try container.encode(imageSize, forKey: .imageSize)
+    try container.encode(skipBroken, forKey: .skipBroken)
+  }
+}
+
+extension RunDescription: ExplainedSettings {
+  public static func explanation(of key: CodingKeys) -> String {
+    switch key {
+    case .preset: "what the settings began as"
+    case .data: "a data set by name or path; empty for Fashion-MNIST"
+    case .dataB: "the second data set"
+    case .imageSize: "images are brought to N or WxH; empty for the size that they have"
+    case .skipBroken: "whether pictures that cannot be read are left out"
+    }
   }
 }
 

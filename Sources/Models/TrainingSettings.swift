@@ -1,4 +1,5 @@
 import Optimizers
+import RunStorage
 
 /// The settings of a training run that every family shares. Keys in files and on the command line are kebab-case.
 public struct TrainingSettings: Codable, Sendable, Hashable {
@@ -137,6 +138,45 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
       steps <= (1 << 40) / max(1, batchSize), "steps: expected at most \((1 << 40) / max(1, batchSize)), found \(steps)"
     )
     try check.finish()
+  }
+}
+
+extension TrainingSettings: ExplainedSettings {
+  public static func explanation(of key: CodingKeys) -> String {
+    switch key {
+    case .seed: "of every random number of the run"
+    case .accumulate: "the batch is computed in so many parts whose gradients add up: less memory, the same step"
+    case .optimizer: "the update rule"
+    case .beta1: "adam and adamw: decay of the mean gradient"
+    case .beta2: "adam and adamw: decay of the mean squared gradient"
+    case .epsilon: "rmsprop, adam and adamw: added to the root of the mean square"
+    case .momentum: "sgd and rmsprop"
+    case .nesterov: "sgd: looks ahead along the momentum"
+    case .flip: "mirror images left to right, half of them"
+    case .shift: "pixels by which images are moved at random"
+    case .precision: "of activations; auto is bfloat16 where the processor multiplies it natively"
+    case .steps: "when a run without --steps, --epochs or --minutes ends"
+    case .keep: "checkpoints that are kept, besides the one with the lowest held-out loss"
+    case .batchSize: "images in a step"
+    case .jitterBrightness: "levels times 1 ± this, at random"
+    case .jitterContrast: "contrast times 1 ± this, at random"
+    case .jitterSaturation: "saturation times 1 ± this, at random"
+    case .jitterHue: "hues go round by ± this, in turns of the circle"
+    case .learningRate: "the learning rate after the warm-up"
+    case .weightDecay: "how fast weights shrink; adamw decouples it from the gradient"
+    case .decayVectors: "whether biases and norms shrink too"
+    case .clipNorm: "the largest norm of the gradient; 0 for no limit"
+    case .warmupSteps: "steps over which the learning rate rises from 0"
+    case .learningRateDecay: "how the learning rate falls after the warm-up"
+    case .scheduleSteps: "where its fall ends, counted from the run's beginning"
+    case .emaDecay: "decay of the moving average of the weights, which pictures are made from; 0 for none"
+    case .checkpointEvery: "steps between checkpoints"
+    case .validateEvery: "steps between losses on held-out images"
+    case .sampleEvery: "steps between pictures of the progress; 0 for none"
+    case .onDivergence:
+      "when ten steps in a row are not finite: back to the latest checkpoint with half the learning rate, or an end"
+    case .validationImages: "held-out images that the loss is taken over"
+    }
   }
 }
 

@@ -45,6 +45,20 @@ public struct CheckpointCatalog: Sendable {
     throw try unknown(argument)
   }
 
+  /// The checkpoint whose content has a hash, of any run and step; nil where there is none.
+  ///
+  /// - Throws: `UserError(.inputOutput)` where a folder cannot be listed.
+  public func find(hash: String) throws -> CheckpointFolder? {
+    for run in try runs() {
+      for step in try run.checkpointSteps.reversed() {
+        if let checkpoint = try? CheckpointFolder.open(run.checkpointPath(step: step)), checkpoint.hash == hash {
+          return checkpoint
+        }
+      }
+    }
+    return nil
+  }
+
   /// The run whose folder a path is, if it holds checkpoints.
   private func runFolder(at path: String) throws -> RunFolder? {
     guard let resolved = FileSystem.resolved(path) else { return nil }

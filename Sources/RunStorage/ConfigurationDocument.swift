@@ -2,6 +2,19 @@ import Foundation
 import Tensors
 import Yams
 
+/// Settings that say what each of their keys means, for whoever writes a file of them.
+public protocol ExplainedSettings: Encodable {
+  associatedtype CodingKeys: CodingKey, CaseIterable
+  /// A few words, as one would write them behind the key.
+  static func explanation(of key: CodingKeys) -> String
+}
+
+extension ExplainedSettings {
+  fileprivate static var explanations: [String: String] {
+    Dictionary(uniqueKeysWithValues: CodingKeys.allCases.map { ($0.stringValue, explanation(of: $0)) })
+  }
+}
+
 /// The settings of a run: one flat list of keys with their defaults, over which files and command-line options are laid.
 ///
 /// Settings are `Codable` structs with kebab-case keys; several of them (the trainer's, the model's) share one document, and
@@ -15,6 +28,7 @@ public struct ConfigurationDocument {
   private struct Field {
     var value: Node
     let expectation: ConfigurationEncoder.Expectation
+    let explanation: String?
     /// Where the value comes from, for error messages; nil for a default.
     var origin: String?
   }
@@ -27,12 +41,14 @@ public struct ConfigurationDocument {
   public init(defaults: any Encodable...) throws {
     for configuration in defaults {
       let (values, expectations) = try ConfigurationEncoder.fields(of: configuration)
+      let explanations = (configuration as? any ExplainedSettings).map { type(of: $0).explanations } ?? [:]
       for (key, value) in values {
         guard fields[key] == nil else {
           throw UserError(.internalFailure, "the configuration key \(key) is declared twice")
         }
         keys.append(key)
-        fields[key] = Field(value: value, expectation: expectations[key] ?? .init())
+        fields[key] = Field(
+          value: value, expectation: expectations[key] ?? .init(), explanation: explanations[key])
       }
     }
   }
@@ -94,6 +110,31 @@ public struct ConfigurationDocument {
     fields[key]?.origin = origin
   }
 
+  /// The keys that a file or an option gave a value which differs from another document's.
+  public func changes(from other: ConfigurationDocument) -> [(key: String, value: String, other: String)] {
+    keys.compactMap { key in
+      guard let field = fields[key], field.origin != nil, let old = other.fields[key]?.value else { return nil }
+      if Self.isSame(field.value, old) { return nil }
+      return (key, Self.text(of: field.value), Self.text(of: old))
+    }
+  }
+
+  private static func isSame(_ a: Node, _ b: Node) -> Bool {
+    switch (a, b) {
+    case (.scalar(let a), .scalar(let b)):
+      // 1e-3 is 0.001.
+      if let a = Double(a.string), let b = Double(b.string) { return a == b }
+      return a.string == b.string
+    case (.sequence(let a), .sequence(let b)): return a.count == b.count && zip(a, b).allSatisfy(isSame)
+    default: return a == b
+    }
+  }
+
+  private static func text(of node: Node) -> String {
+    if let elements = node.sequence { return "[\(elements.map(text).joined(separator: ", "))]" }
+    return node.scalar?.string ?? description(of: node)
+  }
+
   /// Decodes one of the structs that the document was made of; keys of the others are passed over.
   ///
   /// - Throws: `UserError(.usage)` with key, expected type, found value and where it comes from.
@@ -109,15 +150,31 @@ public struct ConfigurationDocument {
   /// values.
   ///
   /// - Throws: `UserError(.internalFailure)` where YAML cannot express a text.
-  public func yaml() throws -> String {
+  public func yaml() throws -> String { try yaml(keys) }
+
+  /// ``yaml()`` with what each key means and which values it takes above it: a file to start from.
+  ///
+  /// - Throws: as ``yaml()`` does.
+  public func commentedYAML() throws -> String {
+    try keys.map { key in
+      let field = fields[key]
+      let choices = field?.expectation.choices.map { "one of \($0.joined(separator: ", "))" }
+      let comment = [field?.explanation, choices].compactMap { $0 }.joined(separator: "; ")
+      return (comment.isEmpty ? "" : "# \(comment)\n") + (try yaml([key]))
+    }.joined(separator: "\n")
+  }
+
+  private func yaml(_ keys: [String]) throws -> String {
     do {
-      return try serialize(node: root, width: -1, allowUnicode: true)
+      return try serialize(node: node(keys), width: -1, allowUnicode: true)
     } catch {
       throw UserError(.internalFailure, "cannot write the configuration: \(error)")
     }
   }
 
-  private var root: Node {
+  private var root: Node { node(keys) }
+
+  private func node(_ keys: [String]) -> Node {
     Node(keys.compactMap { key in fields[key].map { (Node(key), $0.value) } }, .implicit, .block)
   }
 

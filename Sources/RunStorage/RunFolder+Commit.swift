@@ -88,6 +88,13 @@ extension RunFolder {
     return try CheckpointFolder.open(final)
   }
 
+  /// Writes a file of text into the folder that ``commit(step:keep:best:write:)`` gives.
+  ///
+  /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
+  public static func write(_ text: String, to path: String) throws {
+    try OpenFile(path, for: .writing).write(text)
+  }
+
   /// Brings a folder's files to the disk, then the manifest that vouches for them.
   private func seal(_ folder: String, step: Int) throws {
     for name in try FileSystem.list(folder) { try FileSystem.sync("\(folder)/\(name)") }

@@ -62,17 +62,21 @@ struct BenchmarkTraining {
   let batch: Batch
   private var index = 0
 
-  init(_ preset: AnyPreset, configuration: ConfigurationDocument, backend: any Backend) throws {
+  /// - Parameter data: what the images are like; nil for what the preset was made for.
+  init(
+    _ preset: AnyPreset, configuration: ConfigurationDocument, data: DataDescription? = nil, backend: any Backend
+  ) throws {
+    let data = data ?? preset.data
     settings = try configuration.decode(TrainingSettings.self)
     try settings.validate()
     let type = try settings.precision.scalarType(on: backend)
-    let context = ModelContext(backend: backend, type: type, seed: settings.seed, data: preset.data)
+    let context = ModelContext(backend: backend, type: type, seed: settings.seed, data: data)
     model = try preset.makeModel(configuration, context)
     model.prepareForTraining(settings)
-    let images = Self.images(preset.data, count: settings.batchSize, .data)
+    let images = Self.images(data, count: settings.batchSize, .data)
     batch =
       preset.family.domains == .one
-      ? images : images.with(counterpart: Self.images(preset.data, count: settings.batchSize, .counterparts))
+      ? images : images.with(counterpart: Self.images(data, count: settings.batchSize, .counterparts))
   }
 
   private static func images(_ data: DataDescription, count: Int, _ stream: RandomStream) -> Batch {

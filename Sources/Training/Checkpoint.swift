@@ -130,14 +130,7 @@ extension Model {
         }
     }
     try state.write(to: folder)
-    let path = "\(folder)/\(CheckpointFile.configuration)"
-    do {
-      try configuration.yaml().write(toFile: path, atomically: false, encoding: .utf8)
-    } catch let error as UserError {
-      throw error
-    } catch {
-      throw UserError(.inputOutput, "\(path): \(error.localizedDescription)")
-    }
+    try RunFolder.write(configuration.yaml(), to: "\(folder)/\(CheckpointFile.configuration)")
   }
 
   /// Reads back what ``writeCheckpoint(to:state:configuration:)`` wrote.

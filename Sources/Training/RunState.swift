@@ -83,12 +83,7 @@ public struct RunState: Codable, Sendable, Equatable {
   func write(to folder: String) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    let path = "\(folder)/\(RunState.fileName)"
-    do {
-      try encoder.encode(self).write(to: URL(fileURLWithPath: path))
-    } catch {
-      throw UserError(.inputOutput, "\(path): \(error.localizedDescription)")
-    }
+    try RunFolder.write(String(decoding: encoder.encode(self), as: UTF8.self), to: "\(folder)/\(RunState.fileName)")
   }
 }
 

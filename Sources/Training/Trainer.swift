@@ -50,7 +50,7 @@ public final class Trainer {
   public let folder: RunFolder
   public let settings: TrainingSettings
   public private(set) var state: RunState
-  private let configuration: ConfigurationDocument
+  let configuration: ConfigurationDocument
   private let data: TrainingData
   /// Held while training: two processes must not write one run.
   private var lock: RunLock?
@@ -125,9 +125,9 @@ public final class Trainer {
   /// Notes the command line of a training, for whoever wants to repeat it.
   public func record(command: String) { state.commands = (state.commands ?? []) + [command] }
 
-  /// What a checkpoint's run trains on what.
-  public static func description(of checkpoint: CheckpointFolder) throws -> RunDescription {
-    try LoadedModel.configuration(of: checkpoint, RunState.read(checkpoint)).configuration.decode(RunDescription.self)
+  /// What a checkpoint's run was set to.
+  public static func configuration(of checkpoint: CheckpointFolder) throws -> ConfigurationDocument {
+    try LoadedModel.configuration(of: checkpoint, RunState.read(checkpoint)).configuration
   }
 
   /// What has changed since the run's latest checkpoint that can change its numbers.

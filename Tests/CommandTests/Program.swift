@@ -28,9 +28,8 @@ final class Program {
   @discardableResult
   func run(_ arguments: String...) throws -> Result { try run(arguments) }
 
-  func run(_ arguments: [String]) throws -> Result {
-    let process = try start(arguments)
-    return try finish(process)
+  func run(_ arguments: [String], environment: [String: String] = [:]) throws -> Result {
+    try finish(start(arguments, environment: environment))
   }
 
   struct Running {
@@ -38,8 +37,10 @@ final class Program {
     let output, errors: String
   }
 
-  func start(_ arguments: [String]) throws -> Running {
+  /// - Parameter environment: variables besides this process's own.
+  func start(_ arguments: [String], environment: [String: String] = [:]) throws -> Running {
     let process = Process()
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     process.executableURL = Program.executable
     process.arguments = arguments
     process.currentDirectoryURL = URL(fileURLWithPath: workspace)

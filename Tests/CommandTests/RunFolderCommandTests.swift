@@ -1,5 +1,6 @@
 import EaselKit
 import Foundation
+import TestSupport
 import Testing
 
 /// What a training leaves in its run's folder, by the built program and by other people's readers.
@@ -10,7 +11,33 @@ import Testing
     "sample-every=10", "--set", "keep=100",
   ]
 
-  @Test("Other people's readers read what Easel writes", .enabled(if: Python.has("safetensors.numpy, PIL")))
+  @Test("train --resume begins a run or goes on with it, with the settings that it has")
+  func trainOrResume() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    func train(_ more: String...) throws -> Program.Result {
+      try program.run(
+        ["train", "autoencoder", "--data", "images", "--run", "r", "--resume", "--set", "base-channels=8"] + more)
+    }
+    for step in [2, 4] {
+      let result = try train("--steps", String(step), "--learning-rate", step == 2 ? "1e-3" : "0.001")
+      #expect(result.status == 0, "\(result.errors)")
+      #expect(result.output.hasSuffix("r/step-0000000\(step)\n"))
+    }
+    let run = try RunFolder(workspace: program.workspace, name: "r")
+    let state = try CheckpointSummary.state(of: run.newestValid().checkpoint)
+    #expect(state.step == 4 && state.optimizerSteps == ["": 4] && state.commands?.count == 2)
+    let refused = try train("--steps", "6", "--learning-rate", "0.002")
+    #expect(refused.status == 64 && refused.errors.contains("learning-rate 1e-3, not 0.002"), "\(refused.errors)")
+    let both = try train("--overwrite")
+    #expect(both.status == 64 && both.errors.contains("--resume: expected no --overwrite"), "\(both.errors)")
+    let nameless = try program.run("train", "autoencoder", "--data", "images", "--resume")
+    #expect(nameless.status == 64 && nameless.errors.contains("--run with a name"), "\(nameless.errors)")
+  }
+
+  @Test(
+    "Other people's readers read what Easel writes",
+    .enabled(if: Python.has("safetensors.numpy, PIL"), "needs Python with safetensors and Pillow"))
   func otherReaders() throws {
     let program = try Program()
     try program.writeImages("images", channels: 3)
@@ -29,16 +56,18 @@ import Testing
               image.load(); print(image.mode, *image.size, "easel" in image.text["parameters"])
       """
     let checkpoint = "Checkpoints/r/step-00000010"
-    let read = try Python.run(
+    let read = try Python.output(
       script, program.path("\(checkpoint)/weights.safetensors"), program.path("p.png"),
       program.path("Checkpoints/r/samples/step-00000010.png"))
     let inspection = try program.run("inspect", "r", "--json")
     let fields = try JSONSerialization.jsonObject(with: Data(inspection.output.utf8)) as? [String: Any]
     let parameters = try #require(fields?["parameters"] as? Int)
-    #expect(read.output == "\(parameters)\nRGB 58 30 True\nRGB 58 30 True\n")
+    #expect(read == "\(parameters)\nRGB 58 30 True\nRGB 58 30 True\n")
   }
 
-  @Test("TensorBoard reads a run that was killed and resumed as one", .enabled(if: Python.has("tensorboard")))
+  @Test(
+    "TensorBoard reads a run that was killed and resumed as one",
+    .enabled(if: Python.has("tensorboard"), "needs Python with tensorboard"))
   func tensorBoard() throws {
     let program = try Program()
     try program.writeImages("images", channels: 3)
@@ -70,10 +99,9 @@ import Testing
       print(json.dumps({"loss": [[e.step, e.value] for e in events.Scalars("loss")],
                         "samples": [[e.step, e.width, e.height] for e in events.Images("samples")]}))
       """
-    let read = try Python.run(script, program.path("Checkpoints/r/events"))
-    #expect(read.status == 0)
+    let read = try Python.output(script, program.path("Checkpoints/r/events"))
     let found = try #require(
-      try JSONSerialization.jsonObject(with: Data(read.output.utf8)) as? [String: [[Double]]])
+      try JSONSerialization.jsonObject(with: Data(read.utf8)) as? [String: [[Double]]])
     let records = try MetricsLog.records(at: metrics)
     #expect(found["loss"]?.map { Int($0[0]) } == records.map(\.step))
     #expect(records.map(\.step) == [1, 10, 20, 30])

@@ -124,6 +124,32 @@ import Testing
     }
   }
 
+  @Test func brokenPicturesAreLeftOutAndListedWhereThatIsAsked() throws {
+    try withScratchFolder { folder in
+      for index in 0..<30 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/\(index % 3)/\(index + 10).png") }
+      // The very first, and one of the last class.
+      for name in ["0/10.png", "2/39.png"] { try write("not a picture", to: "\(folder)/\(name)") }
+      let splits = try catalog.resolve(folder, skippingBroken: true)
+      #expect(splits.train.count + splits.validation.count == 28)
+      #expect(splits.skipped.map { $0.message.hasPrefix("\(folder)/0/10.png") } == [true, false])
+      #expect(splits.skipped.map { $0.message.hasPrefix("\(folder)/2/39.png") } == [false, true])
+      // Each of the others has its own level and still its own class.
+      for set in [splits.train, splits.validation] {
+        for index in 0..<set.count {
+          #expect(set.labels?[index] == Int32(set.image(at: index).pixels[0] % 3))
+          #expect(set.names[index] == String(set.image(at: index).pixels[0] + 10))
+        }
+      }
+      // A picture of another size is no broken one.
+      try writeImage(flatImage(1, width: 9, height: 9), to: "\(folder)/1/99.png")
+      #expect(throws: UserError.self) { try catalog.resolve(folder, skippingBroken: true) }
+      for index in 0..<30 { try write("none", to: "\(folder)/\(index % 3)/\(index + 10).png") }
+      try FileManager.default.removeItem(atPath: "\(folder)/1/99.png")
+      let error = #expect(throws: UserError.self) { try catalog.resolve(folder, skippingBroken: true) }
+      #expect(error?.kind == .badData)
+    }
+  }
+
   @Test func picturesInTwoLevelsAreRefused() throws {
     try withScratchFolder { folder in
       try writeImage(flatImage(1), to: "\(folder)/a.png")

@@ -33,6 +33,22 @@ import Testing
     #expect(preset.name.hasPrefix(preset.family.name))
   }
 
+  @Test("A file to start from explains every key and reads as the preset", arguments: AnyPreset.all)
+  func commentedFile(_ preset: AnyPreset) throws {
+    let document = try preset.configuration()
+    let text = try document.commentedYAML()
+    let blocks = text.split(separator: "\n\n").map { $0.split(separator: "\n") }
+    #expect(blocks.count == document.keys.count)
+    for (block, key) in zip(blocks, document.keys) {
+      #expect(block[0].count > 6 && block[0].hasPrefix("# ") && block[1].hasPrefix("\(key):"), "\(block)")
+    }
+    #expect(text.contains("# the update rule; one of sgd, rmsprop, adam, adamw\noptimizer: "))
+    let folder = try ScratchFolder()
+    var read = try preset.configuration()
+    try read.overlay(yamlFile: folder.write(text, to: "settings.yaml"))
+    #expect(try read.yaml() == document.yaml())
+  }
+
   @Test("A preset's YAML gives back the preset, over any other of its family", arguments: AnyPreset.all)
   func yamlRoundTrip(_ preset: AnyPreset) throws {
     let folder = try ScratchFolder()

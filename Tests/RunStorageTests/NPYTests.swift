@@ -32,7 +32,7 @@ import Testing
     #expect(data[127] == UInt8(ascii: "\n"))
   }
 
-  @Test(.enabled(if: Python.executable != nil, "needs Python with numpy and safetensors"))
+  @Test(.enabled(if: Python.has("numpy, safetensors"), "needs Python with numpy and safetensors"))
   func numpyReadsOursAndWeReadNumpys() throws {
     let scratch = try ScratchFolder()
     for (index, array) in arrays.enumerated() { try array.write(to: scratch.file("ours-\(index).npy")) }

@@ -43,7 +43,7 @@ import Testing
     #expect(try contents(path) == contents(fixture("reference.safetensors")))
   }
 
-  @Test(.enabled(if: Python.executable != nil, "needs Python with numpy and safetensors"))
+  @Test(.enabled(if: Python.has("numpy, safetensors"), "needs Python with numpy and safetensors"))
   func theReferenceReaderReadsOurFile() throws {
     let scratch = try ScratchFolder()
     let path = scratch.file("ours.safetensors")
@@ -72,7 +72,7 @@ import Testing
         """)
   }
 
-  @Test(.enabled(if: Python.executable != nil, "needs Python with numpy and safetensors"))
+  @Test(.enabled(if: Python.has("numpy, safetensors"), "needs Python with numpy and safetensors"))
   func weReadEveryTypeOfTheReferenceWriter() throws {
     let scratch = try ScratchFolder()
     _ = try Python.output(

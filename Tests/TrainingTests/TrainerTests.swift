@@ -43,6 +43,7 @@ private struct FaultySettings: ModelSettings {
     case isNaN = "is-nan"
   }
 
+  static func explanation(of key: CodingKeys) -> String { key.rawValue }
   func validate() throws {}
 }
 
@@ -193,6 +194,63 @@ private enum FaultyFamily: ModelFamily {
     withExtendedLifetime(lock) {}
     _ = consume lock
     #expect(run.status?.outcome == .stopped && !run.isBeingTrained)
+  }
+}
+
+@Suite struct MemoryTests {
+  private static func trainer(_ preset: String, batch: Int, on backend: any Backend, _ path: String) throws -> Trainer {
+    let preset = try AnyPreset.named(preset)
+    var configuration = try preset.configuration()
+    for setting in ["batch-size=\(batch)", "base-channels=8"] { try configuration.set(setting) }
+    let data = DatasetSplits(
+      train: noisyImages(96, seed: 1, width: 28, height: 28),
+      validation: noisyImages(8, seed: 2, width: 28, height: 28),
+      rule: "made up")
+    return try Trainer(
+      preset: preset, configuration: configuration, data: data, folder: RunFolder(workspace: path, name: "run"),
+      backend: backend)
+  }
+
+  @Test(
+    "What does not fit is refused with an estimate near the truth and the batch that does",
+    arguments: ["vae", "autoencoder"])
+  func refusal(_ preset: String) throws {
+    let folder = try ScratchFolder()
+    let path = folder.path
+    let (peak, message) = try onTensors { backend -> (Int, String) in
+      let trainer = try Self.trainer(preset, batch: 64, on: backend, path)
+      try trainer.checkMemory()
+      _ = try trainer.train(until: TrainingLimit(steps: 2)) { _ in }
+      let peak = backend.memory.peakBytes
+      do {
+        try trainer.checkMemory(available: peak * 7 / 10)
+        return (peak, "")
+      } catch let error as UserError {
+        return (peak, error.description)
+      }
+    }
+    let pattern = #/needs about ([0-9]+) MB .*\s.*--batch-size ([0-9]+), or --set accumulate=([0-9]+) /#
+    let match = try #require(try pattern.firstMatch(in: message), "\(message)")
+    let needed = try #require(Double(match.1))
+    #expect(abs(needed / (Double(peak) / 1e6) - 1) < 0.25, "\(message), \(peak)")
+    let fitting = try #require(Int(match.2))
+    let fits = try onTensors { backend -> Int in
+      let trainer = try Self.trainer(preset, batch: fitting, on: backend, path + "/smaller")
+      _ = try trainer.train(until: TrainingLimit(steps: 2)) { _ in }
+      return backend.memory.peakBytes
+    }
+    #expect(fitting >= 1 && fitting < 64 && fits < peak * 8 / 10, "\(fitting): \(fits) of \(peak)")
+  }
+
+  @Test("Where not even one image fits, no batch is proposed")
+  func nothingFits() throws {
+    let folder = try ScratchFolder()
+    let path = folder.path
+    expectUserError(.unavailable, "Not even one image fits") {
+      try onTensors { backend in
+        try Self.trainer("vae", batch: 64, on: backend, path).checkMemory(available: 100_000)
+      }
+    }
   }
 }
 

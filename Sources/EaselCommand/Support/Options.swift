@@ -38,13 +38,46 @@ struct ComputeOptions: ParsableArguments {
 /// The checkpoint that a picture is made from.
 struct CheckpointOptions: ParsableArguments {
   @Argument(help: "A run's name, a run's folder or a checkpoint's folder.")
-  var checkpoint: String
+  var checkpoint: String?
 
   @OptionGroup var loading: LoadingOptions
 
-  var runName: String { shortName(ofCheckpoint: checkpoint) }
+  var runName: String { checkpoint.map(shortName) ?? "" }
 
-  func load(from workspace: Workspace) throws -> LoadedModel { try loading.load(checkpoint, from: workspace) }
+  func load(from workspace: Workspace) throws -> LoadedModel {
+    guard let checkpoint else {
+      throw UserError(.usage, "expected a checkpoint: a run's name, a run's folder or a checkpoint's folder")
+    }
+    return try loading.load(checkpoint, from: workspace)
+  }
+
+  /// Takes the checkpoint, the weights and the arithmetic that a picture's recipe tells, unless they are given.
+  ///
+  /// - Throws: `UserError` where there is no such checkpoint, or the given one is another.
+  mutating func find(_ recipe: [String: String], named picture: String, in workspace: Workspace) throws {
+    let hash = recipe["checkpoint"] ?? ""
+    if let checkpoint {
+      let found = try workspace.checkpoints.resolve(checkpoint).checkpoint.hash
+      guard found == hash else {
+        throw UserError(
+          .badData, "\(picture): made from checkpoint \(hash.prefix(16)), found \(found.prefix(16)) in \(checkpoint)",
+          hint: "Leave out the checkpoint to have it searched for.")
+      }
+    } else {
+      guard let found = try workspace.checkpoints.find(hash: hash) else {
+        throw UserError(
+          .missingInput,
+          "\(picture): made from checkpoint \(hash.prefix(16)) (\(recipe["model"] ?? "")), which is not here",
+          hint: "It was deleted, or lies in another --workspace.")
+      }
+      checkpoint = found.path
+    }
+    loading.weights = loading.weights ?? recipe["weights"].flatMap(LoadedModel.Weights.init)
+    loading.compute.precision = loading.compute.precision ?? recipe["precision"].flatMap(Precision.init)
+    let backend = loading.compute.backend
+    loading.compute.backend.backend = backend.backend ?? recipe["backend"].flatMap(BackendKind.init)
+    loading.compute.backend.threads = backend.threads ?? recipe["threads"].flatMap { Int($0) }
+  }
 }
 
 /// A short name for pictures: the run's, with the step where a step's folder was named.

@@ -26,7 +26,7 @@ struct Recipe {
     for (key, value) in all { fields[key.lowercased()] = value }
     if let loaded {
       fields["checkpoint"] = loaded.checkpoint.hash
-      fields["backend"] = loaded.state.environment.backend.rawValue
+      fields["backend"] = loaded.model.context.backend.kind.rawValue
       fields["precision"] = loaded.model.context.type.rawValue
       fields["threads"] = String(loaded.model.context.backend.threads.count)
     }
@@ -34,6 +34,53 @@ struct Recipe {
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     let json = (try? encoder.encode(fields)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
     return ["parameters": "easel \(verb)\n\(line)", "easel": json]
+  }
+
+  /// What a picture's file tells of how a verb made it, by names in small letters.
+  ///
+  /// - Throws: `UserError`; bad data where Easel did not make it by that verb.
+  static func fields(of picture: String, verb: String) throws -> [String: String] {
+    let json = try PNGText.read(picture)["easel"] ?? ""
+    guard let fields = try? JSONDecoder().decode([String: String].self, from: Data(json.utf8)) else {
+      throw UserError(
+        .badData, "\(picture): expected a picture with Easel's recipe in it, found none",
+        hint: "Easel did not make it, or a program removed the recipe.")
+    }
+    guard fields["verb"] == verb else {
+      throw UserError(
+        .badData, "\(picture): expected a picture by easel \(verb), found one by easel \(fields["verb"] ?? "")")
+    }
+    return fields
+  }
+}
+
+/// A grid of pictures as it changes, on its way to an animated PNG.
+struct Film {
+  private static let mostFrames = 60
+  private static let delay = 80
+  /// How often the last frame is shown, so that one can look at it.
+  private static let rest = 20
+  private var frames: [[Image]] = []
+
+  /// Puts further pictures into a frame.
+  mutating func add(_ images: [Image], to frame: Int) {
+    while frames.count <= frame { frames.append([]) }
+    frames[frame] += images
+  }
+
+  /// - Parameters:
+  ///   - count: how many pictures of each frame are shown.
+  ///   - isRoundTrip: whether the film runs back to its beginning instead of resting at its end.
+  func write(to path: String, count: Int, columns: Int, text: PNGText, isRoundTrip: Bool = false) throws {
+    let last = frames.count - 1
+    let steps = min(frames.count, Film.mostFrames)
+    let chosen = (0..<steps).map { $0 * last / max(1, steps - 1) }
+    let grids = chosen.map { ImageGrid.compose(Array(frames[$0].prefix(count)), columns: columns) }
+    let end =
+      isRoundTrip
+      ? Array(grids.dropFirst().dropLast().reversed()) : Array(repeating: grids[steps - 1], count: Film.rest)
+    try makeFolder(for: path)
+    try APNG.write(frames: grids + end, delayMilliseconds: Film.delay, text: text, to: path)
   }
 }
 

@@ -35,6 +35,9 @@ struct Interpolate: ParsableCommand {
   @Option(help: "The data set whose held-out images are walked between (default: the run's own).")
   var data: String?
 
+  @Option(help: "Also write the walks as an animated PNG, to and fro.")
+  var animate: String?
+
   @Option(parsing: .unconditional, help: "Which noises, or which held-out images.")
   var seed: UInt64 = 0
 
@@ -44,8 +47,12 @@ struct Interpolate: ParsableCommand {
     if !images.isEmpty, images.count != 2 {
       throw UserError(.usage, "--images: expected two files, found \(images.count)")
     }
+    if animate != nil, along == .plane {
+      throw UserError(.usage, "--animate: a plane has no beginning and no end", hint: "Leave out one of the two.")
+    }
     let job = try picture.begin((any LatentSpace).self, "interpolate")
     let model = job.model
+    if let animate { try checkOutput(animate, option: "--animate") }
 
     if along != .walks { return try sheet(job) }
     let (codes, ends) = try ends(job, walks: rows ?? 4)
@@ -62,6 +69,16 @@ struct Interpolate: ParsableCommand {
       "Frames": String(frames), "Rows": String(walks), "Seed": String(seed), "Between": ends,
       "Interpolation": model.interpolation.rawValue,
     ])
+    try finish(job, pictures, recipe)
+  }
+
+  private func finish(_ job: PictureJob<any LatentSpace>, _ pictures: [Image], _ recipe: Recipe) throws {
+    if let animate {
+      var film = Film()
+      for (index, picture) in pictures.enumerated() { film.add([picture], to: index % frames) }
+      let rows = pictures.count / frames
+      try film.write(to: animate, count: rows, columns: min(rows, 8), text: recipe.text, isRoundTrip: true)
+    }
     try job.finish(pictures, columns: frames, recipe, count: pictures.count)
   }
 
@@ -100,7 +117,7 @@ struct Interpolate: ParsableCommand {
       Tensor(codes.flatMap(\.self), shape: [codes.count, model.latent], on: model.context.backend)
     ).images()
     let recipe = job.recipe(["Frames": String(frames), "Seed": String(seed), "Along": along.rawValue])
-    try job.finish(pictures, columns: frames, recipe, count: pictures.count)
+    try finish(job, pictures, recipe)
   }
 
   /// Codes of both ends of every walk, one after the other, and what they are.

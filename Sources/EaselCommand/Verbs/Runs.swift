@@ -57,7 +57,11 @@ struct Runs: ParsableCommand {
     do {
       let latest = try MetricsLog.lastRecord(at: run.metricsPath)
       row.imagesPerSecond = latest?.values["images-per-second"] ?? nil
-      guard try !run.checkpointSteps.isEmpty else { return row }
+      guard try !run.checkpointSteps.isEmpty else {
+        row.step = latest?.step
+        return row
+      }
+      defer { if status?.outcome == .running, let latest { row.step = max(latest.step, row.step ?? 0) } }
       let state = try CheckpointSummary.state(of: run.newestValid().checkpoint)
       (row.preset, row.step, row.loss) = (state.preset, state.step, state.loss)
       (row.validationLoss, row.best) = (state.validationLoss, state.best)

@@ -22,7 +22,16 @@ struct Sample: ParsableCommand {
   @Option(help: "Also write each image into a folder.")
   var individual: String?
 
+  @Option(help: "Also write the way from noise to the grid as an animated PNG, for models that draw in steps.")
+  var animate: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Make a picture again that easel sample made, from the same checkpoint with the same options.", valueName: "png"))
+  var recipe: String?
+
   func run() throws {
+    if let recipe { return try again(recipe).run() }
     if let count { try check(count, "--count", 1...100_000) }
     if let columns { try check(columns, "--columns", 1...1000) }
     let options = sampling.options
@@ -32,9 +41,23 @@ struct Sample: ParsableCommand {
     let count = count ?? 8 * columns
     if let array { try checkOutput(array, option: "--array") }
     if let individual { try checkOutput("\(individual)/0.png", option: "--individual") }
+    if let animate { try checkOutput(animate, option: "--animate") }
 
     let bar = ProgressBar("sampling")
-    let images = try job.model.sample(0..<count, options) { bar.show($0) }
+    var film = Film()
+    let images: Tensor
+    if animate != nil {
+      guard let model = job.model as? any StepwiseSampling else {
+        throw UserError(
+          .unavailable,
+          "--animate: \(job.loaded.state.preset) draws an image in one pass, of which there is nothing to see",
+          hint: "Walk through its codes: easel interpolate \(picture.source.runName) --animate FILE.png")
+      }
+      images = try model.sample(
+        0..<count, options, watch: { film.add($2.images(), to: $0) }, progress: { bar.show($0) })
+    } else {
+      images = try job.model.sample(0..<count, options) { bar.show($0) }
+    }
     let pictures = images.images()
     var recipe = job.recipe(["Count": String(count), "Columns": String(columns), "Seed": String(options.seed)])
     recipe.settings += job.model.description(of: options)
@@ -48,7 +71,37 @@ struct Sample: ParsableCommand {
         try picture.write(to: String(format: "%@/%05d.png", individual, index), text: recipe.text)
       }
     }
+    if let animate { try film.write(to: animate, count: count, columns: columns, text: recipe.text) }
     try job.finish(pictures, columns: columns, recipe, count: count)
+  }
+
+  /// This command with the checkpoint and the options that a picture tells.
+  private func again(_ recipe: String) throws -> Sample {
+    let asked: [(String, Bool)] = [
+      ("--count", count != nil), ("--columns", columns != nil), ("--steps", sampling.steps != nil),
+      ("--sampler", sampling.sampler != nil), ("--eta", sampling.eta != nil), ("--label", sampling.label != nil),
+      ("--guidance", sampling.guidance != nil), ("--seed", sampling.seed != 0),
+    ]
+    if let (option, _) = asked.first(where: \.1) {
+      throw UserError(.usage, "\(option): with --recipe the picture tells it", hint: "Leave out one of the two.")
+    }
+    let fields = try Recipe.fields(of: recipe, verb: "sample")
+    func number<Number: LosslessStringConvertible>(_ key: String, _ type: Number.Type) throws -> Number? {
+      guard let text = fields[key] else { return nil }
+      guard let number = Number(text) else {
+        throw UserError(.badData, "\(recipe): \(key): expected a number, found \(text.debugDescription)")
+      }
+      return number
+    }
+    var sample = self
+    sample.recipe = nil
+    try sample.picture.source.find(fields, named: recipe, in: Workspace(picture.common.workspace))
+    (sample.count, sample.columns) = (try number("count", Int.self), try number("columns", Int.self))
+    sample.sampling.seed = try number("seed", UInt64.self) ?? 0
+    (sample.sampling.steps, sample.sampling.eta) = (try number("steps", Int.self), try number("eta", Double.self))
+    (sample.sampling.sampler, sample.sampling.guidance) = (fields["sampler"], try number("guidance", Float.self))
+    if fields["label"] != "all in turn" { sample.sampling.label = try number("label", Int.self) }
+    return sample
   }
 }
 

@@ -33,8 +33,14 @@ struct Train: ParsableCommand {
   @Option(name: .customLong("run"), help: "The run's name (default: the preset's and a number).")
   var runName: String?
 
+  @Flag(help: "Go on with the run of that name where there is one, with the settings that it has.")
+  var resume = false
+
   @Flag(help: "Delete a run of that name first.")
   var overwrite = false
+
+  @Option(parsing: .unconditional, help: "Checkpoints that are kept besides the best.")
+  var keep: String?
 
   @OptionGroup var length: TrainingLength
 
@@ -50,16 +56,22 @@ struct Train: ParsableCommand {
   @Option(help: "Resize images to N×N or W×H: N or WxH.")
   var imageSize: String?
 
+  @Flag(help: "Leave out pictures that cannot be read, and list them.")
+  var skipBroken = false
+
   @Option(help: "A checkpoint whose weights to start from.")
   var from: String?
 
-  @Flag(help: "Print the settings as YAML and stop.")
+  @Flag(help: "Print the settings, with what they mean, as a YAML file to start from, and stop.")
   var printConfig = false
 
   @OptionGroup var compute: ComputeOptions
   @OptionGroup var common: CommonOptions
 
   func run() throws {
+    if resume, overwrite || runName == nil {
+      throw UserError(.usage, "--resume: expected \(overwrite ? "no --overwrite" : "--run with a name") beside it")
+    }
     let workspace = try Workspace(common.workspace)
     let preset = try AnyPreset.named(preset)
     var configuration = try preset.configuration()
@@ -75,12 +87,13 @@ struct Train: ParsableCommand {
     try configuration.set("preset", to: preset.name, origin: "preset")
     let training = try configuration.decode(TrainingSettings.self)
     try training.validate()
-    if printConfig { return Console.print(try configuration.yaml()) }
+    if printConfig { return Console.print(try configuration.commentedYAML()) }
 
     let description = try configuration.decode(RunDescription.self)
     let folder = try RunFolder(
       workspace: workspace.path, name: runName ?? RunFolder.unusedName(for: preset.name, workspace: workspace.path))
     if folder.exists, try !folder.checkpointSteps.isEmpty, !overwrite {
+      if resume { return try goOn(with: folder, configuration, workspace) }
       throw UserError(
         .cannotCreate, "the run \(folder.name) exists already",
         hint: "Go on with it: easel resume \(folder.name). Or choose another --run name, or --overwrite it.")
@@ -100,16 +113,30 @@ struct Train: ParsableCommand {
     try session.run()
   }
 
+  /// What `easel resume` does, once it is sure that nothing else was asked for.
+  private func goOn(with folder: RunFolder, _ configuration: ConfigurationDocument, _ workspace: Workspace) throws {
+    let own = try Trainer.configuration(of: folder.newestValid().checkpoint)
+    // Data are compared by their content, and how long to train is for each session to say.
+    let changes = configuration.changes(from: own).filter { !["data", "data-b", "steps"].contains($0.key) }
+    if let change = changes.first {
+      throw UserError(
+        .usage, "--resume: the run \(folder.name) has \(change.key) \(change.other), not \(change.value)",
+        hint: "Leave that out, or choose another --run name.")
+    }
+    try Resume.goOn(with: folder, in: workspace, length, compute.backend, json: common.json)
+  }
+
   /// Lays the options that name a setting over the document.
   private func override(_ configuration: inout ConfigurationDocument) throws {
     let options: [(key: String, value: String?)] = [
       ("data", data), ("data-b", dataB), ("image-size", imageSize), ("batch-size", batchSize),
       ("learning-rate", learningRate),
-      ("seed", seed), ("precision", compute.precision?.rawValue), ("steps", length.steps),
+      ("seed", seed), ("precision", compute.precision?.rawValue), ("steps", length.steps), ("keep", keep),
     ]
     for (key, value) in options {
       if let value { try configuration.set(key, to: value, origin: "--\(key)") }
     }
+    if skipBroken { try configuration.set("skip-broken", to: "true", origin: "--skip-broken") }
   }
 }
 
@@ -134,10 +161,17 @@ struct Resume: ParsableCommand {
         .unavailable, "\(found.path) lies outside of the workspace and is not trained further there",
         hint: "Start a run of your own with: easel train PRESET --from \(runName)")
     }
+    try Resume.goOn(with: folder, in: workspace, length, backend, json: common.json)
+  }
+
+  /// Trains a run further from its newest checkpoint.
+  static func goOn(
+    with folder: RunFolder, in workspace: Workspace, _ length: TrainingLength, _ backend: BackendOptions, json: Bool
+  ) throws {
     let (checkpoint, damaged) = try folder.newestValid()
     for one in damaged { Console.note("\(one.path): passed over: \(one.error.message)") }
     try Trainer.requireResumable(checkpoint)
-    let description = try Trainer.description(of: checkpoint)
+    let description = try Trainer.configuration(of: checkpoint).decode(RunDescription.self)
     let data = try workspace.data(of: description, for: .named(description.preset))
     let trainer = try Trainer(
       resuming: checkpoint, data: data[0].splits, counterpart: data.dropFirst().first?.splits, folder: folder,
@@ -145,7 +179,7 @@ struct Resume: ParsableCommand {
     if !trainer.differences.isEmpty {
       Console.note("From here on this differs: \(trainer.differences.joined(separator: "; ")).")
     }
-    let session = try TrainingSession(trainer, length: length, json: common.json)
+    let session = try TrainingSession(trainer, length: length, json: json)
     trainer.record(command: TypedCommand.text)
     try session.run()
   }
@@ -201,6 +235,7 @@ struct TrainingSession {
         .usage, "run \(trainer.folder.name) is at step \(trainer.state.step) already",
         hint: "--steps counts from the run's beginning; give a larger number.")
     }
+    try trainer.checkMemory()
   }
 
   private struct Report: Encodable {

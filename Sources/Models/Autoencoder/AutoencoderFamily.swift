@@ -49,3 +49,14 @@ public struct AutoencoderSettings: ModelSettings {
     try check.finish()
   }
 }
+
+extension AutoencoderSettings {
+  public static func explanation(of key: CodingKeys) -> String {
+    switch key {
+    case .architecture: "the kind of network"
+    case .latent: "numbers in a code"
+    case .tied: "linear only: the decoder is the encoder transposed"
+    case .baseChannels: "channels of the first convolution; each halving doubles them"
+    }
+  }
+}

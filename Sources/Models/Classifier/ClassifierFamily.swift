@@ -60,3 +60,14 @@ public struct ClassifierSettings: ModelSettings {
     try check.finish()
   }
 }
+
+extension ClassifierSettings {
+  public static func explanation(of key: CodingKeys) -> String {
+    switch key {
+    case .features: "values of the layer before the last"
+    case .blocks: "residual blocks at each size"
+    case .baseChannels: "channels at full size"
+    case .labelSmoothing: "how much of each target is spread evenly over all classes"
+    }
+  }
+}

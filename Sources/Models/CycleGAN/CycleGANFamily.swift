@@ -96,3 +96,20 @@ public struct CycleGANSettings: ModelSettings {
     try check.finish()
   }
 }
+
+extension CycleGANSettings {
+  public static func explanation(of key: CodingKeys) -> String {
+    switch key {
+    case .upsampling: "the generators' way back to the image's size"
+    case .cycle: "weight of images that go there and back again"
+    case .identity: "weight of images that are to be left alone, of the cycle's"
+    case .augment: "changes to what the discriminators see: color, translation, cutout"
+    case .generatorWidth: "channels of the generators' first convolution"
+    case .residualBlocks: "residual blocks of a generator; null for 6 up to 128 pixels and 9 above"
+    case .discriminatorWidth: "channels of the discriminators' first convolution"
+    case .discriminatorLayers: "convolutions of stride 2: 3 judge patches of 70 pixels, 2 of 34"
+    case .adversarialLoss: "how judgements are measured"
+    case .poolSize: "images of the past that each discriminator is shown among the new ones"
+    }
+  }
+}

@@ -49,3 +49,15 @@ public struct DenoisingAutoencoderSettings: ModelSettings {
     try Corruption(corruption, strength: strength).validate(strengthName: "strength")
   }
 }
+
+extension DenoisingAutoencoderSettings {
+  public static func explanation(of key: CodingKeys) -> String {
+    switch key {
+    case .architecture: "the kind of network"
+    case .latent: "numbers in a code"
+    case .corruption: "what is done to the images that it is shown"
+    case .strength: "how much of it: the noise's deviation, or the share of the pixels"
+    case .baseChannels: "channels of the first convolution; each halving doubles them"
+    }
+  }
+}

@@ -53,11 +53,11 @@ public struct DiffusionSampler: Sendable {
   ///   - levels: the first is that of `x`. Steps lead away from the clean image only.
   ///   - denoise: what the network makes of x at a level.
   ///   - noise: standard normal, of x's shape, for a step counted from 1; asked for only where a step adds any.
-  ///   - progress: told the steps done.
+  ///   - progress: told the steps done and x by then.
   /// - Returns: x at the last level.
   public func walk(
     _ x: Tensor, through levels: [NoiseLevel], denoise: (Tensor, NoiseLevel) -> Denoised,
-    noise: (_ step: Int) -> Tensor, progress: (_ steps: Int) -> Void = { _ in }
+    noise: (_ step: Int) -> Tensor, progress: (_ steps: Int, _ x: Tensor) -> Void = { _, _ in }
   ) -> Tensor {
     var x = x
     var last: (level: NoiseLevel, image: Tensor)?
@@ -71,7 +71,7 @@ public struct DiffusionSampler: Sendable {
         last = (level, found.image)
       case .heun: x = heunStep(x, found.image, from: level, to: next, denoise)
       }
-      progress(index + 1)
+      progress(index + 1, x)
     }
     return x
   }

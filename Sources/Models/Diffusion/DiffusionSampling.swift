@@ -1,6 +1,6 @@
 import Layers
 
-extension Diffusion: Sampling {
+extension Diffusion: StepwiseSampling {
   public func validate(_ options: SamplingOptions) throws {
     var check = SettingsCheck()
     if let steps = options.steps { check(steps, "--steps", 1...settings.timesteps) }
@@ -45,7 +45,9 @@ extension Diffusion: Sampling {
     return sampler
   }
 
-  public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
+  public func sample(
+    _ range: Range<Int>, _ options: SamplingOptions, watch: StepWatcher?, progress: (Double) -> Void
+  ) throws -> Tensor {
     try validate(options)
     let sampler = try sampler(options)
     let levels = sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing)
@@ -54,9 +56,14 @@ extension Diffusion: Sampling {
         labels: labels(of: first..<first + Chunks.size, options.label),
         guidance: options.guidance ?? settings.guidance)
       let noise = normal(context.data.shape(Chunks.size), seed: options.seed, first: first, draw: 0)
+      watch?(0, first, unit(noise))
       return walk(
         noise, through: levels, sampler, condition, clips: settings.clip, seed: options.seed, first: first
-      ) { progress(Chunks.share(of: range, first: first, $0)) }
+      ) {
+        progress(Chunks.share(of: range, first: first, $0))
+      } watch: { step, x in
+        watch?(step, first, unit(x))
+      }
     }
     let made = Chunks.series(range, shape: context.data.shape, on: context.backend, progress: { _ in }, make: make)
     return unit(made)
@@ -89,13 +96,15 @@ extension Diffusion: Sampling {
   /// A sampler's walk with this network. Sample n takes the random numbers of index `first + n`.
   func walk(
     _ x: Tensor, through levels: [NoiseLevel], _ sampler: DiffusionSampler, _ condition: Conditioning, clips: Bool,
-    seed: UInt64, first: Int, progress: (Double) -> Void = { _ in }
+    seed: UInt64, first: Int, progress: (Double) -> Void = { _ in },
+    watch: (_ steps: Int, _ x: Tensor) -> Void = { _, _ in }
   ) -> Tensor {
     sampler.walk(x, through: levels) { x, level in
       denoised(x, at: level, condition, clips: clips)
     } noise: { step in
       normal(x.shape, seed: seed, first: first, draw: step)
-    } progress: { steps in
+    } progress: { steps, x in
+      watch(steps, x)
       progress(Double(steps) / Double(levels.count - 1))
     }
   }

@@ -113,3 +113,35 @@ public struct DiffusionSettings: ModelSettings {
       augmentationWidth: augment > 0 ? NonLeakyAugmentation.parameterCount : 0)
   }
 }
+
+extension DiffusionSettings {
+  public static func explanation(of key: CodingKeys) -> String {
+    switch key {
+    case .channels: "of each level, finest first; each level halves the image"
+    case .groups: "of GroupNorm"
+    case .dropout: "how often residual blocks leave out numbers"
+    case .timesteps: "steps from image to noise"
+    case .prediction: "what the network tells: the noise, the image or the velocity between them"
+    case .variance: "of the steps of ddpm"
+    case .conditional: "whether the data's labels are learned"
+    case .augment:
+      "how often an image is turned, stretched, moved and so on; the network is told, and what it draws is not"
+    case .sampler: "what easel sample does unless told otherwise"
+    case .spacing: "of the timesteps that ddpm and ddim visit"
+    case .guidance: "how much the label counts: 1 as trained"
+    case .clip: "clip predicted images to the range of pixels on the way"
+    case .layersPerBlock: "residual blocks of a level"
+    case .attentionLevels: "levels with attention, 0 the finest; there is always one in the middle"
+    case .attentionHeadWidth: "channels of an attention head; 0 for one head"
+    case .normEpsilon: "of GroupNorm"
+    case .flipSinToCos: "the time embedding begins with cosines"
+    case .frequencyShift: "of the time embedding's frequencies"
+    case .downsamplePadding: "of the convolutions that halve"
+    case .noiseSchedule: "how noise grows with the timestep; edm trains on a continuum of levels"
+    case .dataDeviation: "edm: the images' deviation in units of −1…1"
+    case .labelDropout: "how often a label is left out, for guidance"
+    case .samplerSteps: "its steps from noise to image"
+    case .samplerEta: "the noise of ddim's and dpm++'s steps: 0 for none, 1 for as much as ddpm has"
+    }
+  }
+}

@@ -104,3 +104,23 @@ public struct GANSettings: ModelSettings {
     try check.finish()
   }
 }
+
+extension GANSettings {
+  public static func explanation(of key: CodingKeys) -> String {
+    switch key {
+    case .latent: "numbers in a code"
+    case .loss: "what the two players learn by"
+    case .norm: "BatchNorm in the discriminator; auto is batch, except beside gradient penalties and spectral norm"
+    case .conditional: "how labels enter"
+    case .penalty: "weight of a gradient penalty: λ of wgan-gp, γ of r1"
+    case .augment: "changes to what the discriminator sees: color, translation, cutout"
+    case .baseChannels: "channels at full size; each halving doubles them, up to eight times"
+    case .discriminatorSteps: "the discriminator's steps to one turn of the generator"
+    case .generatorSteps: "steps in such a turn"
+    case .discriminatorRate: "the discriminator's learning rate, of the generator's"
+    case .spectralNorm: "whether the discriminator's weights are divided by their largest singular value"
+    case .labelSmoothing: "real images are called real with the probability 1 − this"
+    case .weightClip: "the largest weight of a wasserstein critic"
+    }
+  }
+}

@@ -87,3 +87,23 @@ public struct MaskedAutoencoderSettings: ModelSettings {
     try check.finish()
   }
 }
+
+extension MaskedAutoencoderSettings {
+  public static func explanation(of key: CodingKeys) -> String {
+    switch key {
+    case .patch: "pixels of a patch's side"
+    case .masked: "the share of patches that the encoder does not see"
+    case .width: "the encoder's channels, a multiple of 4 and of heads"
+    case .depth: "the encoder's blocks"
+    case .heads: "its attention heads"
+    case .rezero: "learned gates in place of the blocks' norms"
+    case .decoderWidth: "the decoder's channels"
+    case .decoderDepth: "the decoder's blocks"
+    case .decoderHeads: "its attention heads"
+    case .mlpRatio: "channels between the linear layers of a block, in multiples of its width"
+    case .normPixLoss: "learns patches less their mean, by their deviation: better features, worse pictures"
+    case .learnedPositions: "positions are learned instead of being sines and cosines"
+    case .dropPath: "how often a sample goes past a branch of the encoder's last block"
+    }
+  }
+}

@@ -58,3 +58,17 @@ public struct Pix2PixSettings: ModelSettings {
     try check.finish()
   }
 }
+
+extension Pix2PixSettings {
+  public static func explanation(of key: CodingKeys) -> String {
+    switch key {
+    case .depth: "levels of the generator; null for as many as images have room for, 8 at most"
+    case .dropout: "how often the way back leaves out numbers: the model's only noise"
+    case .reconstruction: "weight of the absolute error"
+    case .generatorWidth: "channels of the generator's first convolution"
+    case .discriminatorWidth: "channels of the discriminator's first convolution"
+    case .discriminatorLayers: "convolutions of stride 2: 3 judge patches of 70 pixels, 2 of 34"
+    case .adversarialLoss: "how judgements are measured"
+    }
+  }
+}

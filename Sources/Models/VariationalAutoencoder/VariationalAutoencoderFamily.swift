@@ -69,3 +69,19 @@ public struct VariationalAutoencoderSettings: ModelSettings {
     try check.finish()
   }
 }
+
+extension VariationalAutoencoderSettings {
+  public static func explanation(of key: CodingKeys) -> String {
+    switch key {
+    case .architecture: "the kind of network"
+    case .latent: "numbers in a code"
+    case .likelihood: "how the decoder's output makes pixels probable"
+    case .sigma: "the Gaussian's deviation, of a range of 1; where the scale is learned, its first value"
+    case .beta: "weight of the divergence; 1 is the bound itself"
+    case .binarize: "bernoulli only: train on pixels drawn black or white by their level"
+    case .baseChannels: "channels of the first convolution; each halving doubles them"
+    case .klWarmupSteps: "steps over which beta rises from 0"
+    case .freeBits: "nats of each latent number that cost nothing"
+    }
+  }
+}
