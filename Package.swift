@@ -60,7 +60,7 @@ let package = Package(
       dependencies: ["EaselKit", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
     // Tests, one target for each module that has any
-    .target(name: "TestSupport", dependencies: ["Tensors"], path: "Tests/TestSupport"),
+    .target(name: "TestSupport", dependencies: ["CZlib", "Tensors"], path: "Tests/TestSupport"),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "TestSupport"]),
     .testTarget(name: "GradientsTests", dependencies: ["Optimizers", "TestSupport"]),
     .testTarget(name: "GoldenTests", dependencies: ["Optimizers", "RunStorage", "TestSupport"]),

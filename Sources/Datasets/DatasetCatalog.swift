@@ -38,12 +38,7 @@ public struct DatasetCatalog: Sendable {
     let path = try path(of: nameOrPath)
     let isNamed = namedFolders().contains { $0.name == nameOrPath }
     let name = isNamed ? nameOrPath : URL(fileURLWithPath: path).lastPathComponent
-    var format = try datasetFormat(at: path)
-    if skippingBroken, var folder = format as? ImageFolderFormat {
-      folder.skipsBroken = true
-      format = folder
-    }
-    return try format.splits(name: name, imageSize: imageSize)
+    return try datasetFormat(at: path, skippingBroken: skippingBroken).splits(name: name, imageSize: imageSize)
   }
 
   /// The names of the data sets, sorted.

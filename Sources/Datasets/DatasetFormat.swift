@@ -23,11 +23,12 @@ protocol DatasetFormat {
   func splits(name: String, imageSize: ImageSize?) throws -> DatasetSplits
 }
 
-/// Finds out how a path keeps its data: IDX files, CIFAR batches, sheets, or a folder of pictures.
+/// Finds out how a path keeps its data: IDX files, CIFAR batches, sheets, or a folder of pictures, of which those that cannot be
+/// read may be skipped.
 ///
 /// Throws ``UserError``: `missingInput` when there is nothing at the path, `usage` when it holds several data sets,
 /// `badData` when it is no data set.
-func datasetFormat(at path: String) throws -> any DatasetFormat {
+func datasetFormat(at path: String, skippingBroken: Bool = false) throws -> any DatasetFormat {
   guard FileManager.default.fileExists(atPath: path) else {
     throw UserError(.missingInput, "\(path): no such file or folder")
   }
@@ -44,7 +45,7 @@ func datasetFormat(at path: String) throws -> any DatasetFormat {
       .usage, "\(path): a folder of data sets, expected one of them",
       hint: "Name one of them: \(members.joined(separator: ", ")).")
   }
-  return ImageFolderFormat(path: path)
+  return ImageFolderFormat(path: path, skipsBroken: skippingBroken)
 }
 
 /// The data sets that a folder holds, sorted: itself, or, where its sub-folders are data sets in their own right, those,

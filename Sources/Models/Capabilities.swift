@@ -22,6 +22,12 @@ public protocol Sampling: Model {
 
 extension Sampling {
   public func columns(_ options: SamplingOptions) -> Int? { nil }
+
+  /// Columns of a grid that is to be looked at: one for each image that belongs together, unless there are too many of them.
+  public func sheetColumns(_ options: SamplingOptions) -> Int {
+    let columns = columns(options) ?? 8
+    return columns <= 20 ? columns : 8
+  }
 }
 
 /// Makes images in many steps, which can be watched.

@@ -127,6 +127,26 @@ public struct TrainingStep {
 }
 
 extension Model {
+  /// A training step that leaves running statistics as they were where something of it is not finite: a batch that no optimizer
+  /// followed must not show in later pictures.
+  ///
+  /// - Returns: also what was not finite, as a parameter's gradient, with its component; nil where all was.
+  package func guardedStep(_ batch: Batch, _ step: TrainingStep) -> (metrics: Metrics, obstacle: String?) {
+    for component in components { component.optimizer?.obstacle = nil }
+    let buffers = components.flatMap(\.arena.buffers)
+    let before = buffers.map { $0.value.values() }
+    let metrics = trainingStep(batch, step)
+    let obstacle = components.lazy.compactMap { component in
+      component.optimizer?.obstacle.map { component.name.isEmpty ? $0 : "\($0) (\(component.name))" }
+    }.first
+    if obstacle != nil {
+      for (buffer, values) in zip(buffers, before) {
+        buffer.value.withMutableFloats { _ = $0.update(fromContentsOf: values) }
+      }
+    }
+    return (metrics, obstacle)
+  }
+
   /// Gives every component an optimizer and, where the settings ask for it, a moving average.
   public func prepareForTraining(_ settings: TrainingSettings) {
     for component in components {

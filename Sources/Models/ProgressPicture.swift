@@ -19,7 +19,7 @@ extension Model {
   private func samples() throws -> Sheet? {
     guard let model = self as? any Sampling else { return nil }
     let options = SamplingOptions()
-    let columns = model.columns(options) ?? 8
+    let columns = model.sheetColumns(options)
     return (try model.sample(0..<2 * columns, options) { _ in }.images(), columns)
   }
 

@@ -218,9 +218,9 @@ public final class Trainer {
       let ends = isDone() || StopSignal.received != nil
       func isTime(_ interval: Int) -> Bool { ends || interval > 0 && state.step.isMultiple(of: interval) }
       let validates = isTime(settings.validateEvery)
-      if validates {
-        judge(isSaved: isTime(settings.checkpointEvery))
-      }
+      // What is saved while steps fail would be no place to go back to.
+      let saves = isTime(settings.checkpointEvery) && (failures == 0 || ends)
+      if validates { judge(isSaved: saves) }
       if isTime(Trainer.logInterval) || validates || state.step == 1 || obstacle != nil {
         var values = result.mapValues(Double.init)
         values["smoothed-loss"] = meter.loss
@@ -240,8 +240,7 @@ public final class Trainer {
           ["roll-backs": Double(state.rollBacks ?? 0), "learning-rate-factor": state.learningRateFactor ?? 1])
         (failures, saved) = (0, (state.step, clock.now))
       } else {
-        // What is saved while steps fail would be no place to go back to.
-        if isTime(settings.checkpointEvery), failures == 0 || ends { try save() }
+        if saves { try save() }
         if settings.sampleEvery > 0, isTime(settings.sampleEvery) { try draw(into: journal) }
       }
 
@@ -267,18 +266,10 @@ public final class Trainer {
       counterpart: data.counterpart.map { ($0.train, data.isPaired) }, startingAtStep: state.step)
   }
 
-  /// One step of the model.
-  ///
-  /// - Returns: also what was not finite in it, which changed nothing then.
   private func step(on batch: Batch) -> (metrics: Metrics, obstacle: String?) {
     var settings = settings
     settings.learningRate *= Float(state.learningRateFactor ?? 1)
-    for component in model.components { component.optimizer?.obstacle = nil }
-    let metrics = model.trainingStep(batch, TrainingStep(index: state.step, settings: settings))
-    let obstacle = model.components.lazy.compactMap { component in
-      component.optimizer?.obstacle.map { component.name.isEmpty ? $0 : "\($0) (\(component.name))" }
-    }.first
-    return (metrics, obstacle)
+    return model.guardedStep(batch, TrainingStep(index: state.step, settings: settings))
   }
 
   /// Takes the loss on held-out images, and notes a step that will be saved where none was better.

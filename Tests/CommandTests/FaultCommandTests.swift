@@ -21,26 +21,11 @@ import Testing
     program.contents.filter { $0.hasPrefix("Checkpoints/r/") && ($0 as NSString).lastPathComponent.hasPrefix(".") }
   }
 
-  /// Tests/Harness/faults.c, compiled.
-  private func faultLibrary(_ folder: ScratchFolder) throws -> String {
-    let path = folder.file("faults.so")
-    let compiler = Process()
-    compiler.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    compiler.arguments = [
-      "clang", "-std=gnu17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", path,
-      "\(packageFolder)/Tests/Harness/faults.c", "-ldl",
-    ]
-    try compiler.run()
-    compiler.waitUntilExit()
-    try #require(compiler.terminationStatus == 0)
-    return path
-  }
-
   @Test("Whichever call of a save fails, the run says so and its previous checkpoint is untouched")
   func failingCalls() throws {
     let program = try trained(keep: 100)
     let folder = try ScratchFolder()
-    let library = try faultLibrary(folder)
+    let library = try compiledHarness("faults.c", "-shared", "-fPIC", "-ldl", in: folder)
     let files = FileManager.default
     try files.moveItem(atPath: program.path("Checkpoints"), toPath: program.path("Kept"))
 

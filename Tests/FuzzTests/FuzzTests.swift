@@ -97,7 +97,7 @@ import Training
       seeds: {
         let header: [UInt8] = [0, 0, 8, 3, 0, 0, 0, 20, 0, 0, 0, 8, 0, 0, 0, 8]
         let pixels: [UInt8] = (0..<1280).map { UInt8($0 % 251) }
-        return [try gzipped(header + pixels)]
+        return [try gzip(header + pixels)]
       },
       read: { _ = try DatasetCatalog(searchRoots: []).resolve("\($0)/t10k-images-idx3-ubyte.gz") }),
     Reader(
@@ -207,27 +207,5 @@ import Training
       offset = end + 4
     }
     return bytes
-  }
-
-  private static func gzipped(_ bytes: [UInt8]) throws -> [UInt8] {
-    var stream = z_stream()
-    let status = deflateInit2_(
-      &stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY, ZLIB_VERSION,
-      Int32(MemoryLayout<z_stream>.size))
-    try #require(status == Z_OK)
-    defer { deflateEnd(&stream) }
-    var input = bytes
-    var output = [UInt8](repeating: 0, count: bytes.count + 1000)
-    let produced = input.withUnsafeMutableBufferPointer { source in
-      output.withUnsafeMutableBufferPointer { target in
-        stream.next_in = source.baseAddress
-        stream.avail_in = UInt32(source.count)
-        stream.next_out = target.baseAddress
-        stream.avail_out = UInt32(target.count)
-        _ = deflate(&stream, Z_FINISH)
-        return target.count - Int(stream.avail_out)
-      }
-    }
-    return Array(output.prefix(produced))
   }
 }

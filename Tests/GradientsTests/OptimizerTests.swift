@@ -52,6 +52,23 @@ struct OptimizerTests {
     #expect(next.allSatisfy { abs($0 - 0.9) < 1e-5 })
   }
 
+  @Test("A loss that is not finite changes nothing, whatever its gradient", arguments: [Float.nan, .infinity])
+  func lossNotFinite(bad: Float) throws {
+    let (values, gradients, steps, obstacles) = try onTensors { backend in
+      let (parameter, arena) = Self.makeArena(3, on: backend, gradients: [1, 2, 3])
+      let optimizer = Optimizer(arena, method: .adam())
+      optimizer.step(learningRate: 0.1, loss: bad)
+      let result = (parameter.value.values(), arena.gradients.values(), optimizer.stepCount)
+      let obstacle = optimizer.obstacle
+      parameter.gradient.withMutableFloats { $0.update(repeating: 2) }
+      optimizer.step(learningRate: 0.1, loss: 1)
+      return (result.0, result.1, result.2, [obstacle, optimizer.obstacle])
+    }
+    #expect(values == [1, 1, 1] && steps == 0)
+    #expect(gradients.allSatisfy { $0 == 0 })
+    #expect(obstacles == ["the loss", nil])
+  }
+
   @Test(
     "An optimizer continues from its state and step count",
     arguments: [

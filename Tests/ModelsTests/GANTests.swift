@@ -127,6 +127,29 @@ import Testing
 }
 
 @Suite struct GANTests {
+  @Test("A step that is left out leaves running statistics as they were")
+  func statisticsOfSoundSteps() throws {
+    let (statistics, obstacles) = try onTensors { backend in
+      let model = try GAN(Self.small(), .float32(on: backend, .tiny))
+      let settings = TrainingSettings { $0.batchSize = 4 }
+      model.prepareForTraining(settings)
+      let images = Batch(
+        (0..<4).map { image in
+          Image(width: 8, height: 8, channels: 1, pixels: (0..<64).map { UInt8($0 * (image + 3) * 7 % 251) })
+        })
+      var (statistics, obstacles): ([[[Float]]], [String?]) = ([], [])
+      for (index, poison) in [0, Float.nan, 0].enumerated() {
+        model.components[0].arena.parameters[0].gradient.withMutableFloats { $0[0] = poison }
+        obstacles.append(model.guardedStep(images, TrainingStep(index: index, settings: settings)).obstacle)
+        statistics.append(model.components[0].arena.buffers.map { $0.value.values() })
+      }
+      return (statistics, obstacles)
+    }
+    #expect(statistics[0] == statistics[1] && statistics[1] != statistics[2])
+    #expect(obstacles[0] == nil && obstacles[2] == nil)
+    #expect(obstacles[1]?.hasPrefix("the gradient of ") == true && obstacles[1]?.hasSuffix(" (generator)") == true)
+  }
+
   static func small(_ change: (inout GANSettings) -> Void = { _ in }) -> GANSettings {
     GANSettings {
       ($0.latent, $0.baseChannels) = (8, 8)

@@ -36,8 +36,7 @@ struct Sample: ParsableCommand {
     if let columns { try check(columns, "--columns", 1...1000) }
     let options = sampling.options
     let job = try picture.begin((any Sampling).self, "sample") { try $0.validate(options) }
-    // A column for each class, unless there are too many to be looked at side by side.
-    let columns = columns ?? job.model.columns(options).flatMap { $0 <= 20 ? $0 : nil } ?? 8
+    let columns = columns ?? job.model.sheetColumns(options)
     let count = count ?? 8 * columns
     if let array { try checkOutput(array, option: "--array") }
     if let individual { try checkOutput("\(individual)/0.png", option: "--individual") }
