@@ -42,13 +42,6 @@ package final class Inflater {
     }
   }
 
-  /// Reads to the end of the stream without keeping it, and returns how many bytes that were.
-  package func skipToEnd() throws -> Int {
-    var count = 0
-    while !isFinished { count += try read(upToCount: 1 << 16).count }
-    return count
-  }
-
   private func inflateOnce(into target: UnsafeMutableBufferPointer<UInt8>) throws -> Int {
     let offered = UInt32(clamping: compressed.count - consumed)
     let room = UInt32(clamping: target.count)

@@ -229,9 +229,13 @@ public final class Trainer {
         if obstacle != nil { values["left-out"] = 1 }
         try journal.append(step: state.step, values)
       }
-      let alarm = obstacle.map { "step \(state.step): \($0) is not finite, the step is left out" }
-      if let alarm, failures >= Trainer.patience {
-        try rollBack(because: alarm)
+      var alarm = obstacle.map { "\($0) is not finite, the step is left out" }
+      if let obstacle, failures >= Trainer.patience {
+        let reached = state.step
+        try rollBack(because: obstacle)
+        alarm =
+          "back from step \(reached), \(failures) steps having been left out, with \(state.learningRateFactor ?? 1) "
+          + "times the learning rate"
         loader.stop()
         loader = makeLoader()
         journal = try Journal(folder, fromStep: state.step)
@@ -300,13 +304,14 @@ public final class Trainer {
   /// Goes back to the latest checkpoint, to go on from there with half the learning rate.
   ///
   /// - Throws: `UserError` where there is no such checkpoint, or where that was done often enough or is not wanted.
-  private func rollBack(because reason: String) throws {
+  private func rollBack(because obstacle: String) throws {
     let rollBacks = (state.rollBacks ?? 0) + 1
     let factor = (state.learningRateFactor ?? 1) / 2
     guard settings.onDivergence == .rollBack, rollBacks <= Trainer.mostRollBacks, try !folder.checkpointSteps.isEmpty
     else {
       throw UserError(
-        .badData, "\(reason), and \(Trainer.patience - 1) before it were",
+        .badData,
+        "step \(state.step): \(obstacle) is not finite; this step and the \(Trainer.patience - 1) before it are left out",
         hint: "Lower the learning rate: easel train … --learning-rate \(settings.learningRate * Float(factor))")
     }
     let checkpoint = try folder.newestValid().checkpoint

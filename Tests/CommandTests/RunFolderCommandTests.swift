@@ -36,6 +36,37 @@ import Testing
   }
 
   @Test(
+    "A training that diverges tells where and what, and keeps its last sound checkpoint",
+    arguments: ["roll-back", "stop"])
+  func divergence(_ policy: String) throws {
+    let program = try Program()
+    try program.writeImages("images")
+    // The first step makes weights with which nothing is finite any more.
+    let settings = ["base-channels=8", "checkpoint-every=1", "on-divergence=\(policy)"]
+    let training = try program.run(
+      ["train", "autoencoder", "--data", "images", "--run", "r", "--steps", "60", "--learning-rate", "1e38"]
+        + settings.flatMap { ["--set", $0] })
+    #expect(training.status == 65)
+    let told = [
+      "step 2: the gradient of encoder.stages.0.conv.weight is not finite, the step is left out\n",
+      "easel: step 11: the gradient of encoder.stages.0.conv.weight is not finite; this step and the 9 before it are",
+      "Lower the learning rate: easel train … --learning-rate",
+    ]
+    for part in told { #expect(training.errors.contains(part), "\(training.errors)") }
+    let backs = ["0.5", "0.25", "0.125"].map {
+      "step 1: back from step 11, 10 steps having been left out, with \($0) times the learning rate\n"
+    }
+    for part in backs { #expect(training.errors.contains(part) == (policy == "roll-back"), "\(training.errors)") }
+    let run = try RunFolder(workspace: program.workspace, name: "r")
+    #expect(try run.checkpointSteps == [1])
+    let records = try MetricsLog.records(at: run.metricsPath)
+    #expect(records.filter { $0.values["left-out"] == 1 }.map(\.step) == Array(2...11))
+    #expect(records.filter { $0.values["roll-backs"] != nil }.count == (policy == "roll-back" ? 3 : 0))
+    #expect(try program.run("verify", "r").status == 0)
+    #expect(try program.run("runs").output.contains(#/r +autoencoder +failed/#))
+  }
+
+  @Test(
     "Other people's readers read what Easel writes",
     .enabled(if: Python.has("safetensors.numpy, PIL"), "needs Python with safetensors and Pillow"))
   func otherReaders() throws {

@@ -77,6 +77,11 @@ import Testing
     #expect(error?.message.contains("found 63") == true)
   }
 
+  @Test func muchTooMuchIsNotReadToItsEnd() throws {
+    let error = try errorOfReading(gzip(images + [UInt8](repeating: 0, count: 3 << 20)))
+    #expect(error?.message.contains("found \(60 + (1 << 20)) or more") == true, "\(error?.message ?? "")")
+  }
+
   @Test func aWrongMagicShowsTheBytes() throws {
     let error = try errorOfReading([0, 0, 9, 3] + images.dropFirst(4))
     #expect(error?.kind == .badData)
