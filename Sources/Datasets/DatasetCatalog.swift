@@ -9,6 +9,9 @@ public struct DatasetCatalog: Sendable {
   /// The folder of data sets below each root.
   public static let folderName = "Data"
 
+  /// What `easel data import` can bring here.
+  public static let importableNames = [FashionMNIST.name, Emoji.name, Emoji.stylesName]
+
   /// Folders that hold a `Data` folder (the workspace, then where the program is installed), first come first served.
   public let searchRoots: [String]
 
@@ -57,6 +60,11 @@ public struct DatasetCatalog: Sendable {
         hint: "Name one of them: \(members.joined(separator: ", ")).")
     }
     let known = names.isEmpty ? "There are none yet." : "Known: \(names.joined(separator: ", "))."
+    if let importable = Self.importableNames.first(where: { nameOrPath == $0 || nameOrPath.hasPrefix("\($0)/") }) {
+      throw UserError(
+        .missingInput, "data “\(nameOrPath)”: it is not here yet",
+        hint: "Bring it here with: easel data import \(importable). \(known)")
+    }
     let suggestion = nearestName(to: nameOrPath, among: names).map { "Did you mean \($0)? " } ?? ""
     throw UserError(
       .missingInput, "data “\(nameOrPath)”: no data set of this name, and no such file or folder",

@@ -117,6 +117,9 @@ public struct Scope {
     return buffer
   }
 
+  /// Numbers in all parameters that are declared so far.
+  public var parameterCount: Int { registry.parameters.reduce(0) { $0 + $1.shape.count } }
+
   /// Gives the declared parameters memory and first values, drawn from the `parameters` stream of `seed`.
   public func makeArena(on backend: any Backend, seed: UInt64) -> Arena {
     Arena(registry.parameters, registry.buffers, on: backend, seed: seed)

@@ -56,6 +56,19 @@ public final class Component {
   /// What training goes on from besides weights and moments, float32, by names that stay the same: a pool of images, say.
   public var trainingState: [(name: String, tensor: Tensor)] = []
 
+  /// A network whose layers a scope has.
+  ///
+  /// - Parameter seed: of the first values; nil for the context's.
+  /// - Throws: `UserError(.unavailable)` where the parameters do not fit into memory.
+  public convenience init(
+    _ name: String, _ scope: Scope, _ context: ModelContext, seed: UInt64? = nil, isForTrainingOnly: Bool = false
+  ) throws {
+    let parameters = scope.parameterCount
+    try MachineMemory.require(4 * parameters, for: "a model of \(parameters) parameters")
+    self.init(
+      name, scope.makeArena(on: context.backend, seed: seed ?? context.seed), isForTrainingOnly: isForTrainingOnly)
+  }
+
   public init(_ name: String = "", _ arena: Arena, isForTrainingOnly: Bool = false) {
     self.name = name
     self.arena = arena
@@ -117,8 +130,9 @@ public struct TrainingStep {
   public func update(_ component: Component, loss: Float, rate factor: Float = 1) -> Float {
     guard let optimizer = component.optimizer else { fatalError("component \(component.name) is not being trained") }
     let rate = factor * settings.learningRate * settings.schedule.factor(at: index)
+    let steps = optimizer.stepCount
     let norm = optimizer.step(learningRate: rate, loss: loss)
-    if component.arena.average != nil, optimizer.obstacle == nil {
+    if component.arena.average != nil, optimizer.stepCount > steps {
       MovingAverage(decay: settings.emaDecay).update(component.arena, number: component.averageUpdates)
       component.averageUpdates += 1
     }
@@ -127,22 +141,21 @@ public struct TrainingStep {
 }
 
 extension Model {
-  /// A training step that leaves running statistics as they were where something of it is not finite: a batch that no optimizer
-  /// followed must not show in later pictures.
+  /// A training step that leaves running statistics and ``Component/trainingState`` as they were where something of it is not
+  /// finite: a batch that no optimizer followed must not show in later steps and pictures. Of several networks those whose own
+  /// gradients were finite keep their step.
   ///
   /// - Returns: also what was not finite, as a parameter's gradient, with its component; nil where all was.
   package func guardedStep(_ batch: Batch, _ step: TrainingStep) -> (metrics: Metrics, obstacle: String?) {
     for component in components { component.optimizer?.obstacle = nil }
-    let buffers = components.flatMap(\.arena.buffers)
-    let before = buffers.map { $0.value.values() }
+    let kept = components.flatMap { $0.arena.buffers.map(\.value) + $0.trainingState.map(\.tensor) }
+    let before = kept.map { $0.values() }
     let metrics = trainingStep(batch, step)
     let obstacle = components.lazy.compactMap { component in
       component.optimizer?.obstacle.map { component.name.isEmpty ? $0 : "\($0) (\(component.name))" }
     }.first
     if obstacle != nil {
-      for (buffer, values) in zip(buffers, before) {
-        buffer.value.withMutableFloats { _ = $0.update(fromContentsOf: values) }
-      }
+      for (tensor, values) in zip(kept, before) { tensor.withMutableFloats { _ = $0.update(fromContentsOf: values) } }
     }
     return (metrics, obstacle)
   }

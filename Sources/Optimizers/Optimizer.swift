@@ -39,7 +39,7 @@ public final class Optimizer {
   public let state: [Tensor]
   /// Steps taken so far.
   public var stepCount = 0
-  /// What was not finite in the latest step, which was not taken for it; nil where it was.
+  /// What was not finite in the latest step that was not taken; nil since whoever looks at it has set it so.
   public var obstacle: String?
 
   public init(
@@ -64,10 +64,10 @@ public final class Optimizer {
   public func step(learningRate: Float, loss: Float = 0) -> Float {
     let norm = Float(arena.backend.sumOfSquares(arena.gradients).squareRoot())
     defer { arena.zeroGradients() }
-    obstacle =
-      norm.isFinite && loss.isFinite
-      ? nil : arena.parameterWithoutFiniteGradient.map { "the gradient of \($0)" } ?? "the loss"
-    if obstacle != nil { return norm }
+    guard norm.isFinite, loss.isFinite else {
+      obstacle = arena.parameterWithoutFiniteGradient.map { "the gradient of \($0)" } ?? "the loss"
+      return norm
+    }
     stepCount += 1
     // torch.nn.utils.clip_grad_norm_ divides by norm + 1e-6.
     let scale = maximumGradientNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1

@@ -16,7 +16,8 @@ public struct CheckpointCatalog: Sendable {
     for root in roots where FileSystem.isFolder(root) {
       for name in try FileSystem.list(root) where found[name] == nil {
         // What cannot be a run's name (a stray hidden folder, a link out) is not a run.
-        if let run = try? RunFolder(checkpoints: root, name: name), try run.isRun {
+        // Nor is a folder that cannot be looked into (a disk's lost+found).
+        if let run = try? RunFolder(checkpoints: root, name: name), (try? run.isRun) == true {
           found[name] = run
         }
       }
@@ -31,10 +32,10 @@ public struct CheckpointCatalog: Sendable {
   /// - Throws: `UserError(.missingInput)`, with the known runs and the nearest name, where there is no such thing;
   ///   `.badData` where it is damaged.
   public func resolve(_ argument: String) throws -> (checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]) {
-    for root in roots {
-      if let run = try? RunFolder(checkpoints: root, name: argument), try run.isRun {
-        return try run.newestValid()
-      }
+    let named = try roots.compactMap { try? RunFolder(checkpoints: $0, name: argument) }.filter { try $0.isRun }
+    // One that has no checkpoint yet does not hide another that has.
+    if let run = try named.first(where: { try !$0.checkpointSteps.isEmpty }) ?? named.first {
+      return try run.newestValid()
     }
     if FileSystem.isFolder(argument) {
       if let run = try runFolder(at: argument) { return try run.newestValid() }

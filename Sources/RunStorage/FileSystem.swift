@@ -210,7 +210,9 @@ enum FileSystem {
 
   /// Puts new content in a file's place at once: a reader sees the old or the new one, whatever happens in between.
   static func replace(_ path: String, with bytes: [UInt8]) throws {
-    let temporary = "\(path).tmp-\(getpid())"
+    // Named as what a run's next start removes.
+    let name = (path as NSString).lastPathComponent
+    let temporary = "\(parent(of: path))/\(RunFolder.temporaryPrefix)\(name)-\(getpid())"
     do {
       let file = try OpenFile(temporary, for: .writing)
       try bytes.withUnsafeBytes { try file.write($0) }

@@ -4,7 +4,7 @@ import Tensors
 /// Writing: a checkpoint is either wholly there or not at all, whenever the machine stops.
 extension RunFolder {
   // Names that begin with a dot never collide with a step's, and no reader looks at them.
-  private static let temporaryPrefix = ".tmp-"
+  static let temporaryPrefix = ".tmp-"
   private static let trashPrefix = ".trash-"
 
   /// Creates the run's folder.
@@ -152,16 +152,40 @@ extension RunFolder {
     return trash
   }
 
-  /// Removes what a process that was stopped in the middle of a commit has left. Take ``lock()`` first: another process's
-  /// commit looks the same.
+  /// Removes what a process that was stopped in the middle of a commit has left, having put back a checkpoint that had made way
+  /// for one that never came. Take ``lock()`` first: another process's commit looks the same.
   ///
   /// - Throws: `UserError(.inputOutput)` with the path and the reason.
   public func removeLeftovers() throws {
     guard exists else { return }
-    for name in try FileSystem.list(path)
-    where name.hasPrefix(Self.temporaryPrefix) || name.hasPrefix(Self.trashPrefix) {
-      try FileSystem.remove("\(path)/\(name)")
+    for folder in [path, "\(path)/samples"] where FileSystem.isFolder(folder) {
+      for name in try FileSystem.list(folder) {
+        let leftover = "\(folder)/\(name)"
+        if name.hasPrefix(Self.trashPrefix), let checkpoint = try? CheckpointFolder.open(leftover),
+          !FileSystem.exists(checkpointPath(step: checkpoint.step)), checkpoint.verify(full: true).isEmpty
+        {
+          try FileSystem.rename(leftover, to: checkpointPath(step: checkpoint.step))
+        } else if name.hasPrefix(Self.temporaryPrefix) || name.hasPrefix(Self.trashPrefix) {
+          try FileSystem.remove(leftover)
+        }
+      }
     }
+  }
+
+  /// Removes everything that the run has, its folder excepted, which the lock holds. Take ``lock()`` first.
+  ///
+  /// What lies in the trash is gone for every reader at once, and for good at the next start if this one is stopped.
+  ///
+  /// - Throws: `UserError(.inputOutput)` with the path and the reason.
+  public func clear() throws {
+    let trash = "\(path)/\(Self.trashPrefix)run-\(getpid())"
+    try FileSystem.remove(trash)
+    try FileSystem.makeFolders(trash)
+    for name in try FileSystem.list(path) where name != (trash as NSString).lastPathComponent {
+      try FileSystem.rename("\(path)/\(name)", to: "\(trash)/\(name)")
+    }
+    try FileSystem.sync(path)
+    try FileSystem.remove(trash)
   }
 
   /// Deletes the run with all its checkpoints.
@@ -171,6 +195,13 @@ extension RunFolder {
     let lock = try lock()
     defer { withExtendedLifetime(lock) {} }
     try FileSystem.remove(path)
+  }
+
+  /// Removes a checkpoint that nothing is to go on from.
+  ///
+  /// - Throws: `UserError(.inputOutput)` with the path and the reason.
+  public func discard(_ checkpoint: CheckpointFolder) throws {
+    try FileSystem.remove(moveToTrash(checkpoint.path))
   }
 
   /// Takes the run for this process alone, until the lock is released or the process ends. Creates the run's folder.

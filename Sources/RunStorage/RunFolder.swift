@@ -92,17 +92,19 @@ public struct RunFolder: Sendable {
   }
 
   /// Whether this is the folder of a run that was begun, with a checkpoint or not yet.
-  var isRun: Bool { get throws { try !checkpointSteps.isEmpty || status != nil } }
+  public var isRun: Bool { get throws { try !checkpointSteps.isEmpty || status != nil } }
 
   /// Where the checkpoint of a step lies, or would.
   public func checkpointPath(step: Int) -> String { "\(path)/\(stepFolderName(step))" }
 
-  /// The newest checkpoint whose manifest and files hold, and those newer ones that do not.
+  /// The newest checkpoint (before a step) whose manifest and files hold, and those newer ones that do not.
   ///
   /// - Throws: `UserError(.missingInput)` where the run has no checkpoint; `.badData` where every one is damaged.
-  public func newestValid() throws -> (checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]) {
+  public func newestValid(
+    before limit: Int = .max
+  ) throws -> (checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]) {
     var damaged: [DamagedCheckpoint] = []
-    for step in try checkpointSteps.reversed() {
+    for step in try checkpointSteps.reversed() where step < limit {
       let path = checkpointPath(step: step)
       do {
         let checkpoint = try CheckpointFolder.open(path)
@@ -116,7 +118,9 @@ public struct RunFolder: Sendable {
       }
     }
     guard let newest = damaged.first else {
-      throw UserError(.missingInput, "run \(name) has no checkpoint yet (in \(path))")
+      throw UserError(
+        .missingInput, "run \(name) has no checkpoint yet (in \(path))",
+        hint: "Begin it anew with: easel train PRESET --run \(name) --overwrite")
     }
     throw UserError(
       .badData, "run \(name) has \(damaged.count) damaged and no valid checkpoint; the newest: \(newest.error.message)",

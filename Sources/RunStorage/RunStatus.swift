@@ -20,6 +20,11 @@ public struct RunStatus: Codable, Sendable, Equatable {
 }
 
 extension RunFolder {
+  /// Puts the settings of a run into its folder, for whoever looks there before it has a checkpoint.
+  ///
+  /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
+  public func write(configuration: String) throws { try FileSystem.replace("\(path)/config.yaml", with: configuration) }
+
   private var statusPath: String { "\(path)/status.json" }
 
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.

@@ -1,19 +1,21 @@
 import Glibc
 import Synchronization
 
-/// The request to stop by Ctrl-C (SIGINT) or `kill` (SIGTERM): the first asks the training loop to save and stop, the second
-/// ends the process at once with 130 or 143.
+/// The request to stop by Ctrl-C (SIGINT) or `kill` (SIGTERM): it ends the process with 130 or 143. Work that has something to
+/// save (``deferred(_:)``) is asked to stop by the first one, and ended by the second.
 public enum StopSignal {
   // 0 while no signal has come. `install` touches it first, so that the handler never runs its initialiser.
   private static let pending = Atomic<Int32>(0)
+  private static let isDeferred = Atomic<Bool>(false)
 
   /// Installs the handlers, and has writing to a closed pipe fail with an error instead of a signal (SIGPIPE).
   public static func install() {
     pending.store(0, ordering: .relaxed)
+    isDeferred.store(false, ordering: .relaxed)
     // Only what POSIX allows in a handler: a lock-free atomic and `_exit`.
     let handler: @convention(c) (Int32) -> Void = { signal in
       let (isFirst, _) = StopSignal.pending.compareExchange(expected: 0, desired: signal, ordering: .relaxed)
-      if !isFirst { _exit(128 + signal) }
+      if !isFirst || !StopSignal.isDeferred.load(ordering: .relaxed) { _exit(128 + signal) }
     }
     setHandler(handler, for: SIGINT)
     setHandler(handler, for: SIGTERM)
@@ -24,6 +26,13 @@ public enum StopSignal {
     sigaddset(&signals, SIGINT)
     sigaddset(&signals, SIGTERM)
     pthread_sigmask(SIG_UNBLOCK, &signals, nil)
+  }
+
+  /// Does work that looks at ``received`` and stops by itself, having saved what it has.
+  public static func deferred<Result>(_ work: () throws -> Result) rethrows -> Result {
+    isDeferred.store(true, ordering: .relaxed)
+    defer { isDeferred.store(false, ordering: .relaxed) }
+    return try work()
   }
 
   /// The signal that asked to stop (SIGINT or SIGTERM), or nil. Costs one load.

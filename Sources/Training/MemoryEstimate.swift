@@ -10,7 +10,8 @@ struct MemoryEstimate {
 
   /// - Throws: `UserError` where the settings and the data do not go together.
   init(
-    _ preset: AnyPreset, _ configuration: ConfigurationDocument, data: DataDescription, like backend: any Backend
+    _ preset: AnyPreset, _ configuration: ConfigurationDocument, data: DataDescription, like backend: any Backend,
+    available: Int
   ) throws {
     func peaks(_ images: Int) throws -> (step: Int, settling: Int) {
       let scratch = try Backends.make(backend.kind, threads: backend.threads.count)
@@ -23,10 +24,12 @@ struct MemoryEstimate {
       training.model.settleAverage()
       return (step, scratch.memory.peakBytes)
     }
-    let (few, more) = (2, 6)
-    let (least, most) = (try peaks(few), try peaks(more))
-    perImage = max(1, (most.step - least.step) / (more - few))
-    fixed = max(0, least.step - few * perImage)
+    // Looking takes memory itself: of one image first, and of more only where there is room for them.
+    let least = try peaks(1)
+    let more = least.step > available / 4 ? 2 : 4
+    let most = least.step > available ? nil : try peaks(more)
+    perImage = max(1, most.map { ($0.step - least.step) / (more - 1) } ?? least.step)
+    fixed = max(0, least.step - perImage)
     settling = least.settling
   }
 
@@ -36,60 +39,15 @@ struct MemoryEstimate {
   func images(fitting bytes: Int) -> Int { bytes < settling ? 0 : max(0, (bytes - fixed) / perImage) }
 }
 
-/// The machine's memory.
-enum Memory {
-  /// Bytes that the machine, and the control groups that confine the process, can still give.
-  static var available: Int {
-    ([machine] + groups).compactMap { $0 }.min() ?? .max
-  }
-
-  private static var machine: Int? {
-    fields("/proc/meminfo")["MemAvailable:"].map { $0 << 10 }
-  }
-
-  /// What each of the process's control groups has left: version 2, and version 1 at its usual place.
-  private static var groups: [Int?] {
-    let root = "/sys/fs/cgroup"
-    var left = [
-      room(
-        limit: "\(root)/memory/memory.limit_in_bytes", used: "\(root)/memory/memory.usage_in_bytes",
-        statistics: "\(root)/memory/memory.stat")
-    ]
-    let own = (try? String(contentsOfFile: "/proc/self/cgroup", encoding: .utf8))?.split(separator: "\n")
-      .first { $0.hasPrefix("0::") }?.dropFirst(3)
-    var path = own.map(String.init) ?? "/"
-    while true {
-      let folder = root + (path == "/" ? "" : path)
-      left.append(
-        room(limit: "\(folder)/memory.max", used: "\(folder)/memory.current", statistics: "\(folder)/memory.stat"))
-      if path == "/" || path.isEmpty { return left }
-      path = (path as NSString).deletingLastPathComponent
-    }
-  }
-
-  private static func room(limit: String, used: String, statistics: String) -> Int? {
-    func number(_ path: String) -> Int? {
-      (try? String(contentsOfFile: path, encoding: .utf8)).flatMap {
-        Int($0.trimmingCharacters(in: .whitespacesAndNewlines))
-      }
-    }
-    guard let limit = number(limit), let used = number(used) else { return nil }
-    // Files that were read and can be read again make room when it is needed.
-    return max(0, limit - used + (fields(statistics)["inactive_file"] ?? 0))
-  }
-
-  /// The first number of each line, by the line's first word.
-  private static func fields(_ path: String) -> [String: Int] {
-    let lines = (try? String(contentsOfFile: path, encoding: .utf8))?.split(separator: "\n") ?? []
-    return Dictionary(
-      lines.compactMap { line in
-        let words = line.split(separator: " ", omittingEmptySubsequences: true)
-        return words.count > 1 ? Int(words[1]).map { (String(words[0]), $0) } : nil
-      }, uniquingKeysWith: { first, _ in first })
-  }
-}
-
 extension Trainer {
+  /// Makes sure that gradients, moments and an average fit beside a model's parameters.
+  ///
+  /// - Throws: `UserError(.unavailable)` with what is needed and what there is.
+  static func requireMemory(for model: any Model) throws {
+    let parameters = model.components.reduce(0) { $0 + $1.arena.count }
+    try MachineMemory.require(16 * parameters, for: "training \(parameters) parameters")
+  }
+
   /// Makes sure that a training fits into memory, before it takes any.
   ///
   /// What obviously fits is not looked at closely: the estimate takes a moment.
@@ -97,7 +55,7 @@ extension Trainer {
   /// - Parameter available: bytes; nil for what the machine has left.
   /// - Throws: `UserError(.unavailable)` with the estimate and the batch that would fit.
   public func checkMemory(available: Int? = nil) throws {
-    let available = available ?? Memory.available
+    let available = available ?? MachineMemory.available
     let images = (settings.batchSize + settings.accumulate - 1) / settings.accumulate
     let description = state.data.description
     let parameters = model.components.reduce(0) { $0 + $1.arena.count }
@@ -106,17 +64,14 @@ extension Trainer {
       by: (64 << 10) * (1 + parameters / 4_000_000))
     if !overflow, most < available - 32 * parameters { return }
     let estimate = try MemoryEstimate(
-      .named(state.preset), configuration, data: description, like: model.context.backend)
+      .named(state.preset), configuration, data: description, like: model.context.backend, available: available)
     let needed = estimate.bytes(images: images)
     if needed <= available { return }
     let fitting = estimate.images(fitting: available)
-    func text(_ bytes: Int) -> String {
-      bytes < 1_000_000_000 ? "\(bytes / 1_000_000) MB" : String(format: "%.1f GB", Double(bytes) / 1e9)
-    }
     let parts = fitting > 0 ? (settings.batchSize + fitting - 1) / fitting : 0
     throw UserError(
       .unavailable,
-      "training on \(images) images at once needs about \(text(needed)) of memory, \(text(available)) are available",
+      "training on \(images) images at once needs about \(MachineMemory.text(needed)) of memory, \(MachineMemory.text(available)) are available",
       hint: fitting > 0
         ? "\(fitting) fit: --batch-size \(fitting), or --set accumulate=\(parts) for the same step in parts."
         : "Not even one image fits: make the images or the network smaller.")

@@ -58,6 +58,8 @@ public struct RunState: Codable, Sendable, Equatable {
   public var best: Best?
   /// How often training went back to a checkpoint because its numbers were not finite any more; nil for never.
   public var rollBacks: Int?
+  /// The step that it went back to the last time.
+  public var rolledBackTo: Int?
   /// What the learning rate is multiplied by since then; nil for 1.
   public var learningRateFactor: Double?
   public var data: DataRecord
@@ -72,12 +74,43 @@ public struct RunState: Codable, Sendable, Equatable {
 
   static func read(_ checkpoint: CheckpointFolder) throws -> RunState {
     let path = try checkpoint.path(of: fileName)
+    let state: RunState
     do {
-      return try JSONDecoder().decode(RunState.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
+      state = try JSONDecoder().decode(RunState.self, from: Data(FileIO.read(path, maximumSize: 1 << 26)))
+    } catch let error as UserError {
+      throw error
     } catch {
       throw UserError(
         .badData, "\(path): not the state of a run: \(error)", hint: "Check the checkpoint with easel verify.")
     }
+    try state.validate(path, step: checkpoint.step)
+    return state
+  }
+
+  /// Hashes vouch for what was written, not for who wrote it.
+  private func validate(_ path: String, step expected: Int) throws {
+    func check(_ isRight: Bool, _ key: String, _ expectation: String) throws {
+      if !isRight { throw UserError(.badData, "\(path): \(key): expected \(expectation)") }
+    }
+    try check(step == expected, "step", "\(expected), as in the manifest, found \(step)")
+    try check((0...1_000_000_000).contains(step), "step", "0 to 1000000000, found \(step)")
+    try check((0...1e12).contains(seconds), "seconds", "a time, found \(seconds)")
+    let factor = learningRateFactor ?? 1
+    try check(factor > 0 && factor <= 1, "learningRateFactor", "a share, found \(factor)")
+    for record in data.all {
+      let size = record.description
+      for (key, value) in [("width", size.width), ("height", size.height)] {
+        try check((1...65_535).contains(value), key, "1 to 65535, found \(value)")
+      }
+      try check([1, 3].contains(size.channels), "channels", "1 or 3, found \(size.channels)")
+      for (key, value) in [
+        ("trainingImages", record.trainingImages), ("validationImages", record.validationImages),
+      ] {
+        try check((0...1 << 40).contains(value), key, "a number of images, found \(value)")
+      }
+    }
+    let counts = [rollBacks ?? 0] + Array(optimizerSteps.values) + Array(averageUpdates.values)
+    try check(counts.allSatisfy((0...1 << 40).contains), "a count", "a whole number from 0, found \(counts)")
   }
 
   func write(to folder: String) throws {

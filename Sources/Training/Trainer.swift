@@ -54,6 +54,7 @@ public final class Trainer {
   private let data: TrainingData
   /// Held while training: two processes must not write one run.
   private var lock: RunLock?
+  private var isPrepared = false
 
   /// Steps in a row whose loss or gradient is not finite, after which something is done about it.
   private static let patience = 10
@@ -73,6 +74,7 @@ public final class Trainer {
     let type = try settings.precision.scalarType(on: backend)
     let context = ModelContext(backend: backend, type: type, seed: settings.seed, data: data.record.description)
     model = try preset.makeModel(configuration, context)
+    try Trainer.requireMemory(for: model)
     model.prepareForTraining(settings)
     self.folder = folder
     self.configuration = configuration
@@ -84,10 +86,11 @@ public final class Trainer {
 
   /// A run that goes on from a checkpoint of its own.
   ///
+  /// - Parameter lock: the run's, taken before the checkpoint was looked for, so that no other process moves on meanwhile.
   /// - Throws: `UserError` where the checkpoint or the data are not what they were.
   public init(
     resuming checkpoint: CheckpointFolder, data: DatasetSplits, counterpart: DatasetSplits? = nil, folder: RunFolder,
-    backend: any Backend
+    lock: RunLock? = nil, backend: any Backend
   ) throws {
     try Trainer.requireResumable(checkpoint)
     let state = try RunState.read(checkpoint)
@@ -104,11 +107,14 @@ public final class Trainer {
     let type = try precision.scalarType(on: backend)
     (model, configuration) = try LoadedModel.makeModel(checkpoint, state, backend: backend, type: type)
     settings = try configuration.decode(TrainingSettings.self)
+    try settings.validate()
+    try Trainer.requireMemory(for: model)
     model.prepareForTraining(settings)
     try model.readCheckpoint(checkpoint, state: state)
     self.state = state
     self.folder = folder
     self.data = data
+    self.lock = lock
   }
 
   /// Refuses a checkpoint that training cannot go on from.
@@ -148,11 +154,22 @@ public final class Trainer {
   }
 
   /// Proves that the run's folder can be written, and reserves it for this process.
-  public func prepareFolder() throws {
-    try folder.checkWritable(reserving: checkpointSize * (settings.keep + 1))
-    try folder.create()
-    lock = try folder.lock()
+  ///
+  /// - Parameter replacing: whether what is there makes way.
+  /// - Throws: `UserError`: `cannotCreate` with the path and the reason, or where another process has begun the run meanwhile.
+  public func prepareFolder(replacing: Bool = false) throws {
+    let needed = checkpointSize * (settings.keep + 1)
+    try folder.checkWritable(reserving: max(0, needed - (replacing ? folder.size : 0)))
+    isPrepared = true
+    if lock == nil { lock = try folder.lock() }
+    if replacing { try folder.clear() }
     try folder.removeLeftovers()
+    if state.step == 0, try folder.isRun {
+      throw UserError(
+        .cannotCreate, "the run \(folder.name) was begun by another process meanwhile (\(folder.path))",
+        hint: "Choose another --run name.")
+    }
+    try folder.write(configuration: configuration.yaml())
   }
 
   /// About what a checkpoint takes on the disk, in bytes.
@@ -168,10 +185,10 @@ public final class Trainer {
   /// - Throws: `UserError` when a checkpoint cannot be written or the numbers are not finite any more; the latest checkpoint is
   ///   then as it was.
   public func train(until limit: TrainingLimit, report: (TrainingProgress) -> Void) throws -> TrainingOutcome {
-    if lock == nil { try prepareFolder() }
+    if !isPrepared { try prepareFolder() }
     try folder.write(RunStatus(.running))
     do {
-      let outcome = try run(until: limit, report: report)
+      let outcome = try StopSignal.deferred { try run(until: limit, report: report) }
       try folder.write(RunStatus(outcome == .complete ? .complete : .stopped))
       return outcome
     } catch {
@@ -190,7 +207,7 @@ public final class Trainer {
     let clock = ContinuousClock()
     let start = clock.now
     var meter = Meter(loss: state.step > 0 ? state.loss : nil)
-    var saved: (step: Int, time: ContinuousClock.Instant)?
+    var saved = state.step > 0 ? (step: state.step, time: clock.now) : nil
     var failures = 0
 
     func elapsed() -> Double { (clock.now - start) / .seconds(1) }
@@ -200,7 +217,8 @@ public final class Trainer {
     func save() throws {
       if saved?.step == state.step { return }
       try journal.sync()
-      try commit()
+      // What is saved while steps fail may be unsound: nothing makes way for it.
+      try commit(keep: failures == 0 ? settings.keep : .max)
       saved = (state.step, clock.now)
     }
 
@@ -215,13 +233,17 @@ public final class Trainer {
       state.loss = meter.loss
       failures = obstacle == nil ? 0 : failures + 1
 
-      let ends = isDone() || StopSignal.received != nil
-      func isTime(_ interval: Int) -> Bool { ends || interval > 0 && state.step.isMultiple(of: interval) }
+      // Who stops it may not wait long: it is saved then, after the loop, and nothing else is done.
+      let isStopped = StopSignal.received != nil
+      let ends = isDone() && !isStopped
+      func isTime(_ interval: Int) -> Bool {
+        !isStopped && (ends || interval > 0 && state.step.isMultiple(of: interval))
+      }
       let validates = isTime(settings.validateEvery)
       // What is saved while steps fail would be no place to go back to.
       let saves = isTime(settings.checkpointEvery) && (failures == 0 || ends)
       if validates { judge(isSaved: saves) }
-      if isTime(Trainer.logInterval) || validates || state.step == 1 || obstacle != nil {
+      if isTime(Trainer.logInterval) || isStopped || validates || state.step == 1 || obstacle != nil {
         var values = result.mapValues(Double.init)
         values["smoothed-loss"] = meter.loss
         values["images-per-second"] = meter.imagesPerSecond
@@ -314,10 +336,16 @@ public final class Trainer {
         "step \(state.step): \(obstacle) is not finite; this step and the \(Trainer.patience - 1) before it are left out",
         hint: "Lower the learning rate: easel train … --learning-rate \(settings.learningRate * Float(factor))")
     }
-    let checkpoint = try folder.newestValid().checkpoint
+    var checkpoint = try folder.newestValid().checkpoint
+    // Where going back there did not help, the checkpoint itself may be what is wrong.
+    if checkpoint.step == state.rolledBackTo, let older = try? folder.newestValid(before: checkpoint.step).checkpoint {
+      try folder.discard(checkpoint)
+      checkpoint = older
+    }
     var restored = try RunState.read(checkpoint)
     try model.readCheckpoint(checkpoint, state: restored)
-    (restored.rollBacks, restored.learningRateFactor) = (rollBacks, factor)
+    (restored.rollBacks, restored.rolledBackTo) = (rollBacks, checkpoint.step)
+    restored.learningRateFactor = factor
     (restored.commands, restored.seconds) = (state.commands, state.seconds)
     state = restored
   }
@@ -332,7 +360,7 @@ public final class Trainer {
     return sum / Double(max(1, count))
   }
 
-  private func commit() throws {
+  private func commit(keep: Int) throws {
     model.settleAverage()
     state.environment = .init(model.context.backend, model.context.type)
     for component in model.components {
@@ -340,7 +368,7 @@ public final class Trainer {
       state.averageUpdates[component.name] = component.averageUpdates
     }
     try folder.checkSpace(for: checkpointSize)
-    _ = try folder.commit(step: state.step, keep: settings.keep, best: state.best?.step) { temporary in
+    _ = try folder.commit(step: state.step, keep: keep, best: state.best?.step) { temporary in
       try model.writeCheckpoint(to: temporary, state: state, configuration: configuration)
     }
   }
@@ -390,7 +418,7 @@ extension RunState.DataRecord {
   }
 
   /// This and those of further domains.
-  fileprivate var all: [RunState.DataRecord] { [self] + (counterparts ?? []) }
+  var all: [RunState.DataRecord] { [self] + (counterparts ?? []) }
 }
 
 /// Smooths what a training shows.

@@ -29,6 +29,13 @@ import Testing
     #expect(state.step == 4 && state.optimizerSteps == ["": 4] && state.commands?.count == 2)
     let refused = try train("--steps", "6", "--learning-rate", "0.002")
     #expect(refused.status == 64 && refused.errors.contains("learning-rate 1e-3, not 0.002"), "\(refused.errors)")
+    // The same data elsewhere will do, others will not.
+    try FileManager.default.moveItem(atPath: program.path("images"), toPath: program.path("moved"))
+    try program.writeImages("images", count: 9)
+    let moved = try train("--data", "moved", "--set", "steps=6")
+    #expect(moved.status == 0 && moved.output.hasSuffix("r/step-00000006\n"), "\(moved.errors)")
+    let other = try train("--steps", "8")
+    #expect(other.status == 65 && other.errors.contains("are not those"), "\(other.errors)")
     let both = try train("--overwrite")
     #expect(both.status == 64 && both.errors.contains("--resume: expected no --overwrite"), "\(both.errors)")
     let nameless = try program.run("train", "autoencoder", "--data", "images", "--resume")

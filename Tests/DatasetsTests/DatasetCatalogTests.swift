@@ -72,6 +72,15 @@ import Testing
     #expect(try entry.contents.get().count == 1794)
   }
 
+  @Test(arguments: ["emoji", "emoji-styles/noto-paired"]) func whatCanBeImportedIsSaid(name: String) throws {
+    try withScratchFolder { folder in
+      let error = #expect(throws: UserError.self) { try DatasetCatalog(searchRoots: [folder]).resolve(name) }
+      #expect(error?.kind == .missingInput)
+      let importable = name.split(separator: "/")[0]
+      #expect(error?.hint == "Bring it here with: easel data import \(importable). There are none yet.")
+    }
+  }
+
   @Test func aFolderOfDataSetsIsNamedByItsMembers() throws {
     try withScratchFolder { folder in
       for style in ["ink", "oil"] {

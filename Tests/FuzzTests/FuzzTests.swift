@@ -170,7 +170,8 @@ import Training
         // Whatever the file says now, a manifest vouches for it.
         let run = try RunFolder(workspace: folder, name: "r")
         defer { try? files.removeItem(atPath: "\(folder)/Checkpoints") }
-        let checkpoint = try run.commit(step: 1, keep: 1) {
+        let step = try #require(Int(bundledStep.dropFirst("step-".count)))
+        let checkpoint = try run.commit(step: step, keep: 1) {
           try files.copyItem(atPath: "\(folder)/state.json", toPath: "\($0)/state.json")
         }
         _ = try CheckpointSummary.state(of: checkpoint)

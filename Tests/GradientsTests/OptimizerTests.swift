@@ -60,6 +60,7 @@ struct OptimizerTests {
       optimizer.step(learningRate: 0.1, loss: bad)
       let result = (parameter.value.values(), arena.gradients.values(), optimizer.stepCount)
       let obstacle = optimizer.obstacle
+      optimizer.obstacle = nil
       parameter.gradient.withMutableFloats { $0.update(repeating: 2) }
       optimizer.step(learningRate: 0.1, loss: 1)
       return (result.0, result.1, result.2, [obstacle, optimizer.obstacle])

@@ -214,6 +214,31 @@ extension RunFolder {
     #expect(try run.checkpointSteps == [3])
   }
 
+  @Test func aCheckpointThatMadeWayForNothingIsPutBack() throws {
+    for step in 1...3 { try run.commit(step) }
+    for step in 2...3 {
+      let name = (run.checkpointPath(step: step) as NSString).lastPathComponent
+      try FileManager.default.moveItem(
+        atPath: run.checkpointPath(step: step), toPath: scratch.file("Checkpoints/first/.trash-\(name)-1"))
+    }
+    // Half removed already.
+    try FileManager.default.removeItem(atPath: scratch.file("Checkpoints/first/.trash-step-00000003-1/state.json"))
+    try run.removeLeftovers()
+    #expect(try run.checkpointSteps == [1, 2])
+    #expect(try !names(in: run.path).contains { $0.hasPrefix(".") })
+    #expect(try run.newestValid().checkpoint.step == 2)
+  }
+
+  @Test func aClearedRunHasNothingButItsFolder() throws {
+    for step in 1...3 { try run.commit(step) }
+    let lock = try run.lock()
+    try run.clear()
+    withExtendedLifetime(lock) {}
+    #expect(try names(in: run.path) == [])
+    try run.commit(1)
+    #expect(try run.checkpointSteps == [1])
+  }
+
   @Test func leftoversAreRemoved() throws {
     try run.removeLeftovers()
     #expect(!run.exists)
@@ -321,6 +346,11 @@ extension RunFolder {
     #expect(try catalog.runs().map(\.name) == ["both", "bundled", "mine", "started"])
     #expect(try catalog.resolve("mine").checkpoint.step == 2)
     #expect(try catalog.resolve("both").checkpoint.step == 3)
+    // One that was begun and has no checkpoint hides none.
+    let begun = try RunFolder(workspace: scratch.file("workspace"), name: "bundled")
+    try begun.create()
+    try begun.write(RunStatus(.running))
+    #expect(try catalog.resolve("bundled").checkpoint.path.hasPrefix(scratch.file("installed")))
     #expect(try catalog.resolve("bundled").checkpoint.step == 5)
     // A run that has no checkpoint yet does not hide one that has.
     #expect(try catalog.resolve("started").checkpoint.step == 6)

@@ -8,7 +8,7 @@ import Testing
     await #expect(processExitsWith: .success) {
       install()
       precondition(StopSignal.received == nil && StopSignal.exitCode == nil)
-      raise(SIGTERM)
+      StopSignal.deferred { _ = raise(SIGTERM) }
       exit(StopSignal.received == SIGTERM && StopSignal.exitCode == 143 ? EXIT_SUCCESS : EXIT_FAILURE)
     }
   }
@@ -16,13 +16,20 @@ import Testing
   @Test(.timeLimit(.minutes(1))) func theSecondSignalLeavesAtOnce() async {
     await #expect(processExitsWith: .exitCode(130)) {
       install()
-      raise(SIGTERM)
-      raise(SIGINT)
+      StopSignal.deferred { _ = (raise(SIGTERM), raise(SIGINT)) }
       exit(0)
     }
     await #expect(processExitsWith: .exitCode(143)) {
       install()
-      raise(SIGINT)
+      StopSignal.deferred { _ = (raise(SIGINT), raise(SIGTERM)) }
+      exit(0)
+    }
+  }
+
+  @Test(.timeLimit(.minutes(1))) func whereNothingIsToBeSavedTheFirstOneEnds() async {
+    await #expect(processExitsWith: .exitCode(143)) {
+      install()
+      StopSignal.deferred {}
       raise(SIGTERM)
       exit(0)
     }

@@ -147,6 +147,20 @@ private enum FaultyFamily: ModelFamily {
     #expect(try weights.names.allSatisfy { try weights.floats($0).allSatisfy(\.isFinite) })
   }
 
+  @Test("Where going back to a checkpoint does not help it is discarded for the one before")
+  func goesFurtherBack() throws {
+    let folder = try ScratchFolder()
+    let steps = Collected()
+    let run = try Self.train(
+      folder, steps: 24, ["first=8", "last=100", "learning-rate=0.001", "above=0.0004"]
+    ) { progress in
+      if progress.alarm?.hasPrefix("back from") == true { steps.texts.append("\(progress.step)") }
+    }
+    #expect(steps.texts == ["8", "4"])
+    let state = try CheckpointSummary.state(of: run.newestValid().checkpoint)
+    #expect(state.rollBacks == 2 && state.rolledBackTo == 4 && state.step == 24)
+  }
+
   @Test("Without a checkpoint to go back to the run fails")
   func nothingToGoBackTo() throws {
     let folder = try ScratchFolder()

@@ -138,7 +138,7 @@ struct DataVerb: ParsableCommand {
     private struct Report: Encodable { var path: String }
 
     func run() throws {
-      let names = [FashionMNIST.name, Emoji.name, Emoji.stylesName]
+      let names = DatasetCatalog.importableNames
       guard names.contains(name) else {
         let nearest = nearestName(to: name, among: names).map { "Did you mean \($0)? " } ?? ""
         throw UserError(

@@ -92,11 +92,15 @@ struct Train: ParsableCommand {
     let description = try configuration.decode(RunDescription.self)
     let folder = try RunFolder(
       workspace: workspace.path, name: runName ?? RunFolder.unusedName(for: preset.name, workspace: workspace.path))
-    if folder.exists, try !folder.checkpointSteps.isEmpty, !overwrite {
-      if resume { return try goOn(with: folder, configuration, workspace) }
-      throw UserError(
-        .cannotCreate, "the run \(folder.name) exists already",
-        hint: "Go on with it: easel resume \(folder.name). Or choose another --run name, or --overwrite it.")
+    let isBegun = try folder.isRun
+    if isBegun, !overwrite {
+      if resume, try !folder.checkpointSteps.isEmpty { return try goOn(with: folder, configuration, workspace) }
+      // One that was stopped before its first checkpoint has nothing to go on from.
+      if !resume {
+        throw UserError(
+          .cannotCreate, "the run \(folder.name) exists already",
+          hint: "Go on with it: easel resume \(folder.name). Or choose another --run name, or --overwrite it.")
+      }
     }
     try folder.checkWritable()
     let data = try workspace.data(of: description, for: preset)
@@ -107,23 +111,28 @@ struct Train: ParsableCommand {
       folder: folder, backend: compute.backend.make())
     let session = try TrainingSession(trainer, length: length, json: common.json)
     if let source { try trainer.takeWeights(from: source) }
-    if overwrite, folder.exists { try folder.delete() }
     trainer.record(command: TypedCommand.text)
-    try trainer.prepareFolder()
+    try trainer.prepareFolder(replacing: isBegun)
     try session.run()
   }
 
   /// What `easel resume` does, once it is sure that nothing else was asked for.
   private func goOn(with folder: RunFolder, _ configuration: ConfigurationDocument, _ workspace: Workspace) throws {
     let own = try Trainer.configuration(of: folder.newestValid().checkpoint)
+    let changes = configuration.changes(from: own)
     // Data are compared by their content, and how long to train is for each session to say.
-    let changes = configuration.changes(from: own).filter { !["data", "data-b", "steps"].contains($0.key) }
-    if let change = changes.first {
+    let others = Dictionary(uniqueKeysWithValues: changes.map { ($0.key, $0.value) })
+    if let change = changes.first(where: { !["data", "data-b", "steps"].contains($0.key) }) {
       throw UserError(
         .usage, "--resume: the run \(folder.name) has \(change.key) \(change.other), not \(change.value)",
         hint: "Leave that out, or choose another --run name.")
     }
-    try Resume.goOn(with: folder, in: workspace, length, compute.backend, json: common.json)
+    var length = length
+    if length.steps == nil, length.epochs == nil, length.minutes == nil { length.steps = others["steps"] }
+    try Resume.goOn(with: folder, in: workspace, length, compute.backend, json: common.json) { description in
+      if let data = others["data"] { description.data = data }
+      if let data = others["data-b"] { description.dataB = data }
+    }
   }
 
   /// Lays the options that name a setting over the document.
@@ -154,7 +163,7 @@ struct Resume: ParsableCommand {
   func run() throws {
     let workspace = try Workspace(common.workspace)
     let folder = try RunFolder(workspace: workspace.path, name: runName)
-    guard folder.exists, try !folder.checkpointSteps.isEmpty else {
+    guard try folder.isRun else {
       // The catalogue's message has the known runs and the nearest name; what it finds elsewhere is not to be written to.
       let found = try workspace.checkpoints.resolve(runName).checkpoint
       throw UserError(
@@ -165,17 +174,23 @@ struct Resume: ParsableCommand {
   }
 
   /// Trains a run further from its newest checkpoint.
+  ///
+  /// - Parameter change: what is to be read instead of the data as the run names them.
   static func goOn(
-    with folder: RunFolder, in workspace: Workspace, _ length: TrainingLength, _ backend: BackendOptions, json: Bool
+    with folder: RunFolder, in workspace: Workspace, _ length: TrainingLength, _ backend: BackendOptions, json: Bool,
+    change: (inout RunDescription) -> Void = { _ in }
   ) throws {
+    let lock = try folder.lock()
+    try folder.removeLeftovers()
     let (checkpoint, damaged) = try folder.newestValid()
     for one in damaged { Console.note("\(one.path): passed over: \(one.error.message)") }
     try Trainer.requireResumable(checkpoint)
-    let description = try Trainer.configuration(of: checkpoint).decode(RunDescription.self)
+    var description = try Trainer.configuration(of: checkpoint).decode(RunDescription.self)
+    change(&description)
     let data = try workspace.data(of: description, for: .named(description.preset))
     let trainer = try Trainer(
       resuming: checkpoint, data: data[0].splits, counterpart: data.dropFirst().first?.splits, folder: folder,
-      backend: backend.make())
+      lock: lock, backend: backend.make())
     if !trainer.differences.isEmpty {
       Console.note("From here on this differs: \(trainer.differences.joined(separator: "; ")).")
     }

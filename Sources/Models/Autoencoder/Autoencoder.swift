@@ -14,7 +14,7 @@ public final class Autoencoder: SingleLossModel, ImageEncoding {
     coder = ImageCoder(
       settings.architecture, context.data, outputs: latent, latent: latent, baseChannels: settings.baseChannels,
       tied: settings.tied, scope)
-    components = [Component("", scope.makeArena(on: context.backend, seed: context.seed))]
+    components = [try Component("", scope, context)]
   }
 
   public func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics) {

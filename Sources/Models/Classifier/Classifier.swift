@@ -49,7 +49,7 @@ public final class Classifier: SingleLossModel {
     }
     norm = GroupNorm(groups: Classifier.groups, channels: settings.features, activation: .silu, scope["norm"])
     head = Linear(settings.features, context.data.classNames.count, scope["head"])
-    components = [Component("", scope.makeArena(on: context.backend, seed: context.seed))]
+    components = [try Component("", scope, context)]
   }
 
   /// The features of images `[N, H, W, C]`, 0 to 1: `[N, features]`.

@@ -54,10 +54,9 @@ public final class CycleGAN: AdversarialTranslation {
     (poolA, poolB) = (pool(), pool())
     augmentation = DifferentiableAugmentation(changes: Set(settings.augment))
     components = [
-      Component("generators", generators.makeArena(on: backend, seed: context.seed)),
+      try Component("generators", generators, context),
       // Another seed: equal ones would begin both networks with the same numbers.
-      Component(
-        "discriminators", discriminators.makeArena(on: backend, seed: context.seed &+ 1), isForTrainingOnly: true),
+      try Component("discriminators", discriminators, context, seed: context.seed &+ 1, isForTrainingOnly: true),
     ]
     components[1].trainingState = poolA.state("pool-a") + poolB.state("pool-b")
   }

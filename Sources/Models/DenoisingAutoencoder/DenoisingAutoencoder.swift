@@ -14,7 +14,7 @@ public final class DenoisingAutoencoder: SingleLossModel, ImageEncoding {
     coder = ImageCoder(
       settings.architecture, context.data, outputs: settings.latent, latent: settings.latent,
       baseChannels: settings.baseChannels, scope)
-    components = [Component("", scope.makeArena(on: context.backend, seed: context.seed))]
+    components = [try Component("", scope, context)]
   }
 
   /// The mean squared error of what is made of the damaged images against the clean ones.

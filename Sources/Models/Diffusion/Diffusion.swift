@@ -34,7 +34,7 @@ public final class Diffusion: SingleLossModel {
       settings.noiseSchedule, timesteps: settings.timesteps, dataDeviation: Double(settings.dataDeviation))
     let scope = Scope()
     network = UNet(settings.network(context.data), scope)
-    components = [Component("", scope.makeArena(on: context.backend, seed: context.seed))]
+    components = [try Component("", scope, context)]
   }
 
   // MARK: Training

@@ -50,10 +50,8 @@ public final class GAN: GaussianCodes {
       context.data, baseChannels: settings.baseChannels, hasNorms: settings.discriminatorNorm,
       hasSpectralNorm: settings.spectralNorm, conditioning: settings.conditional, discriminatorScope)
     components = [
-      Component("generator", generatorScope.makeArena(on: context.backend, seed: context.seed)),
-      Component(
-        "discriminator", discriminatorScope.makeArena(on: context.backend, seed: context.seed &+ 1),
-        isForTrainingOnly: true),
+      try Component("generator", generatorScope, context),
+      try Component("discriminator", discriminatorScope, context, seed: context.seed &+ 1, isForTrainingOnly: true),
     ]
   }
 

@@ -29,7 +29,8 @@ package final class ImagePool {
     backend.fillUniform(chances, draw)
     let numbers = chances.values()
     let given = Tensor(uninitialized: fresh.shape, on: backend)
-    var count = Int(filled.item())
+    // A checkpoint may say anything.
+    var count = Int(Float.maximum(0, .minimum(Float(capacity), filled.item())))
     for n in 0..<fresh.shape[0] {
       let (image, place) = (fresh[n..<n + 1], given[n..<n + 1])
       if count < capacity {

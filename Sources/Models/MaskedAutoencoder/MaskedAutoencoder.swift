@@ -40,7 +40,7 @@ public final class MaskedAutoencoder: SingleLossModel {
     let scope = Scope()
     encoder = Encoder(settings, grid, on: context.backend, scope)
     decoder = Decoder(settings, grid, on: context.backend, scope)
-    components = [Component("", scope.makeArena(on: context.backend, seed: context.seed))]
+    components = [try Component("", scope, context)]
   }
 
   // MARK: Training

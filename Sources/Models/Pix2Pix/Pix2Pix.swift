@@ -13,7 +13,7 @@ public final class Pix2Pix: AdversarialTranslation {
 
   /// - Throws: `UserError` (usage) for images that are too small.
   public init(_ settings: Pix2PixSettings, _ context: ModelContext) throws {
-    let (data, backend) = (context.data, context.backend)
+    let data = context.data
     let layers = PatchDiscriminator.layers(settings.discriminatorLayers, width: data.width, height: data.height)
     guard layers > 0 else {
       throw UserError(
@@ -34,10 +34,9 @@ public final class Pix2Pix: AdversarialTranslation {
     discriminator = PatchDiscriminator(
       2 * data.channels, width: settings.discriminatorWidth, layers: layers, discriminators)
     components = [
-      Component("generators", generators.makeArena(on: backend, seed: context.seed)),
+      try Component("generators", generators, context),
       // Another seed: equal ones would begin both networks with the same numbers.
-      Component(
-        "discriminators", discriminators.makeArena(on: backend, seed: context.seed &+ 1), isForTrainingOnly: true),
+      try Component("discriminators", discriminators, context, seed: context.seed &+ 1, isForTrainingOnly: true),
     ]
   }
 

@@ -27,7 +27,7 @@ public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, Image
       settings.architecture, context.data, outputs: 2 * settings.latent, latent: settings.latent,
       baseChannels: settings.baseChannels, scope)
     likelihood = PixelLikelihood(settings.likelihood, sigma: settings.sigma, scope["decoder"])
-    components = [Component("", scope.makeArena(on: context.backend, seed: context.seed))]
+    components = [try Component("", scope, context)]
   }
 
   // MARK: The bound
