@@ -41,7 +41,7 @@ public enum DiffusionFamily: ModelFamily {
       "diffusion-emoji",
       "diffusion-edm for small sets of colour pictures: few images, many times, each time changed",
       data: DataDescription(width: 32, height: 32, channels: 3),
-      training: recipe(steps: 10_500) { $0.batchSize = 32 },
+      training: recipe(steps: 22_000) { $0.batchSize = 32 },
       model: preconditioned { $0.augment = 0.12 }),
     Preset(
       "diffusion-cifar10", "the network and recipe of Ho et al. for 32×32 colour images",
