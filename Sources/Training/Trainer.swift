@@ -160,7 +160,6 @@ public final class Trainer {
   public func prepareFolder(replacing: Bool = false) throws {
     let needed = checkpointSize * (settings.keep + 1)
     try folder.checkWritable(reserving: max(0, needed - (replacing ? folder.size : 0)))
-    isPrepared = true
     if lock == nil { lock = try folder.lock() }
     if replacing { try folder.clear() }
     try folder.removeLeftovers()
@@ -170,6 +169,7 @@ public final class Trainer {
         hint: "Choose another --run name.")
     }
     try folder.write(configuration: configuration.yaml())
+    isPrepared = true
   }
 
   /// About what a checkpoint takes on the disk, in bytes.
@@ -233,17 +233,18 @@ public final class Trainer {
       state.loss = meter.loss
       failures = obstacle == nil ? 0 : failures + 1
 
-      // Who stops it may not wait long: it is saved then, after the loop, and nothing else is done.
-      let isStopped = StopSignal.received != nil
-      let ends = isDone() && !isStopped
-      func isTime(_ interval: Int) -> Bool {
-        !isStopped && (ends || interval > 0 && state.step.isMultiple(of: interval))
-      }
-      let validates = isTime(settings.validateEvery)
+      // A signal adds nothing to what this step has to do but the save after the loop: who sends it may not wait long, and the run
+      // is to go on as if there had been none.
+      let ends = isDone()
+      func isDue(_ interval: Int) -> Bool { interval > 0 && state.step.isMultiple(of: interval) }
+      let validates = ends || isDue(settings.validateEvery)
       // What is saved while steps fail would be no place to go back to.
-      let saves = isTime(settings.checkpointEvery) && (failures == 0 || ends)
-      if validates { judge(isSaved: saves) }
-      if isTime(Trainer.logInterval) || isStopped || validates || state.step == 1 || obstacle != nil {
+      let saves = ends || isDue(settings.checkpointEvery) && failures == 0
+      // Nor may where a session ends decide which checkpoint is the best.
+      if validates { judge(isDue: isDue(settings.validateEvery) && isDue(settings.checkpointEvery)) }
+      if ends || isDue(Trainer.logInterval) || StopSignal.received != nil || validates || state.step == 1
+        || obstacle != nil
+      {
         var values = result.mapValues(Double.init)
         values["smoothed-loss"] = meter.loss
         values["images-per-second"] = meter.imagesPerSecond
@@ -267,7 +268,7 @@ public final class Trainer {
         (failures, saved) = (0, (state.step, clock.now))
       } else {
         if saves { try save() }
-        if settings.sampleEvery > 0, isTime(settings.sampleEvery) { try draw(into: journal) }
+        if settings.sampleEvery > 0, ends || isDue(settings.sampleEvery) { try draw(into: journal) }
       }
 
       let perStep = elapsed() / Double(max(1, meter.steps))
@@ -298,12 +299,12 @@ public final class Trainer {
     return model.guardedStep(batch, TrainingStep(index: state.step, settings: settings))
   }
 
-  /// Takes the loss on held-out images, and notes a step that will be saved where none was better.
-  private func judge(isSaved: Bool) {
+  /// Takes the loss on held-out images, and notes a step that is due to be judged and saved where none was better.
+  private func judge(isDue: Bool) {
     model.settleAverage()
     let loss = validationLoss()
     state.validationLoss = loss.isFinite ? loss : nil
-    if isSaved, loss < state.best?.validationLoss ?? .infinity {
+    if isDue, loss < state.best?.validationLoss ?? .infinity {
       state.best = RunState.Best(step: state.step, validationLoss: loss)
     }
   }
