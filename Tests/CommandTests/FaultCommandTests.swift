@@ -95,6 +95,49 @@ import Testing
     #expect(try MetricsLog.records(at: run.metricsPath).map(\.step).max() == step + 1)
   }
 
+  @Test(
+    "A trained checkpoint that is cut anywhere or has one bit flipped is refused by name, and the one before is taken")
+  func cutsAndFlips() throws {
+    let program = try trained(keep: 100)
+    let run = try RunFolder(workspace: program.workspace, name: "r")
+    let newest = run.checkpointPath(step: 2)
+    let names = try FileManager.default.contentsOfDirectory(atPath: newest).sorted()
+    #expect(names.count >= 5 && names.contains("weights.safetensors") && names.contains("manifest.json"))
+
+    /// Why the newest checkpoint is refused, nothing being refused but that.
+    func refusal() throws -> String {
+      let (checkpoint, damaged) = try run.newestValid()
+      #expect(checkpoint.step == 1 && damaged.count == 1 && damaged.first?.error.kind == .badData)
+      return damaged.first?.error.message ?? "none"
+    }
+    var generator = StreamGenerator(seed: 1, stream: .sampling)
+    var cuts = 0
+    for name in names {
+      let url = URL(fileURLWithPath: "\(newest)/\(name)")
+      let whole = try Data(contentsOf: url)
+      for count in stride(from: 0, to: whole.count, by: 64) {
+        try whole.prefix(count).write(to: url)
+        #expect(try refusal().contains(url.path), "\(name) cut after \(count) bytes")
+        cuts += 1
+      }
+      for _ in 0..<1000 / names.count + 1 {
+        let (place, bit) = (generator.uniform(below: whole.count), generator.uniform(below: 8))
+        var flipped = whole
+        flipped[place] ^= 1 << UInt8(bit)
+        try flipped.write(to: url)
+        #expect(try refusal().contains(url.path), "\(name), bit \(bit) of byte \(place) flipped")
+      }
+      for verb in ["verify", "inspect", "reconstruct"].map({ [$0, newest] }) {
+        let result = try program.run(verb)
+        #expect(
+          result.status == 65 && result.errors.contains(name), "\(verb) \(name): \(result.status), \(result.errors)")
+      }
+      try whole.write(to: url)
+    }
+    #expect(cuts > 1000)
+    #expect(try run.newestValid().checkpoint.step == 2)
+  }
+
   @Test("A disk that is full or read-only is named, and nothing is lost", .enabled(if: Disk.canBeMade, "needs root"))
   func disks() throws {
     let program = try trained(keep: 2)
