@@ -44,7 +44,26 @@ static void png_take_bytes(png_structp png, png_bytep target, size_t count) {
   reader->remaining -= count;
 }
 
+// libpng clears memory for all that a chunk's length announces before it reads any of it.
+static bool png_chunks_end_in_file(const png_reader *reader) {
+  const uint8_t *bytes = reader->bytes;
+  for (size_t offset = 8; offset + 8 <= reader->remaining;) {
+    size_t length = (size_t)png_get_uint_32(bytes + offset) + 12;
+    if (length > reader->remaining - offset) {
+      return easel_fail(reader->error, "the file ends too early");
+    }
+    if (memcmp(bytes + offset + 4, "IEND", 4) == 0) {
+      break;
+    }
+    offset += length;
+  }
+  return true;
+}
+
 static bool png_reader_open(png_reader *reader) {
+  if (!png_chunks_end_in_file(reader)) {
+    return false;
+  }
   reader->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader->error, png_stop, png_ignore_warning);
   if (reader->png == NULL) {
     return easel_fail(reader->error, "libpng could not be started");

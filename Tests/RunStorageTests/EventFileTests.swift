@@ -48,7 +48,7 @@ import Testing
       let moment: [UInt8] = [0x09, 0, 0, 0, 0, 0, 0, 0, 0x40]
       // Varints of seven bits: 301 is 2 · 128 + 45.
       let step: [UInt8] = [0x10, 0xAD, 0x02]
-      #expect(found.count == 4)
+      try #require(found.count == 4)
       #expect(found[0] == moment + [0x1A, 13] + Array("brain.Event:2".utf8))
       #expect(found[1] == moment + step + [0x3A, 2, 0x08, 1])
       #expect(

@@ -184,6 +184,16 @@ private enum FaultyFamily: ModelFamily {
     #expect(state.best?.step == best && state.best?.validationLoss == losses[best])
   }
 
+  @Test("Where a session ends does not decide which checkpoint is the best")
+  func bestOfSteadySteps() throws {
+    let folder = try ScratchFolder()
+    let run = try Self.train(folder, steps: 6, ["ema-decay=0", "checkpoint-every=4", "validate-every=4"])
+    let state = try CheckpointSummary.state(of: run.newestValid().checkpoint)
+    let losses = try Self.values(run, "validation-loss").compactMapValues { $0 }
+    #expect(losses.keys.sorted() == [4, 6] && losses[4, default: 0] > losses[6, default: 1])
+    #expect(state.step == 6 && state.best?.step == 4)
+  }
+
   @Test("Pictures of the progress lie beside the checkpoints and in the events")
   func pictures() throws {
     let folder = try ScratchFolder()
