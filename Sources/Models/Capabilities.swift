@@ -53,20 +53,20 @@ public struct SamplingOptions: Sendable {
   public var seed: UInt64
   public var steps: Int?
   public var sampler: String?
-  /// The class to draw; nil for all classes in turn, image k showing class k mod their number.
-  public var label: Int?
+  /// The classes to draw in turn: image k shows class k mod their number. Nil for all that there are.
+  public var labels: [Int]?
   /// How much the label counts: 1 as trained, more exaggerates.
   public var guidance: Float?
   public var eta: Double?
 
   public init(
-    seed: UInt64 = 0, steps: Int? = nil, sampler: String? = nil, label: Int? = nil, guidance: Float? = nil,
+    seed: UInt64 = 0, steps: Int? = nil, sampler: String? = nil, labels: [Int]? = nil, guidance: Float? = nil,
     eta: Double? = nil
   ) {
     self.seed = seed
     self.steps = steps
     self.sampler = sampler
-    self.label = label
+    self.labels = labels
     self.guidance = guidance
     self.eta = eta
   }
@@ -142,13 +142,39 @@ extension SamplingOptions {
   /// - Throws: `UserError` (usage) naming the option.
   func refuse(except known: Set<String>) throws {
     let given: [(name: String, isGiven: Bool)] = [
-      ("--steps", steps != nil), ("--sampler", sampler != nil), ("--label", label != nil),
+      ("--steps", steps != nil), ("--sampler", sampler != nil), ("--label", labels != nil),
       ("--guidance", guidance != nil), ("--eta", eta != nil),
     ]
     for option in given where option.isGiven && !known.contains(option.name) {
       throw UserError(.usage, "\(option.name): this model draws an image in one pass and has no such choice")
     }
   }
+
+  /// - Throws: `UserError` (usage) for a class that there is not.
+  func checkLabels(_ classes: Int) throws {
+    guard let labels else { return }
+    if let stray = labels.first(where: { !(0..<classes).contains($0) }) {
+      throw UserError(.usage, "--label: expected 0 to \(classes - 1), found \(stray)")
+    }
+    if labels.isEmpty { throw UserError(.usage, "--label: expected a class, found none") }
+  }
+
+  /// The class of each image of a model's series.
+  package func labels(of images: Range<Int>, _ classes: Int) -> [Int32] {
+    images.map { image in Int32(labels.map { $0[image % $0.count] } ?? image % classes) }
+  }
+
+  /// Classes in turn make a column of each.
+  func columns(_ classes: Int) -> Int? {
+    let columns = labels?.count ?? classes
+    return columns > 1 ? columns : nil
+  }
+
+  /// For a picture's recipe.
+  var labelDescription: String { labels.map { $0.map(String.init).joined(separator: ",") } ?? Self.allLabels }
+
+  /// What a recipe calls nil for ``labels``.
+  public static let allLabels = "all in turn"
 }
 
 /// Undoes damage to images.

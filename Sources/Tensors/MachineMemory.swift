@@ -55,12 +55,14 @@ public enum MachineMemory {
   /// Refuses what does not fit before any of it is taken.
   ///
   /// - Throws: `UserError(.unavailable)` with what is needed and what there is.
-  public static func require(_ bytes: Int, for purpose: String) throws {
+  public static func require(
+    _ bytes: Int, for purpose: String, hint: String = "Make the network smaller."
+  ) throws {
     let available = available
     guard bytes <= available else {
       throw UserError(
         .unavailable, "\(purpose) needs about \(text(bytes)) of memory, \(text(available)) are available",
-        hint: "Make the network smaller.")
+        hint: hint)
     }
   }
 

@@ -29,6 +29,11 @@ public struct LoadedModel {
     _ checkpoint: CheckpointFolder, backend: any Backend, precision: Precision? = nil, weights: Weights? = nil
   ) throws {
     let state = try RunState.read(checkpoint)
+    // A state that was made up may tell of any size: what it takes at the very least, which is little of a true one.
+    let data = state.data.description
+    try MachineMemory.require(
+      1024 * data.width * data.height, for: "drawing images of \(data.width)×\(data.height) pixels",
+      hint: "That is the size in the checkpoint's \(RunState.fileName).")
     let type = try LoadedModel.type(precision, trainedWith: state.environment.precision, backend)
     let (model, configuration) = try LoadedModel.makeModel(checkpoint, state, backend: backend, type: type)
     let hasAverage = checkpoint.contains(CheckpointFile.average)

@@ -147,6 +147,24 @@ import Testing
     #expect(try program.run(odd).status == 0)
     let none = try program.run("sample", "labels", "--label", "2")
     #expect(none.status == 64 && none.errors.contains("expected 0 to 1"))
+
+    // Classes by name, in the order asked for, a column of each.
+    let turned = try program.run(
+      "sample", "labels", "--count", "4", "--label", "odd, even", "--guidance", "2", "--output", "turned.png")
+    #expect(turned.status == 0, "\(turned.errors)")
+    let pictures = try ["odd.png", "turned.png"].map { try Image.read(program.path($0)) }
+    #expect(pictures[1].width == 2 * 14 + 2 && pictures[1].height == 2 * 14 + 2)
+    #expect(try program.run("inspect", "turned.png").output.contains("Label: 1,0"))
+    let first = pictures.map { picture in
+      (2..<14).flatMap { row in (2..<14).map { picture.pixels[row * picture.width + $0] } }
+    }
+    #expect(first[0] == first[1])
+    #expect(try program.run("sample", "--recipe", "turned.png", "--output", "again.png").status == 0)
+    #expect(try program.bytes("again.png") == program.bytes("turned.png"))
+    let unknown = try program.run("sample", "labels", "--label", "od")
+    #expect(
+      unknown.status == 64 && unknown.errors.contains("Did you mean odd? Known: 0 even, 1 odd."), "\(unknown.errors)")
+    #expect(try program.run("inspect", "labels").output.contains("classes     0 even, 1 odd"))
   }
 
   // MARK: What a person can get wrong

@@ -77,12 +77,12 @@ import Testing
       Refusal(SamplingOptions(sampler: "dddim"), "--sampler", "dddim", "Did you mean ddim?"),
       Refusal(SamplingOptions(sampler: "dpm+"), "--sampler", "dpm+", "Did you mean dpm++?"),
       Refusal(SamplingOptions(sampler: "euler"), "--sampler", "euler", "ddpm", "ddim"),
-      Refusal(SamplingOptions(label: 0), "--label", "without labels"),
-      Refusal(SamplingOptions(label: 3), conditional: true, "--label", "0 to 2", "3"),
-      Refusal(SamplingOptions(label: -1), conditional: true, "--label", "-1"),
+      Refusal(SamplingOptions(labels: [0]), "--label", "without labels"),
+      Refusal(SamplingOptions(labels: [3]), conditional: true, "--label", "0 to 2", "3"),
+      Refusal(SamplingOptions(labels: [-1]), conditional: true, "--label", "-1"),
       Refusal(SamplingOptions(guidance: 2), "--guidance", "without labels"),
-      Refusal(SamplingOptions(label: 0, guidance: -1), conditional: true, "--guidance"),
-      Refusal(SamplingOptions(label: 0, guidance: .nan), conditional: true, "--guidance"),
+      Refusal(SamplingOptions(labels: [0], guidance: -1), conditional: true, "--guidance"),
+      Refusal(SamplingOptions(labels: [0], guidance: .nan), conditional: true, "--guidance"),
       Refusal(SamplingOptions(eta: 1.5), "--eta", "0 to 1"), Refusal(SamplingOptions(eta: -0.1), "--eta"),
       Refusal(SamplingOptions(eta: .nan), "--eta"),
     ])
@@ -108,8 +108,8 @@ import Testing
       let model = try Diffusion(tinyDiffusion { $0.conditional = true }, .float32(on: backend, .tinyLabelled))
       try model.validate(SamplingOptions())
       try model.validate(
-        SamplingOptions(seed: .max, steps: 1000, sampler: "ddpm", label: 2, guidance: 7.5))
-      try model.validate(SamplingOptions(steps: 1, sampler: "heun", label: 0, guidance: 0))
+        SamplingOptions(seed: .max, steps: 1000, sampler: "ddpm", labels: [2], guidance: 7.5))
+      try model.validate(SamplingOptions(steps: 1, sampler: "heun", labels: [0], guidance: 0))
       try model.validate(SamplingOptions(steps: 1, sampler: "dpm++", guidance: 2, eta: 1))
     }
   }
@@ -154,7 +154,7 @@ import Testing
           $0.clip = false
         }, .tinyLabelled, on: backend)
       func picture(_ label: Int?, _ guidance: Float?) throws -> [Float] {
-        try model.sample(0..<2, SamplingOptions(label: label, guidance: guidance)) { _ in }.values()
+        try model.sample(0..<2, SamplingOptions(labels: label.map { [$0] }, guidance: guidance)) { _ in }.values()
       }
       return [
         "turns": try picture(nil, 1), "disc": try picture(0, 1), "ring": try picture(1, 1),

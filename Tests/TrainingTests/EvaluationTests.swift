@@ -31,11 +31,12 @@ struct SampleSourceTests {
     let (one, none) = try onTensors { backend in
       (
         try ImageDataset(
-          drawing: 4, from: ToyModel(on: backend, conditional: true), SamplingOptions(seed: 1, label: 2)
+          drawing: 4, from: ToyModel(on: backend, conditional: true), SamplingOptions(seed: 1, labels: [2])
         ) { _ in },
         try ImageDataset(drawing: 4, from: ToyModel(on: backend, conditional: false), SamplingOptions()) { _ in }
       )
     }
+    #expect(SamplingOptions(labels: [2, 0]).labels(of: 3..<6, 3) == [0, 2, 0])
     #expect(one.labels == [2, 2, 2, 2] && one.pixels == [0, 21, 1, 21, 2, 21, 3, 21])
     #expect(none.labels == nil && none.pixels == [0, 90, 1, 90, 2, 90, 3, 90])
   }

@@ -34,14 +34,14 @@ final class ToyModel: Sampling, Likelihood {
   func samplingPass(_ batch: Batch) {}
 
   func validate(_ options: SamplingOptions) throws {
-    if options.label != nil, !isConditional { throw UserError(.usage, "no labels") }
+    if options.labels != nil, !isConditional { throw UserError(.usage, "no labels") }
   }
 
   func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
     try validate(options)
     progress(1)
     let values = range.flatMap { index -> [Float] in
-      let label = isConditional ? options.label ?? index % context.data.classNames.count : 9
+      let label = isConditional ? options.labels?[0] ?? index % context.data.classNames.count : 9
       return [Float(index % 256) / 255, Float(10 * label + Int(options.seed)) / 255]
     }
     return Tensor(values, shape: [range.count, 1, 2, 1], on: context.backend)

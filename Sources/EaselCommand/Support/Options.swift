@@ -108,6 +108,29 @@ struct LoadingOptions: ParsableArguments {
   }
 }
 
+extension DataDescription {
+  /// The numbers of classes that a person names by number or name, with commas between.
+  ///
+  /// - Throws: `UserError` (usage) for a name that there is not; numbers are the model's to check.
+  func labels(_ text: String) throws -> [Int] {
+    // A name may hold a comma.
+    if Int(text) == nil, let label = classNames.firstIndex(of: text) { return [label] }
+    return try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
+      let name = part.trimmingCharacters(in: .whitespaces)
+      if let label = Int(name) ?? classNames.firstIndex(of: name) { return label }
+      let nearest = nearestName(to: name, among: classNames).map { "Did you mean \($0)? " } ?? ""
+      throw UserError(
+        .usage, "--label: there is no class \(name.debugDescription)",
+        hint: classNames.isEmpty
+          ? "Its data have none."
+          : "\(nearest)Known: \(numberedClasses).")
+    }
+  }
+
+  /// `0 cat, 1 dog`.
+  var numberedClasses: String { classNames.enumerated().map { "\($0) \($1)" }.joined(separator: ", ") }
+}
+
 /// Images that a verb works on: held-out ones of a data set, or files.
 struct ImageOptions: ParsableArguments {
   @Option(help: "A data set whose held-out images are taken (default: the run's own).")

@@ -125,7 +125,7 @@ struct Evaluate: ParsableCommand {
 
   private func judgeSamples(of model: any Sampling, _ loaded: LoadedModel, _ workspace: Workspace) throws {
     let start = Date()
-    let options = sampling.options
+    let options = try sampling.options(for: model.context.data)
     try model.validate(options)
     let count = count ?? 10_000
     let splits = try loaded.data(data, from: workspace)

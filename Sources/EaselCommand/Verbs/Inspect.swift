@@ -41,6 +41,9 @@ struct Inspect: ParsableCommand {
     Console.print(
       "data        \(state.data.name): \(state.data.trainingImages) training images, \(state.data.validationImages) "
         + "held out, SHA-256 \(state.data.fingerprint.prefix(12))…")
+    if !state.data.description.classNames.isEmpty {
+      Console.print("classes     \(state.data.description.numberedClasses)")
+    }
     Console.print("training    step \(state.step), \(duration(state.seconds)), loss \(state.loss.formatted(5))")
     for command in state.commands ?? [] { Console.print("command     \(command)") }
     if let loss = state.validationLoss { Console.print("held-out    loss \(loss.formatted(5))") }

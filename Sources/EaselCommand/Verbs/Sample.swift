@@ -34,10 +34,17 @@ struct Sample: ParsableCommand {
     if let recipe { return try again(recipe).run() }
     if let count { try check(count, "--count", 1...100_000) }
     if let columns { try check(columns, "--columns", 1...1000) }
-    let options = sampling.options
-    let job = try picture.begin((any Sampling).self, "sample") { try $0.validate(options) }
+    var options = SamplingOptions()
+    let job = try picture.begin((any Sampling).self, "sample") { model in
+      options = try sampling.options(for: model.context.data)
+      try model.validate(options)
+    }
     let columns = columns ?? job.model.sheetColumns(options)
     let count = count ?? 8 * columns
+    // As numbers, as pixels and in the grid.
+    try MachineMemory.require(
+      6 * job.model.context.data.shape(count).count, for: "a grid of \(count) images",
+      hint: "Draw fewer at a time, with another --seed each.")
     if let array { try checkOutput(array, option: "--array") }
     if let individual { try checkOutput("\(individual)/0.png", option: "--individual") }
     if let animate { try checkOutput(animate, option: "--animate") }
@@ -99,7 +106,7 @@ struct Sample: ParsableCommand {
     sample.sampling.seed = try number("seed", UInt64.self) ?? 0
     (sample.sampling.steps, sample.sampling.eta) = (try number("steps", Int.self), try number("eta", Double.self))
     (sample.sampling.sampler, sample.sampling.guidance) = (fields["sampler"], try number("guidance", Float.self))
-    if fields["label"] != "all in turn" { sample.sampling.label = try number("label", Int.self) }
+    if let label = fields["label"], label != SamplingOptions.allLabels { sample.sampling.label = label }
     return sample
   }
 }
@@ -116,8 +123,11 @@ struct SamplingArguments: ParsableArguments {
   var eta: Double?
 
   @Option(
-    parsing: .unconditional, help: "The class to draw, for models trained with labels (default: all in turn).")
-  var label: Int?
+    parsing: .unconditional,
+    help:
+      "The class to draw, by number or name, or several in turn, with commas, for models trained with labels (default: all)."
+  )
+  var label: String?
 
   @Option(parsing: .unconditional, help: "How strongly labels count: 1 is as trained, 0 not at all.")
   var guidance: Float?
@@ -125,7 +135,12 @@ struct SamplingArguments: ParsableArguments {
   @Option(parsing: .unconditional, help: "Names the series of images.")
   var seed: UInt64 = 0
 
-  var options: SamplingOptions {
-    SamplingOptions(seed: seed, steps: steps, sampler: sampler, label: label, guidance: guidance, eta: eta)
+  /// The options for a model of some data.
+  ///
+  /// - Throws: `UserError` (usage) for a class that the data do not have.
+  func options(for data: DataDescription) throws -> SamplingOptions {
+    SamplingOptions(
+      seed: seed, steps: steps, sampler: sampler, labels: try label.map { try data.labels($0) }, guidance: guidance,
+      eta: eta)
   }
 }

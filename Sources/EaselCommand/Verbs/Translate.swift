@@ -23,8 +23,9 @@ struct Translate: ParsableCommand {
   @Option(parsing: .unconditional, help: "How much of an image is made anew, 0 to 1, for models with that choice.")
   var strength: Double?
 
-  @Option(parsing: .unconditional, help: "The class to translate to, for models trained with labels.")
-  var label: Int?
+  @Option(
+    parsing: .unconditional, help: "The class to translate to, by number or name, for models trained with labels.")
+  var label: String?
 
   @Option(
     parsing: .unconditional,
@@ -46,8 +47,11 @@ struct Translate: ParsableCommand {
   @Flag(help: "Judge by true pairs; the third row shows the true counterparts.")
   var pairs = false
 
-  private var options: TranslationOptions {
-    TranslationOptions(seed: seed, direction: direction, strength: strength, label: label, copies: copies)
+  private func options(for data: DataDescription) throws -> TranslationOptions {
+    let labels = try label.map { try data.labels($0) }
+    if let labels, labels.count != 1 { throw UserError(.usage, "--label: expected one class, found \(labels.count)") }
+    return TranslationOptions(
+      seed: seed, direction: direction, strength: strength, label: labels?[0], copies: copies)
   }
 
   func run() throws {
@@ -59,14 +63,16 @@ struct Translate: ParsableCommand {
     if pairs, input.data != nil || !input.images.isEmpty {
       throw UserError(.usage, "--pairs looks at the run's own data", hint: "Leave out --data and --images.")
     }
+    var options = TranslationOptions()
     let job = try picture.begin((any Translating).self, "translate", folder: folder) { model in
+      options = try self.options(for: model.context.data)
       let direction = try model.direction(options)
       if pairs, direction.from == direction.to {
         throw UserError(.usage, "--pairs: this model knows one kind of images, which has no pairs")
       }
     }
-    if let folder { return try fill(folder, job) }
-    try pairs ? judge(job) : drawSheet(job)
+    if let folder { return try fill(folder, job, options) }
+    try pairs ? judge(job, options) : drawSheet(job, options)
   }
 
   private func translate(_ images: [Image], _ model: any Translating, _ options: TranslationOptions) throws -> [Image] {
@@ -74,20 +80,22 @@ struct Translate: ParsableCommand {
     return try model.translate(tensor(images, for: model), options) { bar.show($0) }.images()
   }
 
-  private func recipe(_ job: PictureJob<any Translating>, _ source: String, count: Int) throws -> Recipe {
+  private func recipe(
+    _ job: PictureJob<any Translating>, _ options: TranslationOptions, _ source: String, count: Int
+  ) throws -> Recipe {
     var recipe = job.recipe([
       "Images": source, "Count": String(count), "Direction": try job.model.direction(options).name,
       "Seed": String(seed),
     ])
     if let strength { recipe.settings.append(("Strength", String(strength))) }
-    if let label { recipe.settings.append(("Label", String(label))) }
+    if let label = options.label { recipe.settings.append(("Label", String(label))) }
     if copies > 1 { recipe.settings.append(("Copies", String(copies))) }
     return recipe
   }
 
   // MARK: A sheet
 
-  private func drawSheet(_ job: PictureJob<any Translating>) throws {
+  private func drawSheet(_ job: PictureJob<any Translating>, _ options: TranslationOptions) throws {
     let direction = try job.model.direction(options)
     let chosen = try input.load(from: job.workspace, for: job.loaded, domain: direction.from, limit: count ?? 16)
     var sheets = [chosen.images, try translate(chosen.images, job.model, options)]
@@ -96,21 +104,22 @@ struct Translate: ParsableCommand {
       back.direction = inverse
       sheets.append(try translate(sheets[1], job.model, back))
     }
-    try finish(sheets, job, chosen.source)
+    try finish(sheets, job, options, chosen.source)
   }
 
   private func finish(
-    _ sheets: [[Image]], _ job: PictureJob<any Translating>, _ source: String, figures: [String: Double] = [:]
+    _ sheets: [[Image]], _ job: PictureJob<any Translating>, _ options: TranslationOptions, _ source: String,
+    figures: [String: Double] = [:]
   ) throws {
     let count = sheets[0].count
     try job.finish(
       ImageGrid.alternatingRows(sheets, columns: columns), columns: min(columns, count),
-      recipe(job, source, count: count), count: count, figures: figures)
+      recipe(job, options, source, count: count), count: count, figures: figures)
   }
 
   // MARK: A folder
 
-  private func fill(_ folder: String, _ job: PictureJob<any Translating>) throws {
+  private func fill(_ folder: String, _ job: PictureJob<any Translating>, _ options: TranslationOptions) throws {
     let chosen = try input.load(
       from: job.workspace, for: job.loaded, domain: job.model.direction(options).from, limit: count)
     let paths = chosen.names.map { "\(folder)/\($0).png" }
@@ -126,7 +135,7 @@ struct Translate: ParsableCommand {
       throw UserError(
         .cannotCreate, "\(lost): is one of the images to be translated", hint: "Choose another --folder.")
     }
-    let text = try recipe(job, chosen.source, count: chosen.images.count).text
+    let text = try recipe(job, options, chosen.source, count: chosen.images.count).text
     for (image, path) in zip(try translate(chosen.images, job.model, options), paths) {
       try makeFolder(for: path)
       try image.write(to: path, text: text)
@@ -136,7 +145,7 @@ struct Translate: ParsableCommand {
 
   // MARK: Pairs
 
-  private func judge(_ job: PictureJob<any Translating>) throws {
+  private func judge(_ job: PictureJob<any Translating>, _ options: TranslationOptions) throws {
     func heldOut(_ domain: Int) throws -> ImageOptions.Chosen {
       try input.load(from: job.workspace, for: job.loaded, domain: domain)
     }
@@ -175,6 +184,6 @@ struct Translate: ParsableCommand {
     Console.note(
       Console.table(
         ["\(Int(figures["pairs", default: 0])) pairs", "", "L1", "SSIM", "rank 1"], rows, rightAlignedFrom: 2))
-    try finish(sheets, job, "true pairs, held-out", figures: figures)
+    try finish(sheets, job, options, "true pairs, held-out", figures: figures)
   }
 }

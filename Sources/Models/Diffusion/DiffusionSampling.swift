@@ -9,21 +9,17 @@ extension Diffusion: StepwiseSampling {
       check(guidance, "--guidance", atLeast: 0)
       check.require(settings.conditional, "--guidance: this model was trained without labels (conditional: false)")
     }
-    checkLabel(options.label, &check)
+    check.require(
+      settings.conditional || options.labels == nil,
+      "--label: this model was trained without labels (conditional: false)")
     try check.finish()
+    try options.checkLabels(context.data.classNames.count)
     let sampler = try sampler(options)
     if options.eta != nil, !sampler.method.takesEta {
       throw UserError(
         .usage, "--eta: expected the sampler ddim or dpm++, found \(sampler.method.rawValue)",
         hint: "ddpm always draws its noise, heun never any.")
     }
-  }
-
-  func checkLabel(_ label: Int?, _ check: inout SettingsCheck) {
-    guard let label else { return }
-    check.require(settings.conditional, "--label: this model was trained without labels (conditional: false)")
-    let classes = context.data.classNames
-    check.require(classes.indices.contains(label), "--label: expected 0 to \(classes.count - 1), found \(label)")
   }
 
   /// The noise of a sampler's steps: the model's own belongs to its own sampler.
@@ -53,7 +49,8 @@ extension Diffusion: StepwiseSampling {
     let levels = sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing)
     func make(_ first: Int) -> Tensor {
       let condition = Conditioning(
-        labels: labels(of: first..<first + Chunks.size, options.label),
+        labels: settings.conditional
+          ? options.labels(of: first..<first + Chunks.size, context.data.classNames.count) : nil,
         guidance: options.guidance ?? settings.guidance)
       let noise = normal(context.data.shape(Chunks.size), seed: options.seed, first: first, draw: 0)
       watch?(0, first, unit(noise))
@@ -69,15 +66,8 @@ extension Diffusion: StepwiseSampling {
     return unit(made)
   }
 
-  /// The class that is asked for, or all classes in turn: image k shows class k mod their number.
-  private func labels(of images: Range<Int>, _ label: Int?) -> [Int32]? {
-    guard settings.conditional else { return nil }
-    return images.map { Int32(label ?? $0 % context.data.classNames.count) }
-  }
-
-  /// All classes in turn make a column of each.
   public func columns(_ options: SamplingOptions) -> Int? {
-    settings.conditional && options.label == nil ? context.data.classNames.count : nil
+    settings.conditional ? options.columns(context.data.classNames.count) : nil
   }
 
   public func description(of options: SamplingOptions) -> [(key: String, value: String)] {
@@ -87,7 +77,7 @@ extension Diffusion: StepwiseSampling {
     ]
     if let eta = eta(options) { description.append(("Eta", String(eta))) }
     if settings.conditional {
-      description.append(("Label", options.label.map(String.init) ?? "all in turn"))
+      description.append(("Label", options.labelDescription))
       description.append(("Guidance", String(options.guidance ?? settings.guidance)))
     }
     return description.map { (key: $0.0, value: $0.1) }

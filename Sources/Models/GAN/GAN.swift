@@ -243,9 +243,10 @@ public final class GAN: GaussianCodes {
     guard generatorComponent.arena.average != nil else { return }
     generatorComponent.arena.withAverage {
       for number in 0..<16 {
-        let codes = codes(number * 128..<(number + 1) * 128, .validation, seed: 0)
+        let range = number * 128..<(number + 1) * 128
+        let codes = codes(range, .validation, seed: 0)
         _ = generator(
-          Variable(codes.cast(to: context.type)), labels: labels(number * 128..<(number + 1) * 128, nil),
+          Variable(codes.cast(to: context.type)), labels: labels(range, SamplingOptions()),
           .batch(momentum: 1 / Float(number + 1)))
       }
     }
@@ -262,15 +263,13 @@ public final class GAN: GaussianCodes {
     return codes
   }
 
-  /// The classes of images: the one asked for, or one after the other.
-  private func labels(_ range: Range<Int>, _ label: Int?) -> Tensor? {
+  private func labels(_ range: Range<Int>, _ options: SamplingOptions) -> Tensor? {
     guard isConditional else { return nil }
-    let classes = context.data.classNames.count
-    return Tensor(range.map { Int32(label ?? $0 % classes) }, on: context.backend)
+    return Tensor(options.labels(of: range, context.data.classNames.count), on: context.backend)
   }
 
   private func generated(_ range: Range<Int>, _ options: SamplingOptions, _ stream: RandomStream) -> Tensor {
-    images(codes(range, stream, seed: options.seed), labels(range, options.label))
+    images(codes(range, stream, seed: options.seed), labels(range, options))
   }
 
   /// From codes to images, 0 to 1.
@@ -289,10 +288,7 @@ public final class GAN: GaussianCodes {
 
   public func validate(_ options: SamplingOptions) throws {
     try options.refuse(except: isConditional ? ["--label"] : [])
-    let classes = context.data.classNames.count
-    if let label = options.label, !(0..<classes).contains(label) {
-      throw UserError(.usage, "--label: expected 0 to \(classes - 1), found \(label)")
-    }
+    try options.checkLabels(context.data.classNames.count)
   }
 
   public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
@@ -303,10 +299,10 @@ public final class GAN: GaussianCodes {
   }
 
   public func columns(_ options: SamplingOptions) -> Int? {
-    isConditional && options.label == nil ? context.data.classNames.count : nil
+    isConditional ? options.columns(context.data.classNames.count) : nil
   }
 
   public func description(of options: SamplingOptions) -> [(key: String, value: String)] {
-    isConditional ? [(key: "Label", value: options.label.map(String.init) ?? "all in turn")] : []
+    isConditional ? [(key: "Label", value: options.labelDescription)] : []
   }
 }

@@ -11,7 +11,7 @@ extension ImageDataset {
     try model.validate(options)
     let data = model.context.data
     let classes = data.classNames.count
-    let takesLabels = classes > 0 && (try? model.validate(SamplingOptions(label: 0))) != nil
+    let takesLabels = classes > 0 && (try? model.validate(SamplingOptions(labels: [0]))) != nil
     var pixels: [UInt8] = []
     pixels.reserveCapacity(data.shape(count).count)
     // Floats of all samples at once would be four times as large as the pictures.
@@ -23,7 +23,7 @@ extension ImageDataset {
     }
     self.init(
       name: "samples", source: "samples", width: data.width, height: data.height, channels: data.channels,
-      pixels: pixels, labels: takesLabels ? (0..<count).map { Int32(options.label ?? $0 % classes) } : nil,
+      pixels: pixels, labels: takesLabels ? options.labels(of: 0..<count, classes) : nil,
       classNames: data.classNames)
   }
 
