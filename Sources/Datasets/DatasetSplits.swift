@@ -58,6 +58,27 @@ extension DatasetSplits {
       train: train.converted(channels: channels), validation: validation.converted(channels: channels), rule: rule)
   }
 
+  /// The images of some classes, as ``ImageDataset/subset(classes:)``.
+  ///
+  /// - Throws: `UserError` (usage) where there are no such classes, a class is named twice, or none of their images are for
+  ///   training or for validation.
+  public func subset(classes: [Int]) throws -> DatasetSplits {
+    guard train.labels != nil else {
+      throw UserError(
+        .usage, "\(train.name): expected images with classes, found none", hint: "Sub-folders are classes.")
+    }
+    let known = train.classNames.count
+    guard Set(classes).count == classes.count, classes.allSatisfy((0..<known).contains) else {
+      throw UserError(.usage, "\(train.name): expected different classes from 0 to \(known - 1), found \(classes)")
+    }
+    guard let train = train.subset(classes: classes), let validation = validation.subset(classes: classes),
+      train.count > 0, validation.count > 0
+    else {
+      throw UserError(.usage, "\(self.train.name): no images of these classes for training, or none for validation")
+    }
+    return DatasetSplits(train: train, validation: validation, rule: rule)
+  }
+
   func resized(to size: ImageSize?) -> DatasetSplits {
     guard let size else { return self }
     return DatasetSplits(train: train.resized(to: size), validation: validation.resized(to: size), rule: rule)

@@ -112,6 +112,19 @@ extension ImageDataset {
       names: names.isEmpty ? [] : indices.map { names[$0] })
   }
 
+  /// The images of some classes, which are numbered anew in the order given; nil where there are no labels.
+  ///
+  /// - Parameter classes: different numbers of classes that there are.
+  public func subset(classes: [Int]) -> ImageDataset? {
+    guard let labels else { return nil }
+    let numbers = Dictionary(uniqueKeysWithValues: classes.enumerated().map { (Int32($1), Int32($0)) })
+    let chosen = subset(labels.indices.filter { numbers[labels[$0]] != nil })
+    return ImageDataset(
+      name: name, source: source, width: width, height: height, channels: channels, pixels: chosen.pixels,
+      labels: chosen.labels?.compactMap { numbers[$0] }, classNames: classes.map { classNames[$0] }, names: chosen.names
+    )
+  }
+
   /// The same images at another size: each scaled until it covers the size, then its middle (``Image/fitted(width:height:)``).
   public func resized(to size: ImageSize) -> ImageDataset {
     if size == imageSize { return self }

@@ -15,6 +15,22 @@ extension CommandTests {
     }
     #expect(try fingerprint("packed") == fingerprint("images"))
     #expect(try program.run("data", "list").output.contains("packed  40 images 12×12×3, 2 classes"))
+    // Only a class of two, and both in the other order.
+    for (label, output, count) in [("odd", "odd", 20), ("1,even", "turned", 40)] {
+      let some = try program.run("data", "pack", "images", "--label", label, "--output", "Data/\(output)")
+      #expect(some.status == 0, "\(some.errors)")
+      let splits = try DatasetCatalog(searchRoots: [program.workspace]).resolve(output)
+      #expect(splits.train.classNames == (output == "odd" ? ["odd"] : ["odd", "even"]))
+      #expect(splits.train.count + splits.validation.count == count)
+      let images = try DatasetCatalog(searchRoots: []).resolve(program.path("images")).train
+      let odd = (0..<images.count).filter { images.labels?[$0] == 1 }.map { images.image(at: $0).pixels }
+      let found = (0..<splits.train.count).filter { splits.train.labels?[$0] == 0 }
+      #expect(found.map { splits.train.image(at: $0).pixels } == odd && !odd.isEmpty)
+    }
+    for label in ["od", "0,0", "2"] {
+      let refused = try program.run("data", "pack", "images", "--label", label, "--output", "Data/none")
+      #expect(refused.status == 64 && !program.contents.contains("Data/none"), "\(refused.errors)")
+    }
     let again = try program.run("data", "pack", "images", "--output", "Data/packed")
     #expect(again.status == 73 && again.errors.contains("is there already"))
   }

@@ -170,6 +170,8 @@ struct DataVerb: ParsableCommand {
     @Argument(help: "A name or a path.") var data: String
     @Option(help: "The new folder.") var output: String
     @Option(help: "Resize images to N×N or W×H: N or WxH.") var imageSize: String?
+    @Option(parsing: .unconditional, help: "Only images of these classes, by number or name, with commas.")
+    var label: String?
     @OptionGroup var common: CommonOptions
 
     private struct Report: Encodable {
@@ -180,7 +182,8 @@ struct DataVerb: ParsableCommand {
 
     func run() throws {
       let workspace = try Workspace(common.workspace)
-      let splits = try workspace.data(data, imageSize: imageSize.map { try ImageSize(parsing: $0) }).splits
+      var splits = try workspace.data(data, imageSize: imageSize.map { try ImageSize(parsing: $0) }).splits
+      if let label { splits = try splits.subset(classes: DataDescription(splits.train).labels(label)) }
       try splits.writeSheets(to: output, original: workspace.datasets.path(of: data))
       if common.json {
         return try Console.print(
