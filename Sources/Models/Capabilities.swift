@@ -150,9 +150,11 @@ extension SamplingOptions {
     }
   }
 
-  /// - Throws: `UserError` (usage) for a class that there is not.
-  func checkLabels(_ classes: Int) throws {
+  /// - Parameter classes: that the model was trained with; 0 for none.
+  /// - Throws: `UserError` (usage) for labels that there are not.
+  static func check(labels: [Int]?, of classes: Int) throws {
     guard let labels else { return }
+    if classes == 0 { throw UserError(.usage, "--label: this model was trained without labels (conditional: false)") }
     if let stray = labels.first(where: { !(0..<classes).contains($0) }) {
       throw UserError(.usage, "--label: expected 0 to \(classes - 1), found \(stray)")
     }

@@ -241,7 +241,8 @@ public final class Trainer {
       // What is saved while steps fail would be no place to go back to.
       let saves = ends || isDue(settings.checkpointEvery) && failures == 0
       // Nor may where a session ends decide which checkpoint is the best.
-      if validates { judge(isDue: isDue(settings.validateEvery) && isDue(settings.checkpointEvery)) }
+      let mayBeBest = saves && isDue(settings.validateEvery) && isDue(settings.checkpointEvery)
+      if validates { judge(mayBeBest: mayBeBest) }
       if ends || isDue(Trainer.logInterval) || StopSignal.received != nil || validates || state.step == 1
         || obstacle != nil
       {
@@ -299,12 +300,12 @@ public final class Trainer {
     return model.guardedStep(batch, TrainingStep(index: state.step, settings: settings))
   }
 
-  /// Takes the loss on held-out images, and notes a step that is due to be judged and saved where none was better.
-  private func judge(isDue: Bool) {
+  /// Takes the loss on held-out images, and notes a step that may be the best where none was better.
+  private func judge(mayBeBest: Bool) {
     model.settleAverage()
     let loss = validationLoss()
     state.validationLoss = loss.isFinite ? loss : nil
-    if isDue, loss < state.best?.validationLoss ?? .infinity {
+    if mayBeBest, loss < state.best?.validationLoss ?? .infinity {
       state.best = RunState.Best(step: state.step, validationLoss: loss)
     }
   }

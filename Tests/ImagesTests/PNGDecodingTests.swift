@@ -157,6 +157,20 @@ import Testing
     }
   }
 
+  @Test("A chunk that announces more than there is takes no memory", .timeLimit(.minutes(1)))
+  func announcedChunks() async {
+    // A process of its own, whose peak is that of this one file.
+    await #expect(processExitsWith: .success) {
+      let small = try Fixtures.bytes("grey8.png")
+      // A text of 1 GiB, of which four bytes are there.
+      let text: [UInt8] = [0x40, 0, 0, 0, 0x74, 0x45, 0x58, 0x74, 0x61, 0, 0x62, 0x63]
+      #expect(throws: UserError.self) { try Image(png: Array(small[..<33]) + text) }
+      let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
+      let peak = try #require(status.firstMatch(of: /VmHWM:\s+(\d+) kB/).flatMap { Int($0.1) })
+      #expect(peak < 512 << 10)
+    }
+  }
+
   @Test func announcedSizesAreBoundedBeforeAnythingIsAllocated() throws {
     // A header of 65536 × 65536 pixels with its right checksum, and no pixels.
     let header: [UInt8] = [0x49, 0x48, 0x44, 0x52, 0, 1, 0, 0, 0, 1, 0, 0, 8, 2, 0, 0, 0]

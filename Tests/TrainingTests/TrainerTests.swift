@@ -194,6 +194,17 @@ private enum FaultyFamily: ModelFamily {
     #expect(state.step == 6 && state.best?.step == 4)
   }
 
+  @Test("A step that is not saved, the one before it having failed, is not the best")
+  func bestOfSavedSteps() throws {
+    let folder = try ScratchFolder()
+    // Steps are counted from 0: the one that ends at 8 is left out, and its loss is the lowest so far.
+    let run = try Self.train(folder, steps: 9, ["ema-decay=0", "first=7", "last=7"])
+    #expect(try run.checkpointSteps == [4, 9])
+    let losses = try Self.values(run, "validation-loss").compactMapValues { $0 }
+    #expect(losses[8, default: 1] < losses[4, default: 0])
+    #expect(try CheckpointSummary.state(of: run.newestValid().checkpoint).best?.step == 4)
+  }
+
   @Test("Pictures of the progress lie beside the checkpoints and in the events")
   func pictures() throws {
     let folder = try ScratchFolder()

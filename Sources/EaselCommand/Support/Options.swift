@@ -121,9 +121,7 @@ extension DataDescription {
       let nearest = nearestName(to: name, among: classNames).map { "Did you mean \($0)? " } ?? ""
       throw UserError(
         .usage, "--label: there is no class \(name.debugDescription)",
-        hint: classNames.isEmpty
-          ? "Its data have none."
-          : "\(nearest)Known: \(numberedClasses).")
+        hint: classNames.isEmpty ? "Its data have none." : "\(nearest)Known: \(numberedClasses).")
     }
   }
 

@@ -36,12 +36,8 @@ extension Diffusion: Translating {
     var check = SettingsCheck()
     check.require((0...1).contains(strength), "--strength: expected 0 to 1, found \(strength)")
     check.require(options.copies == 1, "--copies: a diffusion model draws each copy anew, their mean would be a blur")
-    check.require(
-      settings.conditional || options.label == nil,
-      "--label: this model was trained without labels (conditional: false)")
     try check.finish()
-    let labels = SamplingOptions(labels: options.label.map { [$0] })
-    try labels.checkLabels(context.data.classNames.count)
+    try SamplingOptions.check(labels: options.label.map { [$0] }, of: classCount)
 
     let start = Int((strength * Double(schedule.count)).rounded()) - 1
     guard start >= 0 else { return images }

@@ -9,11 +9,8 @@ extension Diffusion: StepwiseSampling {
       check(guidance, "--guidance", atLeast: 0)
       check.require(settings.conditional, "--guidance: this model was trained without labels (conditional: false)")
     }
-    check.require(
-      settings.conditional || options.labels == nil,
-      "--label: this model was trained without labels (conditional: false)")
     try check.finish()
-    try options.checkLabels(context.data.classNames.count)
+    try SamplingOptions.check(labels: options.labels, of: classCount)
     let sampler = try sampler(options)
     if options.eta != nil, !sampler.method.takesEta {
       throw UserError(
@@ -21,6 +18,9 @@ extension Diffusion: StepwiseSampling {
         hint: "ddpm always draws its noise, heun never any.")
     }
   }
+
+  /// Of the labels that it knows; 0 without.
+  var classCount: Int { settings.conditional ? context.data.classNames.count : 0 }
 
   /// The noise of a sampler's steps: the model's own belongs to its own sampler.
   private func eta(_ options: SamplingOptions) -> Double? {
@@ -49,8 +49,7 @@ extension Diffusion: StepwiseSampling {
     let levels = sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing)
     func make(_ first: Int) -> Tensor {
       let condition = Conditioning(
-        labels: settings.conditional
-          ? options.labels(of: first..<first + Chunks.size, context.data.classNames.count) : nil,
+        labels: settings.conditional ? options.labels(of: first..<first + Chunks.size, classCount) : nil,
         guidance: options.guidance ?? settings.guidance)
       let noise = normal(context.data.shape(Chunks.size), seed: options.seed, first: first, draw: 0)
       watch?(0, first, unit(noise))
@@ -67,7 +66,7 @@ extension Diffusion: StepwiseSampling {
   }
 
   public func columns(_ options: SamplingOptions) -> Int? {
-    settings.conditional ? options.columns(context.data.classNames.count) : nil
+    options.columns(classCount)
   }
 
   public func description(of options: SamplingOptions) -> [(key: String, value: String)] {

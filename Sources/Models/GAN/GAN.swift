@@ -288,7 +288,7 @@ public final class GAN: GaussianCodes {
 
   public func validate(_ options: SamplingOptions) throws {
     try options.refuse(except: isConditional ? ["--label"] : [])
-    try options.checkLabels(context.data.classNames.count)
+    try SamplingOptions.check(labels: options.labels, of: context.data.classNames.count)
   }
 
   public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
