@@ -34,20 +34,28 @@ struct ConvolutionTests {
       return window
     }
 
-    /// Convolutions that Winograd's method does: whole tiles and cut ones, every padding, one tile and many blocks.
+    /// Convolutions that Winograd's method does: whole tiles and cut ones, every padding, one tile and many blocks; with
+    /// tiles enough for the gradient of the weights too.
     static let winograd = [
-      Case([1, 8, 8, 32], 32, kernel: 3, .init(padding: 1)),
-      Case([5, 7, 7, 64], 96, kernel: 3, .init(padding: 1)),
-      Case([2, 14, 15, 96], 32, kernel: 3, .init(padding: 1)),
-      Case([1, 14, 14, 32], 32, kernel: 3, .init()),
-      Case([2, 12, 10, 32], 64, kernel: 3, .init(stride: 1, top: 2, left: 0, bottom: 0, right: 2)),
-      Case([1, 6, 6, 32], 32, kernel: 3, .init()),
+      Case([17, 8, 8, 32], 32, kernel: 3, .init(padding: 1)),
+      Case([25, 7, 7, 64], 96, kernel: 3, .init(padding: 1)),
+      Case([6, 14, 15, 96], 32, kernel: 3, .init(padding: 1)),
+      Case([8, 14, 14, 32], 32, kernel: 3, .init()),
+      Case([10, 12, 10, 32], 64, kernel: 3, .init(stride: 1, top: 2, left: 0, bottom: 0, right: 2)),
+      Case([67, 6, 6, 32], 32, kernel: 3, .init()),
       Case([3, 40, 36, 32], 32, kernel: 3, .init(padding: 1)),
-      Case([2, 8, 8, 512], 256, kernel: 3, .init(padding: 1)),
+      Case([17, 8, 8, 512], 256, kernel: 3, .init(padding: 1)),
       // Larger than what comes out of it: whole tiles and cut ones, one image in a block and several.
       Case([7, 18, 18, 32], 64, kernel: 3, .init()),
-      Case([3, 9, 18, 64], 32, kernel: 3, .init(stride: 1, top: 0, left: 0, bottom: 1, right: 0)),
+      Case([9, 9, 18, 64], 32, kernel: 3, .init(stride: 1, top: 0, left: 0, bottom: 1, right: 0)),
       Case([2, 34, 34, 32], 32, kernel: 3, .init()),
+      // With stride 2: even and odd sizes, one tile in an image and more than are usual.
+      Case([130, 8, 8, 32], 32, kernel: 4, .init(stride: 2, padding: 1)),
+      Case([55, 14, 14, 64], 96, kernel: 4, .init(stride: 2, padding: 1)),
+      Case([40, 17, 18, 32], 64, kernel: 4, .init(stride: 2, padding: 1)),
+      Case([35, 15, 32, 32], 32, kernel: 4, .init(stride: 2, top: 3, left: 0, bottom: 0, right: 2)),
+      Case([130, 10, 10, 64], 32, kernel: 4, .init(stride: 2)),
+      Case([2, 72, 70, 32], 64, kernel: 4, .init(stride: 2, padding: 1)),
     ]
 
     /// Convolutions to few channels.
@@ -280,6 +288,7 @@ struct ConvolutionTests {
     "Cached weights follow updates and reused memory", .enabled(if: Backends.hasOneDNN),
     arguments: [
       Case([2, 9, 9, 16], 16, kernel: 3, .init(padding: 1)), Case([2, 8, 8, 32], 32, kernel: 3, .init(padding: 1)),
+      Case([2, 8, 8, 32], 64, kernel: 4, .init(stride: 2, padding: 1)),
     ])
   func cachedWeights(c: Case) throws {
     let differences = try TensorThread.run {

@@ -58,13 +58,13 @@ typedef struct {
   float activation_parameter;
 } easel_norm;
 
-// A convolution with a 3×3 kernel and stride 1 by Winograd's method; see Winograd.inc. Its tiles are 4×4 pixels of the
-// result, image by image, row by row. Inputs and outputs (channels) are multiples of EASEL_WINOGRAD_CHANNELS,
-// at most EASEL_WINOGRAD_LARGEST.
+// A convolution by Winograd's method, with a 3×3 kernel and stride 1 or with a 4×4 kernel and stride 2; see Winograd.inc.
+// Its tiles are 4×4 pixels of the result, image by image, row by row. Inputs and outputs (channels) are multiples of
+// EASEL_WINOGRAD_CHANNELS, at most EASEL_WINOGRAD_LARGEST.
 typedef struct {
   ptrdiff_t height, width, inputs;
   ptrdiff_t output_height, output_width, outputs;
-  ptrdiff_t pad_top, pad_left;
+  ptrdiff_t pad_top, pad_left, stride;
 } easel_winograd;
 
 // Pixels that an image [height, width, channels] gets at each side: its own, mirrored at the outermost row or column, which
@@ -77,12 +77,11 @@ typedef struct {
 enum {
   EASEL_WINOGRAD_CHANNELS = 32,
   EASEL_WINOGRAD_LARGEST = 8192,
-  EASEL_WINOGRAD_POINTS = 36,
   EASEL_WINOGRAD_GAP = 16,  // floats between planes
 };
 
-// What the transformed weights are for: the convolution, the gradient of its input as a convolution of its own (weights
-// [inputs, outputs, 3, 3] rotated by half a turn), or the same by the transposes of the convolution's steps (not rotated).
+// What the transformed weights are for: the convolution, the gradient of its input as a convolution of its own (stride 1
+// only; the kernel rotated by half a turn), or the same by the transposes of the convolution's steps (not rotated).
 enum easel_winograd_use { EASEL_WINOGRAD_FORWARD, EASEL_WINOGRAD_TURNED, EASEL_WINOGRAD_TRANSPOSED };
 
 // One image's convolution with stride 1 to so few channels that they would leave most of a vector empty: the sums run over
@@ -259,23 +258,23 @@ typedef struct {
 
   // Winograd. Blocks of tiles have a multiple of this many rows.
   ptrdiff_t winograd_rows;
-  // u of outputs `first ..< last` (multiples of EASEL_WINOGRAD_CHANNELS) from weights [outputs, inputs, 3, 3], or for the
-  // gradient's uses from weights [inputs, outputs, 3, 3].
-  void (*winograd_weights)(ptrdiff_t inputs, ptrdiff_t outputs, ptrdiff_t first, ptrdiff_t last, int use, const float *w,
+  // u of a convolution's weights, columns `first ..< last` (multiples of EASEL_WINOGRAD_CHANNELS). u is [points, inputs,
+  // columns]: the columns are the outputs, and the inputs those of all phases; for the gradient's uses the other way round.
+  void (*winograd_weights)(const easel_winograd *w, ptrdiff_t first, ptrdiff_t last, int use, const float *weights,
                            float *u);
   // Adds to the images that tiles `first ..< first + count` lie in, the first of which is at dx, the gradient with respect
   // to them from that with respect to v.
   void (*winograd_input_gradient)(const easel_winograd *w, ptrdiff_t first, ptrdiff_t count, ptrdiff_t rows,
                                   const float *v, float *dx);
   // m = v · u at each point
-  void (*winograd_multiply)(ptrdiff_t rows, ptrdiff_t inputs, ptrdiff_t outputs, const float *v, const float *u,
-                            float *m);
-  // u (here [36, inputs, outputs]) = vᵀ · m at each point, over `tiles` of the block's rows; added when `accumulate`.
-  void (*winograd_accumulate)(ptrdiff_t rows, ptrdiff_t tiles, ptrdiff_t inputs, ptrdiff_t outputs, bool accumulate,
-                              const float *v, const float *m, float *u);
-  // Adds to weights [outputs, inputs, 3, 3], outputs `first ..< last`, the gradient from u, [parts, 36, inputs, outputs].
-  void (*winograd_weights_gradient)(ptrdiff_t inputs, ptrdiff_t outputs, ptrdiff_t first, ptrdiff_t last,
-                                    ptrdiff_t parts, const float *u, float *w);
+  void (*winograd_multiply)(ptrdiff_t points, ptrdiff_t rows, ptrdiff_t inputs, ptrdiff_t outputs, const float *v,
+                            const float *u, float *m);
+  // u (here [points, inputs, outputs]) = vᵀ · m at each point, over `tiles` of the block's rows; added when `accumulate`.
+  void (*winograd_accumulate)(ptrdiff_t points, ptrdiff_t rows, ptrdiff_t tiles, ptrdiff_t inputs, ptrdiff_t outputs,
+                              bool accumulate, const float *v, const float *m, float *u);
+  // Adds to the weights of outputs `first ..< last` the gradient from u, [parts, points, inputs of all phases, outputs].
+  void (*winograd_weights_gradient)(const easel_winograd *w, ptrdiff_t first, ptrdiff_t last, ptrdiff_t parts,
+                                    const float *u, float *weights);
 } easel_kernels;
 
 enum easel_isa { EASEL_BASELINE, EASEL_AVX2, EASEL_AVX512, EASEL_AVX512_BF16 };

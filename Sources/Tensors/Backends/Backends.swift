@@ -12,7 +12,7 @@ public enum Backends {
   /// - Parameters:
   ///   - kind: nil means the best there is.
   ///   - threads: nil means one for each processor.
-  ///   - winograd: whether 3×3 convolutions may be Winograd's; without, their sums are the plain ones.
+  ///   - winograd: whether convolutions may be Winograd's; without, their sums are the plain ones.
   /// - Throws: `UserError` (unavailable) when this build does not have it.
   public static func make(_ kind: BackendKind? = nil, threads: Int? = nil, winograd: Bool = true) throws -> any Backend
   {

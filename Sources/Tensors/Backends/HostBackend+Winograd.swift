@@ -1,47 +1,61 @@
 import CKernels
 import Synchronization
 
-/// Convolutions with a 3×3 kernel by Winograd's method: a quarter of the multiplications, in float32 whatever the
-/// activations' type (`CKernels/Winograd.inc` has the mathematics and its error).
+/// Convolutions with a 3×3 kernel, and those with a 4×4 kernel and stride 2, by Winograd's method: a quarter to two fifths of
+/// the multiplications, in float32 whatever the activations' type (`CKernels/Winograd.inc` has the mathematics and its error).
 ///
-/// A thread takes a block of tiles through all steps while it is in the cache: transform, 36 products, transform back. The
-/// gradient of the weights takes 36 · inputs · outputs floats for each thread.
+/// A thread takes a block of tiles through all steps while it is in the cache: transform, a product for each point, transform
+/// back. The gradient of the weights takes points · inputs · outputs floats for each thread.
 extension HostBackend {
   /// The convolution as Winograd's, where that is the better way.
   func winograd(_ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType) -> easel_winograd? {
-    let channels = EASEL_WINOGRAD_CHANNELS
-    guard usesWinograd(type), weight[2] == 3, weight[3] == 3, window.strideHeight == 1, window.strideWidth == 1,
+    let (channels, kernel, stride) = (EASEL_WINOGRAD_CHANNELS, weight[2], window.strideHeight)
+    guard usesWinograd(type, stride: stride), window.strideWidth == stride, kernel == stride + 2, weight[3] == kernel,
       weight[0] % channels == 0, weight[1] % channels == 0, max(weight[0], weight[1]) <= EASEL_WINOGRAD_LARGEST,
-      max(window.top, window.left) <= 2
+      max(window.top, window.left) < kernel
     else { return nil }
     let output = window.outputShape(input: input, weight: weight)
     let problem = easel_winograd(
       height: input[1], width: input[2], inputs: weight[1], output_height: output[1], output_width: output[2],
-      outputs: weight[0], pad_top: window.top, pad_left: window.left)
-    // 36 products for each tile instead of 9 for each pixel: tiles over the edge waste some of the gain.
-    let pixels = output[1] * output[2]
-    return 9 * pixels >= 2 * EASEL_WINOGRAD_POINTS * problem.tilesPerImage ? problem : nil
+      outputs: weight[0], pad_top: window.top, pad_left: window.left, stride: stride)
+    // What the transforms take must be won too.
+    return problem.gain >= 1.9 ? problem : nil
+  }
+
+  /// The same for the gradient of the weights, whose sums at all points are read, written and transformed back: that takes as
+  /// long as the products of some 200 tiles.
+  func winogradForWeights(
+    _ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType
+  ) -> easel_winograd? {
+    guard let w = winograd(input, weight: weight, window, type),
+      Double(input[0] * w.tilesPerImage) * (w.gain - 1) >= 200
+    else { return nil }
+    return w
   }
 
   func winogradConvolution(
     _ w: easel_winograd, _ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?
   ) -> Tensor {
-    winogradConvolution(w, x, weight: weight, use: EASEL_WINOGRAD_FORWARD, bias: bias, addend: residual)
+    withWinogradWeights(w, weight, use: EASEL_WINOGRAD_FORWARD) {
+      winogradConvolution(w, x, weights: $0, bias: bias, addend: residual)
+    }
   }
 
   /// The gradient of the input is a convolution of that of the output, with the weights rotated.
   ///
   /// Where the input is larger than the output by what a convolution without padding takes off, that would need more tiles than
-  /// the convolution has: there the convolution's steps are taken backwards.
+  /// the convolution has: there the convolution's steps are taken backwards, and so are those of a convolution with a stride.
   func winogradInputGradient(_ w: easel_winograd, _ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
     let turned = easel_winograd(
       height: w.output_height, width: w.output_width, inputs: w.outputs, output_height: w.height, output_width: w.width,
-      outputs: w.inputs, pad_top: 2 - w.pad_top, pad_left: 2 - w.pad_left)
-    if 5 * turned.tilesPerImage > 6 * w.tilesPerImage, w.tilesPerImage <= HostBackend.mostTransposedTiles {
+      outputs: w.inputs, pad_top: 2 - w.pad_top, pad_left: 2 - w.pad_left, stride: 1)
+    let wouldTakeMore = 5 * turned.tilesPerImage > 6 * w.tilesPerImage
+    if w.stride > 1 || wouldTakeMore && w.tilesPerImage <= HostBackend.mostTransposedTiles {
       return winogradTransposed(w, dy, weight: weight, adding: adding)
     }
-    return winogradConvolution(
-      turned, dy, weight: weight, use: EASEL_WINOGRAD_TURNED, bias: nil, addend: adding)
+    return withWinogradWeights(w, weight, use: EASEL_WINOGRAD_TURNED) {
+      winogradConvolution(turned, dy, weights: $0, bias: nil, addend: adding)
+    }
   }
 
   /// An image's tiles are worked on together, because they overlap in what they add to: as many as the caches have room for.
@@ -52,14 +66,11 @@ extension HostBackend {
   private func winogradTransposed(_ w: easel_winograd, _ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
     let images = dy.shape[0]
     let dx = empty([images, w.height, w.width, w.inputs], dy.type)
-    let turned = easel_winograd(
-      height: 0, width: 0, inputs: w.outputs, output_height: 0, output_width: 0, outputs: w.inputs, pad_top: 0,
-      pad_left: 0)
     let blocks = WinogradImages(w, images: images, threads: threads.count, rows: kernels.pointee.winograd_rows)
     let scratch = empty([threads.count, blocks.scratch], .float32)
     let size = w.height * w.width * w.inputs
     let (typed, kernels) = (typed(dy.type), kernels.pointee)
-    withWinogradWeights(turned, weight, use: EASEL_WINOGRAD_TRANSPOSED) { weights in
+    withWinogradWeights(w, weight, use: EASEL_WINOGRAD_TRANSPOSED) { weights in
       threads.share(blocks.count) { block, part in
         let m = scratch.floats + part * blocks.scratch
         let v = m + blocks.outputPlanes
@@ -73,7 +84,8 @@ extension HostBackend {
         }
         withUnsafePointer(to: w) { w in
           typed.winograd_output_gradient(w, first, tiles, blocks.rows, dy.pointer, m, nil)
-          kernels.winograd_multiply(blocks.rows, w.pointee.outputs, w.pointee.inputs, m, weights, v)
+          kernels.winograd_multiply(
+            w.pointee.points, blocks.rows, w.pointee.outputs, w.pointee.depth, m, weights, v)
           kernels.winograd_input_gradient(w, first, tiles, blocks.rows, v, sums)
         }
         typed.from_float(range.count * size, sums, dx.at(range.lowerBound * size))
@@ -85,22 +97,20 @@ extension HostBackend {
   /// Takes blocks of tiles from an image through the products to an image. The threads take the next block as they come: no
   /// result depends on who computes it, and one that is interrupted leaves the rest to the others.
   private func winogradConvolution(
-    _ w: easel_winograd, _ x: Tensor, weight: Tensor, use: easel_winograd_use, bias: Tensor?, addend: Tensor?
+    _ w: easel_winograd, _ x: Tensor, weights: UnsafePointer<Float>, bias: Tensor?, addend: Tensor?
   ) -> Tensor {
     let y = empty([x.shape[0], w.output_height, w.output_width, w.outputs], x.type)
     let blocks = WinogradBlocks(w, images: x.shape[0], threads: threads.count, rows: kernels.pointee.winograd_rows)
     let scratch = empty([threads.count, blocks.scratch], .float32)
     let (typed, kernels) = (typed(x.type), kernels.pointee)
-    withWinogradWeights(w, weight, use: use) { weights in
-      threads.share(blocks.count) { block, part in
-        let v = scratch.floats + part * blocks.scratch
-        let m = v + blocks.inputPlanes
-        let (first, count) = blocks[block]
-        withUnsafePointer(to: w) { w in
-          typed.winograd_input(w, first, count, blocks.rows, x.pointer, v)
-          kernels.winograd_multiply(blocks.rows, w.pointee.inputs, w.pointee.outputs, v, weights, m)
-          typed.winograd_output(w, first, count, blocks.rows, m, bias?.floats, addend?.pointer, y.pointer)
-        }
+    threads.share(blocks.count) { block, part in
+      let v = scratch.floats + part * blocks.scratch
+      let m = v + blocks.inputPlanes
+      let (first, count) = blocks[block]
+      withUnsafePointer(to: w) { w in
+        typed.winograd_input(w, first, count, blocks.rows, x.pointer, v)
+        kernels.winograd_multiply(w.pointee.points, blocks.rows, w.pointee.depth, w.pointee.outputs, v, weights, m)
+        typed.winograd_output(w, first, count, blocks.rows, m, bias?.floats, addend?.pointer, y.pointer)
       }
     }
     return y
@@ -109,12 +119,13 @@ extension HostBackend {
   func winogradWeightGradient(
     _ w: easel_winograd, _ x: Tensor, _ dy: Tensor, into weightGradient: Tensor, bias biasGradient: Tensor?
   ) {
-    let blocks = WinogradBlocks(w, images: x.shape[0], threads: threads.count, rows: kernels.pointee.winograd_rows)
+    // Where the sums are those of four phases, reading and writing them for each block takes longest.
+    let blocks = WinogradBlocks(
+      w, images: x.shape[0], threads: threads.count, rows: kernels.pointee.winograd_rows, most: 48 * w.stride)
     guard blocks.count > 0 else { return }
     let parts = threads.parts(blocks.count)
-    let (scratch, points) = (
-      empty([parts, blocks.scratch], .float32), empty([parts, blocks.points * w.inputs * w.outputs], .float32)
-    )
+    let size = w.points * w.depth * w.outputs
+    let (scratch, points) = (empty([parts, blocks.scratch], .float32), empty([parts, size], .float32))
     let (typed, kernels) = (typed(x.type), kernels.pointee)
     sumByPart(of: w.outputs, parts: parts, into: [biasGradient].compactMap { $0 }) { partial in
       // Split evenly, not by who comes first: the sums depend on the split.
@@ -129,64 +140,79 @@ extension HostBackend {
               w, first, count, blocks.rows, dy.pointer, m, biasGradient.map { _ in partial(part, 0) })
           }
           kernels.winograd_accumulate(
-            blocks.rows, count, w.inputs, w.outputs, block != range.lowerBound, v, m,
-            points.floats + part * blocks.points * w.inputs * w.outputs)
+            w.points, blocks.rows, count, w.depth, w.outputs, block != range.lowerBound, v, m,
+            points.floats + part * size)
         }
       }
     }
     forEachPanel(of: w.outputs) { first, last in
-      kernels.winograd_weights_gradient(
-        w.inputs, w.outputs, first, last, parts, points.floats, weightGradient.floats)
+      withUnsafePointer(to: w) {
+        kernels.winograd_weights_gradient($0, first, last, parts, points.floats, weightGradient.floats)
+      }
     }
   }
 
-  /// Splits output channels over the threads.
-  private func forEachPanel(of outputs: Int, _ body: (Int, Int) -> Void) {
+  /// Splits the columns of the weights' matrices over the threads.
+  private func forEachPanel(of columns: Int, _ body: (Int, Int) -> Void) {
     let width = EASEL_WINOGRAD_CHANNELS
-    threads.split(outputs / width) { range, _ in body(range.lowerBound * width, range.upperBound * width) }
+    threads.split(columns / width) { range, _ in body(range.lowerBound * width, range.upperBound * width) }
   }
 
-  private func withWinogradWeights(
-    _ w: easel_winograd, _ weight: Tensor, use: easel_winograd_use, _ body: (UnsafePointer<Float>) -> Void
-  ) {
-    let count = EASEL_WINOGRAD_POINTS * w.inputs * w.outputs
+  /// - Parameter w: the convolution that has the weights, whatever they are used for.
+  private func withWinogradWeights<Result>(
+    _ w: easel_winograd, _ weight: Tensor, use: easel_winograd_use, _ body: (UnsafePointer<Float>) -> Result
+  ) -> Result {
+    let count = w.points * w.depth * w.outputs
     func transform(into u: UnsafeMutablePointer<Float>) {
-      forEachPanel(of: w.outputs) { first, last in
-        kernels.pointee.winograd_weights(w.inputs, w.outputs, first, last, Int32(use.rawValue), weight.floats, u)
+      forEachPanel(of: use == EASEL_WINOGRAD_FORWARD ? w.outputs : w.depth) { first, last in
+        withUnsafePointer(to: w) {
+          kernels.pointee.winograd_weights($0, first, last, Int32(use.rawValue), weight.floats, u)
+        }
       }
     }
     let key = WinogradWeights.Key(address: UInt(bitPattern: weight.pointer), use: use.rawValue)
     if let kept = winogradWeights.buffer(key, generation: weight.storage.generation, count: count, fill: transform) {
-      body(kept)
-    } else {
-      let temporary = empty([count], .float32)
-      transform(into: temporary.floats)
-      body(temporary.floats)
+      return body(kept)
     }
+    let temporary = empty([count], .float32)
+    transform(into: temporary.floats)
+    return body(temporary.floats)
   }
 }
 
 extension easel_winograd {
   fileprivate var tilesPerImage: Int { (output_height + 3) / 4 * ((output_width + 3) / 4) }
+  /// Matrix products.
+  fileprivate var points: Int { stride == 1 ? 36 : 25 }
+  /// Stride-1 convolutions that it is the sum of, each of every second row and column where the stride is 2.
+  fileprivate var phases: Int { stride * stride }
+  /// Inputs of all phases: the products' inner size.
+  fileprivate var depth: Int { phases * inputs }
+  /// Multiplications of a direct convolution for each one here: tiles over the edge waste some of them.
+  fileprivate var gain: Double {
+    let taps = (stride + 2) * (stride + 2)
+    return Double(taps * output_height * output_width) / Double(points * phases * tilesPerImage)
+  }
 }
 
 /// How the tiles of a batch are cut into blocks, and how much memory a block takes.
 private struct WinogradBlocks {
-  let points = EASEL_WINOGRAD_POINTS
   let tiles, rows: Int
   /// Floats of a block's input tiles, and of these and the results.
   let inputPlanes, scratch: Int
 
-  /// - Parameter rows: blocks have a multiple of this many tiles.
-  init(_ w: easel_winograd, images: Int, threads: Int, rows step: Int) {
+  /// - Parameters:
+  ///   - rows: blocks have a multiple of this many tiles.
+  ///   - most: so few that their planes stay near a core's own cache, and enough to read the weights not too often: 48 was
+  ///     the best number for each of the reference models' layers.
+  init(_ w: easel_winograd, images: Int, threads: Int, rows step: Int, most: Int = 48) {
     tiles = images * w.tilesPerImage
-    // So few that their planes stay near a core's own cache, and enough to read the weights not too often: 48 was the best
-    // number for each of the reference models' layers. And every thread shall get something.
+    // Every thread shall get something.
     let fair = (tiles + threads - 1) / threads
-    rows = max(step, min(48, (fair + step - 1) / step * step))
+    rows = max(step, min(most, (fair + step - 1) / step * step))
     let gap = EASEL_WINOGRAD_GAP
-    inputPlanes = points * (rows * w.inputs + gap)
-    scratch = inputPlanes + points * (rows * w.outputs + gap)
+    inputPlanes = w.points * (rows * w.depth + gap)
+    scratch = inputPlanes + w.points * (rows * w.outputs + gap)
   }
 
   var count: Int { (tiles + rows - 1) / rows }
@@ -209,9 +235,9 @@ private struct WinogradImages {
     let choices = 1...max(1, min(64 / w.tilesPerImage, images))
     perBlock = choices.min { (most($0), $1) < (most($1), $0) } ?? 1
     self.rows = rows(perBlock)
-    let (points, gap) = (EASEL_WINOGRAD_POINTS, EASEL_WINOGRAD_GAP)
-    inputPlanes = points * (self.rows * w.inputs + gap)
-    outputPlanes = points * (self.rows * w.outputs + gap)
+    let gap = EASEL_WINOGRAD_GAP
+    inputPlanes = w.points * (self.rows * w.depth + gap)
+    outputPlanes = w.points * (self.rows * w.outputs + gap)
     scratch = inputPlanes + outputPlanes + perBlock * w.height * w.width * w.inputs
   }
 
@@ -220,7 +246,7 @@ private struct WinogradImages {
   subscript(block: Int) -> Range<Int> { block * perBlock..<min((block + 1) * perBlock, images) }
 }
 
-/// Transformed weights of networks that are used again and again: four times the weights' size.
+/// Transformed weights of networks that are used again and again: four to six times the weights' size.
 ///
 /// Most steps of training use each version of their weights once, so that keeping them would cost memory for nothing: weights
 /// are kept from their second use on, or from the first where the version before was used again.

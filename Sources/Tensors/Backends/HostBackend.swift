@@ -8,13 +8,13 @@ public class HostBackend {
   let kernels: UnsafePointer<easel_kernels>
   private let pool: MemoryPool
   let winogradWeights: WinogradWeights
-  private let winogradTypes: Set<ScalarType>
+  private let winogradTypes: [Int: Set<ScalarType>]
 
   /// Elements below which an elementwise pass stays on one thread.
   let elementGrain = 16_384
 
-  /// - Parameter winogradTypes: activations whose 3×3 convolutions are Winograd's.
-  init(on threads: ThreadPool, instructionSet: InstructionSet, winogradTypes: Set<ScalarType>) {
+  /// - Parameter winogradTypes: activations whose convolutions are Winograd's, by the stride.
+  init(on threads: ThreadPool, instructionSet: InstructionSet, winogradTypes: [Int: Set<ScalarType>]) {
     self.threads = threads
     kernels = easel_kernels_for(instructionSet.rawISA)
     pool = MemoryPool()
@@ -22,7 +22,7 @@ public class HostBackend {
     self.winogradTypes = winogradTypes
   }
 
-  func usesWinograd(_ type: ScalarType) -> Bool { winogradTypes.contains(type) }
+  func usesWinograd(_ type: ScalarType, stride: Int) -> Bool { winogradTypes[stride]?.contains(type) ?? false }
   /// Whether convolutions are done here where that is faster, and not only by the library behind the backend.
   var usesOwnConvolutions: Bool { !winogradTypes.isEmpty }
 

@@ -8,8 +8,8 @@
     public var kind: BackendKind { .onednn }
     private let context: OpaquePointer
 
-    /// - Parameter winograd: whether 3×3 convolutions may be Winograd's, which on all processors without matrix units for
-    ///   the type at hand is the fastest way.
+    /// - Parameter winograd: whether convolutions may be Winograd's: 3×3, which on all processors without matrix units for
+    ///   the type at hand is the fastest way, and 4×4 with stride 2 in float32, which saves less.
     /// - Throws: `UserError` (unavailable) where oneDNN finds no CPU engine.
     public init(
       threads: ThreadPool = ThreadPool(), instructionSet: InstructionSet = .preferred, winograd: Bool = true
@@ -20,7 +20,8 @@
       }
       self.context = context
       let types: Set<ScalarType> = easel_dnn_has_bfloat16_matrices() ? [.float32] : [.float32, .bfloat16]
-      super.init(on: threads, instructionSet: instructionSet, winogradTypes: winograd ? types : [])
+      super.init(
+        on: threads, instructionSet: instructionSet, winogradTypes: winograd ? [1: types, 2: [.float32]] : [:])
     }
 
     deinit { easel_dnn_destroy(context) }
@@ -90,7 +91,7 @@
         if let biasGradient { sumRows(dy, into: biasGradient) }
         return
       }
-      if let w = winograd(x.shape, weight: weightGradient.shape, window, x.type) {
+      if let w = winogradForWeights(x.shape, weight: weightGradient.shape, window, x.type) {
         return winogradWeightGradient(w, x, dy, into: weightGradient, bias: biasGradient)
       }
       if let n = narrow(x.shape, weight: weightGradient.shape, window) {

@@ -7,11 +7,13 @@ import Foundation
 public final class OpenBLASBackend: HostBackend, Backend {
   public var kind: BackendKind { .openblas }
 
-  /// - Parameter winograd: whether 3×3 convolutions may be Winograd's.
+  /// - Parameter winograd: whether convolutions may be Winograd's.
   public init(
     threads: ThreadPool = ThreadPool(), instructionSet: InstructionSet = .preferred, winograd: Bool = false
   ) {
-    super.init(on: threads, instructionSet: instructionSet, winogradTypes: winograd ? [.float32, .bfloat16] : [])
+    super.init(
+      on: threads, instructionSet: instructionSet,
+      winogradTypes: winograd ? [1: [.float32, .bfloat16], 2: [.float32, .bfloat16]] : [:])
     openblas_set_num_threads(1)
   }
 
@@ -78,7 +80,7 @@ public final class OpenBLASBackend: HostBackend, Backend {
   public func convolutionWeightGradient(
     _ x: Tensor, _ dy: Tensor, into weightGradient: Tensor, bias biasGradient: Tensor?, _ window: ConvolutionWindow
   ) {
-    if let w = winograd(x.shape, weight: weightGradient.shape, window, x.type) {
+    if let w = winogradForWeights(x.shape, weight: weightGradient.shape, window, x.type) {
       return winogradWeightGradient(w, x, dy, into: weightGradient, bias: biasGradient)
     }
     if let n = narrow(x.shape, weight: weightGradient.shape, window) {
