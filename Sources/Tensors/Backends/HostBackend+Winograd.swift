@@ -18,8 +18,22 @@ extension HostBackend {
     let problem = easel_winograd(
       height: input[1], width: input[2], inputs: weight[1], output_height: output[1], output_width: output[2],
       outputs: weight[0], pad_top: window.top, pad_left: window.left, stride: stride)
-    // What the transforms take must be won too.
-    return problem.gain >= 1.9 ? problem : nil
+    return problem.gain >= HostBackend.leastGain ? problem : nil
+  }
+
+  /// What the transforms take must be won too.
+  private static let leastGain = 1.9
+
+  /// The same for the gradient of the input. With a stride each image is one thread's: there must be enough for all threads,
+  /// of few enough tiles.
+  func winogradForInput(
+    _ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType
+  ) -> easel_winograd? {
+    guard let w = winograd(input, weight: weight, window, type) else { return nil }
+    if w.stride == 1 { return w }
+    let places = (input[0] + threads.count - 1) / threads.count * threads.count
+    let isWorthIt = w.gain * Double(input[0]) >= HostBackend.leastGain * Double(places)
+    return isWorthIt && w.tilesPerImage <= HostBackend.mostTransposedTiles ? w : nil
   }
 
   /// The same for the gradient of the weights, whose sums at all points are read, written and transformed back: that takes as

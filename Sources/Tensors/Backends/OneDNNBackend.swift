@@ -70,7 +70,7 @@
       if window.isPointwise(weight: weight.shape) {
         return linearInputGradient(dy, weight: weight.flattenedKernel, adding: adding)
       }
-      if let w = winograd(inputShape, weight: weight.shape, window, dy.type) {
+      if let w = winogradForInput(inputShape, weight: weight.shape, window, dy.type) {
         return winogradInputGradient(w, dy, weight: weight, adding: adding)
       }
       if let n = narrowGradient(inputShape, weight: weight.shape, window) {

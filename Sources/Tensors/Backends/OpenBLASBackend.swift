@@ -53,7 +53,7 @@ public final class OpenBLASBackend: HostBackend, Backend {
   public func convolutionInputGradient(
     _ dy: Tensor, weight: Tensor, inputShape: Shape, _ window: ConvolutionWindow, adding: Tensor?
   ) -> Tensor {
-    if let w = winograd(inputShape, weight: weight.shape, window, dy.type) {
+    if let w = winogradForInput(inputShape, weight: weight.shape, window, dy.type) {
       return winogradInputGradient(w, dy, weight: weight, adding: adding)
     }
     if let n = narrowGradient(inputShape, weight: weight.shape, window) {
