@@ -42,26 +42,27 @@ public func nearestNeighbours(
 /// Whether samples stand nearer to the images that a model has seen than to others of the same kind.
 public struct Memorization: Codable, Sendable {
   /// The share of samples whose nearest neighbour among training images is nearer than that among held-out ones, equal
-  /// distances counting half. A model that has learned the distribution and no image by heart has about 0.5.
+  /// distances counting half.
   ///
   /// For the interval, samples with the same nearest image are drawn together: which side that image is on decides for all of
   /// them.
   public var share: Estimate
+  /// What a model has that has learned the distribution and no image by heart: the nearest image of all is any of them, so
+  /// that it is the training images' share of all.
+  public var expected: Double
   /// Mean distance to the nearest of the training images and of the held-out ones.
   public var trainingDistance, heldOutDistance: Double
 
-  /// - Parameters:
-  ///   - training: as many points as `heldOut` has; in a larger set the nearest one is nearer by chance.
   public init(
     of samples: FeatureSet, training: FeatureSet, heldOut: FeatureSet, bootstrap: Bootstrap, on backend: any Backend
   ) {
-    require(training.count == heldOut.count, "\(training.count) training and \(heldOut.count) held-out points")
     let near = nearestNeighbours(of: samples, in: training, on: backend)
     let far = nearestNeighbours(of: samples, in: heldOut, on: backend)
     let isNearer = zip(near, far).map { $0.distance < $1.distance ? 1 : $0.distance == $1.distance ? 0.5 : 0 }
     // The image that is nearest of all, from either side.
     let nearest = zip(near, far).map { $0.distance <= $1.distance ? $0.index : training.count + $1.index }
     share = bootstrap.mean(of: isNearer, groups: nearest)
+    expected = Double(training.count) / Double(training.count + heldOut.count)
     trainingDistance = near.reduce(0) { $0 + $1.distance } / Double(max(1, near.count))
     heldOutDistance = far.reduce(0) { $0 + $1.distance } / Double(max(1, far.count))
   }

@@ -20,7 +20,7 @@ extension CommandTests {
         }
         struct Memory: Decodable {
           var pixels, features: Memorization
-          var images: Int
+          var trainingImages, heldOutImages: Int
         }
         var extractor: Extractor
         var data: String
@@ -83,7 +83,7 @@ extension CommandTests {
       #expect(evaluation.extractor.name.hasPrefix("classifier (classifier, step 12, hash "))
       #expect(evaluation.reference == "40 of 180 training images, chosen by a fixed shuffle")
       #expect(evaluation.classes?.names == ["even", "odd"] && evaluation.classes?.labelAccuracy == nil)
-      #expect(evaluation.memory.images == 20)
+      #expect(evaluation.memory.trainingImages == 180 && evaluation.memory.heldOutImages == 20)
       #expect(drawn.samples["seed"] == "5" && drawn.samples["steps"] == "3" && drawn.checkpoint != nil)
       // 16 samples and four rows of neighbours, each of 12 × 12 with 2 pixels around.
       let sheet = try Image.read(program.path("Samples/tiny-evaluate.png"))
@@ -110,7 +110,7 @@ extension CommandTests {
         "--resamples", "20", "--output", "here.png")
       #expect(text.status == 0, "\(text.errors)")
       for part in [
-        "Fréchet distance", "coverage (k = 5)", "40 samples", "20 held-out", "0.5 is expected",
+        "Fréchet distance", "coverage (k = 5)", "40 samples", "20 held-out", "by heart has 0.900",
         "pixels, 6 principal components of 12×12×1", "20 resamples, seed 0", "Sampler ddim",
       ] { #expect(text.output.contains(part), "\(part) is not in \(text.output)") }
       #expect(text.output.hasSuffix("here.png\n") && !text.output.contains("taken for"))

@@ -162,15 +162,18 @@ struct FeatureFigureTests {
   func memorization() throws {
     let (training, heldOut) = (try normalPoints(400, 5, seed: 1), try normalPoints(400, 5, seed: 2))
     let (new, copies) = (try normalPoints(1000, 5, seed: 3), training.subset(0..<300))
-    let half = FeatureSet([0, 0, 1, 1], dimensions: 1)
+    let (half, some) = (FeatureSet([0, 0, 1, 1], dimensions: 1), heldOut.subset(0..<100))
     let results = try onTensors { backend in
-      [(new, training, heldOut), (copies, training, heldOut), (half, half, half)].map {
+      [(new, training, heldOut), (copies, training, heldOut), (half, half, half), (new, training, some)].map {
         Memorization(of: $0.0, training: $0.1, heldOut: $0.2, bootstrap: Bootstrap(resamples: 200), on: backend)
       }
     }
     #expect(results[0].share.low < 0.5 && 0.5 < results[0].share.high, "\(results[0])")
     #expect(results[1].share.value == 1 && results[1].trainingDistance == 0 && results[1].heldOutDistance > 0.3)
     #expect(results[2].share.value == 0.5)
+    // Fewer held-out images are less often the nearest ones.
+    #expect(results.map(\.expected) == [0.5, 0.5, 0.5, 0.8])
+    #expect(results[3].share.low < 0.8 && 0.8 < results[3].share.high, "\(results[3])")
   }
 
   // MARK: Bootstrap

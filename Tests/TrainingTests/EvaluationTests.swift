@@ -174,8 +174,10 @@ struct SampleEvaluationTests {
     #expect(abs(evaluation.samples.frechet.value - floor.frechet.value) < 0.05)
     #expect(abs(evaluation.samples.neighbourhoods.coverage.value - floor.neighbourhoods.coverage.value) < 0.1)
     let memory = evaluation.memory
-    #expect(memory.images == 200 && memory.pixels.share.low < 0.5 && 0.5 < memory.pixels.share.high)
-    #expect(memory.features.share.low < 0.5 && 0.5 < memory.features.share.high)
+    let expected = memory.pixels.expected
+    #expect(memory.trainingImages == 400 && memory.heldOutImages == 200 && expected == 2.0 / 3)
+    #expect(memory.pixels.share.low < expected && expected < memory.pixels.share.high, "\(memory)")
+    #expect(memory.features.share.low < expected && expected < memory.features.share.high, "\(memory)")
     #expect(evaluation.reference == "200 of 400 training images, chosen by a fixed shuffle")
     #expect(evaluation.classes == nil && evaluation.data == "noise")
     #expect(evaluation.sheet.map(\.count) == [16, 16, 16, 16, 16])
@@ -190,10 +192,7 @@ struct SampleEvaluationTests {
     let samples = Self.unlabelled(Self.data.train.subset(0..<100))
     let evaluation = try Self.evaluate(samples) { $0.references = 400 }
     #expect(evaluation.reference == "all 400 training images")
-    // Half of the training images are compared, so that both sides are alike: about half of the copies are among them, and of
-    // the others half are nearer to that side by chance.
-    #expect((0.65...0.85).contains(evaluation.memory.pixels.share.value), "\(evaluation.memory)")
-    // The sheet searches all of them.
+    #expect(evaluation.memory.pixels.share.value == 1 && evaluation.memory.pixels.expected == 2.0 / 3)
     #expect(evaluation.sheet[1] == evaluation.sheet[0] && evaluation.sheet[3] == evaluation.sheet[0])
     #expect(evaluation.sheet[2] != evaluation.sheet[0])
   }
@@ -204,7 +203,7 @@ struct SampleEvaluationTests {
     let evaluation = try Self.evaluate(ones)
     #expect(evaluation.data == "noise, class b only")
     #expect(evaluation.reference == "100 of 133 training images, chosen by a fixed shuffle")
-    #expect(evaluation.memory.images == 67)
+    #expect(evaluation.memory.trainingImages == 133 && evaluation.memory.heldOutImages == 67)
     #expect(evaluation.samples.frechet.value < 0.1)
     // Against all classes the same images are far off.
     let all = try Self.evaluate(Self.unlabelled(ones))
@@ -250,7 +249,7 @@ struct SampleEvaluationTests {
     // Too few held-out images: there is no floor, the rest is there.
     let data = DatasetSplits(train: Self.data.train, validation: noisyImages(10, seed: 2), rule: "by hand")
     let evaluation = try Self.evaluate(some, data: data)
-    #expect(evaluation.floor == nil && evaluation.memory.images == 10)
+    #expect(evaluation.floor == nil && evaluation.memory.heldOutImages == 10)
   }
 }
 

@@ -129,7 +129,8 @@ extension SampleEvaluation {
       Console.table(
         ["nearer to training images", "share", "95 %", "distance", "to held-out"],
         [memory("by pixels", self.memory.pixels), memory("by features", self.memory.features)], rightAlignedFrom: 1)
-        + "\n\(self.memory.images) images on either side; 0.5 is expected of a model that knows no image by heart")
+        + "\n\(self.memory.trainingImages) training and \(self.memory.heldOutImages) held-out images; a model that knows none "
+        + "by heart has \(self.memory.pixels.expected.formatted(3))")
     parts.append(
       """
       data       \(data)

@@ -54,8 +54,7 @@ public struct SampleEvaluation: Encodable {
   /// Whether samples stand nearer to training images than to held-out ones, in pixels and in features.
   public struct Memory: Encodable {
     public var pixels, features: Memorization
-    /// Images on either side.
-    public var images: Int
+    public var trainingImages, heldOutImages: Int
   }
 
   public var extractor: Extractor
@@ -142,18 +141,15 @@ public struct SampleEvaluation: Encodable {
         samples, sampleClasses, heldOut: heldOut, heldOutClasses, names: extractor.classNames, bootstrap)
     }
 
-    // As many on either side: in a larger set the nearest one is nearer by chance.
-    let compared = min(training.count, heldOut.count)
     let (shown, trainingPixels) = (samples.subset(0..<min(Self.shown, samples.count)), training.pixelPoints)
     func memory(_ of: FeatureSet, _ training: FeatureSet, _ heldOut: FeatureSet) -> Memorization {
-      Memorization(
-        of: of, training: training.subset(0..<compared), heldOut: heldOut.subset(0..<compared), bootstrap: bootstrap,
-        on: backend)
+      Memorization(of: of, training: training, heldOut: heldOut, bootstrap: bootstrap, on: backend)
     }
     progress("neighbours", 0)
     self.memory = Memory(
       pixels: memory(samples.pixelPoints, trainingPixels, heldOut.pixelPoints),
-      features: memory(samplePoints, trainingPoints, heldOutPoints), images: compared)
+      features: memory(samplePoints, trainingPoints, heldOutPoints), trainingImages: training.count,
+      heldOutImages: heldOut.count)
     progress("neighbours", 0.7)
     func nearest(_ points: FeatureSet, in set: FeatureSet, of images: ImageDataset) -> [Image] {
       nearestNeighbours(of: points.subset(0..<shown.count), in: set, on: backend).map { images.image(at: $0.index) }
