@@ -200,6 +200,20 @@ struct ConvolutionTests {
     }
   }
 
+  @Test("Few tiles' weight gradients, and input gradients of fewer images than threads, are direct")
+  func smallBatches() throws {
+    for (c, isStrided) in [
+      (Case([2, 8, 8, 32], 32, kernel: 3, .init(padding: 1)), false),
+      (Case([1, 16, 16, 32], 32, kernel: 4, .init(stride: 2, padding: 1)), true),
+    ] {
+      let (fast, slow) = try TensorThread.run {
+        (Self.run(c, on: Self.fast(2, .preferred)), Self.run(c, on: OpenBLASBackend(threads: ThreadPool(count: 2))))
+      }
+      // To the last bit: it is the same way.
+      #expect(fast.y != slow.y && fast.dw == slow.dw && (fast.dx == slow.dx) == isStrided)
+    }
+  }
+
   @Test("Convolutions to few channels against direct convolution", arguments: Case.narrow, InstructionSet.available)
   func narrow(c: Case, instructionSet: InstructionSet) throws {
     for threads in 1...2 {
