@@ -11,6 +11,8 @@ public protocol ModelFamily: Sendable {
   static var presets: [Preset<Settings>] { get }
   /// What it learns from; one data set, unless a family says otherwise.
   static var domains: Domains { get }
+  /// Whether nearly all of its multiplications are those of 3×3 convolutions: what `--precision auto` may depend on.
+  static var convolves3x3: Bool { get }
   /// Makes a model with fresh parameters.
   ///
   /// - Throws: `UserError` (usage) where settings and data do not fit together.
@@ -19,6 +21,7 @@ public protocol ModelFamily: Sendable {
 
 extension ModelFamily {
   public static var domains: Domains { .one }
+  public static var convolves3x3: Bool { false }
 }
 
 /// The data sets that a family learns from.

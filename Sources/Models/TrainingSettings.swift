@@ -154,7 +154,7 @@ extension TrainingSettings: ExplainedSettings {
     case .nesterov: "sgd: looks ahead along the momentum"
     case .flip: "mirror images left to right, half of them"
     case .shift: "pixels by which images are moved at random"
-    case .precision: "of activations; auto is bfloat16 where the processor multiplies it natively"
+    case .precision: "of activations; auto is the faster one on this processor"
     case .steps: "when a run without --steps, --epochs or --minutes ends"
     case .keep: "checkpoints that are kept, besides the one with the lowest held-out loss"
     case .batchSize: "images in a step"

@@ -69,7 +69,7 @@ struct BenchmarkTraining {
     let data = data ?? preset.data
     settings = try configuration.decode(TrainingSettings.self)
     try settings.validate()
-    let type = try settings.precision.scalarType(on: backend)
+    let type = try settings.precision.scalarType(on: backend, convolves3x3: preset.family.convolves3x3)
     let context = ModelContext(backend: backend, type: type, seed: settings.seed, data: data)
     model = try preset.makeModel(configuration, context)
     model.prepareForTraining(settings)

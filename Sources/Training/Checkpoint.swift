@@ -34,7 +34,7 @@ public struct LoadedModel {
     try MachineMemory.require(
       1024 * data.width * data.height, for: "drawing images of \(data.width)×\(data.height) pixels",
       hint: "That is the size in the checkpoint's \(RunState.fileName).")
-    let type = try LoadedModel.type(precision, trainedWith: state.environment.precision, backend)
+    let type = try LoadedModel.type(precision, state, backend)
     let (model, configuration) = try LoadedModel.makeModel(checkpoint, state, backend: backend, type: type)
     let hasAverage = checkpoint.contains(CheckpointFile.average)
     if weights == .ema, !hasAverage {
@@ -54,12 +54,11 @@ public struct LoadedModel {
     differences = LoadedModel.differences(state.environment, RunState.Environment(backend, type))
   }
 
-  /// The training's type where this backend can compute in it, unless another is asked for.
-  private static func type(_ precision: Precision?, trainedWith trained: ScalarType, _ backend: any Backend) throws
-    -> ScalarType
-  {
-    if let precision { return try precision.scalarType(on: backend) }
-    return (try? (Precision(rawValue: trained.rawValue) ?? .auto).scalarType(on: backend)) ?? .float32
+  /// The training's type, unless another is asked for, or it is bfloat16 and would be slower here than float32.
+  private static func type(_ precision: Precision?, _ state: RunState, _ backend: any Backend) throws -> ScalarType {
+    let convolves3x3 = try AnyPreset.named(state.preset).family.convolves3x3
+    let usual: Precision = state.environment.precision == .bfloat16 ? .auto : .float32
+    return try (precision ?? usual).scalarType(on: backend, convolves3x3: convolves3x3)
   }
 
   /// The same model as it is before any training, its parameters drawn by another seed.

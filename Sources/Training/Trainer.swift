@@ -71,7 +71,7 @@ public final class Trainer {
     let data = try TrainingData(data, counterpart, for: preset)
     settings = try configuration.decode(TrainingSettings.self)
     try settings.validate()
-    let type = try settings.precision.scalarType(on: backend)
+    let type = try settings.precision.scalarType(on: backend, convolves3x3: preset.family.convolves3x3)
     let context = ModelContext(backend: backend, type: type, seed: settings.seed, data: data.record.description)
     model = try preset.makeModel(configuration, context)
     try Trainer.requireMemory(for: model)

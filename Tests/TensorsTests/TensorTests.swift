@@ -124,6 +124,23 @@ struct TensorTests {
     #expect(throws: Failure(number: 7)) { try TensorThread.run { throw Failure(number: 7) } }
   }
 
+  @Test("Precision auto is never the slower one: it follows from the processor and from what a model multiplies")
+  func automaticPrecision() {
+    func products(_ instructions: Bool, _ matrices: Bool, isAMD: Bool, isSupported: Bool = true) -> BFloat16Products {
+      BFloat16Products(
+        isSupported: isSupported, hasInstructions: instructions, hasMatrices: matrices, isAMD: isAMD)
+    }
+    #expect(products(true, true, isAMD: false) == .matrices)
+    #expect(products(true, false, isAMD: true) == .fast)
+    #expect(products(true, false, isAMD: false) == .slow)
+    #expect(products(false, false, isAMD: false) == .emulated)
+    #expect(products(false, false, isAMD: true, isSupported: false) == .none)
+    for convolves3x3 in [false, true] {
+      let types = BFloat16Products.allCases.map { Precision.choice($0, convolves3x3: convolves3x3).type }
+      #expect(types == [.float32, .float32, convolves3x3 ? .bfloat16 : .float32, .bfloat16, .bfloat16])
+    }
+  }
+
   @Test("bfloat16 on OpenBLAS is the user's error")
   func precision() throws {
     let (float32, auto, error) = try TensorThread.run {

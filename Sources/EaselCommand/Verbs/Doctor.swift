@@ -24,9 +24,18 @@ struct Doctor: ParsableCommand {
     var problems: [String]
   }
 
+  /// What `--precision auto` means here.
+  private func precision() throws -> String {
+    let backend = try Backends.make()
+    func type(_ convolves3x3: Bool) -> String {
+      Precision.choice(on: backend, convolves3x3: convolves3x3).type.rawValue
+    }
+    let families = modelFamilies.filter { $0.convolves3x3 }.map { $0.name }.joined(separator: ", ")
+    return type(false) == type(true) ? type(false) : "\(type(false)), for \(families) \(type(true))"
+  }
+
   func run() throws {
     let workspace = try Workspace(common.workspace)
-    let bfloat16 = Backends.bfloat16
     var problems: [String] = []
     if !Backends.hasOneDNN {
       problems.append(
@@ -45,8 +54,7 @@ struct Doctor: ParsableCommand {
     let report = Report(
       easel: easelVersion, processor: Processor.name, instructionSet: InstructionSet.best.rawValue,
       threads: ThreadPool.availableProcessors, oneDNN: Backends.oneDNN.map { "\($0.version), \($0.instructionSet)" },
-      bfloat16: bfloat16.isFast ? "fast" : bfloat16.isSupported ? "emulated" : "none",
-      precision: bfloat16.isFast ? "bfloat16" : "float32", jpeg: Image.readsJPEG,
+      bfloat16: Backends.bfloat16.rawValue, precision: try precision(), jpeg: Image.readsJPEG,
       memoryBytes: ProcessInfo.processInfo.physicalMemory, workspace: workspace.path, dataFolders: folders("Data"),
       checkpointFolders: folders("Checkpoints"), problems: problems)
     if common.json { return try Console.print(json: report) }
@@ -54,7 +62,7 @@ struct Doctor: ParsableCommand {
     Console.print("processor    \(report.processor), kernels for \(report.instructionSet), \(report.threads) threads")
     Console.print("memory       \(report.memoryBytes >> 30) GiB")
     Console.print("oneDNN       \(report.oneDNN ?? "none")")
-    Console.print("bfloat16     \(report.bfloat16); precision auto means \(report.precision)")
+    Console.print("precision    auto means \(report.precision): \(Backends.bfloat16.summary)")
     Console.print("images       PNG" + (report.jpeg ? ", JPEG" : ""))
     Console.print("workspace    \(report.workspace)")
     for folder in report.dataFolders { Console.print("data         \(folder)") }

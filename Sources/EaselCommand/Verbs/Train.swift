@@ -276,6 +276,12 @@ struct TrainingSession {
       "\(trainer.folder.name): \(state.preset), \(parameters) parameters; \(sets.joined())\(state.environment.backend.rawValue), \(state.environment.precision.rawValue), "
         + "\(state.environment.threads) threads" + (state.step > 0 ? "; from step \(state.step)" : ""))
 
+    if trainer.settings.precision == .auto, state.step == 0 {
+      let family = try AnyPreset.named(state.preset).family
+      let choice = Precision.choice(on: trainer.model.context.backend, convolves3x3: family.convolves3x3)
+      Console.note("Precision auto chose \(choice.type.rawValue): \(choice.reason).")
+    }
+
     var last = Date.distantPast
     var final: TrainingProgress?
     var alarm: String?

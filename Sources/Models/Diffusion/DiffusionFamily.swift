@@ -4,6 +4,7 @@ import Optimizers
 public enum DiffusionFamily: ModelFamily {
   public static let name = "diffusion"
   public static let summary = "draws images out of noise, step by step"
+  public static let convolves3x3 = true
 
   public static let presets = [
     Preset(

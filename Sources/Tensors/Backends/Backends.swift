@@ -39,43 +39,13 @@ public enum Backends {
       return (version.map(String.init).joined(separator: "."), String(cString: easel_dnn_isa()))
     }
 
-    /// Whether bfloat16 works at all, and whether the processor has instructions that make it faster than float32.
-    public static var bfloat16: (isSupported: Bool, isFast: Bool) {
-      (easel_dnn_supports_bfloat16(), easel_dnn_has_bfloat16())
-    }
+    /// How this processor multiplies bfloat16 numbers.
+    public static let bfloat16 = BFloat16Products(
+      isSupported: easel_dnn_supports_bfloat16(), hasInstructions: easel_dnn_has_bfloat16(),
+      hasMatrices: easel_dnn_has_bfloat16_matrices(), isAMD: Processor.isAMD)
   #else
     public static let hasOneDNN = false
     public static var oneDNN: (version: String, instructionSet: String)? { nil }
-    public static var bfloat16: (isSupported: Bool, isFast: Bool) { (false, false) }
+    public static let bfloat16 = BFloat16Products.none
   #endif
-}
-
-/// The type of activations that a run asks for.
-public enum Precision: String, Sendable, CaseIterable, Codable {
-  /// bfloat16 where the processor multiplies it natively, float32 elsewhere.
-  case auto
-  case float32
-  case bfloat16
-
-  /// The type on a backend.
-  ///
-  /// - Throws: `UserError` (unavailable) for bfloat16 where the backend or processor cannot.
-  public func scalarType(on backend: any Backend) throws -> ScalarType {
-    switch self {
-    case .float32: return .float32
-    case .auto: return backend.kind == .onednn && Backends.bfloat16.isFast ? .bfloat16 : .float32
-    case .bfloat16:
-      guard backend.kind == .onednn else {
-        throw UserError(
-          .unavailable, "the \(backend.kind.rawValue) backend computes in float32 only",
-          hint: "Use --precision float32, or --backend onednn.")
-      }
-      guard Backends.bfloat16.isSupported else {
-        throw UserError(
-          .unavailable, "oneDNN has no bfloat16 kernels for this processor (it needs AVX-512)",
-          hint: "Use --precision float32.")
-      }
-      return .bfloat16
-    }
-  }
 }

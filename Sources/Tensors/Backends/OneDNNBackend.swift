@@ -9,7 +9,8 @@
     private let context: OpaquePointer
 
     /// - Parameter winograd: whether convolutions may be Winograd's: 3×3, which on all processors without matrix units for
-    ///   the type at hand is the fastest way, and 4×4 with stride 2 in float32, which saves less.
+    ///   the type at hand is the fastest way, and 4×4 with stride 2, which saves less, where the type is not multiplied faster
+    ///   than float32.
     /// - Throws: `UserError` (unavailable) where oneDNN finds no CPU engine.
     public init(
       threads: ThreadPool = ThreadPool(), instructionSet: InstructionSet = .preferred, winograd: Bool = true
@@ -19,9 +20,12 @@
           .unavailable, "oneDNN could not be started on this processor", hint: "Use --backend openblas instead.")
       }
       self.context = context
-      let types: Set<ScalarType> = easel_dnn_has_bfloat16_matrices() ? [.float32] : [.float32, .bfloat16]
-      super.init(
-        on: threads, instructionSet: instructionSet, winogradTypes: winograd ? [1: types, 2: [.float32]] : [:])
+      let products = Backends.bfloat16
+      let types: [Int: Set<ScalarType>] = [
+        1: products == .matrices ? [.float32] : [.float32, .bfloat16],
+        2: products == .matrices || products == .fast ? [.float32] : [.float32, .bfloat16],
+      ]
+      super.init(on: threads, instructionSet: instructionSet, winogradTypes: winograd ? types : [:])
     }
 
     deinit { easel_dnn_destroy(context) }
