@@ -83,9 +83,7 @@ import Testing
     try program.writeImages("images")
     let running = try program.start(
       ["train", "autoencoder", "--data", "images", "--run", "long", "--steps", "1000000", "--batch-size", "8"])
-    let log = program.path("Checkpoints/long/metrics.jsonl")
-    let deadline = Date().addingTimeInterval(30)
-    while (try? String(contentsOfFile: log, encoding: .utf8))?.isEmpty ?? true, Date() < deadline { usleep(20_000) }
+    try program.wait(running, untilStep: 1, of: "long")
     running.process.interrupt()
     let result = try program.finish(running)
     #expect(result.status == 130)
@@ -103,10 +101,7 @@ import Testing
     #expect(program.contents.contains("Checkpoints/same/step-00000001"))
 
     let running = try program.start(["resume", "same", "--steps", "1000000"])
-    let log = program.path("Checkpoints/same/metrics.jsonl")
-    func lines() -> Int { (try? String(contentsOfFile: log, encoding: .utf8))?.split(separator: "\n").count ?? 0 }
-    let deadline = Date().addingTimeInterval(30)
-    while lines() < 2, Date() < deadline { usleep(20_000) }
+    try program.wait(running, untilStep: 2, of: "same")
     let refused = try program.run(arguments + ["1", "--overwrite"])
     #expect(refused.status != 0 && refused.errors.contains("same"), "\(refused.errors)")
     #expect(program.contents.contains("Checkpoints/same/step-00000001"))

@@ -77,9 +77,20 @@ import Testing
     let run = try RunFolder(workspace: program.workspace, name: "r")
     var generator = StreamGenerator(seed: 1, stream: .sampling)
     var step = 2
+    // How long a run takes from its start to a checkpoint depends on the machine: the longest so far.
+    var patience: UInt32 = 0
     for _ in 0..<(Int(ProcessInfo.processInfo.environment["EASEL_KILLS"] ?? "") ?? 8) {
       let running = try program.start(["resume", "r", "--steps", "1000000"])
-      usleep(150_000 + UInt32(generator.uniform(below: 600_000)))
+      // Seen to save at least once, so that there is something new, and then at any moment, also before that.
+      if patience == 0 {
+        let start = ContinuousClock.now
+        try wait(for: "a checkpoint after step \(step)", whileRunning: running.process) {
+          try run.checkpointSteps.max() ?? 0 > step
+        }
+        patience = UInt32((ContinuousClock.now - start) / .microseconds(1))
+      } else {
+        usleep(UInt32(generator.uniform(below: 2 * Int(patience))))
+      }
       kill(running.process.processIdentifier, SIGKILL)
       _ = try program.finish(running)
       let verified = try program.run("verify", "r")
@@ -149,11 +160,13 @@ import Testing
     // Room at the start that is gone later.
     let running = try program.start(resume)
     let run = try RunFolder(workspace: program.path("disk"), name: "r")
-    for _ in 0..<1000 where try run.checkpointSteps.max() ?? 0 < 5 { usleep(10_000) }
+    try wait(for: "the checkpoint of step 5", whileRunning: running.process) {
+      try run.checkpointSteps.max() ?? 0 >= 5
+    }
     // Again and again: what the run removes makes room.
-    for _ in 0..<200 where running.process.isRunning {
+    try wait(for: "the end of a run without room") {
       disk.fill()
-      usleep(50_000)
+      return !running.process.isRunning
     }
     let stopped = try program.finish(running)
     #expect([73, 74].contains(stopped.status), "\(stopped.errors)")

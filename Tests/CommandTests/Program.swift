@@ -1,5 +1,6 @@
 import EaselKit
 import Foundation
+import TestSupport
 
 /// The built `easel` program, run in a workspace of its own that is deleted afterwards.
 final class Program {
@@ -62,6 +63,15 @@ final class Program {
     }
     return Result(
       status: running.process.terminationStatus, output: try text(running.output), errors: try text(running.errors))
+  }
+
+  /// Waits until a training that is running has noted a step, or a later one, in its metrics.
+  func wait(_ running: Running, untilStep step: Int, of run: String) throws {
+    let log = path("Checkpoints/\(run)/metrics.jsonl")
+    try TestSupport.wait(for: "step \(step) in \(log)", whileRunning: running.process) {
+      // The file may not be there yet, or its last line be half written.
+      ((try? MetricsLog.lastRecord(at: log)) ?? nil)?.step ?? 0 >= step
+    }
   }
 
   func path(_ name: String) -> String { "\(workspace)/\(name)" }

@@ -91,8 +91,7 @@ import Testing
   func interrupted(_ family: Family) throws {
     let program = try program()
     let running = try program.start(family.arguments("parts", steps: "100000", precision: "auto"))
-    let log = program.path("Checkpoints/parts/metrics.jsonl")
-    for _ in 0..<1500 where (try? MetricsLog.lastRecord(at: log)) ?? nil == nil { usleep(10_000) }
+    try program.wait(running, untilStep: 1, of: "parts")
     running.process.interrupt()
     let stopped = try program.finish(running)
     #expect(stopped.status == 130, "\(stopped.errors)")

@@ -1,6 +1,7 @@
 import Datasets
 import Foundation
 import Images
+import TestSupport
 import Testing
 
 @Suite struct DataLoaderTests {
@@ -200,7 +201,7 @@ import Testing
   }
 
   @Test(arguments: [false, true])
-  func theThreadEndsWithTheLoader(stopsFirst: Bool) {
+  func theThreadEndsWithTheLoader(stopsFirst: Bool) throws {
     weak var worker: AnyObject?
     do {
       let loader = DataLoader(numberedDataset(count: 10), batchSize: 2, seed: 1)
@@ -212,9 +213,7 @@ import Testing
       }
     }
     // The thread has left its loop by now; it lets go of the worker a moment later.
-    let deadline = Date(timeIntervalSinceNow: 10)
-    while worker != nil, Date() < deadline { Thread.sleep(forTimeInterval: 0.005) }
-    #expect(worker == nil)
+    try wait(for: "the end of the loader's thread") { worker == nil }
   }
 
   /// Eight images of 4×3 RGB pixels, all bytes different enough that any change shows.

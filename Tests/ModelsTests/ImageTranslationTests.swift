@@ -113,7 +113,7 @@ import Testing
   @Test("Five steps follow PyTorch's", arguments: Backends.available, Kind.allCases)
   func curve(_ backendKind: BackendKind, _ kind: Kind) throws {
     let file = try Self.fixtureFile()
-    let found = try onTensors(backendKind) { backend -> [[Float]] in
+    try expectCurve(file.floats("\(kind).curve"), on: backendKind) { backend, prepare in
       let model = try Self.golden(kind, file, on: backend)
       let settings = TrainingSettings {
         $0.learningRate = 2e-3
@@ -121,18 +121,12 @@ import Testing
         $0.batchSize = 2
       }
       model.prepareForTraining(settings)
+      prepare(model.components.map(\.arena))
       let batch = try Self.batch(file)
-      return (0..<5).map { index in
+      return (0..<5).flatMap { index in
         let metrics = model.trainingStep(batch, TrainingStep(index: index, settings: settings))
         let judges = metrics.filter { $0.key.hasPrefix("discriminator") }.values.reduce(0, +)
         return [metrics["loss"] ?? .nan, judges]
-      }
-    }
-    let expected = try file.floats("\(kind).curve")
-    for (step, losses) in found.enumerated() {
-      for part in 0..<2 {
-        #expect(
-          abs(losses[part] - expected[2 * step + part]) < 2e-3 * expected[2 * step + part], "step \(step): \(losses)")
       }
     }
   }
@@ -233,7 +227,7 @@ import Testing
     #expect(metrics.allSatisfy { $0.values.allSatisfy(\.isFinite) })
   }
 
-  @Test("bfloat16 comes close to float32", .enabled(if: Backends.bfloat16.isSupported), arguments: Kind.allCases)
+  @Test("bfloat16 comes close to float32", .enabled(if: Backends.bfloat16 != .none), arguments: Kind.allCases)
   func bfloat16(_ kind: Kind) throws {
     let file = try Self.fixtureFile()
     func losses(_ type: ScalarType) throws -> [Float] {
@@ -329,17 +323,19 @@ import Testing
   @Test("Repeated pixels make one surface of one colour, transposed convolutions a checkerboard")
   func upsampling() throws {
     func unevenness(_ upsampling: Upsampling) throws -> Float {
-      let (data, border) = (DataDescription(width: 41, height: 40, channels: 1), 14)
+      // Bright at the left, so that the norms have something to divide by: of one colour only, rounding would be all there is.
+      let (data, border, edge) = (DataDescription(width: 81, height: 40, channels: 1), 14, 27)
       let values = try onTensors { backend in
         let model = try Kind.cyclegan.make(data, on: backend) {
           ($0.upsampling, $0.residualBlocks, $0.generatorWidth) = (upsampling, 0, 4)
         }
         for component in model.components { component.perturb(by: 0.3) }
-        let grey = Tensor(repeating: 0.3, shape: data.shape(1), on: backend)
-        return try model.translate(grey, TranslationOptions()) { _ in }.values()
+        let levels: [Float] = (0..<data.height * data.width).map { $0 % data.width < edge ? 0.9 : 0.3 }
+        let image = Tensor(levels, shape: data.shape(1), on: backend)
+        return try model.translate(image, TranslationOptions()) { _ in }.values()
       }
       let inside = (border..<data.height - border).flatMap { row in
-        (border..<data.width - border).map { values[row * data.width + $0] }
+        (edge + border..<data.width - border).map { values[row * data.width + $0] }
       }
       return (inside.max() ?? .nan) - (inside.min() ?? .nan)
     }

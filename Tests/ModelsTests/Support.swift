@@ -1,6 +1,7 @@
 import Foundation
 import Models
 import RunStorage
+import TestSupport
 import Testing
 
 // MARK: - Tensors
@@ -121,6 +122,58 @@ func perturbedDiffusion(
   let model = try Diffusion(settings, .float32(on: backend, data))
   model.components[0].perturb(by: deviation)
   return model
+}
+
+extension Model {
+  /// Trains on one batch until it is learned, and no longer than `limit` steps. How many steps that takes depends on how a
+  /// processor rounds; that it comes to it does not.
+  ///
+  /// - Parameter isLearned: receives a step's metrics; asked at every tenth step.
+  /// - Returns: the steps that it took; nil if it did not come to it.
+  func train(
+    on batch: Batch, _ settings: TrainingSettings, atMost limit: Int = 5000, until isLearned: (Models.Metrics) -> Bool
+  ) -> Int? {
+    for index in 0..<limit {
+      let metrics = trainingStep(batch, TrainingStep(index: index, settings: settings))
+      if (index + 1).isMultiple(of: 10), isLearned(metrics) { return index + 1 }
+    }
+    return nil
+  }
+}
+
+/// Whether a training's losses are the recorded ones, as far as rounding lets them.
+///
+/// Sums are rounded in another order on each processor, and training makes such differences larger from step to step: Adam
+/// divides a gradient of nearly nothing by its own size. How much larger is measured, by training again from parameters that
+/// are off by a few roundings.
+///
+/// - Parameter losses: trains on a backend; it calls `prepare` with all parameters before the first step.
+func expectCurve(
+  _ expected: [Float], on kind: BackendKind, sourceLocation: SourceLocation = #_sourceLocation,
+  losses: @escaping @Sendable (any Backend, _ prepare: ([Arena]) -> Void) throws -> [Float]
+) throws {
+  let found = try onTensors(kind) { try losses($0) { _ in } }
+  let nudged = try onTensors(kind) { backend in
+    try losses(backend) { arenas in
+      for arena in arenas {
+        arena.values.withMutableFloats { values in
+          for place in values.indices { values[place] *= place.isMultiple(of: 2) ? 1 + 4e-7 : 1 - 4e-7 }
+        }
+        arena.values.storage.markModified()
+      }
+    }
+  }
+  #expect(found.count == expected.count, sourceLocation: sourceLocation)
+  var spread: Float = 0
+  for (step, (found, (expected, nudged))) in zip(found, zip(expected, nudged)).enumerated() {
+    spread = max(spread, abs(nudged - found))
+    let bound = max(2e-5 * abs(expected), 20 * spread)
+    // A bound that lets everything through would be none.
+    #expect(bound < 0.2 * abs(expected), "step \(step)", sourceLocation: sourceLocation)
+    #expect(
+      abs(found - expected) < bound, "step \(step): \(found) for \(expected), bound \(bound)",
+      sourceLocation: sourceLocation)
+  }
 }
 
 /// A batch of smooth pictures, each different: blobs of several sizes and places.

@@ -37,9 +37,9 @@ import Testing
   }
 
   @Test(
-    "Ten steps follow the curve that was recorded, and lower the loss", arguments: Backends.available, TrainedModel.all)
+    "Ten steps follow the curve that was recorded", arguments: Backends.available, TrainedModel.all)
   func tenSteps(_ kind: BackendKind, _ trained: TrainedModel) throws {
-    let found = try onTensors(kind) { backend -> (curve: [Float], validation: [Float]) in
+    try expectCurve(trained.curve, on: kind) { backend, prepare in
       let model = try trained.make(backend, perturbed: false)
       let settings = TrainingSettings {
         $0.seed = 11
@@ -48,17 +48,11 @@ import Testing
         $0.clipNorm = 1
       }
       model.prepareForTraining(settings)
+      prepare(model.components.map(\.arena))
       let batch = trained.batch(count: 16)
-      let before = model.validationLoss(batch)
-      let curve = (0..<10).map { index in
+      return (0..<10).map { index in
         model.trainingStep(batch, TrainingStep(index: index, settings: settings))["loss"] ?? .nan
       }
-      return (curve, [before, model.validationLoss(batch)])
-    }
-    #expect(found.curve.count == trained.curve.count)
-    #expect(found.validation[1] < 0.9 * found.validation[0])
-    for (step, losses) in zip(found.curve, trained.curve).enumerated() {
-      #expect(abs(losses.0 - losses.1) < 1e-3 * losses.1, "step \(step): \(found.curve)")
     }
   }
 

@@ -1,10 +1,11 @@
 import Foundation
 import RunStorage
+import TestSupport
 import Testing
 
 /// Each test runs in a process of its own: signals belong to the whole process.
 @Suite struct StopSignalTests {
-  @Test(.timeLimit(.minutes(1))) func theFirstSignalSetsTheFlag() async {
+  @Test(.endsAtAll) func theFirstSignalSetsTheFlag() async {
     await #expect(processExitsWith: .success) {
       install()
       precondition(StopSignal.received == nil && StopSignal.exitCode == nil)
@@ -13,7 +14,7 @@ import Testing
     }
   }
 
-  @Test(.timeLimit(.minutes(1))) func theSecondSignalLeavesAtOnce() async {
+  @Test(.endsAtAll) func theSecondSignalLeavesAtOnce() async {
     await #expect(processExitsWith: .exitCode(130)) {
       install()
       StopSignal.deferred { _ = (raise(SIGTERM), raise(SIGINT)) }
@@ -26,7 +27,7 @@ import Testing
     }
   }
 
-  @Test(.timeLimit(.minutes(1))) func whereNothingIsToBeSavedTheFirstOneEnds() async {
+  @Test(.endsAtAll) func whereNothingIsToBeSavedTheFirstOneEnds() async {
     await #expect(processExitsWith: .exitCode(143)) {
       install()
       StopSignal.deferred {}
@@ -35,7 +36,7 @@ import Testing
     }
   }
 
-  @Test(.timeLimit(.minutes(1))) func aClosedPipeIsAnError() async {
+  @Test(.endsAtAll) func aClosedPipeIsAnError() async {
     await #expect(processExitsWith: .success) {
       install()
       var ends: [Int32] = [0, 0]
