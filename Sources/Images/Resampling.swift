@@ -22,7 +22,7 @@ extension Image {
       width: width, height: height)
   }
 
-  /// Two passes, columns first, with 8-bit rows between them: bit for bit what Pillow does.
+  /// Two passes, columns first, with 8-bit rows between them: bit for bit what Pillow does up to version 12.
   private func resampled(columns: Span, rows: Span, width: Int, height: Int) -> Image {
     guard width > 0, height > 0 else { fatalError("Image: cannot resize to \(width)×\(height)") }
     let horizontal = ResamplingWeights(source: self.width, span: columns, target: width)

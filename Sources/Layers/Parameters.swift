@@ -181,6 +181,18 @@ public final class Arena {
     parameters.first { $0.gradient.values().contains { !$0.isFinite } }?.name
   }
 
+  /// The name of the first parameter or buffer that holds an infinity or no number at all, or whose average does.
+  public var parameterWithoutFiniteValue: String? {
+    for weights in [values, average].compactMap(\.self) where !backend.sumOfSquares(weights).isFinite {
+      // A sum may also be too large.
+      let broken = parameters.first { $0.view(of: weights).values().contains { !$0.isFinite } }
+      if let broken { return broken.name }
+    }
+    return buffers.first { buffer in
+      [buffer.trained, buffer.averaged].contains { $0?.values().contains { !$0.isFinite } ?? false }
+    }?.name
+  }
+
   /// Begins an average with the present values.
   public func startAverage() {
     let copy = Tensor(uninitialized: values.shape, on: backend)

@@ -76,6 +76,15 @@ public struct SamplingOptions: Sendable {
 public protocol LatentSpace: Model {
   /// Images of codes `[N, …]`.
   func decode(_ codes: Tensor) -> Tensor
+  /// Images of codes `[N, …]`, with a say in how they come about; labels are those of the codes in turn, nil for none.
+  ///
+  /// - Parameter progress: told the share done, 0 to 1.
+  /// - Throws: `UserError` (usage) for options the model does not take.
+  func decode(_ codes: Tensor, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor
+  /// The options in effect where codes are decoded, for a picture's recipe.
+  ///
+  /// - Throws: `UserError` (usage) for options the model does not take.
+  func describe(decoding options: SamplingOptions) throws -> [(key: String, value: String)]
   /// The codes that random image `range` of a seed are decoded from; nil where no distribution of codes is known.
   func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor?
   var interpolation: Interpolation { get }
@@ -85,6 +94,29 @@ public protocol LatentSpace: Model {
 public protocol ImageEncoding: LatentSpace {
   /// Codes of images: `[N, …]`.
   func encode(_ images: Tensor) -> Tensor
+  /// The codes that decoding with the same options leads back to the images.
+  ///
+  /// - Throws: `UserError` (usage) for options the model does not take.
+  func encode(_ images: Tensor, _ options: SamplingOptions) throws -> Tensor
+}
+
+extension LatentSpace {
+  public func decode(_ codes: Tensor, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
+    _ = try describe(decoding: options)
+    return decode(codes)
+  }
+
+  public func describe(decoding options: SamplingOptions) throws -> [(key: String, value: String)] {
+    try options.refuse(except: [])
+    return []
+  }
+}
+
+extension ImageEncoding {
+  public func encode(_ images: Tensor, _ options: SamplingOptions) throws -> Tensor {
+    _ = try describe(decoding: options)
+    return encode(images)
+  }
 }
 
 /// How one goes from one code to another.

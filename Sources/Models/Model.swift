@@ -160,6 +160,13 @@ extension Model {
     return (metrics, obstacle)
   }
 
+  /// The name in checkpoints of the first number of the model that is an infinity or none at all, or whose average is.
+  package var parameterWithoutFiniteValue: String? {
+    components.lazy.compactMap { component in
+      component.arena.parameterWithoutFiniteValue.map { component.prefix + $0 }
+    }.first
+  }
+
   /// Gives every component an optimizer and, where the settings ask for it, a moving average.
   public func prepareForTraining(_ settings: TrainingSettings) {
     for component in components {

@@ -20,7 +20,7 @@ extension Arena {
   /// Reads every parameter's part of a buffer; float types narrower or wider than float32 are converted.
   ///
   /// - Throws: `UserError` (bad data) naming the file and the tensor that is missing or has another shape, before anything is
-  ///   changed.
+  ///   changed, or that holds an infinity or no number at all.
   public func load(_ buffer: Tensor, from file: SafetensorsReader, prefix: String = "") throws {
     for parameter in parameters {
       let name = prefix + parameter.name
@@ -40,7 +40,7 @@ extension Arena {
       }
     }
     for parameter in parameters {
-      let values = try file.floats(prefix + parameter.name)
+      let values = try file.finiteFloats(prefix + parameter.name)
       parameter.view(of: buffer).withMutableFloats { _ = $0.update(fromContentsOf: values) }
     }
     buffer.storage.markModified()
@@ -75,7 +75,7 @@ extension Arena {
     }
     try load(values, from: file, prefix: prefix)
     for buffer in buffers {
-      let numbers = try file.floats(prefix + buffer.name)
+      let numbers = try file.finiteFloats(prefix + buffer.name)
       withWeights(average: average) { buffer.value }.withMutableFloats { _ = $0.update(fromContentsOf: numbers) }
     }
   }
@@ -85,6 +85,22 @@ extension Arena {
     usesAverage = average
     defer { usesAverage = before }
     return try work()
+  }
+}
+
+extension SafetensorsReader {
+  /// A tensor of a network that can be used: one of which a part is not finite may still give finite losses and pictures,
+  /// because activations such as a sigmoid swallow NaN, but they mean nothing.
+  ///
+  /// - Throws: `UserError` (bad data) naming the first number that is not finite; and as ``floats(_:)``.
+  package func finiteFloats(_ name: String) throws -> [Float] {
+    let values = try floats(name)
+    if let place = values.firstIndex(where: { !$0.isFinite }) {
+      throw UserError(
+        .badData, "\(path): tensor \(name): expected finite numbers, found \(values[place]) at place \(place)",
+        hint: "The training that wrote it had gone wrong. Take an earlier checkpoint, by its folder's path.")
+    }
+    return values
   }
 }
 

@@ -154,7 +154,7 @@ extension Model {
       }
       for (name, tensor) in component.trainingState {
         let file = try optimizer.get()
-        let numbers = try file.floats("training.\(component.prefix)\(name)")
+        let numbers = try file.finiteFloats("training.\(component.prefix)\(name)")
         guard numbers.count == tensor.count else {
           throw UserError(
             .badData, "\(file.path): \(name): expected \(tensor.count) numbers, found \(numbers.count)")

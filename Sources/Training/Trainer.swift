@@ -216,6 +216,11 @@ public final class Trainer {
     }
     func save() throws {
       if saved?.step == state.step { return }
+      if let broken = model.parameterWithoutFiniteValue {
+        throw UserError(
+          .badData, "step \(state.step): the parameter \(broken) is not finite: nothing is saved",
+          hint: "Lower the learning rate, and go on from the latest checkpoint with: easel resume \(folder.name)")
+      }
       try journal.sync()
       // What is saved while steps fail may be unsound: nothing makes way for it.
       try commit(keep: failures == 0 ? settings.keep : .max)
@@ -225,7 +230,7 @@ public final class Trainer {
     while !isDone(), StopSignal.received == nil {
       let stepStart = clock.now
       let batch = loader.next()
-      let (result, obstacle) = step(on: batch)
+      var (result, obstacle) = step(on: batch)
       let seconds = (clock.now - stepStart) / .seconds(1)
       state.step += 1
       state.seconds += seconds
@@ -237,7 +242,11 @@ public final class Trainer {
       // is to go on as if there had been none.
       let ends = isDone()
       func isDue(_ interval: Int) -> Bool { interval > 0 && state.step.isMultiple(of: interval) }
-      let validates = ends || isDue(settings.validateEvery)
+      var validates = ends || isDue(settings.validateEvery)
+      // Activations swallow NaN: a network that is broken in part may have finite losses and gradients, but learns nothing from
+      // them and is neither judged nor saved.
+      let broken = validates || isDue(settings.checkpointEvery) ? model.parameterWithoutFiniteValue : nil
+      if let broken { (obstacle, failures, validates) = ("the parameter \(broken)", Trainer.patience, false) }
       // What is saved while steps fail would be no place to go back to.
       let saves = ends || isDue(settings.checkpointEvery) && failures == 0
       // Nor may where a session ends decide which checkpoint is the best.
@@ -256,10 +265,13 @@ public final class Trainer {
       var alarm = obstacle.map { "\($0) is not finite, the step is left out" }
       if let obstacle, failures >= Trainer.patience {
         let reached = state.step
-        try rollBack(because: obstacle)
+        let cause = broken != nil ? "\(obstacle) not being finite" : "\(failures) steps having been left out"
+        try rollBack(
+          because: broken != nil
+            ? "\(obstacle) is not finite"
+            : "\(obstacle) is not finite; this step and the \(Trainer.patience - 1) before it are left out")
         alarm =
-          "back from step \(reached), \(failures) steps having been left out, with \(state.learningRateFactor ?? 1) "
-          + "times the learning rate"
+          "back from step \(reached), \(cause), with \(state.learningRateFactor ?? 1) times the learning rate"
         loader.stop()
         loader = makeLoader()
         journal = try Journal(folder, fromStep: state.step)
@@ -328,14 +340,14 @@ public final class Trainer {
   /// Goes back to the latest checkpoint, to go on from there with half the learning rate.
   ///
   /// - Throws: `UserError` where there is no such checkpoint, or where that was done often enough or is not wanted.
-  private func rollBack(because obstacle: String) throws {
+  private func rollBack(because cause: String) throws {
     let rollBacks = (state.rollBacks ?? 0) + 1
     let factor = (state.learningRateFactor ?? 1) / 2
     guard settings.onDivergence == .rollBack, rollBacks <= Trainer.mostRollBacks, try !folder.checkpointSteps.isEmpty
     else {
       throw UserError(
         .badData,
-        "step \(state.step): \(obstacle) is not finite; this step and the \(Trainer.patience - 1) before it are left out",
+        "step \(state.step): \(cause)",
         hint: "Lower the learning rate: easel train … --learning-rate \(settings.learningRate * Float(factor))")
     }
     var checkpoint = try folder.newestValid().checkpoint

@@ -172,6 +172,33 @@ extension CommandTests {
       #expect(try program.run("evaluate", "vae", "--likelihood").output.contains("± "))
     }
 
+    @Test("Where a run's data are not here, others of its size take their place, the run's classes of them")
+    func otherData() throws {
+      let program = try Program()
+      try program.writeImages("images", count: 60)
+      try program.trainTinyDiffusion(run: "tiny", steps: 1)
+      try program.run("train", "vae", "--data", "images/even", "--run", "vae", "--steps", "1", "--batch-size", "8")
+      try FileManager.default.removeItem(atPath: program.path("images"))
+      func evaluate(_ arguments: String...) throws -> Program.Result { try program.run(["evaluate"] + arguments) }
+      let lost = try evaluate("tiny", "--count", "30")
+      #expect(lost.status == 66, "\(lost.errors)")
+
+      try program.writeImages("Data/more", count: 90)
+      let folder = program.path("Data/more/another")
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      for name in try FileManager.default.contentsOfDirectory(atPath: program.path("Data/more/odd")) {
+        try FileManager.default.copyItem(atPath: program.path("Data/more/odd/\(name)"), toPath: "\(folder)/\(name)")
+      }
+      // The bundled classifier knows others: pixels take its place.
+      let judged = try evaluate(
+        "tiny", "--count", "30", "--steps", "1", "--dimensions", "4", "--resamples", "10", "--output", "s.png")
+      #expect(judged.status == 0, "\(judged.errors)")
+      #expect(judged.errors.contains("taking 2 of the 3 classes of more") && judged.errors.contains("taking pixels"))
+      let bounded = try evaluate("vae", "--count", "4")
+      #expect(
+        bounded.status == 0 && bounded.errors.contains("taking more, which has the same size"), "\(bounded.errors)")
+    }
+
     @Test func whatCannotBeJudgedIsRefusedInOneLine() throws {
       let program = try Program()
       try program.writeImages("images", count: 60)
@@ -181,7 +208,10 @@ extension CommandTests {
         .write(to: program.path("bright.npy"))
       for (arguments, status, parts) in [
         // The bundled classifier knows clothes.
-        (["tiny", "--count", "30"], 64, ["other classes", "T-shirt/top", "even", "--features pixels"]),
+        (
+          ["tiny", "--count", "30", "--features", "classifier"], 64,
+          ["other classes", "T-shirt/top", "even", "--features pixels"]
+        ),
         (["tiny", "--features", "pixels", "--count", "30"], 64, ["64 features", "at least 128 samples, found 30"]),
         (
           ["tiny", "--features", "pixels", "--dimensions", "4", "--count", "19"], 64, ["at least 20 samples, found 19"]
@@ -211,7 +241,7 @@ extension CommandTests {
       try FileManager.default.moveItem(atPath: program.path("flat/even"), toPath: program.path("flat/else"))
       try program.trainTinyDiffusion(run: "flat", steps: 1, ["--data", "flat"])
       let arguments = ["evaluate", "flat", "--count", "30", "--steps", "1", "--resamples", "10"]
-      let refused = try program.run(arguments)
+      let refused = try program.run(arguments + ["--features", "classifier"])
       #expect(refused.status == 64 && refused.errors.contains("other classes (even, odd)"), "\(refused.errors)")
       let judged = try program.run(arguments + ["--classifier", "classifier"])
       #expect(judged.status == 0 && judged.output.contains("resize: 8×8 to 12×12"), "\(judged.errors)")

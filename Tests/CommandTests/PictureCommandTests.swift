@@ -51,6 +51,67 @@ import Testing
     #expect(lost.status == 66 && lost.errors.contains("which is not here"), "\(lost.errors)")
   }
 
+  @Test("sample --recipe makes one of many pictures again, and a film, byte for byte")
+  func recipesOfParts() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    try program.trainTinyDiffusion(run: "r", steps: 2, ["--set", "conditional=true"])
+    let made = try program.run(
+      "sample", "r", "--count", "20", "--columns", "5", "--seed", "3", "--individual", "all", "--animate", "film.png",
+      "--output", "grid.png")
+    #expect(made.status == 0, "\(made.errors)")
+    for name in ["all/00000.png", "all/00003.png", "all/00017.png", "film.png", "grid.png"] {
+      let again = try program.run("sample", "--recipe", name, "--output", "again.png")
+      #expect(again.status == 0, "\(again.errors)")
+      #expect(try program.bytes("again.png") == program.bytes(name), "\(name)")
+    }
+    #expect(try program.bytes("all/00003.png") != program.bytes("all/00017.png"))
+    for name in ["all/00003.png", "film.png"] {
+      let refused = try program.run("sample", "--recipe", name, "--array", "a.npy")
+      #expect(refused.status == 64 && refused.errors.contains("--array: \(name)"), "\(refused.errors)")
+    }
+    let wrong = try program.run("interpolate", "r", "--output", "walk.png")
+    #expect(wrong.status == 0, "\(wrong.errors)")
+    let refused = try program.run("sample", "--recipe", "walk.png")
+    #expect(refused.status == 65 && refused.errors.contains("found one by easel interpolate"), "\(refused.errors)")
+  }
+
+  @Test("A walk takes steps, a sampler, labels row by row and guidance, and its recipe tells them")
+  func walksAsAsked() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    try program.trainTinyDiffusion(run: "r", steps: 2, ["--set", "conditional=true"])
+    func walk(_ arguments: String...) throws -> Image {
+      let result = try program.run(
+        ["interpolate", "r", "--frames", "2", "--rows", "2", "--seed", "5", "--output", "walk.png"] + arguments)
+      #expect(result.status == 0, "\(result.errors)")
+      return try Image.read(program.path("walk.png"))
+    }
+    let options = ["--steps", "3", "--sampler", "heun", "--label", "1", "--guidance", "2.5"]
+    let plain = try walk()
+    let steered = try walk("--steps", "3", "--sampler", "heun", "--label", "1", "--guidance", "2.5")
+    let recipe = try program.run("inspect", "walk.png").output
+    for part in ["Steps: 3", "Sampler: heun", "Label: ", "Guidance: 2.5", "Seed: 5"] { #expect(recipe.contains(part)) }
+    #expect(plain.size == steered.size && plain.pixels != steered.pixels)
+    // Both ends of the walks are what sample draws of these noises.
+    let sampled = try program.run(
+      ["sample", "r", "--count", "4", "--columns", "2", "--seed", "5", "--output", "grid.png"] + options)
+    #expect(sampled.status == 0, "\(sampled.errors)")
+    #expect(try Image.read(program.path("grid.png")) == steered)
+    // Row 0 shows class 0, row 1 class 1.
+    let turns = try walk("--label", "0,1")
+    let second = try walk("--label", "1")
+    let half = turns.pixels.count / 2
+    #expect(turns.pixels[half...] == second.pixels[half...] && turns.pixels[..<half] != second.pixels[..<half])
+    for (arguments, message) in [
+      (["--sampler", "ddpm"], "--sampler"), (["--eta", "1"], "--eta"), (["--guidance", "2"], "--guidance"),
+      (["--steps", "0"], "--steps"), (["--label", "8"], "--label"),
+    ] {
+      let refused = try program.run(["interpolate", "r"] + arguments)
+      #expect(refused.status == 64 && refused.errors.contains(message), "\(arguments): \(refused.errors)")
+    }
+  }
+
   @Test("The way from noise to image, and a walk through codes, are animated PNGs")
   func animations() throws {
     let program = try Program()

@@ -73,6 +73,37 @@ import Testing
     #expect(try program.run("runs").output.contains(#/r +autoencoder +failed/#))
   }
 
+  @Test("A checkpoint with a number that is none is refused by the tensor's name, for pictures and for training")
+  func brokenCheckpoint() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    let training = try program.run(
+      "train", "autoencoder", "--data", "images", "--run", "r", "--steps", "1", "--batch-size", "4", "--set",
+      "base-channels=8", "--set", "ema-decay=0")
+    #expect(training.status == 0, "\(training.errors)")
+    let folder = program.path("Checkpoints/r/step-00000001")
+    _ = try RunFolder(workspace: program.workspace, name: "broken").commit(step: 1, keep: 1) { temporary in
+      for name in try FileManager.default.contentsOfDirectory(atPath: folder) where name != "manifest.json" {
+        try FileManager.default.copyItem(atPath: "\(folder)/\(name)", toPath: "\(temporary)/\(name)")
+      }
+      // The last number of the last tensor.
+      let file = URL(fileURLWithPath: "\(temporary)/weights.safetensors")
+      var bytes = try Data(contentsOf: file)
+      bytes.replaceSubrange(bytes.count - 4..<bytes.count, with: [0, 0, 0xC0, 0x7F])
+      try bytes.write(to: file)
+    }
+    for arguments in [
+      ["reconstruct", "broken"], ["resume", "broken", "--steps", "2"],
+      ["train", "autoencoder", "--data", "images", "--run", "n", "--set", "base-channels=8", "--from", "broken"],
+    ] {
+      let refused = try program.run(arguments)
+      #expect(refused.status == 65, "\(arguments): \(refused.errors)")
+      for part in ["weights.safetensors: tensor ", "expected finite numbers, found nan"] {
+        #expect(refused.errors.contains(part), "\(arguments): \(refused.errors)")
+      }
+    }
+  }
+
   @Test(
     "Other people's readers read what Easel writes",
     .enabled(if: Python.has("safetensors.numpy, PIL"), "needs Python with safetensors and Pillow"))

@@ -283,7 +283,9 @@ def make_schedulers():
                     scheduler = widened(DDIMScheduler(1000, beta_schedule=schedule, prediction_type=prediction,
                                                       clip_sample=clip, set_alpha_to_one=final_one))
                     scheduler.set_timesteps(10)
-                    step = scheduler.step(output, t, sample, eta=eta, variance_noise=noise if eta else None)
+                    # The noise derived again from what was clipped, as Easel does.
+                    step = scheduler.step(output, t, sample, eta=eta, use_clipped_model_output=True,
+                                          variance_noise=noise if eta else None)
                     ddim.append(result(step, **{"schedule": schedule, "prediction": prediction, "clip": clip,
                                                 "eta": eta, "set-alpha-to-one": final_one, "inference-steps": 10,
                                                 "timestep": t}))

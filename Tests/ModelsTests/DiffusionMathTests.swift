@@ -95,6 +95,99 @@ import Testing
     if spacing != .quadratic { #expect(Set(timesteps).count == steps) }
   }
 
+  /// Which timesteps are visited, where the steps divide their number and where they do not.
+  @Test("Evenly spaced timesteps are evenly spaced for every number of steps", arguments: [2, 7, 100, 1000])
+  func evenSpacing(_ total: Int) {
+    for steps in 1...total {
+      let (leading, trailing) = (
+        TimestepSpacing.leading.timesteps(steps, of: total), TimestepSpacing.trailing.timesteps(steps, of: total)
+      )
+      let stride = Double(total) / Double(steps)
+      for timesteps in [leading, trailing] {
+        let gaps = zip(timesteps, timesteps.dropFirst()).map { Double($0 - $1) }
+        #expect(timesteps.count == steps && gaps.allSatisfy { abs($0 - stride) < 1 + 1e-9 }, "\(steps)")
+      }
+      #expect(leading.last == 0 && trailing.first == total - 1)
+      // The first stands no more than a stride, and the last no more than one, from its end.
+      #expect(Double(total - leading[0]) < stride + 1 && Double(trailing[steps - 1]) < stride, "\(steps)")
+      if total.isMultiple(of: steps) {
+        #expect(leading == (0..<steps).map { $0 * (total / steps) }.reversed(), "\(steps)")
+      }
+    }
+  }
+
+  // MARK: Ways
+
+  /// A network that takes anything for one image, of which clipping leaves something else: on the way every sampler mixes that
+  /// with the noise that x began with, however many steps it takes.
+  @Test(
+    "Clipping drifts in no number of steps", arguments: DiffusionSampler.Method.deterministic,
+    NoiseSchedule.Kind.allCases)
+  func clippingDoesNotDrift(_ method: DiffusionSampler.Method, _ kind: NoiseSchedule.Kind) throws {
+    let schedule = NoiseSchedule(kind, timesteps: 1000)
+    let errors = try onTensors { backend in
+      let sampler = DiffusionSampler(method)
+      return [10, 100, 333, 999, 1000].map { steps -> Float in
+        let levels = Array(sampler.levels(steps, of: schedule, .leading).dropLast())
+        let (first, last) = (levels[0], levels[levels.count - 1])
+        let x = normalValues([1, 4, 4, 1], seed: 1, on: backend)
+        let found = sampler.walk(x, through: levels) { x, level in
+          // A prediction of the clean image beyond the range.
+          PredictionTarget.sample.interpret(
+            Tensor(repeating: -1.5, shape: x.shape, on: backend), at: level, x, clips: true)
+        } noise: { _ in
+          fatalError("no noise")
+        }
+        let image = Tensor(repeating: -1, shape: x.shape, on: backend)
+        return largestDifference(found.values(), last.add(first.noise(in: x, of: image), to: image).values())
+      }
+    }
+    for error in errors { #expect(error < 1e-3) }
+  }
+
+  /// Images whose pixels are normal numbers have a denoiser in closed form, which leads noise z to mean + deviation · z.
+  @Test(
+    "With an exact denoiser every sampler, spacing and number of steps leads to the same images",
+    arguments: TimestepSpacing.allCases, [true, false])
+  func exactDenoiser(_ spacing: TimestepSpacing, _ clips: Bool) throws {
+    let (mean, deviation) = (0.6, 0.3)
+    let errors = try onTensors { backend in
+      try WayCase.all.map { way -> (WayCase, [Float]) in
+        let schedule = NoiseSchedule(way.schedule, timesteps: 1000)
+        let levels = way.sampler.levels(way.steps, of: schedule, spacing)
+        // As much noise as a level of edm, whose x is scaled, has at the beginning.
+        let z = normalValues([64, 4, 4, 1], seed: 2, on: backend)
+        let scale = Float(levels[0].sigma)
+        let found = way.sampler.walk(backend.affine(z, scale: scale, shift: 0), through: levels) { x, level in
+          let share = deviation * deviation / (deviation * deviation + level.ratio * level.ratio)
+          let image = backend.affine(x, scale: Float(share / level.signal), shift: Float(mean * (1 - share)))
+          return PredictionTarget.sample.interpret(image, at: level, x, clips: clips)
+        } noise: { step in
+          normalValues(z.shape, seed: UInt64(100 + step), on: backend)
+        }.values()
+        // The flow keeps how many deviations a pixel is from the mean; the deviation is that of image and noise.
+        let (first, ratio) = (levels[0], levels[0].ratio)
+        let whole = (deviation * deviation + ratio * ratio).squareRoot()
+        let expected = z.values().map { value -> Float in
+          let distance = Double(value) * first.ratio - mean
+          let image = Float(mean + deviation * distance / whole)
+          return clips ? max(-1, min(1, image)) : image
+        }
+        if way.sampler.drawsNoise {
+          // Other images of the same distribution: their order tells.
+          return (way, zip(found.sorted(), expected.sorted()).map { abs($0 - $1) })
+        }
+        return (way, zip(found, expected).map { abs($0 - $1) })
+      }
+    }
+    for (way, differences) in errors {
+      let average = Double(differences.reduce(0, +)) / Double(differences.count)
+      // First-order solvers are as far off as a step is long; 1,024 random numbers have a mean that is off by a hundredth.
+      let bound = (way.sampler.drawsNoise ? 0.03 : 0.012) + 3 / Double(way.steps)
+      #expect(average < bound, "\(way)")
+    }
+  }
+
   // MARK: Steps
 
   @Test("Single steps are diffusers'", arguments: [DiffusionSampler.Method.ddpm, .ddim], Backends.available)
@@ -229,6 +322,27 @@ import Testing
 }
 
 // MARK: - Helpers
+
+/// A sampler, a schedule and a number of steps.
+private struct WayCase: CustomStringConvertible {
+  let sampler: DiffusionSampler
+  let schedule: NoiseSchedule.Kind
+  let steps: Int
+
+  static let all: [WayCase] = [
+    DiffusionSampler(.ddpm), .init(.ddim), .init(.ddim, eta: 1), .init(.dpm), .init(.dpm, eta: 1), .init(.heun),
+  ].flatMap { sampler in
+    NoiseSchedule.Kind.allCases.flatMap { schedule in
+      [25, 100, 333, 501, 999, 1000].map { WayCase(sampler: sampler, schedule: schedule, steps: $0) }
+    }
+  }
+
+  var description: String { "\(sampler.method) \(sampler.eta) \(schedule) \(steps)" }
+}
+
+extension DiffusionSampler {
+  fileprivate var drawsNoise: Bool { method == .ddpm || eta > 0 }
+}
 
 /// A row of diffusers' test_scheduler_ddim.py.
 struct KnownSum: Sendable, CustomTestStringConvertible {

@@ -285,13 +285,49 @@ import Testing
   @Test("Random codes lead to the images of the same seed")
   func randomCodes() throws {
     let (decoded, sampled) = try onTensors { backend in
-      let model = try perturbedDiffusion(tinyDiffusion { $0.clip = false }, on: backend)
+      // So far off that samples would leave the range of pixels.
+      let model = try perturbedDiffusion(by: 0.3, on: backend)
       let codes = try #require(model.randomCodes(3..<6, seed: 4))
       return (
         model.decode(codes).values(), try model.sample(3..<6, SamplingOptions(seed: 4)) { _ in }.values()
       )
     }
     #expect(largestDifference(decoded, sampled) < 1e-4)
+    #expect(decoded.allSatisfy { (0...1).contains($0) })
+  }
+
+  @Test("Codes are decoded as images are sampled with the same steps, sampler, labels and guidance")
+  func steeredCodes() throws {
+    try onTensors { backend in
+      let model = try perturbedDiffusion(tinyDiffusion { $0.conditional = true }, .tinyLabelled, on: backend)
+      let codes = try #require(model.randomCodes(0..<3, seed: 4))
+      for options in [
+        SamplingOptions(seed: 4, steps: 3, labels: [1]),
+        SamplingOptions(seed: 4, sampler: "heun", labels: [2, 0], guidance: 3),
+      ] {
+        let (decoded, sampled) = (try model.decode(codes, options) { _ in }, try model.sample(0..<3, options) { _ in })
+        #expect(decoded.values() == sampled.values())
+        let description = try model.describe(decoding: options)
+        #expect(description.contains { $0 == ("Sampler", options.sampler ?? "ddim") })
+        #expect(description.contains { $0 == ("Steps", String(options.steps ?? 6)) })
+      }
+      let images = uniformImages(DataDescription.tinyLabelled.shape(3), on: backend)
+      let (free, labelled) = (model.encode(images), try model.encode(images, SamplingOptions(labels: [1])))
+      #expect(free.values() != labelled.values())
+    }
+    let refused: [(SamplingOptions, String)] = [
+      (SamplingOptions(sampler: "ddpm"), "--sampler: expected ddim"), (SamplingOptions(eta: 0.5), "--eta: expected 0"),
+      (SamplingOptions(guidance: 2), "--guidance: without a --label"), (SamplingOptions(steps: 0), "--steps"),
+      (SamplingOptions(labels: [3]), "--label"),
+    ]
+    for (options, message) in refused {
+      expectUserError(.usage, message) {
+        try onTensors { backend in
+          let model = try perturbedDiffusion(tinyDiffusion { $0.conditional = true }, .tinyLabelled, on: backend)
+          return try model.decode(try #require(model.randomCodes(0..<1, seed: 0)), options) { _ in }.count
+        }
+      }
+    }
   }
 
   // MARK: Denoising

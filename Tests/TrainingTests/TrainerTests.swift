@@ -3,7 +3,8 @@ import TestSupport
 import Testing
 import Training
 
-/// An autoencoder that gets infinite gradients at some steps, and whose losses on held-out images may be given.
+/// An autoencoder that gets infinite gradients at some steps, or a parameter that is no number, and whose losses on held-out
+/// images may be given.
 private final class FaultyModel: Model, ImageEncoding {
   private let inner: any Model & ImageEncoding
   private let settings: FaultySettings
@@ -21,7 +22,11 @@ private final class FaultyModel: Model, ImageEncoding {
       let gradient = components[0].arena.parameters[1].gradient
       gradient.withMutableFloats { $0[0] = settings.isNaN ? .nan : .infinity }
     }
-    return inner.trainingStep(batch, step)
+    let metrics = inner.trainingStep(batch, step)
+    if step.index == settings.breaks, step.settings.learningRate > settings.above {
+      components[0].arena.parameters[1].value.withMutableFloats { $0[0] = .nan }
+    }
+    return metrics
   }
 
   func validationLoss(_ batch: Batch) -> Float {
@@ -42,9 +47,11 @@ private struct FaultySettings: ModelSettings {
   var isNaN = true
   /// The losses on held-out images, in order; after the last one, and if there are none, the model's own.
   var heldOut: [Float] = []
+  /// The step, from 0, after which a parameter is no number.
+  var breaks = -1
 
   enum CodingKeys: String, CodingKey, CaseIterable {
-    case first, last, above
+    case first, last, above, breaks
     case isNaN = "is-nan"
     case heldOut = "held-out"
   }
@@ -165,6 +172,25 @@ private enum FaultyFamily: ModelFamily {
     #expect(steps.texts == ["8", "4"])
     let state = try CheckpointSummary.state(of: run.newestValid().checkpoint)
     #expect(state.rollBacks == 2 && state.rolledBackTo == 4 && state.step == 24)
+  }
+
+  @Test("A network with a parameter that is no number is not saved: training goes back, or fails and names it")
+  func brokenParameter() throws {
+    let settings = ["breaks=7", "learning-rate=0.001", "above=0.0006"]
+    let folder = try ScratchFolder()
+    let alarms = Collected()
+    let run = try Self.train(folder, steps: 12, settings) { progress in
+      if let alarm = progress.alarm { alarms.texts.append(alarm) }
+    }
+    #expect(alarms.texts.count == 1 && alarms.texts[0].contains("back from step 8, the parameter encoder"))
+    let state = try CheckpointSummary.state(of: run.newestValid().checkpoint)
+    #expect(state.rollBacks == 1 && state.rolledBackTo == 4 && state.step == 12)
+
+    let other = try ScratchFolder()
+    expectUserError(.badData, "step 8: the parameter encoder", "is not finite") {
+      try Self.train(other, steps: 12, settings + ["on-divergence=stop"])
+    }
+    #expect(try RunFolder(workspace: other.path, name: "run").checkpointSteps == [4])
   }
 
   @Test("Without a checkpoint to go back to the run fails")

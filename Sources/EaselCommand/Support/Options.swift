@@ -163,8 +163,7 @@ struct ImageOptions: ParsableArguments {
     let description = loaded.state.data.description
     let size = ImageSize(width: description.width, height: description.height)
     guard !images.isEmpty else {
-      let name = try data ?? workspace.data(named: ownData(of: loaded, domain: domain), or: description)
-      let held = try workspace.datasets.resolve(name, imageSize: size).validation
+      let held = try workspace.data(data, or: ownData(of: loaded, domain: domain), like: description).validation
       let range = 0..<min(limit ?? held.count, held.count)
       return Chosen(
         images: held.images(range).map { $0.converted(channels: description.channels) },

@@ -49,19 +49,41 @@ struct Workspace {
     return (names.contains(asked) ? asked : URL(fileURLWithPath: asked).standardizedFileURL.path, splits)
   }
 
-  /// What a run's data are called; where they are not on this machine, another data set of the same size, channels and
-  /// classes, which is announced: bundled checkpoints are trained on more images than are bundled.
-  func data(named name: String, or description: DataDescription) -> String {
+  /// A data set, or a run's own; where that is not on this machine, another of the same size and channels that has the run's
+  /// classes, of which the others are left out, which is announced: bundled checkpoints are trained on more images than are
+  /// bundled.
+  ///
+  /// - Parameters:
+  ///   - asked: a name or path; nil for the run's own.
+  ///   - own: the name or path of the run's own.
+  ///   - description: of what the run's model takes.
+  /// - Throws: `UserError` where there are none, or they cannot be read.
+  func data(_ asked: String?, or own: String, like description: DataDescription) throws -> DatasetSplits {
     let catalog = datasets
-    if description.classNames.isEmpty || (try? catalog.path(of: name)) != nil { return name }
-    let same = catalog.entries().first { entry in
-      guard let found = try? entry.contents.get() else { return false }
-      return found.imageSize == ImageSize(width: description.width, height: description.height)
-        && found.channels == description.channels && found.classNames == description.classNames
+    let size = ImageSize(width: description.width, height: description.height)
+    let name = asked ?? own
+    if asked != nil || (try? catalog.path(of: name)) != nil { return try catalog.resolve(name, imageSize: size) }
+    let wanted = description.classNames
+    let alike = catalog.entries().compactMap { entry -> (name: String, classes: [String])? in
+      guard let found = try? entry.contents.get(), found.imageSize == size, found.channels == description.channels
+      else { return nil }
+      return (entry.name, found.classNames)
     }
-    guard let same else { return name }
-    Console.note("\(name) is not here: taking \(same.name), which has the same classes.")
-    return same.name
+    guard
+      let found = alike.first(where: { $0.classes == wanted })
+        ?? alike.first(where: { Set(wanted).isSubset(of: $0.classes) })
+    else { return try catalog.resolve(name, imageSize: size) }
+    let splits = try catalog.resolve(found.name, imageSize: size)
+    if wanted.isEmpty {
+      Console.note("\(name) is not here: taking \(found.name), which has the same size.")
+      return splits
+    }
+    if found.classes == wanted {
+      Console.note("\(name) is not here: taking \(found.name), which has the same classes.")
+      return splits
+    }
+    Console.note("\(name) is not here: taking \(wanted.count) of the \(found.classes.count) classes of \(found.name).")
+    return try splits.subset(classes: wanted.compactMap { found.classes.firstIndex(of: $0) })
   }
 
   /// The data sets of a run, one for each domain of its family.

@@ -46,8 +46,11 @@ struct Evaluate: ParsableCommand {
     help: "The data set to hold samples against (default: the run's own; Fashion-MNIST for --array and --images).")
   var data: String?
 
-  @Option(help: "classifier, or pixels: principal components of small pictures, for data without a classifier.")
-  var features = Features.classifier
+  @Option(
+    help: ArgumentHelp(
+      "classifier, or pixels: principal components of small pictures, for data without a classifier (default: the first "
+        + "where there is one for the data's classes)."))
+  var features: Features?
 
   @Option(help: "The checkpoint of the classifier, or of another model with features.")
   var classifier: String?
@@ -169,8 +172,10 @@ struct Evaluate: ParsableCommand {
   ) throws -> SampleJudge {
     var options = EvaluationOptions()
     (options.references, options.seed, options.resamples) = (references, sampling.seed, resamples)
-    if features == .pixels { try options.check(count: count, data: splits, dimensions: dimensions) }
-    let extractor = try extractor(for: splits, backend, workspace)
+    let extractor = try extractor(for: splits, backend, workspace) {
+      // Before they are fitted, which takes as many.
+      try options.check(count: count, data: splits, dimensions: dimensions)
+    }
     try options.check(count: count, data: splits, dimensions: extractor.dimensions)
     let path = output ?? "\(workspace.path)/Samples/\(name)-evaluate.png"
     try checkOutput(path)
@@ -179,15 +184,21 @@ struct Evaluate: ParsableCommand {
   }
 
   private func extractor(
-    for splits: DatasetSplits, _ backend: any Backend, _ workspace: Workspace
+    for splits: DatasetSplits, _ backend: any Backend, _ workspace: Workspace, checkingPixels check: () throws -> Void
   ) throws -> any FeatureExtractor {
-    if features == .pixels {
+    func pixels() throws -> any FeatureExtractor {
+      try check()
       return try PixelFeatureExtractor(fitting: splits.train.shuffled(), dimensions: dimensions, on: backend)
     }
+    if features == .pixels { return try pixels() }
     let folder: CheckpointFolder
     do {
       folder = try workspace.checkpoints.resolve(classifier ?? ClassifierFamily.name).checkpoint
     } catch let error as UserError where error.kind == .missingInput && classifier == nil {
+      if features == nil {
+        Console.note("There is no classifier here to take features from: taking pixels (--features pixels).")
+        return try pixels()
+      }
       throw UserError(
         .missingInput, "there is no checkpoint named \(ClassifierFamily.name) to take features from",
         hint:
@@ -203,6 +214,12 @@ struct Evaluate: ParsableCommand {
     }
     let known = model.context.data.classNames
     if classifier == nil, known != splits.train.classNames || splits.train.labels == nil {
+      if features == nil {
+        Console.note(
+          "The classifier \(folder.path) knows other classes than \(splits.train.name) has: "
+            + "taking pixels (--features pixels).")
+        return try pixels()
+      }
       func list(_ names: [String]) -> String {
         names.isEmpty ? "none" : names.prefix(4).joined(separator: ", ") + (names.count > 4 ? ", …" : "")
       }
@@ -275,9 +292,7 @@ extension LoadedModel {
   fileprivate func data(_ nameOrPath: String?, from workspace: Workspace) throws -> DatasetSplits {
     let description = state.data.description
     let own = try configuration.decode(RunDescription.self).data
-    let splits = try workspace.datasets.resolve(
-      nameOrPath ?? own, imageSize: ImageSize(width: description.width, height: description.height)
-    ).converted(channels: description.channels)
+    let splits = try workspace.data(nameOrPath, or: own, like: description).converted(channels: description.channels)
     if splits.train.fingerprint != state.data.fingerprint {
       Console.note("\(splits.train.name) is not what \(runName) was trained on: \(state.data.name), as it was then.")
     }

@@ -8,6 +8,7 @@ struct Interpolate: ParsableCommand {
     discussion: """
       Between two noises where the model draws from noise, else between held-out images; or between two images given.
       Where codes are normal numbers, also along one number after the other, or over the plane of a code of two.
+      A diffusion model's walks take --steps, --sampler, --label (a class for each row in turn) and --guidance.
       """)
 
   enum Path: String, ExpressibleByArgument, CaseIterable {
@@ -38,8 +39,10 @@ struct Interpolate: ParsableCommand {
   @Option(help: "Also write the walks as an animated PNG, to and fro.")
   var animate: String?
 
-  @Option(parsing: .unconditional, help: "Which noises, or which held-out images.")
-  var seed: UInt64 = 0
+  @OptionGroup var sampling: SamplingArguments
+
+  /// Names the noises, or the held-out images.
+  private var seed: UInt64 { sampling.seed }
 
   func run() throws {
     try check(frames, "--frames", 2...1000)
@@ -50,12 +53,17 @@ struct Interpolate: ParsableCommand {
     if animate != nil, along == .plane {
       throw UserError(.usage, "--animate: a plane has no beginning and no end", hint: "Leave out one of the two.")
     }
-    let job = try picture.begin((any LatentSpace).self, "interpolate")
+    var options = SamplingOptions()
+    var description: [(key: String, value: String)] = []
+    let job = try picture.begin((any LatentSpace).self, "interpolate") { model in
+      options = try sampling.options(for: model.context.data)
+      description = try model.describe(decoding: options)
+    }
     let model = job.model
     if let animate { try checkOutput(animate, option: "--animate") }
 
     if along != .walks { return try sheet(job) }
-    let (codes, ends) = try ends(job, walks: rows ?? 4)
+    let (codes, ends) = try ends(job, walks: rows ?? 4, options)
     let size = codes.shape[0] == 0 ? 0 : codes.count / codes.shape[0]
     let values = codes.values()
     func code(_ index: Int) -> [Float] { Array(values[index * size..<(index + 1) * size]) }
@@ -64,11 +72,15 @@ struct Interpolate: ParsableCommand {
       model.interpolation.path(from: code(2 * row), to: code(2 * row + 1), frames: frames).flatMap { $0 }
     }
     let shape = Shape([walks * frames] + codes.shape.sizes.dropFirst())
-    let pictures = model.decode(Tensor(stops, shape: shape, on: model.context.backend)).images()
-    let recipe = job.recipe([
+    let bar = ProgressBar("walking")
+    let pictures = try model.decode(
+      Tensor(stops, shape: shape, on: model.context.backend), options.repeating(labels: frames)
+    ) { bar.show($0) }.images()
+    var recipe = job.recipe([
       "Frames": String(frames), "Rows": String(walks), "Seed": String(seed), "Between": ends,
       "Interpolation": model.interpolation.rawValue,
     ])
+    recipe.settings += description
     try finish(job, pictures, recipe)
   }
 
@@ -121,7 +133,9 @@ struct Interpolate: ParsableCommand {
   }
 
   /// Codes of both ends of every walk, one after the other, and what they are.
-  private func ends(_ job: PictureJob<any LatentSpace>, walks: Int) throws -> (Tensor, String) {
+  private func ends(
+    _ job: PictureJob<any LatentSpace>, walks: Int, _ options: SamplingOptions
+  ) throws -> (Tensor, String) {
     let model = job.model
     if images.isEmpty, data == nil, let codes = model.randomCodes(0..<2 * walks, seed: seed) {
       return (codes, "noises")
@@ -130,17 +144,27 @@ struct Interpolate: ParsableCommand {
       throw UserError(
         .unavailable, "\(job.loaded.state.preset) has no codes of given images", hint: "Leave out --images and --data.")
     }
-    var options = ImageOptions()
-    (options.images, options.data) = (images, data)
+    var input = ImageOptions()
+    (input.images, input.data) = (images, data)
     let wanted = images.isEmpty ? 2 * walks : 2
     // Held-out images from a place that the seed chooses.
     let skipped = images.isEmpty ? Int(seed % 1000) * wanted : 0
-    let (pictures, name) = try options.load(skipped + wanted, for: job.loaded, from: job.workspace)
+    let (pictures, name) = try input.load(skipped + wanted, for: job.loaded, from: job.workspace)
     guard pictures.count >= skipped + wanted else {
       throw UserError(
         .usage, "--rows and --seed ask for held-out images \(skipped) to \(skipped + wanted), found \(pictures.count)")
     }
-    return (encoder.encode(tensor(Array(pictures[skipped...]), for: model)), name)
+    let given = tensor(Array(pictures[skipped...]), for: model)
+    return (try encoder.encode(given, options.repeating(labels: 2)), name)
+  }
+}
+
+extension SamplingOptions {
+  /// Every label for so many images in a row.
+  fileprivate func repeating(labels count: Int) -> SamplingOptions {
+    var options = self
+    options.labels = labels?.flatMap { [Int](repeating: $0, count: count) }
+    return options
   }
 }
 

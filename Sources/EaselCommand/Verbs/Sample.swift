@@ -27,11 +27,32 @@ struct Sample: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Make a picture again that easel sample made, from the same checkpoint with the same options.", valueName: "png"))
+      "Make a picture again that easel sample made, a grid, one of --individual or a film, from the same checkpoint with the same options.",
+      valueName: "png"))
   var recipe: String?
 
+  /// What a picture shows of the images that are drawn.
+  private enum Part {
+    case grid, film
+    case image(Int)
+
+    /// What tells it from the grid in a recipe.
+    var settings: [(key: String, value: String)] {
+      switch self {
+      case .grid: []
+      case .film: [("Film", "from noise to the grid")]
+      case .image(let index): [("Image", String(index))]
+      }
+    }
+  }
+
   func run() throws {
-    if let recipe { return try again(recipe).run() }
+    guard let recipe else { return try draw(.grid) }
+    let (sample, part) = try again(recipe)
+    try sample.draw(part)
+  }
+
+  private func draw(_ part: Part) throws {
     if let count { try check(count, "--count", 1...100_000) }
     if let columns { try check(columns, "--columns", 1...1000) }
     var options = SamplingOptions()
@@ -49,10 +70,26 @@ struct Sample: ParsableCommand {
     if let individual { try checkOutput("\(individual)/0.png", option: "--individual") }
     if let animate { try checkOutput(animate, option: "--animate") }
 
+    var recipe = job.recipe(["Count": String(count), "Columns": String(columns), "Seed": String(options.seed)])
+    recipe.settings += job.model.description(of: options)
+    func text(_ part: Part) -> PNGText {
+      var recipe = recipe
+      recipe.settings += part.settings
+      return recipe.text
+    }
     let bar = ProgressBar("sampling")
+    if case .image(let index) = part {
+      let images = try job.model.sample(index..<index + 1, options) { bar.show($0) }.images()
+      try makeFolder(for: job.path)
+      try images[0].write(to: job.path, text: text(part))
+      return try job.report(count: 1)
+    }
+
     var film = Film()
+    var isFilm = animate != nil
+    if case .film = part { isFilm = true }
     let images: Tensor
-    if animate != nil {
+    if isFilm {
       guard let model = job.model as? any StepwiseSampling else {
         throw UserError(
           .unavailable,
@@ -64,9 +101,11 @@ struct Sample: ParsableCommand {
     } else {
       images = try job.model.sample(0..<count, options) { bar.show($0) }
     }
+    if case .film = part {
+      try film.write(to: job.path, count: count, columns: columns, text: text(.film))
+      return try job.report(count: count)
+    }
     let pictures = images.images()
-    var recipe = job.recipe(["Count": String(count), "Columns": String(columns), "Seed": String(options.seed)])
-    recipe.settings += job.model.description(of: options)
     if let array {
       try makeFolder(for: array)
       try NPYArray(shape: images.shape.sizes, values: .float32(images.values())).write(to: array)
@@ -74,15 +113,15 @@ struct Sample: ParsableCommand {
     if let individual {
       try makeFolder(for: "\(individual)/0.png")
       for (index, picture) in pictures.enumerated() {
-        try picture.write(to: String(format: "%@/%05d.png", individual, index), text: recipe.text)
+        try picture.write(to: String(format: "%@/%05d.png", individual, index), text: text(.image(index)))
       }
     }
-    if let animate { try film.write(to: animate, count: count, columns: columns, text: recipe.text) }
+    if let animate { try film.write(to: animate, count: count, columns: columns, text: text(.film)) }
     try job.finish(pictures, columns: columns, recipe, count: count)
   }
 
-  /// This command with the checkpoint and the options that a picture tells.
-  private func again(_ recipe: String) throws -> Sample {
+  /// This command with the checkpoint and the options that a picture tells, and what the picture shows.
+  private func again(_ recipe: String) throws -> (Sample, Part) {
     let asked: [(String, Bool)] = [
       ("--count", count != nil), ("--columns", columns != nil), ("--steps", sampling.steps != nil),
       ("--sampler", sampling.sampler != nil), ("--eta", sampling.eta != nil), ("--label", sampling.label != nil),
@@ -107,7 +146,24 @@ struct Sample: ParsableCommand {
     (sample.sampling.steps, sample.sampling.eta) = (try number("steps", Int.self), try number("eta", Double.self))
     (sample.sampling.sampler, sample.sampling.guidance) = (fields["sampler"], try number("guidance", Float.self))
     if let label = fields["label"], label != SamplingOptions.allLabels { sample.sampling.label = label }
-    return sample
+    let part: Part
+    if let image = try number("image", Int.self) {
+      guard (0..<(sample.count ?? 0)).contains(image) else {
+        throw UserError(.badData, "\(recipe): image: expected one of its \(sample.count ?? 0) images, found \(image)")
+      }
+      part = .image(image)
+    } else if fields["film"] != nil {
+      part = .film
+    } else {
+      return (sample, .grid)
+    }
+    let others = [("--array", array), ("--individual", individual), ("--animate", animate)]
+    if let option = others.first(where: { $0.1 != nil }) {
+      throw UserError(
+        .usage, "\(option.0): \(recipe) is one picture or a film of several, and so is what is made again",
+        hint: "Leave it out, or give the grid's file.")
+    }
+    return (sample, part)
   }
 }
 
@@ -125,7 +181,7 @@ struct SamplingArguments: ParsableArguments {
   @Option(
     parsing: .unconditional,
     help:
-      "The class to draw, by number or name, or several in turn, with commas, for models trained with labels (default: all)."
+      "The class to draw, by number or name, or several in turn, with commas, for models trained with labels (default: all; none in walks)."
   )
   var label: String?
 

@@ -65,7 +65,7 @@ public struct DiffusionSampler: Sendable {
       let found = denoise(x, level)
       switch method {
       case .ddpm: x = ancestralStep(x, found, from: level, to: next) { noise(index + 1) }
-      case .ddim: x = implicitStep(found, from: level, to: next) { noise(index + 1) }
+      case .ddim: x = implicitStep(x, found.image, from: level, to: next) { noise(index + 1) }
       case .dpm:
         x = multistep(x, found.image, last, from: level, to: next) { noise(index + 1) }
         last = (level, found.image)
@@ -93,12 +93,12 @@ public struct DiffusionSampler: Sendable {
   }
 
   private func implicitStep(
-    _ found: Denoised, from level: NoiseLevel, to next: NoiseLevel, noise: () -> Tensor
+    _ x: Tensor, _ image: Tensor, from level: NoiseLevel, to next: NoiseLevel, noise: () -> Tensor
   ) -> Tensor {
-    let backend = found.image.backend
+    let backend = x.backend
     let deviation = eta == 0 ? 0 : eta * Posterior(from: level, to: next).small.squareRoot()
     let mean = backend.add(
-      found.image, found.noise, alpha: Float(next.signal),
+      image, level.noise(in: x, of: image), alpha: Float(next.signal),
       beta: Float(max(0, next.sigma * next.sigma - deviation * deviation).squareRoot()))
     return deviation == 0 ? mean : backend.add(mean, noise(), alpha: 1, beta: Float(deviation))
   }
@@ -130,12 +130,9 @@ public struct DiffusionSampler: Sendable {
     // All the noise away is the image.
     if next.sigma == 0 { return image }
     let backend = x.backend
-    func direction(_ x: Tensor, _ image: Tensor, at level: NoiseLevel) -> Tensor {
-      backend.add(x, image, alpha: Float(1 / level.sigma), beta: Float(-level.signal / level.sigma))
-    }
-    let here = direction(x, image, at: level)
+    let here = level.noise(in: x, of: image)
     let guess = next.add(here, to: image)
-    let there = direction(guess, denoise(guess, next).image, at: next)
+    let there = next.noise(in: guess, of: denoise(guess, next).image)
     let half = next.signal * (next.ratio - level.ratio) / 2
     return backend.add(guess, there - here, alpha: 1, beta: Float(half))
   }

@@ -102,31 +102,80 @@ extension Diffusion: StepwiseSampling {
 extension Diffusion: ImageEncoding {
   public var interpolation: Interpolation { .spherical }
 
-  /// The model's sampler where it is deterministic, and the levels from noise to image. Nothing is clipped: a code has to lead
-  /// back to its image.
-  private var codec: (sampler: DiffusionSampler, levels: [NoiseLevel]) {
-    let sampler = DiffusionSampler(settings.sampler == .ddpm ? .ddim : settings.sampler)
-    return (sampler, sampler.levels(settings.samplerSteps, of: schedule, settings.spacing))
+  /// The steps take no noise: a code has one image.
+  public func describe(decoding options: SamplingOptions) throws -> [(key: String, value: String)] {
+    try validate(options)
+    if let eta = options.eta, eta != 0 {
+      throw UserError(.usage, "--eta: expected 0, found \(eta): a code leads to its image without further noise")
+    }
+    if options.sampler == DiffusionSampler.Method.ddpm.rawValue {
+      throw UserError(
+        .usage, "--sampler: expected ddim, dpm++ or heun, found ddpm, whose steps draw noise: a code has one image")
+    }
+    if options.guidance != nil, options.labels == nil {
+      throw UserError(
+        .usage, "--guidance: without a --label there is nothing to guide to", hint: "Add --label, or leave it out.")
+    }
+    let codec = codec(options)
+    var description = [("Steps", String(codec.levels.count - 1)), ("Sampler", codec.sampler.method.rawValue)]
+    if options.labels != nil {
+      description.append(("Label", options.labelDescription))
+      description.append(("Guidance", String(options.guidance ?? settings.guidance)))
+    }
+    return description.map { (key: $0.0, value: $0.1) }
+  }
+
+  /// The sampler, which is the model's own where that is deterministic, and the levels from noise to image.
+  private func codec(_ options: SamplingOptions) -> (sampler: DiffusionSampler, levels: [NoiseLevel]) {
+    let own = settings.sampler == .ddpm ? .ddim : settings.sampler
+    let sampler = DiffusionSampler(options.sampler.flatMap(DiffusionSampler.Method.init) ?? own)
+    return (sampler, sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing))
+  }
+
+  /// What the images of a chunk show; nothing in particular where no labels are asked for.
+  private func condition(_ options: SamplingOptions, first: Int) -> Conditioning {
+    guard options.labels != nil else { return Conditioning() }
+    return Conditioning(
+      labels: options.labels(of: first..<first + Chunks.size, classCount),
+      guidance: options.guidance ?? settings.guidance)
+  }
+
+  public func encode(_ images: Tensor) -> Tensor { encoded(images, SamplingOptions()) }
+  public func decode(_ codes: Tensor) -> Tensor { decoded(codes, SamplingOptions()) { _ in } }
+
+  public func encode(_ images: Tensor, _ options: SamplingOptions) throws -> Tensor {
+    _ = try describe(decoding: options)
+    return encoded(images, options)
+  }
+
+  public func decode(_ codes: Tensor, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
+    _ = try describe(decoding: options)
+    return decoded(codes, options, progress)
   }
 
   /// The noise that the sampler leads to the image: the sampler run backwards.
-  public func encode(_ images: Tensor) -> Tensor {
-    let (sampler, down) = codec
+  private func encoded(_ images: Tensor, _ options: SamplingOptions) -> Tensor {
+    let (sampler, down) = codec(options)
     let levels = Array(down.dropLast().reversed())
     return Chunks.map(signed(images)) { clean, first in
+      let condition = condition(options, first: first)
       // The first step takes the noise that the network sees in the clean image at the lowest level.
       let scaled = context.backend.affine(clean, scale: Float(levels[0].signal), shift: 0)
-      let noise = denoised(scaled, at: levels[0], Conditioning(), clips: false).noise
+      let found = denoised(scaled, at: levels[0], condition, clips: settings.clip).image
       return walk(
-        levels[0].add(noise, to: clean), through: levels, sampler, Conditioning(), clips: false, seed: 0, first: first)
+        levels[0].add(levels[0].noise(in: scaled, of: found), to: clean), through: levels, sampler, condition,
+        clips: settings.clip, seed: 0, first: first)
     }
   }
 
-  public func decode(_ codes: Tensor) -> Tensor {
-    let (sampler, levels) = codec
+  private func decoded(_ codes: Tensor, _ options: SamplingOptions, _ progress: (Double) -> Void) -> Tensor {
+    let (sampler, levels) = codec(options)
+    let all = 0..<codes.shape[0]
     return unit(
       Chunks.map(codes) { chunk, first in
-        walk(chunk, through: levels, sampler, Conditioning(), clips: false, seed: 0, first: first)
+        walk(
+          chunk, through: levels, sampler, condition(options, first: first), clips: settings.clip, seed: 0, first: first
+        ) { progress(Chunks.share(of: all, first: first, $0)) }
       })
   }
 

@@ -23,6 +23,12 @@ public struct NoiseLevel: Hashable, Sendable {
     image.backend.add(image, noise, alpha: Float(signal), beta: Float(sigma))
   }
 
+  /// What x holds besides an image. Of an image that was clipped it is more than the network took for noise, and that is as it
+  /// has to be: otherwise every step that clips would leave x with another amount of noise than its level has.
+  public func noise(in x: Tensor, of image: Tensor) -> Tensor {
+    x.backend.add(x, image, alpha: Float(1 / sigma), beta: Float(-signal / sigma))
+  }
+
   /// x of a level with as much more noise as this one has more.
   public func add(_ noise: Tensor, to x: Tensor, at level: NoiseLevel) -> Tensor {
     let scale = signal / level.signal
@@ -148,7 +154,7 @@ extension NoiseLevel {
 
 /// Which S of the T timesteps a sampler visits, highest first.
 public enum TimestepSpacing: String, Sendable, Codable, CaseIterable {
-  /// i · (T / S): diffusers' default.
+  /// i · T / S, rounded down: diffusers' default where S divides T.
   case leading
   /// From T − 1 down in steps of T / S, so that sampling begins at pure noise; halves round to even (as diffusers).
   case trailing
@@ -157,7 +163,7 @@ public enum TimestepSpacing: String, Sendable, Codable, CaseIterable {
 
   public func timesteps(_ steps: Int, of total: Int) -> [Int] {
     switch self {
-    case .leading: (0..<steps).map { $0 * (total / steps) }.reversed()
+    case .leading: (0..<steps).map { $0 * total / steps }.reversed()
     case .trailing:
       (0..<steps).map {
         Int((Double(total) - Double($0) * Double(total) / Double(steps)).rounded(.toNearestOrEven)) - 1

@@ -13,10 +13,8 @@ public enum PredictionTarget: String, Sendable, Codable, CaseIterable {
 
 /// What a network makes of noisy images `[N, H, W, C]`.
 public struct Denoised {
-  /// The clean image.
+  /// The clean image. What else x holds is noise: see ``NoiseLevel/noise(in:of:)``.
   public var image: Tensor
-  /// The noise, as predicted: not derived again from an image that was clipped (as diffusers).
-  public var noise: Tensor
   /// Where the variance of a step back lies between the posterior's own (−1) and β (1), for models that learn it.
   public var varianceOutput: Tensor?
 }
@@ -41,24 +39,13 @@ extension PredictionTarget {
     }
   }
 
-  /// The noise as a sum of x and the network's output.
-  func noise(at level: NoiseLevel) -> (x: Double, output: Double) {
-    switch self {
-    case .epsilon: (0, 1)
-    case .sample: (1 / level.sigma, -level.signal / level.sigma)
-    case .velocity: (level.sigma, level.signal * level.dataDeviation)
-    }
-  }
-
-  /// The clean image and the noise that a network's output for x implies.
+  /// The clean image that a network's output for x implies.
   ///
   /// - Parameter clips: whether the image is clipped to [−1, 1].
   public func interpret(_ output: Tensor, at level: NoiseLevel, _ x: Tensor, clips: Bool) -> Denoised {
-    func sum(_ parts: (x: Double, output: Double)) -> Tensor {
-      x.backend.add(x, output, alpha: Float(parts.x), beta: Float(parts.output))
-    }
-    let image = sum(image(at: level))
-    return Denoised(image: clips ? image.clamped(-1, 1) : image, noise: sum(noise(at: level)))
+    let parts = image(at: level)
+    let image = x.backend.add(x, output, alpha: Float(parts.x), beta: Float(parts.output))
+    return Denoised(image: clips ? image.clamped(-1, 1) : image)
   }
 }
 
