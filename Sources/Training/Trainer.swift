@@ -37,6 +37,8 @@ public struct TrainingProgress: Sendable {
   public var secondsPerStep: Double?
   /// Where training will end, as far as can be told by now.
   public var expectedLastStep: Int?
+  /// What the last step of a session was to have and there was no time for.
+  public var leftOut: [TrainingPhase] = []
 }
 
 /// What a training does that may keep people waiting.
@@ -339,6 +341,7 @@ public final class Trainer {
         if obstacle != nil { values["left-out"] = 1 }
         try journal.append(step: state.step, values)
       }
+      var isDrawn = false
       var alarm = obstacle.map { "\($0) is not finite, the step is left out" }
       if let obstacle, failures >= Trainer.patience {
         let reached = state.step
@@ -365,7 +368,7 @@ public final class Trainer {
         if draws, settings.sampleEvery > 0 {
           phase(.picture)
           defer { phase(nil) }
-          try session.measure(.picture) { try draw(into: journal, unless: isUnwanted) }
+          isDrawn = try session.measure(.picture) { try draw(into: journal, unless: isUnwanted) } != nil
         }
       }
 
@@ -380,7 +383,10 @@ public final class Trainer {
           validationLoss: state.validationLoss, imagesPerSecond: meter.imagesPerSecond, remaining: left,
           savedAgo: saved.map { (clock.now - $0.time) / .seconds(1) },
           alarm: alarm ?? model.alarm, secondsPerStep: session.step,
-          expectedLastStep: limit.steps ?? session.expectedSteps(closing: closing).map { state.step + $0 }))
+          expectedLastStep: limit.steps ?? session.expectedSteps(closing: closing).map { state.step + $0 },
+          leftOut: ends
+            ? (isJudged ? [] : [.validation]) + (isDrawn || settings.sampleEvery == 0 ? [] : [.picture]) : []
+        ))
     }
     try save()
     return ends ? .complete : .interrupted
@@ -408,7 +414,8 @@ public final class Trainer {
     guard settings.sampleEvery > 0, session.costs[.picture] == nil else { return }
     let start = ContinuousClock.now
     let marks = ProgressMarks()
-    let drawn: Image?? = try? model.unlessUnwanted({ StopSignal.received != nil || marks.count >= 2 }) {
+    let isKnown: @Sendable () -> Bool = { StopSignal.received != nil || marks.count >= 2 }
+    let drawn: Image?? = try? model.unlessUnwanted(isKnown) {
       try model.progressPicture(of: shownImages) { marks.add((ContinuousClock.now - start) / .seconds(1), $0) }
     }
     let whole = (ContinuousClock.now - start) / .seconds(1)

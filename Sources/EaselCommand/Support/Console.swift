@@ -85,19 +85,30 @@ final class ProgressBar {
 
 /// A word to whoever waits, said only where the waiting is long.
 final class Patience: Sendable {
-  private let isOver = Mutex(false)
+  private enum State { case waiting, said, over }
+
+  private let state = Mutex(State.waiting)
 
   private static let limit = 1.0
 
   /// Begins to wait.
   init(_ text: String) {
     DispatchQueue.global().asyncAfter(deadline: .now() + Patience.limit) { [self] in
-      isOver.withLock { if !$0 { Console.note(text) } }
+      state.withLock { state in
+        guard state == .waiting else { return }
+        if Console.isTerminal { Console.rewriteLine(text) } else { Console.note(text) }
+        state = .said
+      }
     }
   }
 
   /// Nothing is said from here on.
-  func end() { isOver.withLock { $0 = true } }
+  func end() {
+    state.withLock { state in
+      if state == .said, Console.isTerminal { Console.rewriteLine("") }
+      state = .over
+    }
+  }
 
   /// Does work, saying what it is if that takes a while.
   static func saying<Result>(_ text: String, _ work: () throws -> Result) rethrows -> Result {

@@ -337,6 +337,8 @@ struct TrainingSession {
     if let final {
       if Console.isTerminal { Console.rewriteLine("") }
       Console.note(TrainingSession.line(final))
+      let leftOut = final.leftOut.map { $0 == .picture ? "the last picture" : "the loss on held-out images" }
+      if !leftOut.isEmpty { Console.note("There was no time left for \(leftOut.joined(separator: " and ")).") }
     }
     let path = trainer.folder.checkpointPath(step: trainer.state.step)
     if json {
