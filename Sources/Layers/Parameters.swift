@@ -176,6 +176,13 @@ public final class Arena {
 
   public func zeroGradients() { backend.fill(gradients, with: 0) }
 
+  /// Has backends make anew what they keep of the parameters, as reordered copies: work that was given up may have left half of
+  /// it.
+  public func forgetDerived() {
+    values.storage.markModified()
+    average?.storage.markModified()
+  }
+
   /// The name of the first parameter whose gradient holds an infinity or no number at all.
   public var parameterWithoutFiniteGradient: String? {
     parameters.first { $0.gradient.values().contains { !$0.isFinite } }?.name

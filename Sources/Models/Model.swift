@@ -107,10 +107,15 @@ public struct TrainingStep {
   /// Counted from 0.
   public let index: Int
   public let settings: TrainingSettings
+  /// What the schedule has made of the settings' learning rate by this step.
+  public let learningRate: Float
 
-  public init(index: Int, settings: TrainingSettings) {
+  /// - Parameter learningRate: nil for that of a training of ``TrainingSettings/steps``.
+  public init(index: Int, settings: TrainingSettings, learningRate: Float? = nil) {
     self.index = index
     self.settings = settings
+    self.learningRate =
+      learningRate ?? settings.learningRate * settings.schedule(steps: settings.steps).factor(at: index)
   }
 
   /// The random numbers of this step's samples, by their place in the run.
@@ -124,14 +129,14 @@ public struct TrainingStep {
   ///
   /// - Parameters:
   ///   - loss: what the gradients are of.
-  ///   - rate: multiplies the settings' learning rate.
-  /// - Returns: the gradient's norm.
+  ///   - rate: multiplies the step's learning rate.
+  /// - Returns: the gradient's norm; not a number where the step was given up, which then changes nothing.
   @discardableResult
   public func update(_ component: Component, loss: Float, rate factor: Float = 1) -> Float {
     guard let optimizer = component.optimizer else { fatalError("component \(component.name) is not being trained") }
-    let rate = factor * settings.learningRate * settings.schedule.factor(at: index)
+    guard component.arena.backend.threads.carryThrough() else { return .nan }
     let steps = optimizer.stepCount
-    let norm = optimizer.step(learningRate: rate, loss: loss)
+    let norm = optimizer.step(learningRate: factor * learningRate, loss: loss)
     if component.arena.average != nil, optimizer.stepCount > steps {
       MovingAverage(decay: settings.emaDecay).update(component.arena, number: component.averageUpdates)
       component.averageUpdates += 1
@@ -140,24 +145,53 @@ public struct TrainingStep {
   }
 }
 
+/// What became of a training step.
+package struct StepResult {
+  package let metrics: Metrics
+  /// What was not finite, as a parameter's gradient, with its component; nil where all was.
+  package let obstacle: String?
+}
+
 extension Model {
   /// A training step that leaves running statistics and ``Component/trainingState`` as they were where something of it is not
   /// finite: a batch that no optimizer followed must not show in later steps and pictures. Of several networks those whose own
   /// gradients were finite keep their step.
   ///
-  /// - Returns: also what was not finite, as a parameter's gradient, with its component; nil where all was.
-  package func guardedStep(_ batch: Batch, _ step: TrainingStep) -> (metrics: Metrics, obstacle: String?) {
+  /// - Parameter isUnwanted: looked at until the first network is changed: where it holds, the step is given up at once, and
+  ///   nothing remains of it.
+  /// - Returns: nil for a step that was given up.
+  package func guardedStep(
+    _ batch: Batch, _ step: TrainingStep, unless isUnwanted: @escaping @Sendable () -> Bool = { false }
+  ) -> StepResult? {
     for component in components { component.optimizer?.obstacle = nil }
     let kept = components.flatMap { $0.arena.buffers.map(\.value) + $0.trainingState.map(\.tensor) }
     let before = kept.map { $0.values() }
-    let metrics = trainingStep(batch, step)
+    let metrics = context.backend.threads.abandonable(when: isUnwanted) { trainingStep(batch, step) }
     let obstacle = components.lazy.compactMap { component in
       component.optimizer?.obstacle.map { component.name.isEmpty ? $0 : "\($0) (\(component.name))" }
     }.first
-    if obstacle != nil {
+    if metrics == nil || obstacle != nil {
       for (tensor, values) in zip(kept, before) { tensor.withMutableFloats { _ = $0.update(fromContentsOf: values) } }
     }
-    return (metrics, obstacle)
+    guard let metrics else {
+      for component in components {
+        component.arena.zeroGradients()
+        component.arena.forgetDerived()
+      }
+      return nil
+    }
+    return StepResult(metrics: metrics, obstacle: obstacle)
+  }
+
+  /// What work finds that changes nothing, as drawing or judging does; it is given up once nobody wants it any more.
+  ///
+  /// - Returns: nil where it was given up.
+  package func unlessUnwanted<Result>(
+    _ isUnwanted: @escaping @Sendable () -> Bool, _ work: () throws -> Result
+  ) rethrows -> Result? {
+    let result = try context.backend.threads.abandonable(when: isUnwanted, work)
+    if result == nil { for component in components { component.arena.forgetDerived() } }
+    return result
   }
 
   /// The name in checkpoints of the first number of the model that is an infinity or none at all, or whose average is.

@@ -13,6 +13,9 @@ public protocol ModelFamily: Sendable {
   static var domains: Domains { get }
   /// Whether nearly all of its multiplications are those of 3×3 convolutions: what `--precision auto` may depend on.
   static var convolves3x3: Bool { get }
+  /// Other settings for images that are larger than those a preset was made for, so that it gives something in as many minutes;
+  /// keys with their values as one would set them.
+  static func settings(_ preset: Preset<Settings>, for data: DataDescription) -> [(key: String, value: String)]
   /// Makes a model with fresh parameters.
   ///
   /// - Throws: `UserError` (usage) where settings and data do not fit together.
@@ -22,6 +25,9 @@ public protocol ModelFamily: Sendable {
 extension ModelFamily {
   public static var domains: Domains { .one }
   public static var convolves3x3: Bool { false }
+  public static func settings(_ preset: Preset<Settings>, for data: DataDescription) -> [(key: String, value: String)] {
+    []
+  }
 }
 
 /// The data sets that a family learns from.
@@ -40,9 +46,14 @@ public protocol ModelSettings: Codable, Sendable, ExplainedSettings {
 
   /// - Throws: `UserError` (usage) for values that make no sense.
   func validate() throws
+
+  /// Those that change nothing beside the others.
+  var idle: [IdleSetting] { get }
 }
 
 extension ModelSettings {
+  public var idle: [IdleSetting] { [] }
+
   /// The defaults with changes.
   public init(_ change: (inout Self) -> Void) {
     self.init()
@@ -133,6 +144,8 @@ public struct AnyPreset: Sendable {
   public let data: DataDescription
   private let settings: @Sendable (RunDescription) throws -> ConfigurationDocument
   private let build: @Sendable (ConfigurationDocument, ModelContext) throws -> any Model
+  private let fitting: @Sendable (DataDescription) -> [(key: String, value: String)]
+  private let idleModelSettings: @Sendable (ConfigurationDocument) throws -> [IdleSetting]
 
   package init<Family: ModelFamily>(_ family: Family.Type, _ preset: Preset<Family.Settings>) {
     self.family = family
@@ -143,6 +156,8 @@ public struct AnyPreset: Sendable {
       try settings.validate()
       return try Family.make(settings, context)
     }
+    fitting = { Family.settings(preset, for: $0) }
+    idleModelSettings = { try $0.decode(Family.Settings.self).idle }
   }
 
   /// What is trained on what, the training and the model's settings as one document.
@@ -152,6 +167,23 @@ public struct AnyPreset: Sendable {
     try settings(
       RunDescription(
         preset: name, data: data, dataB: family.domains == .one ? nil : dataB, imageSize: imageSize))
+  }
+
+  /// Fits the settings to larger images than the preset was made for, unless a person has set one of them.
+  ///
+  /// - Returns: what was set, for people; nil for nothing.
+  /// - Throws: `UserError(.internalFailure)` where a family names a setting that there is not.
+  public func fit(_ document: inout ConfigurationDocument, to data: DataDescription) throws -> String? {
+    let settings = fitting(data)
+    if settings.isEmpty || settings.contains(where: { document.isSet($0.key) }) { return nil }
+    for (key, value) in settings { try document.set(key, to: value, origin: "for images of this size") }
+    let list = settings.map { "\($0.key)=\($0.value)" }.joined(separator: ", ")
+    return "For images of \(data.width)×\(data.height): \(list); set one of them to have the preset's others."
+  }
+
+  /// The settings of a document that change nothing beside the others.
+  func idle(in document: ConfigurationDocument) throws -> [IdleSetting] {
+    try document.decode(TrainingSettings.self).idle + idleModelSettings(document)
   }
 
   /// Makes the model that a document describes.

@@ -31,8 +31,8 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
   public var clipNorm: Float = 0
   public var warmupSteps = 0
   public var learningRateDecay = LearningRateSchedule.Decay.constant
-  /// Where the learning rate's decay ends, counted from the run's beginning.
-  public var scheduleSteps = 10_000
+  /// Where the learning rate's decay ends, counted from the run's beginning; nil for where the training ends.
+  public var scheduleSteps: Int?
   /// The moving average's decay; 0 for none.
   public var emaDecay: Float = 0
   public var flip = false
@@ -95,9 +95,20 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
     }
   }
 
-  var schedule: LearningRateSchedule {
-    LearningRateSchedule(learningRateDecay, warmupSteps: warmupSteps, totalSteps: scheduleSteps)
+  /// The learning rate's factor in a training of so many steps.
+  ///
+  /// Where the schedule follows the training, a short one spends a tenth of it on warming up at most.
+  public func schedule(steps: Int) -> LearningRateSchedule {
+    guard let scheduleSteps else {
+      return LearningRateSchedule(
+        learningRateDecay, warmupSteps: min(warmupSteps, max(1, steps / TrainingSettings.warmupPart)),
+        totalSteps: steps)
+    }
+    return LearningRateSchedule(learningRateDecay, warmupSteps: warmupSteps, totalSteps: scheduleSteps)
   }
+
+  /// A training's length divided by that of the longest warm-up.
+  public static let warmupPart = 10
 
   /// What is done to training images; of settings that were validated.
   public var augmentation: Augmentation {
@@ -120,7 +131,7 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
     check(weightDecay, "weight-decay", atLeast: 0)
     check(clipNorm, "clip-norm", atLeast: 0)
     check(warmupSteps, "warmup-steps", 0...1_000_000_000)
-    check(scheduleSteps, "schedule-steps", 1...1_000_000_000)
+    if let scheduleSteps { check(scheduleSteps, "schedule-steps", 1...1_000_000_000) }
     check(emaDecay, "ema-decay", 0..<1)
     check(shift, "shift", 0...1024)
     check(jitterBrightness, "jitter-brightness", 0...1)
@@ -166,9 +177,10 @@ extension TrainingSettings: ExplainedSettings {
     case .weightDecay: "how fast weights shrink; adamw decouples it from the gradient"
     case .decayVectors: "whether biases and norms shrink too"
     case .clipNorm: "the largest norm of the gradient; 0 for no limit"
-    case .warmupSteps: "steps over which the learning rate rises from 0"
+    case .warmupSteps:
+      "steps over which the learning rate rises from 0; without schedule-steps a tenth of the training at most"
     case .learningRateDecay: "how the learning rate falls after the warm-up"
-    case .scheduleSteps: "where its fall ends, counted from the run's beginning"
+    case .scheduleSteps: "where its fall ends, counted from the run's beginning; null for where the training ends"
     case .emaDecay: "decay of the moving average of the weights, which pictures are made from; 0 for none"
     case .checkpointEvery: "steps between checkpoints"
     case .validateEvery: "steps between losses on held-out images"

@@ -10,11 +10,21 @@ public struct LearningRateSchedule: Sendable, Hashable {
     case constantThenLinear = "constant-then-linear"
     /// Half a cosine to zero (Loshchilov and Hutter 2017).
     case cosine
+
+    /// The factor at a share of the way, 0 to 1.
+    public func factor(at progress: Double) -> Float {
+      switch self {
+      case .constant: 1
+      case .linear: Float(1 - progress)
+      case .constantThenLinear: Float(min(1, 2 * (1 - progress)))
+      case .cosine: Float(0.5 * (1 + cos(.pi * progress)))
+      }
+    }
   }
 
   public var decay: Decay
   public var warmupSteps: Int
-  /// Where the decay ends, counted from the run's beginning; not where the run happens to stop.
+  /// Where the decay ends, counted from the run's beginning.
   public var totalSteps: Int
 
   public init(_ decay: Decay = .constant, warmupSteps: Int = 0, totalSteps: Int) {
@@ -27,12 +37,6 @@ public struct LearningRateSchedule: Sendable, Hashable {
   public func factor(at step: Int) -> Float {
     if step < warmupSteps { return Float(step + 1) / Float(warmupSteps) }
     let span = max(1, totalSteps - warmupSteps)
-    let progress = min(1, Double(step - warmupSteps) / Double(span))
-    switch decay {
-    case .constant: return 1
-    case .linear: return Float(1 - progress)
-    case .constantThenLinear: return Float(min(1, 2 * (1 - progress)))
-    case .cosine: return Float(0.5 * (1 + cos(.pi * progress)))
-    }
+    return decay.factor(at: min(1, Double(step - warmupSteps) / Double(span)))
   }
 }

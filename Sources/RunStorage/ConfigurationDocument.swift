@@ -110,12 +110,18 @@ public struct ConfigurationDocument {
     fields[key]?.origin = origin
   }
 
-  /// The keys that a file or an option gave a value which differs from another document's.
-  public func changes(from other: ConfigurationDocument) -> [(key: String, value: String, other: String)] {
+  /// Whether a file or an option gave a key its value.
+  public func isSet(_ key: String) -> Bool { fields[key]?.origin != nil }
+
+  /// The keys that a file or an option gave a value which differs from another document's, with the file's path and line or the
+  /// option.
+  public func changes(
+    from other: ConfigurationDocument
+  ) -> [(key: String, value: String, other: String, origin: String)] {
     keys.compactMap { key in
-      guard let field = fields[key], field.origin != nil, let old = other.fields[key]?.value else { return nil }
+      guard let field = fields[key], let origin = field.origin, let old = other.fields[key]?.value else { return nil }
       if Self.isSame(field.value, old) { return nil }
-      return (key, Self.text(of: field.value), Self.text(of: old))
+      return (key, Self.text(of: field.value), Self.text(of: old), origin)
     }
   }
 

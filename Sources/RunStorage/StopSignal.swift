@@ -1,7 +1,8 @@
 import Glibc
 import Synchronization
 
-/// The request to stop by Ctrl-C (SIGINT) or `kill` (SIGTERM): it ends the process with 130 or 143. Work that has something to
+/// The request to stop by Ctrl-C (SIGINT), `kill` (SIGTERM) or a terminal that is closed (SIGHUP): it ends the process with 130,
+/// 143 or 129. Work that has something to
 /// save (``deferred(_:)``) is asked to stop by the first one, and ended by the second.
 public enum StopSignal {
   // 0 while no signal has come. `install` touches it first, so that the handler never runs its initialiser.
@@ -17,14 +18,18 @@ public enum StopSignal {
       let (isFirst, _) = StopSignal.pending.compareExchange(expected: 0, desired: signal, ordering: .relaxed)
       if !isFirst || !StopSignal.isDeferred.load(ordering: .relaxed) { _exit(128 + signal) }
     }
-    setHandler(handler, for: SIGINT)
-    setHandler(handler, for: SIGTERM)
+    for signal in [SIGINT, SIGTERM] { setHandler(handler, for: signal) }
+    // nohup has it ignored, which is meant.
+    var present = sigaction()
+    sigaction(SIGHUP, nil, &present)
+    let isIgnored =
+      unsafeBitCast(present.__sigaction_handler.sa_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+    if !isIgnored { setHandler(handler, for: SIGHUP) }
     setHandler(SIG_IGN, for: SIGPIPE)
     // A parent may have blocked them (Foundation's Process does, from a thread that has), and the mask is inherited.
     var signals = sigset_t()
     sigemptyset(&signals)
-    sigaddset(&signals, SIGINT)
-    sigaddset(&signals, SIGTERM)
+    for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, signal) }
     pthread_sigmask(SIG_UNBLOCK, &signals, nil)
   }
 
@@ -35,13 +40,13 @@ public enum StopSignal {
     return try work()
   }
 
-  /// The signal that asked to stop (SIGINT or SIGTERM), or nil. Costs one load.
+  /// The signal that asked to stop (SIGINT, SIGTERM or SIGHUP), or nil. Costs one load.
   public static var received: Int32? {
     let signal = pending.load(ordering: .relaxed)
     return signal == 0 ? nil : signal
   }
 
-  /// The exit code of a process that stopped because of the signal: 130 or 143; nil where none came.
+  /// The exit code of a process that stopped because of the signal: 130, 143 or 129; nil where none came.
   public static var exitCode: Int32? { received.map { 128 + $0 } }
 
   private static func setHandler(_ handler: __sighandler_t?, for signal: Int32) {

@@ -8,6 +8,7 @@ import Synchronization
 /// see ``TensorThread``.
 public struct ThreadPool: Sendable {
   public let count: Int
+  private let abandonment = Abandonment()
 
   /// Sets the number for the calling thread, which is the one that has to do the tensor work.
   ///
@@ -29,8 +30,12 @@ public struct ThreadPool: Sendable {
   ///
   /// - Parameters:
   ///   - grain: ranges shorter than this are not worth a thread of their own.
+  ///   - isAbandonable: whether it may be left out of work that was given up: see ``abandonable(when:_:)``.
   ///   - body: called with a range and the number of the part, from 0; on several threads at once.
-  public func split(_ count: Int, grain: Int = 1, _ body: (Range<Int>, Int) -> Void) {
+  public func split(
+    _ count: Int, grain: Int = 1, isAbandonable: Bool = true, _ body: (Range<Int>, Int) -> Void
+  ) {
+    if isAbandonable, isAbandoned { return }
     let parts = parts(count, grain: grain)
     guard parts > 1 else {
       if count > 0 { body(0..<count, 0) }
@@ -77,4 +82,60 @@ public struct ThreadPool: Sendable {
     let count: Int
     let body: (Range<Int>, Int) -> Void
   }
+}
+
+/// What a pool knows of work that may be given up; used by the thread that does the tensor work.
+private final class Abandonment: Sendable {
+  struct State {
+    /// Nil where work is carried through.
+    var condition: (@Sendable () -> Bool)?
+    var isAbandoned = false
+  }
+
+  let state = Mutex(State())
+}
+
+extension ThreadPool {
+  /// Does work that may be given up in the middle: once a condition holds, every operation on this pool returns at once, and
+  /// what it would have written is undefined. Random numbers alone are drawn all the same, since indices are made of them.
+  ///
+  /// The work must not change what outlives it before ``carryThrough()``, or whoever gives it up puts that back.
+  ///
+  /// - Parameter condition: asked before each operation; it takes a moment at most.
+  /// - Returns: nil where the work was given up.
+  /// - Throws: what the work throws, unless it was given up.
+  public func abandonable<Result>(
+    when condition: @escaping @Sendable () -> Bool, _ work: () throws -> Result
+  ) rethrows -> Result? {
+    abandonment.state.withLock { $0 = .init(condition: condition) }
+    defer { abandonment.state.withLock { $0 = .init() } }
+    do {
+      let result = try work()
+      return isGivenUp ? nil : result
+    } catch {
+      if isGivenUp { return nil }
+      throw error
+    }
+  }
+
+  /// From here on the work is carried through, whatever its condition says: what it changes now is to be whole.
+  ///
+  /// - Returns: false where it was given up before.
+  public func carryThrough() -> Bool {
+    abandonment.state.withLock {
+      if !$0.isAbandoned { $0.condition = nil }
+      return !$0.isAbandoned
+    }
+  }
+
+  /// Whether the work at hand is given up; its condition is asked.
+  var isAbandoned: Bool {
+    abandonment.state.withLock {
+      if !$0.isAbandoned, let condition = $0.condition { $0.isAbandoned = condition() }
+      return $0.isAbandoned
+    }
+  }
+
+  /// The same without asking: what was computed before the condition held is whole.
+  private var isGivenUp: Bool { abandonment.state.withLock { $0.isAbandoned } }
 }

@@ -4,6 +4,8 @@ import Foundation
 public struct BenchmarkResult: Codable, Sendable {
   public var model: String
   public var mode: String
+  /// Of the images: width×height×channels.
+  public var image: String
   public var batch: Int
   public var threads: Int
   public var easel: String
@@ -17,7 +19,7 @@ public struct BenchmarkResult: Codable, Sendable {
   public var systemAllocations: Int
 
   public enum CodingKeys: String, CodingKey {
-    case model, mode, batch, threads, easel, parameters
+    case model, mode, image, batch, threads, easel, parameters
     case trainImagesPerSecond = "train_images_per_second"
     case sampleImagesPerSecond = "sample_images_per_second"
     case peakRSSMegabytes = "peak_rss_mb"
@@ -26,11 +28,14 @@ public struct BenchmarkResult: Codable, Sendable {
 
   /// Trains and samples for a few steps.
   ///
-  /// - Parameter steps: timed steps, after three that are not.
+  /// - Parameters:
+  ///   - data: what the images are like; nil for what the preset was made for.
+  ///   - steps: timed steps, after three that are not.
   public static func measure(
-    _ preset: AnyPreset, configuration: ConfigurationDocument, backend: any Backend, steps: Int
+    _ preset: AnyPreset, configuration: ConfigurationDocument, data: DataDescription? = nil, backend: any Backend,
+    steps: Int
   ) throws -> BenchmarkResult {
-    var training = try BenchmarkTraining(preset, configuration: configuration, backend: backend)
+    var training = try BenchmarkTraining(preset, configuration: configuration, data: data, backend: backend)
     let (model, settings, batch) = (training.model, training.settings, training.batch)
     for _ in 0..<3 { training.step() }
     let before = backend.memory.systemAllocations
@@ -39,7 +44,8 @@ public struct BenchmarkResult: Codable, Sendable {
     for _ in 0..<3 { model.samplingPass(batch) }
     let samplingTime = median(of: steps) { model.samplingPass(batch) }
     return BenchmarkResult(
-      model: preset.name, mode: "\(backend.kind.rawValue)-\(model.context.type.rawValue)", batch: settings.batchSize,
+      model: preset.name, mode: "\(backend.kind.rawValue)-\(model.context.type.rawValue)",
+      image: model.context.data.sizeText, batch: settings.batchSize,
       threads: backend.threads.count, easel: easelVersion,
       parameters: model.components.reduce(0) { $0 + $1.arena.count },
       trainImagesPerSecond: (10 * Double(settings.batchSize) / trainingTime).rounded() / 10,
@@ -91,6 +97,11 @@ struct BenchmarkTraining {
     _ = model.trainingStep(batch, TrainingStep(index: index, settings: settings))
     index += 1
   }
+}
+
+extension DataDescription {
+  /// `64×64×3`
+  public var sizeText: String { "\(width)×\(height)×\(channels)" }
 }
 
 /// The median time of some calls, in seconds.

@@ -32,6 +32,8 @@ public struct Profile: Codable, Sendable {
 
   public var model: String
   public var mode: String
+  /// Of the images: width×height×channels.
+  public var image: String
   public var batch: Int
   public var threads: Int
   /// A whole step, and the part of it between operations, in milliseconds.
@@ -41,12 +43,14 @@ public struct Profile: Codable, Sendable {
   /// The slowest first.
   public var rows: [Row]
 
+  /// - Parameter data: what the images are like; nil for what the preset was made for.
   public init(
-    _ preset: AnyPreset, configuration: ConfigurationDocument, backend base: any Backend, steps: Int
+    _ preset: AnyPreset, configuration: ConfigurationDocument, data: DataDescription? = nil, backend base: any Backend,
+    steps: Int
   ) throws {
     ceilings = Ceilings(base)
     let backend = ProfilingBackend(base)
-    var training = try BenchmarkTraining(preset, configuration: configuration, backend: backend)
+    var training = try BenchmarkTraining(preset, configuration: configuration, data: data, backend: backend)
     for component in training.model.components {
       for parameter in component.arena.parameters {
         backend.name(parameter.value, parameter.name)
@@ -64,6 +68,7 @@ public struct Profile: Codable, Sendable {
     between = 1000 * (total - backend.records.values.reduce(0) { $0 + $1.seconds.reduce(0, +) } / Double(steps))
     model = preset.name
     mode = "\(backend.kind.rawValue)-\(training.model.context.type.rawValue)"
+    image = training.model.context.data.sizeText
     batch = training.settings.batchSize
     threads = backend.threads.count
     // The same call of two layers is timed once.

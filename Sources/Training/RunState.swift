@@ -25,6 +25,14 @@ public struct RunState: Codable, Sendable, Equatable {
     public var validationLoss: Double
   }
 
+  /// How long a run is to be, as it was asked for the last time.
+  public struct Goal: Codable, Sendable, Equatable {
+    /// From the run's beginning; nil where only time counts.
+    public var steps: Int?
+    /// Of all sessions; nil where only steps count.
+    public var seconds: Double?
+  }
+
   /// What the numbers were computed with: the same again gives the same bytes.
   public struct Environment: Codable, Sendable, Equatable {
     public var easel: String
@@ -51,6 +59,12 @@ public struct RunState: Codable, Sendable, Equatable {
   public var step: Int
   /// Training time so far, validation and saving left out.
   public var seconds: Double
+  /// Time of all sessions so far, with all that was done in them; nil in checkpoints of versions that did not record it.
+  public var elapsed: Double?
+  /// What a run that was stopped goes on to; nil for one that came to its end.
+  public var goal: Goal?
+  /// Whether the loss on held-out images that this step had due was cut short by a signal; nil for no.
+  public var owesValidation: Bool?
   /// The training loss, averaged over the latest steps.
   public var loss: Double
   public var validationLoss: Double?
@@ -94,7 +108,11 @@ public struct RunState: Codable, Sendable, Equatable {
     }
     try check(step == expected, "step", "\(expected), as in the manifest, found \(step)")
     try check((0...1_000_000_000).contains(step), "step", "0 to 1000000000, found \(step)")
-    try check((0...1e12).contains(seconds), "seconds", "a time, found \(seconds)")
+    for (key, time) in [("seconds", seconds), ("elapsed", elapsed ?? 0), ("goal.seconds", goal?.seconds ?? 0)] {
+      try check((0...1e12).contains(time), key, "a time, found \(time)")
+    }
+    let steps = goal?.steps ?? 1
+    try check((1...1_000_000_000).contains(steps), "goal.steps", "1 to 1000000000, found \(steps)")
     let factor = learningRateFactor ?? 1
     try check(factor > 0 && factor <= 1, "learningRateFactor", "a share, found \(factor)")
     for record in data.all {

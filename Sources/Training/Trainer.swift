@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 
 /// When training stops.
 public struct TrainingLimit: Sendable, Equatable {
@@ -32,6 +33,19 @@ public struct TrainingProgress: Sendable {
   public var savedAgo: Double?
   /// What is going wrong, as far as the model can tell, or what was not finite in this step.
   public var alarm: String?
+  /// Of a training step, in seconds; nil until it is known.
+  public var secondsPerStep: Double?
+  /// Where training will end, as far as can be told by now.
+  public var expectedLastStep: Int?
+  /// What the last step of a session was to have and there was no time for.
+  public var leftOut: [TrainingPhase] = []
+}
+
+/// What a training does that may keep people waiting.
+public enum TrainingPhase: Sendable {
+  /// It makes the kernels.
+  case firstStep
+  case validation, picture, save
 }
 
 /// Why a training ended.
@@ -55,6 +69,8 @@ public final class Trainer {
   /// Held while training: two processes must not write one run.
   private var lock: RunLock?
   private var isPrepared = false
+  /// The step whose average is complete: see ``Model/settleAverage()``.
+  private var settledStep: Int?
 
   /// Steps in a row whose loss or gradient is not finite, after which something is done about it.
   private static let patience = 10
@@ -86,14 +102,16 @@ public final class Trainer {
 
   /// A run that goes on from a checkpoint of its own.
   ///
-  /// - Parameter lock: the run's, taken before the checkpoint was looked for, so that no other process moves on meanwhile.
-  /// - Throws: `UserError` where the checkpoint or the data are not what they were.
+  /// - Parameters:
+  ///   - changes: settings that are other from here on, `KEY=VALUE`.
+  ///   - lock: the run's, taken before the checkpoint was looked for, so that no other process moves on meanwhile.
+  /// - Throws: `UserError` where the checkpoint or the data are not what they were, or a setting cannot change.
   public init(
-    resuming checkpoint: CheckpointFolder, data: DatasetSplits, counterpart: DatasetSplits? = nil, folder: RunFolder,
-    lock: RunLock? = nil, backend: any Backend
+    resuming checkpoint: CheckpointFolder, changes: [String] = [], data: DatasetSplits,
+    counterpart: DatasetSplits? = nil, folder: RunFolder, lock: RunLock? = nil, backend: any Backend
   ) throws {
     try Trainer.requireResumable(checkpoint)
-    let state = try RunState.read(checkpoint)
+    var state = try RunState.read(checkpoint)
     let data = try TrainingData(data, counterpart, for: .named(state.preset))
     for (found, expected) in zip(data.record.all, state.data.all) where found.fingerprint != expected.fingerprint {
       throw UserError(
@@ -105,9 +123,16 @@ public final class Trainer {
     }
     let precision = Precision(rawValue: state.environment.precision.rawValue) ?? .auto
     let type = try precision.scalarType(on: backend)
-    (model, configuration) = try LoadedModel.makeModel(checkpoint, state, backend: backend, type: type)
+    let own: ConfigurationDocument
+    (model, own) = try LoadedModel.makeModel(checkpoint, state, backend: backend, type: type)
+    configuration = try own.changed(changes, for: .named(state.preset))
     settings = try configuration.decode(TrainingSettings.self)
     try settings.validate()
+    // A rate that somebody has chosen is meant as it is.
+    if configuration.changes(from: own).contains(where: { $0.key == TrainingSettings.CodingKeys.learningRate.rawValue })
+    {
+      state.learningRateFactor = nil
+    }
     try Trainer.requireMemory(for: model)
     model.prepareForTraining(settings)
     try model.readCheckpoint(checkpoint, state: state)
@@ -134,6 +159,18 @@ public final class Trainer {
   /// What a checkpoint's run was set to.
   public static func configuration(of checkpoint: CheckpointFolder) throws -> ConfigurationDocument {
     try LoadedModel.configuration(of: checkpoint, RunState.read(checkpoint)).configuration
+  }
+
+  /// What is left of the length that the run was to have when it was stopped; nil where it is new or came to its end.
+  public var remainder: TrainingLimit? {
+    guard let goal = state.goal else { return nil }
+    let limit = TrainingLimit(steps: goal.steps, seconds: goal.seconds.map { $0 - (state.elapsed ?? 0) })
+    return (limit.steps ?? .max) > state.step && (limit.seconds ?? .infinity) > 0 ? limit : nil
+  }
+
+  /// The learning rate over a training of a given length.
+  public func learningRatePlan(until limit: TrainingLimit) -> LearningRatePlan {
+    LearningRatePlan(settings, factor: state.learningRateFactor ?? 1, until: limit)
   }
 
   /// What has changed since the run's latest checkpoint that can change its numbers.
@@ -181,14 +218,20 @@ public final class Trainer {
 
   /// Trains until a limit or a signal, saving on the way and at the end.
   ///
-  /// - Parameter report: told after every step.
+  /// A limit of time holds for all that is done: the last picture, the loss on held-out images and the checkpoint are within it.
+  ///
+  /// - Parameters:
+  ///   - phase: told what begins that may take long, and with nil that it is over.
+  ///   - report: told after every step.
   /// - Throws: `UserError` when a checkpoint cannot be written or the numbers are not finite any more; the latest checkpoint is
   ///   then as it was.
-  public func train(until limit: TrainingLimit, report: (TrainingProgress) -> Void) throws -> TrainingOutcome {
+  public func train(
+    until limit: TrainingLimit, phase: (TrainingPhase?) -> Void = { _ in }, report: (TrainingProgress) -> Void
+  ) throws -> TrainingOutcome {
     if !isPrepared { try prepareFolder() }
     try folder.write(RunStatus(.running))
     do {
-      let outcome = try StopSignal.deferred { try run(until: limit, report: report) }
+      let outcome = try StopSignal.deferred { try run(until: limit, phase: phase, report: report) }
       try folder.write(RunStatus(outcome == .complete ? .complete : .stopped))
       return outcome
     } catch {
@@ -198,21 +241,44 @@ public final class Trainer {
     }
   }
 
-  /// What ``train(until:report:)`` does between the beginning and the end.
-  private func run(until limit: TrainingLimit, report: (TrainingProgress) -> Void) throws -> TrainingOutcome {
+  /// What ``train(until:phase:report:)`` does between the beginning and the end.
+  private func run(
+    until limit: TrainingLimit, phase: (TrainingPhase?) -> Void, report: (TrainingProgress) -> Void
+  ) throws -> TrainingOutcome {
     var journal = try Journal(folder, fromStep: state.step)
     var loader = makeLoader()
     defer { loader.stop() }
 
     let clock = ContinuousClock()
-    let start = clock.now
+    var session = SessionClock(seconds: limit.seconds)
+    let elapsedBefore = state.elapsed ?? 0
+    let goal = RunState.Goal(steps: limit.steps, seconds: limit.seconds.map { elapsedBefore + $0 })
+    state.goal = goal
+    var plan = learningRatePlan(until: limit)
     var meter = Meter(loss: state.step > 0 ? state.loss : nil)
     var saved = state.step > 0 ? (step: state.step, time: clock.now) : nil
     var failures = 0
+    // What a session ends with.
+    let closing: Set<SessionClock.Part> =
+      settings.sampleEvery > 0 ? [.validation, .save, .picture] : [.validation, .save]
+    session.expect(.save, 0.1 + Double(checkpointSize) / 400e6)
+    let deadline = session.deadline
+    let isUnwanted: @Sendable () -> Bool = {
+      StopSignal.received != nil || deadline.map { ContinuousClock.now > $0 } ?? false
+    }
 
-    func elapsed() -> Double { (clock.now - start) / .seconds(1) }
     func isDone() -> Bool {
-      (limit.steps.map { state.step >= $0 } ?? false) || (limit.seconds.map { elapsed() >= $0 } ?? false)
+      (limit.steps.map { state.step >= $0 } ?? false) || (meter.steps > 0 && session.isOver(closing: closing))
+    }
+    func isDue(_ interval: Int) -> Bool { interval > 0 && state.step.isMultiple(of: interval) }
+    func shareOfTime() -> Double {
+      guard let seconds = limit.seconds else { return 0 }
+      return (elapsedBefore + session.elapsed) / max(1e-9, elapsedBefore + seconds - session.closing(closing))
+    }
+    func judge(mayBeBest: Bool) -> Bool {
+      phase(.validation)
+      defer { phase(nil) }
+      return session.measure(.validation) { self.judge(mayBeBest: mayBeBest, unless: isUnwanted) } != nil
     }
     func save() throws {
       if saved?.step == state.step { return }
@@ -221,47 +287,70 @@ public final class Trainer {
           .badData, "step \(state.step): the parameter \(broken) is not finite: nothing is saved",
           hint: "Lower the learning rate, and go on from the latest checkpoint with: easel resume \(folder.name)")
       }
+      phase(.save)
+      defer { phase(nil) }
       try journal.sync()
+      state.elapsed = elapsedBefore + session.elapsed
       // What is saved while steps fail may be unsound: nothing makes way for it.
-      try commit(keep: failures == 0 ? settings.keep : .max)
+      _ = try session.measure(.save) { try commit(keep: failures == 0 ? settings.keep : .max) }
       saved = (state.step, clock.now)
     }
 
-    while !isDone(), StopSignal.received == nil {
+    if state.owesValidation == true, judge(mayBeBest: isDue(settings.validateEvery) && isDue(settings.checkpointEvery))
+    {
+      state.owesValidation = nil
+      if let loss = state.validationLoss { try journal.append(step: state.step, ["validation-loss": loss]) }
+    }
+    var ends = isDone()
+    while !ends, StopSignal.received == nil {
+      if meter.steps == 0 { phase(.firstStep) }
       let stepStart = clock.now
       let batch = loader.next()
-      var (result, obstacle) = step(on: batch)
+      let rate = plan.rate(at: state.step, share: shareOfTime())
+      let result = step(on: batch, learningRate: rate)
+      if meter.steps == 0 { phase(nil) }
+      // One that was given up was not: a session that goes on begins with it.
+      guard case (let metrics, var obstacle)? = result else { break }
       let seconds = (clock.now - stepStart) / .seconds(1)
       state.step += 1
       state.seconds += seconds
-      meter.add(loss: Double(result["loss"] ?? .nan), images: batch.count, seconds: seconds)
+      meter.add(loss: Double(metrics["loss"] ?? .nan), images: batch.count, seconds: seconds)
       state.loss = meter.loss
       failures = obstacle == nil ? 0 : failures + 1
+      session.addStep(seconds)
+      if limit.seconds != nil, let step = session.step { expectCosts(&session, step: step) }
 
-      // A signal adds nothing to what this step has to do but the save after the loop: who sends it may not wait long, and the run
-      // is to go on as if there had been none.
-      let ends = isDone()
-      func isDue(_ interval: Int) -> Bool { interval > 0 && state.step.isMultiple(of: interval) }
-      var validates = ends || isDue(settings.validateEvery)
+      // A signal adds nothing to what this step has to do but the save after the loop, and cuts short what it may: the run is to
+      // go on as if there had been none.
+      ends = isDone()
+      if ends { state.goal = nil }
+      var validates =
+        ends
+        ? session.fits(.validation, before: [.save])
+        : isDue(settings.validateEvery) && session.fits(.validation, before: closing, steps: 1)
       // Activations swallow NaN: a network that is broken in part may have finite losses and gradients, but learns nothing from
       // them and is neither judged nor saved.
-      let broken = validates || isDue(settings.checkpointEvery) ? model.parameterWithoutFiniteValue : nil
+      let broken = validates || ends || isDue(settings.checkpointEvery) ? model.parameterWithoutFiniteValue : nil
       if let broken { (obstacle, failures, validates) = ("the parameter \(broken)", Trainer.patience, false) }
       // What is saved while steps fail would be no place to go back to.
       let saves = ends || isDue(settings.checkpointEvery) && failures == 0
       // Nor may where a session ends decide which checkpoint is the best.
       let mayBeBest = saves && isDue(settings.validateEvery) && isDue(settings.checkpointEvery)
-      if validates { judge(mayBeBest: mayBeBest) }
-      if ends || isDue(Trainer.logInterval) || StopSignal.received != nil || validates || state.step == 1
+      let isJudged = validates && judge(mayBeBest: mayBeBest)
+      let owes = validates && !isJudged && isDue(settings.validateEvery) && failures == 0
+      state.owesValidation = owes ? true : nil
+      if ends || isDue(Trainer.logInterval) || StopSignal.received != nil || isJudged || state.step == 1
         || obstacle != nil
       {
-        var values = result.mapValues(Double.init)
+        var values = metrics.mapValues(Double.init)
         values["smoothed-loss"] = meter.loss
         values["images-per-second"] = meter.imagesPerSecond
-        if validates { values["validation-loss"] = state.validationLoss }
+        values["learning-rate"] = Double(rate)
+        if isJudged { values["validation-loss"] = state.validationLoss }
         if obstacle != nil { values["left-out"] = 1 }
         try journal.append(step: state.step, values)
       }
+      var isDrawn = false
       var alarm = obstacle.map { "\($0) is not finite, the step is left out" }
       if let obstacle, failures >= Trainer.patience {
         let reached = state.step
@@ -274,19 +363,30 @@ public final class Trainer {
           "back from step \(reached), \(cause), with \(state.learningRateFactor ?? 1) times the learning rate"
         loader.stop()
         loader = makeLoader()
+        plan = learningRatePlan(until: limit)
         journal = try Journal(folder, fromStep: state.step)
         try journal.append(
           step: state.step,
           ["roll-backs": Double(state.rollBacks ?? 0), "learning-rate-factor": state.learningRateFactor ?? 1])
         (failures, saved) = (0, (state.step, clock.now))
+        ends = isDone()
+        state.goal = ends ? nil : goal
       } else {
         if saves { try save() }
-        if settings.sampleEvery > 0, ends || isDue(settings.sampleEvery) { try draw(into: journal) }
+        let draws =
+          ends
+          ? session.fits(.picture, before: [])
+          : isDue(settings.sampleEvery) && session.fits(.picture, before: closing, steps: 1)
+        if draws, settings.sampleEvery > 0 {
+          phase(.picture)
+          defer { phase(nil) }
+          isDrawn = try session.measure(.picture) { try draw(into: journal, unless: isUnwanted) } != nil
+        }
       }
 
-      let perStep = elapsed() / Double(max(1, meter.steps))
+      let perStep = session.elapsed / Double(max(1, meter.steps))
       let left = [
-        limit.steps.map { Double($0 - state.step) * perStep }, limit.seconds.map { $0 - elapsed() },
+        limit.steps.map { Double($0 - state.step) * perStep }, limit.seconds.map { $0 - session.elapsed },
       ].compactMap { $0 }.min()
       report(
         TrainingProgress(
@@ -294,10 +394,14 @@ public final class Trainer {
           epoch: Double(state.step) * Double(settings.batchSize) / Double(state.data.trainingImages), loss: meter.loss,
           validationLoss: state.validationLoss, imagesPerSecond: meter.imagesPerSecond, remaining: left,
           savedAgo: saved.map { (clock.now - $0.time) / .seconds(1) },
-          alarm: alarm ?? model.alarm))
+          alarm: alarm ?? model.alarm, secondsPerStep: session.step,
+          expectedLastStep: limit.steps ?? session.expectedSteps(closing: closing).map { state.step + $0 },
+          leftOut: ends
+            ? (isJudged ? [] : [.validation]) + (isDrawn || settings.sampleEvery == 0 ? [] : [.picture]) : []
+        ))
     }
     try save()
-    return StopSignal.received == nil ? .complete : .interrupted
+    return ends ? .complete : .interrupted
   }
 
   private func makeLoader() -> DataLoader {
@@ -306,27 +410,65 @@ public final class Trainer {
       counterpart: data.counterpart.map { ($0.train, data.isPaired) }, startingAtStep: state.step)
   }
 
-  private func step(on batch: Batch) -> (metrics: Metrics, obstacle: String?) {
-    var settings = settings
-    settings.learningRate *= Float(state.learningRateFactor ?? 1)
-    return model.guardedStep(batch, TrainingStep(index: state.step, settings: settings))
+  /// - Returns: nil for a step that a signal has cut short, of which nothing remains.
+  private func step(on batch: Batch, learningRate: Float) -> (metrics: Metrics, obstacle: String?)? {
+    let step = TrainingStep(index: state.step, settings: settings, learningRate: learningRate)
+    return model.guardedStep(batch, step) { StopSignal.received != nil }.map { ($0.metrics, $0.obstacle) }
+  }
+
+  /// Guesses what a session has to end with, until it is measured.
+  ///
+  /// - Parameter step: what a training step takes, in seconds.
+  private func expectCosts(_ session: inout SessionClock, step: Double) {
+    // Forwards only, and somewhat more to be sure.
+    session.expect(
+      .validation, 0.5 * step * Double(data.validationCount(settings.validationImages)) / Double(settings.batchSize))
+    guard settings.sampleEvery > 0, session.costs[.picture] == nil else { return }
+    let start = ContinuousClock.now
+    let marks = ProgressMarks()
+    let isKnown: @Sendable () -> Bool = { StopSignal.received != nil || marks.count >= 2 }
+    let drawn: Image?? = try? model.unlessUnwanted(isKnown) {
+      try model.progressPicture(of: shownImages) { marks.add((ContinuousClock.now - start) / .seconds(1), $0) }
+    }
+    let whole = (ContinuousClock.now - start) / .seconds(1)
+    session.expect(.picture, drawn == nil ? marks.whole ?? whole : whole)
+  }
+
+  /// The held-out images that pictures of the progress are made of.
+  private var shownImages: [Image] {
+    let images = data.images.validation
+    return images.images(0..<min(8, images.count))
+  }
+
+  private func settleAverage() {
+    if settledStep != state.step { model.settleAverage() }
+    settledStep = state.step
   }
 
   /// Takes the loss on held-out images, and notes a step that may be the best where none was better.
-  private func judge(mayBeBest: Bool) {
-    model.settleAverage()
-    let loss = validationLoss()
+  ///
+  /// - Returns: nil where it was given up.
+  private func judge(mayBeBest: Bool, unless isUnwanted: @escaping @Sendable () -> Bool) -> Void? {
+    if isUnwanted() { return nil }
+    settleAverage()
+    guard let loss = model.unlessUnwanted(isUnwanted, validationLoss) else { return nil }
     state.validationLoss = loss.isFinite ? loss : nil
     if mayBeBest, loss < state.best?.validationLoss ?? .infinity {
       state.best = RunState.Best(step: state.step, validationLoss: loss)
     }
+    return ()
   }
 
   /// Draws what the model can do by now, always of the same noise or images.
-  private func draw(into journal: Journal) throws {
-    model.settleAverage()
-    let images = data.images.validation
-    guard let picture = try model.progressPicture(of: images.images(0..<min(8, images.count))) else { return }
+  ///
+  /// - Returns: nil where it was given up.
+  private func draw(into journal: Journal, unless isUnwanted: @escaping @Sendable () -> Bool) throws -> Void? {
+    if isUnwanted() { return nil }
+    settleAverage()
+    guard let drawn = try model.unlessUnwanted(isUnwanted, { try model.progressPicture(of: shownImages) }) else {
+      return nil
+    }
+    guard let picture = drawn else { return () }
     let weights = model.components.contains { $0.arena.average != nil } ? "ema" : "raw"
     let recipe: PNGText = [
       "parameters": "easel train\nStep: \(state.step), Model: \(state.preset), Seed: 0, Weights: \(weights), "
@@ -335,6 +477,7 @@ public final class Trainer {
     let png = try picture.pngData(text: recipe)
     try folder.write(samples: png, step: state.step)
     try journal.append(step: state.step, picture, png: png)
+    return ()
   }
 
   /// Goes back to the latest checkpoint, to go on from there with half the learning rate.
@@ -362,6 +505,7 @@ public final class Trainer {
     restored.learningRateFactor = factor
     (restored.commands, restored.seconds) = (state.commands, state.seconds)
     state = restored
+    settledStep = nil
   }
 
   /// Steps between lines of `metrics.jsonl`.
@@ -375,7 +519,7 @@ public final class Trainer {
   }
 
   private func commit(keep: Int) throws {
-    model.settleAverage()
+    settleAverage()
     state.environment = .init(model.context.backend, model.context.type)
     for component in model.components {
       state.optimizerSteps[component.name] = component.optimizer?.stepCount
@@ -412,9 +556,14 @@ private struct TrainingData {
     self.record = record
   }
 
+  /// How many held-out images a loss is taken over.
+  func validationCount(_ limit: Int) -> Int {
+    min(limit, images.validation.count, counterpart?.validation.count ?? .max)
+  }
+
   /// The first held-out images, as batches in order, and how many they are.
   func validation(_ limit: Int, batchSize: Int) -> (count: Int, batches: [Batch]) {
-    let count = min(limit, images.validation.count, counterpart?.validation.count ?? .max)
+    let count = validationCount(limit)
     func batches(_ splits: DatasetSplits) -> SequentialBatches {
       splits.validation.subset(0..<count).batches(of: batchSize)
     }
@@ -433,6 +582,24 @@ extension RunState.DataRecord {
 
   /// This and those of further domains.
   var all: [RunState.DataRecord] { [self] + (counterparts ?? []) }
+}
+
+/// When which share of a picture was done.
+private final class ProgressMarks: Sendable {
+  private let marks = Mutex<[(seconds: Double, share: Double)]>([])
+
+  func add(_ seconds: Double, _ share: Double) { marks.withLock { $0.append((seconds, share)) } }
+
+  var count: Int { marks.withLock { $0.count } }
+
+  /// What the whole picture will take, in seconds, by the first two marks: the first pass also makes kernels.
+  var whole: Double? {
+    marks.withLock { marks in
+      guard marks.count >= 2, marks[1].share > marks[0].share else { return nil }
+      let (first, second) = (marks[0], marks[1])
+      return first.seconds + (second.seconds - first.seconds) / (second.share - first.share) * (1 - first.share)
+    }
+  }
 }
 
 /// Smooths what a training shows.

@@ -66,8 +66,9 @@ import Testing
   @Test func stoppingAndResumingChangesNothing() throws {
     let program = try Program()
     try program.writeImages("images")
-    try program.trainTinyDiffusion(run: "whole", steps: 6)
-    try program.trainTinyDiffusion(run: "parts", steps: 3)
+    // A schedule that ends with the training would be another for three steps.
+    try program.trainTinyDiffusion(run: "whole", steps: 6, ["--set", "schedule-steps=6"])
+    try program.trainTinyDiffusion(run: "parts", steps: 3, ["--set", "schedule-steps=6"])
     let resumed = try program.run("resume", "parts", "--steps", "6")
     #expect(resumed.status == 0, "\(resumed.errors)")
     for file in ["weights", "ema", "optimizer"] {
@@ -183,6 +184,10 @@ import Testing
       (["train", "autoencoder", "--data", "images", "--run", "/absolute"], 64, "run name"),
       (["train", "autoencoder", "--data", "images", "--workspace", "/proc"], 73, "/proc/Checkpoints"),
       (["train", "autoencoder", "--config", "none.yaml"], 66, "none.yaml"),
+      (
+        ["train", "autoencoder", "--data", "images", "--set", "nesterov=true"], 64,
+        "nesterov: true would change nothing"
+      ),
       (["sample", "nobody"], 66, "nobody"),
       (["resume", "nobody"], 66, "nobody"),
       (["inspect", "text/note.png"], 65, "text/note.png"),
@@ -302,6 +307,26 @@ import Testing
     #expect(both.status == 64 && both.errors.contains("--operations"), "\(both.errors)")
     let nothing = try program.run("bench")
     #expect(nothing.status == 64 && nothing.errors.contains("autoencoder"), "\(nothing.errors)")
+  }
+
+  @Test func benchMeasuresImagesOfAnySizeAndRefusesWhatItWouldPassOver() throws {
+    let program = try Program()
+    let common = ["bench", "autoencoder", "--batch-size", "2", "--steps", "1", "--set", "base-channels=8"]
+    let result = try program.run(common + ["--image-size", "20x12", "--channels", "3", "--json"])
+    #expect(result.status == 0, "\(result.errors)")
+    let fields = try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
+    #expect(fields?["image"] as? String == "20×12×3")
+    let profile = try program.run(common + ["--image-size", "20x12", "--profile"])
+    #expect(profile.status == 0 && profile.output.contains("20×12×1  batch 2"), "\(profile.errors)")
+    for (arguments, message) in [
+      (["--set", "image-size=64"], "image-size"), (["--set", "data=emoji-32"], "data"),
+      (["--set", "skip-broken=true"], "skip-broken"), (["--set", "preset=vae"], "preset"),
+      (["--channels", "2"], "--channels: expected 1 or 3"), (["--image-size", "many"], "many"),
+      (["--set", "momentum=0.9"], "would change nothing"),
+    ] {
+      let refused = try program.run(common + arguments)
+      #expect(refused.status == 64 && refused.errors.contains(message), "\(arguments): \(refused.errors)")
+    }
   }
 
   @Test func theConfigurationOfARunRepeatsIt() throws {

@@ -61,7 +61,7 @@ import Testing
   @Test func aLearnedVarianceSamplesAndResumes() throws {
     let program = try Program()
     try program.writeImages("images")
-    let options = ["--set", "variance=learned-range"]
+    let options = ["--set", "variance=learned-range", "--set", "learning-rate-decay=constant"]
     try program.trainTinyDiffusion(run: "whole", steps: 4, options)
     try program.trainTinyDiffusion(run: "parts", steps: 2, options)
     #expect(try program.run("resume", "parts", "--steps", "4").status == 0)

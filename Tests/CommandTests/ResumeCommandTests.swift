@@ -45,6 +45,8 @@ import Testing
     func arguments(_ run: String, steps: String, precision: String) -> [String] {
       let shared = [
         "batch-size=8", "flip=true", "shift=1", "warmup-steps=3", "seed=7", "checkpoint-every=2", "validate-every=2",
+        // Where the schedule ends with the training, one of another length is another one.
+        "schedule-steps=1000",
       ]
       return [
         "train", preset, "--data", "images", "--run", run, "--steps", steps, "--precision", precision,

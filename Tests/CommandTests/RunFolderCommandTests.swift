@@ -42,6 +42,28 @@ import Testing
     #expect(nameless.status == 64 && nameless.errors.contains("--run with a name"), "\(nameless.errors)")
   }
 
+  @Test("The learning rate is told before a training, and a resumed run takes another one")
+  func learningRate() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    let training = try program.run(
+      ["train", "autoencoder", "--data", "images", "--run", "r", "--steps", "4", "--learning-rate", "0.01"]
+        + Self.settings)
+    #expect(training.errors.contains("learning rate 0.01, falls to 0 at step 4\n"), "\(training.errors)")
+    let longer = try program.run("resume", "r", "--steps", "8")
+    #expect(longer.errors.contains("learning rate 0.005, falls to 0 at step 8\n"), "\(longer.errors)")
+    let changed = try program.run(
+      "resume", "r", "--steps", "12", "--set", "schedule-steps=9", "--set", "learning-rate=0.02")
+    #expect(changed.status == 0 && changed.errors.contains("falls to 0 at step 9\n"), "\(changed.errors)")
+    #expect(changed.errors.contains("The last 3 steps have a learning rate of 0: schedule-steps is 9"))
+    let dead = try program.run("resume", "r", "--steps", "13")
+    #expect(dead.errors.contains("The learning rate is 0: schedule-steps is 9"), "\(dead.errors)")
+    let refused = try program.run("resume", "r", "--steps", "20", "--set", "latent=3")
+    #expect(refused.status == 64 && refused.errors.contains("a run cannot go on with another latent"))
+    let minutes = try program.run("resume", "r", "--minutes", "0.02", "--set", "schedule-steps=null")
+    #expect(minutes.status == 0 && minutes.errors.contains("falls to 0 as the time runs out"), "\(minutes.errors)")
+  }
+
   @Test(
     "A training that diverges tells where and what, and keeps its last sound checkpoint",
     arguments: ["roll-back", "stop"])

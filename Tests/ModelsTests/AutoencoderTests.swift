@@ -107,11 +107,11 @@ import Testing
     let training = TrainingSettings {
       $0.learningRate = 0.02
       $0.learningRateDecay = .cosine
-      $0.scheduleSteps = 1500
+      $0.steps = 1500
     }
     let model = try Autoencoder(settings, .float32(on: backend, data))
     model.prepareForTraining(training)
-    for index in 0..<training.scheduleSteps {
+    for index in 0..<training.steps {
       _ = model.trainingStep(batch, TrainingStep(index: index, settings: training))
     }
     return model

@@ -140,7 +140,7 @@ import Testing
       var (statistics, obstacles): ([[[Float]]], [String?]) = ([], [])
       for (index, poison) in [0, Float.nan, 0].enumerated() {
         model.components[0].arena.parameters[0].gradient.withMutableFloats { $0[0] = poison }
-        obstacles.append(model.guardedStep(images, TrainingStep(index: index, settings: settings)).obstacle)
+        obstacles.append(model.guardedStep(images, TrainingStep(index: index, settings: settings))?.obstacle)
         statistics.append(model.components[0].arena.buffers.map { $0.value.values() })
       }
       return (statistics, obstacles)

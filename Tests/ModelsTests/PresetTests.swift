@@ -113,17 +113,79 @@ import Testing
     try expectRefusal(of: assignment, by: "diffusion-small") { try $0.decode(DiffusionSettings.self).validate() }
   }
 
-  @Test("Only samplers whose noise can be chosen take any", arguments: DiffusionSampler.Method.allCases)
-  func samplerEta(_ method: DiffusionSampler.Method) throws {
-    let settings = DiffusionSettings {
-      $0.sampler = method
-      $0.samplerEta = 0.5
+  @Test(
+    "What a person sets has to count",
+    arguments: [
+      ("autoencoder", ["momentum=0.9"], "sgd"), ("autoencoder", ["optimizer=sgd", "nesterov=true"], "a momentum"),
+      ("autoencoder", ["optimizer=sgd", "beta1=0.5"], "adam"), ("gan", ["optimizer=rmsprop", "beta2=0.5"], "adam"),
+      ("autoencoder", ["optimizer=sgd", "epsilon=0.1"], "rmsprop"),
+      ("autoencoder", ["decay-vectors=false"], "weight-decay"),
+      ("gan", ["schedule-steps=100"], "learning-rate-decay"), ("autoencoder", ["tied=true"], "architecture=linear"),
+      ("vae", ["architecture=linear", "base-channels=8"], "convolutional"), ("vae", ["sigma=0.2"], "likelihood"),
+      ("vae", ["beta=0", "free-bits=1"], "a beta"), ("gan", ["penalty=3"], "r1"),
+      ("gan", ["weight-clip=1"], "wasserstein"),
+      ("gan", ["loss=hinge", "label-smoothing=0.1"], "cross-entropies"),
+      ("cyclegan", ["cycle=0", "identity=1"], "a cycle"),
+      ("diffusion-small", ["guidance=3"], "conditional=true"),
+      ("diffusion-small", ["label-dropout=0.3"], "conditional=true"),
+      ("diffusion-small", ["data-deviation=0.3"], "edm"),
+      ("diffusion-small", ["sampler=heun", "sampler-eta=0.5"], "ddim"),
+      ("diffusion-small", ["channels=32", "attention-levels=0", "downsample-padding=0"], "more than one level"),
+    ])
+  func idleSettings(_ name: String, _ assignments: [String], _ need: String) throws {
+    let preset = try AnyPreset.named(name)
+    var document = try preset.configuration()
+    for assignment in assignments { try document.set(assignment) }
+    let last = try #require(assignments.last)
+    expectUserError(.usage, "\(last.key): ", "would change nothing", need) {
+      try preset.requireEffects(of: document, over: preset.configuration()) { _ in }
     }
-    if [.ddim, .dpm].contains(method) {
-      try settings.validate()
-    } else {
-      expectUserError(.usage, "sampler-eta: expected 0 with sampler=\(method.rawValue)", "found 0.5") {
-        try settings.validate()
+    // A file may hold every key: what is of no effect there is told.
+    let folder = try ScratchFolder()
+    var read = try preset.configuration()
+    try read.overlay(
+      yamlFile: folder.write(
+        assignments.map { $0.replacingOccurrences(of: "=", with: ": ") }.joined(separator: "\n"), to: "settings.yaml"))
+    var told: [String] = []
+    try preset.requireEffects(of: read, over: preset.configuration()) { told.append($0) }
+    #expect(told.count == 1 && told[0].contains(last.key) && told[0].contains("settings.yaml"), "\(told)")
+  }
+
+  @Test("What a preset or its own file says is not held against anybody", arguments: AnyPreset.all)
+  func presetsHaveEffects(_ preset: AnyPreset) throws {
+    let folder = try ScratchFolder()
+    var document = try preset.configuration()
+    try document.overlay(yamlFile: folder.write(preset.configuration().yaml(), to: "settings.yaml"))
+    for setting in ["momentum=0", "optimizer=sgd", "learning-rate-decay=constant"] { try document.set(setting) }
+    try preset.requireEffects(of: document, over: preset.configuration()) { Issue.record("told: \($0)") }
+  }
+
+  @Test("Diffusion presets fit themselves to larger images, unless somebody has said what they shall be")
+  func fitting() throws {
+    let preset = try AnyPreset.named("diffusion-edm")
+    func fitted(_ side: Int, _ assignments: String...) throws -> (note: String?, model: DiffusionSettings, batch: Int) {
+      var document = try preset.configuration()
+      for assignment in assignments { try document.set(assignment) }
+      let note = try preset.fit(&document, to: DataDescription(width: side, height: side / 2, channels: 3))
+      return (
+        note, try document.decode(DiffusionSettings.self), try document.decode(TrainingSettings.self).batchSize
+      )
+    }
+    for side in [28, 32, 41] {
+      let own = try fitted(side)
+      #expect(own.note == nil && own.model.channels == [32, 64, 128] && own.batch == 64)
+    }
+    let larger = try fitted(64)
+    #expect(larger.model.channels == [16, 32, 64, 128] && larger.model.attentionLevels == [3] && larger.batch == 16)
+    #expect(larger.note?.contains("64×32") == true && larger.note?.contains("batch-size=16") == true)
+    for set in ["batch-size=8", "channels=[8, 8]", "attention-levels=[1]"] { #expect(try fitted(64, set).note == nil) }
+    // Whatever the size, the settings are sound.
+    for preset in AnyPreset.all {
+      for side in [64, 128, 4096] {
+        var document = try preset.configuration()
+        _ = try preset.fit(&document, to: DataDescription(width: side, height: side, channels: 3))
+        try document.settings(of: preset).validate()
+        try document.decode(TrainingSettings.self).validate()
       }
     }
   }
@@ -154,7 +216,7 @@ import Testing
   @Test(
     "Nonsense in an autoencoder's settings is refused by key",
     arguments: [
-      "latent=0", "latent=100000", "base-channels=0", "base-channels=12", "base-channels=8192", "tied=true",
+      "latent=0", "latent=100000", "base-channels=0", "base-channels=12", "base-channels=8192",
       "architecture=deep", "latent=many",
     ])
   func autoencoderNonsense(_ assignment: String) throws {

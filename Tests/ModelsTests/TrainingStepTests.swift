@@ -1,5 +1,6 @@
 import Foundation
 import Models
+import Synchronization
 import TestSupport
 import Testing
 
@@ -88,6 +89,87 @@ import Testing
     let expected = zip(start, values).map { 0.1 * $0 + 0.9 * $1 }
     #expect(largestDifference(average, expected) < 1e-6)
     #expect(start != values)
+  }
+
+  @Test(
+    "A step that is given up, wherever it is, leaves nothing, and the one after it is as if it had not been",
+    arguments: Backends.available)
+  func givenUp(_ kind: BackendKind) throws {
+    let settings = TrainingSettings { ($0.batchSize, $0.emaDecay, $0.learningRate) = (4, 0.9, 0.01) }
+    @Sendable func numbers(_ model: any Model) -> [[Float]] {
+      model.components.flatMap { component -> [[Float]] in
+        let arena = component.arena
+        let tensors =
+          [arena.values, arena.gradients] + [arena.average].compactMap { $0 } + arena.buffers.map(\.value)
+          + component.trainingState.map(\.tensor) + (component.optimizer?.state ?? [])
+        return tensors.map { $0.values() }
+      }
+    }
+    for make in Self.everyKind {
+      let (before, after, left) = try onTensors(kind) {
+        backend -> ([[Float]], [[Float]], [(Bool, [[Float]], [[Float]])]) in
+        func model() throws -> (any Model, Batch) {
+          let (model, batch) = try make(backend)
+          model.prepareForTraining(settings)
+          return (model, batch)
+        }
+        let (whole, batch) = try model()
+        let before = numbers(whole)
+        _ = whole.guardedStep(batch, TrainingStep(index: 0, settings: settings))
+        let after = numbers(whole)
+        return (
+          before, after,
+          try [0, 1, 5, 30, 90].map { last in
+            let (model, batch) = try model()
+            let asked = Counter()
+            let isGivenUp =
+              model.guardedStep(batch, TrainingStep(index: 0, settings: settings)) {
+                asked.value.add(1, ordering: .relaxed).newValue > last
+              } == nil
+            let left = numbers(model)
+            if isGivenUp { _ = model.guardedStep(batch, TrainingStep(index: 0, settings: settings)) }
+            return (isGivenUp, left, numbers(model))
+          }
+        )
+      }
+      #expect(before != after)
+      #expect(left.filter { $0.0 }.count >= 3)
+      for (isGivenUp, numbers, then) in left {
+        #expect(numbers == (isGivenUp ? before : after))
+        #expect(then == after)
+      }
+    }
+  }
+
+  private final class Counter: Sendable {
+    let value = Atomic<Int>(0)
+  }
+
+  /// A small model of every kind that a training step can be, with images for it.
+  private static var everyKind: [@Sendable (any Backend) throws -> (any Model, Batch)] {
+    let data = DataDescription(width: 8, height: 8, channels: 3)
+    let one = TrainedModel.all.map { trained in
+      { @Sendable (backend: any Backend) in (try trained.make(backend), trained.batch(count: 4)) }
+    }
+    @Sendable func pairs() -> Batch { blobs(data, count: 4).with(counterpart: blobs(data, count: 4)) }
+    let several: [@Sendable (any Backend) throws -> (any Model, Batch)] = [
+      { (try GAN(GANTests.small(), .float32(on: $0, .tiny)), blobs(count: 4)) },
+      {
+        let settings = GANTests.small { ($0.loss, $0.spectralNorm) = (.r1, true) }
+        return (try GAN(settings, .float32(on: $0, .tiny)), blobs(count: 4))
+      },
+      {
+        let settings = CycleGANSettings {
+          ($0.generatorWidth, $0.discriminatorWidth, $0.residualBlocks, $0.poolSize) = (4, 4, 1, 3)
+        }
+        return (try CycleGAN(settings, .float32(on: $0, data)), pairs())
+      },
+      {
+        let settings = Pix2PixSettings { ($0.generatorWidth, $0.discriminatorWidth) = (4, 4) }
+        return (try Pix2Pix(settings, .float32(on: $0, data)), pairs())
+      },
+    ]
+    return one + several
   }
 
   @Test("The validation loss is the same every time, and reads the average")

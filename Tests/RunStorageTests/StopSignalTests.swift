@@ -14,6 +14,21 @@ import Testing
     }
   }
 
+  @Test(.endsAtAll) func aClosedTerminalAsksToStopUnlessItIsIgnored() async {
+    await #expect(processExitsWith: .success) {
+      install()
+      StopSignal.deferred { _ = raise(SIGHUP) }
+      exit(StopSignal.received == SIGHUP && StopSignal.exitCode == 129 ? EXIT_SUCCESS : EXIT_FAILURE)
+    }
+    // As nohup does.
+    await #expect(processExitsWith: .success) {
+      signal(SIGHUP, SIG_IGN)
+      install()
+      raise(SIGHUP)
+      exit(StopSignal.received == nil ? EXIT_SUCCESS : EXIT_FAILURE)
+    }
+  }
+
   @Test(.endsAtAll) func theSecondSignalLeavesAtOnce() async {
     await #expect(processExitsWith: .exitCode(130)) {
       install()

@@ -18,7 +18,7 @@ private final class FaultyModel: Model, ImageEncoding {
   var components: [Component] { inner.components }
 
   func trainingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics {
-    if (settings.first...settings.last).contains(step.index), step.settings.learningRate > settings.above {
+    if (settings.first...settings.last).contains(step.index), step.learningRate > settings.above {
       let gradient = components[0].arena.parameters[1].gradient
       gradient.withMutableFloats { $0[0] = settings.isNaN ? .nan : .infinity }
     }
@@ -255,6 +255,155 @@ private enum FaultyFamily: ModelFamily {
     withExtendedLifetime(lock) {}
     _ = consume lock
     #expect(run.status?.outcome == .stopped && !run.isBeingTrained)
+  }
+}
+
+/// How long a training is, and how it goes on after a signal.
+@Suite struct SessionTests {
+  fileprivate static let data = DatasetSplits(
+    train: noisyImages(44, seed: 1, width: 8, height: 8), validation: noisyImages(8, seed: 2, width: 8, height: 8),
+    rule: "made up")
+
+  /// A run of a small autoencoder whose learning rate falls, in a folder of a test's own: new, or gone on with.
+  fileprivate static func trainer(
+    _ workspace: String, _ name: String, _ settings: [String] = [], on backend: any Backend
+  ) throws -> Trainer {
+    let run = try RunFolder(workspace: workspace, name: name)
+    if try run.isRun {
+      return try Trainer(
+        resuming: run.newestValid().checkpoint, changes: settings, data: data, folder: run, backend: backend)
+    }
+    let preset = try AnyPreset.named("autoencoder")
+    var configuration = try preset.configuration()
+    for setting in [
+      "base-channels=8", "latent=4", "batch-size=8", "ema-decay=0.9", "checkpoint-every=4", "validate-every=4",
+      "sample-every=4", "learning-rate-decay=linear", "learning-rate=0.01",
+    ] + settings { try configuration.set(setting) }
+    return try Trainer(preset: preset, configuration: configuration, data: data, folder: run, backend: backend)
+  }
+
+  private static func rates(_ workspace: String, _ name: String) throws -> [Int: Double] {
+    let log = try RunFolder(workspace: workspace, name: name).metricsPath
+    return Dictionary(
+      try MetricsLog.records(at: log).compactMap { record in
+        (record.values["learning-rate"] ?? nil).map { (record.step, $0) }
+      }, uniquingKeysWith: { $1 })
+  }
+
+  @Test("The learning rate ends where the training ends, and is recorded; a longer goal stretches it")
+  func stretches() throws {
+    let folder = try ScratchFolder()
+    let path = folder.path
+    let summaries = try onTensors { backend -> [String] in
+      try [20, 40].map { steps in
+        let trainer = try Self.trainer(path, "run", on: backend)
+        let limit = TrainingLimit(steps: steps)
+        _ = try trainer.train(until: limit) { _ in }
+        return trainer.learningRatePlan(until: limit).summary(from: steps - 10)
+      }
+    }
+    #expect(summaries == ["learning rate 0.005, falls to 0 at step 20", "learning rate 0.0025, falls to 0 at step 40"])
+    let rates = try Self.rates(path, "run")
+    for (step, share) in [(1, 1), (10, 11.0 / 20), (20, 1.0 / 20), (30, 11.0 / 40), (40, 1.0 / 40)] {
+      #expect(abs(rates[step, default: 0] - 0.01 * share) < 1e-6, "\(rates)")
+    }
+  }
+
+  @Test("A run goes on with other settings where it can, and records them")
+  func changes() throws {
+    let folder = try ScratchFolder()
+    let path = folder.path
+    let texts = try onTensors { backend -> [String] in
+      _ = try Self.trainer(path, "run", on: backend).train(until: TrainingLimit(steps: 4)) { _ in }
+      let settings = ["learning-rate=0.002", "learning-rate-decay=constant", "clip-norm=1", "checkpoint-every=2"]
+      let trainer = try Self.trainer(path, "run", settings, on: backend)
+      _ = try trainer.train(until: TrainingLimit(steps: 10)) { _ in }
+      let run = trainer.folder
+      return try [run.path + "/config.yaml", run.newestValid().checkpoint.path(of: "config.yaml")].map {
+        String(decoding: try contents($0), as: UTF8.self)
+      }
+    }
+    for text in texts { #expect(text.contains("learning-rate: 0.002\n") && text.contains("clip-norm: 1\n"), "\(text)") }
+    #expect(abs(try Self.rates(path, "run")[10, default: 0] - 0.002) < 1e-8)
+    let run = try RunFolder(workspace: path, name: "run")
+    #expect(try run.checkpointSteps.suffix(2) == [8, 10])
+    for (setting, message) in [
+      ("seed=3", "a run cannot go on with another seed"), ("latent=8", "another latent"),
+      ("batch-size=4", "another batch"),
+      ("optimizer=sgd", "another optimizer"), ("data=other", "another data"), ("ema-decay=0", "a moving average"),
+      ("learning-rate=-1", "learning-rate: expected"), ("learnig-rate=1", "there is no setting"),
+      ("momentum=0.5", "momentum"), ("schedule-steps=40", "would change nothing"),
+    ] {
+      expectUserError(.usage, message) { try onTensors { _ = try Self.trainer(path, "run", [setting], on: $0) } }
+    }
+  }
+
+  @Test("The least time is enough for a step and a checkpoint, and for nothing else")
+  func noTime() throws {
+    let folder = try ScratchFolder()
+    let path = folder.path
+    let outcome = try onTensors { backend in
+      try Self.trainer(path, "run", on: backend).train(until: TrainingLimit(seconds: 1e-9)) { _ in }
+    }
+    #expect(outcome == .complete)
+    let run = try RunFolder(workspace: path, name: "run")
+    #expect(try run.checkpointSteps == [1])
+    #expect(!FileManager.default.fileExists(atPath: run.path + "/samples"))
+    #expect(try MetricsLog.records(at: run.metricsPath).map(\.step) == [1])
+  }
+
+  @Test(
+    "Whatever a signal cuts short, the run goes on to its goal as if there had been none", .timeLimit(.minutes(10)))
+  func interrupted() async {
+    await #expect(processExitsWith: .success) { try interruptEverything() }
+  }
+}
+
+/// Trains a run in one session, and another in sessions that a signal ends in a step, in drawing and in judging.
+///
+/// For a process of its own: signals belong to the whole process.
+private func interruptEverything() throws {
+  let folder = try ScratchFolder()
+  let path = folder.path
+  try onTensors { backend in
+    func check(_ holds: Bool, _ what: String) throws {
+      if !holds { throw UserError(.internalFailure, what) }
+    }
+    let whole = try SessionTests.trainer(path, "whole", on: backend)
+    _ = try whole.train(until: TrainingLimit(steps: 12)) { _ in }
+
+    /// A session that is asked to stop when a phase begins for the `count`th time.
+    func session(_ phase: TrainingPhase?, count: Int = 1) throws -> RunState {
+      StopSignal.install()
+      let trainer = try SessionTests.trainer(path, "parts", on: backend)
+      try check(trainer.state.step == 0 || trainer.remainder == TrainingLimit(steps: 12), "no goal")
+      var begun = 0
+      let outcome = try trainer.train(until: trainer.remainder ?? TrainingLimit(steps: 12)) { now in
+        if now == phase, phase != nil { begun += 1 }
+        if now == phase, begun == count { raise(SIGTERM) }
+      } report: { _ in
+      }
+      try check(outcome == (phase == nil ? .complete : .interrupted), "\(outcome) after \(String(describing: phase))")
+      return trainer.state
+    }
+    try check(session(.picture).step == 4, "a picture")
+    try check(session(.firstStep).step == 4, "a step that was cut short is counted")
+    let judged = try session(.validation)
+    try check(judged.step == 8 && judged.owesValidation == true, "held-out images")
+    try check(session(.validation).owesValidation == true, "held-out images again")
+    let end = try session(nil)
+    try check(end.step == 12 && end.owesValidation == nil && end.goal == nil, "the end: \(end)")
+
+    try check(end.best == whole.state.best && end.validationLoss == whole.state.validationLoss, "the best")
+    let runs = try ["whole", "parts"].map { try RunFolder(workspace: path, name: $0).newestValid().checkpoint }
+    for name in ["weights", "ema", "optimizer"] {
+      let files = try runs.map { try contents($0.path(of: "\(name).safetensors")) }
+      try check(files[0] == files[1], name)
+    }
+    let losses = try MetricsLog.records(at: RunFolder(workspace: path, name: "parts").metricsPath).filter {
+      $0.values["validation-loss"] != nil
+    }
+    try check(losses.map(\.step) == [4, 8, 12], "losses at \(losses.map(\.step))")
   }
 }
 

@@ -1,5 +1,6 @@
 import EaselKit
 import Foundation
+import Synchronization
 
 /// What goes to the person (stderr) and what goes to the next program (stdout).
 enum Console {
@@ -47,19 +48,73 @@ enum Console {
   }
 }
 
-/// A number of things done out of a total: a bar on a terminal, nothing elsewhere.
-struct ProgressBar {
-  private let label: String
+/// A number of things done out of a total: a bar on a terminal, a line every ten seconds elsewhere; both with the time left.
+final class ProgressBar {
+  private var label: String
+  private var start = Date()
+  private var last = Date()
 
-  init(_ label: String) { self.label = label }
+  private static let interval = 10.0
 
+  init(_ label: String = "") { self.label = label }
+
+  /// The same for work of several kinds, one after the other.
+  func show(_ label: String, _ share: Double) {
+    if label != self.label { (self.label, start, last) = (label, Date(), Date()) }
+    show(share)
+  }
+
+  /// - Parameter share: 0 to 1.
   func show(_ share: Double) {
-    guard Console.isTerminal else { return }
+    let now = Date()
+    let seconds = now.timeIntervalSince(start)
+    // The first moments, which make kernels, say nothing of the rest.
+    let left = share > 0 && seconds > 1 ? ", \(duration(seconds * (1 - share) / share)) left" : ""
+    guard Console.isTerminal else {
+      guard share < 1, now.timeIntervalSince(last) >= ProgressBar.interval else { return }
+      last = now
+      return Console.note("\(label): \(Int(share * 100)) %\(left)")
+    }
     let width = 30
     let filled = Int(share * Double(width))
     let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: width - filled)
-    Console.rewriteLine("\(label) \(bar) \(Int(share * 100)) %")
+    Console.rewriteLine("\(label) \(bar) \(Int(share * 100)) %\(left)")
     if share >= 1 { Console.rewriteLine("") }
+  }
+}
+
+/// A word to whoever waits, said only where the waiting is long.
+final class Patience: Sendable {
+  private enum State { case waiting, said, over }
+
+  private let state = Mutex(State.waiting)
+
+  private static let limit = 1.0
+
+  /// Begins to wait.
+  init(_ text: String) {
+    DispatchQueue.global().asyncAfter(deadline: .now() + Patience.limit) { [self] in
+      state.withLock { state in
+        guard state == .waiting else { return }
+        if Console.isTerminal { Console.rewriteLine(text) } else { Console.note(text) }
+        state = .said
+      }
+    }
+  }
+
+  /// Nothing is said from here on.
+  func end() {
+    state.withLock { state in
+      if state == .said, Console.isTerminal { Console.rewriteLine("") }
+      state = .over
+    }
+  }
+
+  /// Does work, saying what it is if that takes a while.
+  static func saying<Result>(_ text: String, _ work: () throws -> Result) rethrows -> Result {
+    let patience = Patience(text)
+    defer { patience.end() }
+    return try work()
   }
 }
 

@@ -42,7 +42,9 @@ struct Workspace {
     let catalog = datasets
     let names = catalog.names
     let asked = nameOrPath ?? (names.contains(FashionMNIST.name) ? FashionMNIST.name : FashionMNIST.name + "-10k")
-    let splits = try catalog.resolve(asked, imageSize: imageSize, skippingBroken: skippingBroken)
+    let splits = try Patience.saying("reading the images of \(asked) …") {
+      try catalog.resolve(asked, imageSize: imageSize, skippingBroken: skippingBroken)
+    }
     for broken in splits.skipped.prefix(20) { Console.note("left out: \(broken.message)") }
     if splits.skipped.count > 20 { Console.note("… and \(splits.skipped.count - 20) more") }
     if !splits.skipped.isEmpty { Console.note("\(splits.skipped.count) pictures of \(asked) are left out.") }

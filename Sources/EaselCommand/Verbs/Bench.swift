@@ -24,6 +24,12 @@ struct Bench: ParsableCommand {
   @Option(parsing: .unconditional, help: "Images in a step.")
   var batchSize: String?
 
+  @Option(help: "The size of the images, N×N or W×H: N or WxH (default: the preset's).")
+  var imageSize: String?
+
+  @Option(parsing: .unconditional, help: "The images' channels, 1 or 3 (default: the preset's).")
+  var channels: Int?
+
   @Option(name: .customLong("set"), help: "One setting, KEY=VALUE; may be given again.")
   var settings: [String] = []
 
@@ -33,9 +39,9 @@ struct Bench: ParsableCommand {
   func run() throws {
     try check(steps, "--steps", 1...10_000)
     if operations {
-      if preset != nil || profile {
+      if preset != nil || profile || imageSize != nil || channels != nil || !settings.isEmpty || batchSize != nil {
         throw UserError(
-          .usage, "--operations measures no preset", hint: "Leave out --operations, or the preset and --profile.")
+          .usage, "--operations measures no preset", hint: "Leave out --operations, or the preset and its options.")
       }
       return try printOperations()
     }
@@ -44,25 +50,52 @@ struct Bench: ParsableCommand {
     }
     let named = try AnyPreset.named(preset)
     var configuration = try named.configuration()
-    for assignment in settings { try configuration.set(assignment) }
+    for assignment in settings {
+      if let key = RunDescription.CodingKeys(stringValue: String(assignment.prefix { $0 != "=" })) {
+        throw UserError(
+          .usage, "--set \(key.stringValue): bench makes its images up",
+          hint: "Say with --image-size and --channels what they are like.")
+      }
+      try configuration.set(assignment)
+    }
     if let batchSize { try configuration.set("batch-size", to: batchSize, origin: "--batch-size") }
     if let precision = compute.precision {
       try configuration.set("precision", to: precision.rawValue, origin: "--precision")
     }
+    try named.requireEffects(of: configuration, over: named.configuration()) { Console.note($0) }
+    let data = try description(named.data)
+    if let fitted = try named.fit(&configuration, to: data) { Console.note(fitted) }
     if profile {
-      let profile = try Profile(named, configuration: configuration, backend: compute.backend.make(), steps: steps)
+      let profile = try Profile(
+        named, configuration: configuration, data: data, backend: compute.backend.make(), steps: steps)
       return common.json ? try Console.print(json: profile) : Console.print(profile.text)
     }
     let result = try BenchmarkResult.measure(
-      named, configuration: configuration, backend: compute.backend.make(), steps: steps)
+      named, configuration: configuration, data: data, backend: compute.backend.make(), steps: steps)
     if common.json { return try Console.print(json: result) }
     Console.print(
       """
-      \(result.model)  \(result.mode)  batch \(result.batch)  threads \(result.threads)  \(result.parameters) parameters
+      \(result.model)  \(result.mode)  \(result.image)  batch \(result.batch)  threads \(result.threads)  \(result.parameters) parameters
       training  \(result.trainImagesPerSecond) images/s
       sampling  \(result.sampleImagesPerSecond) images/s a pass
       memory    \(result.peakRSSMegabytes) MB at most; \(result.systemAllocations) blocks from the system while timed
       """)
+  }
+
+  /// What the made-up images are like.
+  private func description(_ own: DataDescription) throws -> DataDescription {
+    var data = own
+    if let imageSize {
+      let size = try ImageSize(parsing: imageSize)
+      (data.width, data.height) = (size.width, size.height)
+    }
+    if let channels {
+      guard [1, 3].contains(channels) else {
+        throw UserError(.usage, "--channels: expected 1 or 3, found \(channels)")
+      }
+      data.channels = channels
+    }
+    return data
   }
 
   private func printOperations() throws {
@@ -113,7 +146,7 @@ extension Profile {
       .sorted { $0.milliseconds > $1.milliseconds }
     func share(_ milliseconds: Double) -> String { (milliseconds / step).percent }
     return """
-      \(model)  \(mode)  batch \(batch)  threads \(threads)
+      \(model)  \(mode)  \(image)  batch \(batch)  threads \(threads)
       \(ceilings.text)
       step \(step.formatted(1)) ms: \(share(heavyTime)) convolutions and matrix products, \
       \(share(step - heavyTime - between)) other operations, \(share(between)) between operations

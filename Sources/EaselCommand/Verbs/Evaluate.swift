@@ -122,8 +122,6 @@ struct Evaluate: ParsableCommand {
 
   private var bootstrap: Bootstrap { Bootstrap(seed: sampling.seed, resamples: resamples) }
 
-  private func showProgress(_ what: String, _ share: Double) { ProgressBar(what).show(share) }
-
   // MARK: Samples
 
   private func judgeSamples(of model: any Sampling, _ loaded: LoadedModel, _ workspace: Workspace) throws {
@@ -133,7 +131,8 @@ struct Evaluate: ParsableCommand {
     let count = count ?? 10_000
     let splits = try loaded.data(data, from: workspace)
     let judge = try judge(splits, count: count, named: loaded.runName, loaded.model.context.backend, workspace)
-    let samples = try ImageDataset(drawing: count, from: model, options) { showProgress("sampling", $0) }
+    let bar = ProgressBar("sampling")
+    let samples = try ImageDataset(drawing: count, from: model, options) { bar.show($0) }
     let drawing =
       [("Count", String(count)), ("Seed", String(options.seed))]
       + model.description(of: options)
@@ -244,9 +243,10 @@ struct Evaluate: ParsableCommand {
     if let count, count > heldOut.count {
       throw UserError(.usage, "--count: expected at most the \(heldOut.count) held-out images, found \(count)")
     }
+    let bar = ProgressBar("likelihood")
     let evaluation = try LikelihoodEvaluation(
       model, heldOut.subset(0..<(count ?? heldOut.count)), importanceSamples: importanceSamples, seed: sampling.seed
-    ) { showProgress("likelihood", $0) }
+    ) { bar.show($0) }
     if common.json {
       return try Console.print(json: HeldOutReport(loaded, data: heldOut.name, likelihood: evaluation))
     }
@@ -258,9 +258,8 @@ struct Evaluate: ParsableCommand {
     let heldOut = try loaded.data(data, from: workspace).validation
     let images = heldOut.subset(0..<min(count ?? heldOut.count, heldOut.count))
     let extractor = ModelFeatureExtractor(model, name: loaded.identity, for: heldOut.imageSize)
-    let evaluation = try ClassificationEvaluation(extractor, images, bootstrap: bootstrap) {
-      showProgress("classifying", $0)
-    }
+    let bar = ProgressBar("classifying")
+    let evaluation = try ClassificationEvaluation(extractor, images, bootstrap: bootstrap) { bar.show($0) }
     if common.json {
       return try Console.print(json: HeldOutReport(loaded, data: heldOut.name, classification: evaluation))
     }
@@ -268,9 +267,10 @@ struct Evaluate: ParsableCommand {
   }
 
   private func probe(_ loaded: LoadedModel, _ workspace: Workspace) throws {
+    let bar = ProgressBar()
     let evaluation = try ProbeEvaluation(
       loaded, data: loaded.data(data, from: workspace), trainingImages: probeImages, bootstrap: bootstrap,
-      progress: showProgress)
+      progress: { bar.show($0, $1) })
     if common.json {
       return try Console.print(json: HeldOutReport(loaded, data: evaluation.data, probes: evaluation.probes))
     }

@@ -23,8 +23,9 @@ struct SampleJudge {
   func finish(
     _ samples: ImageDataset, drawing: [(String, String)], loaded: LoadedModel?, start: Date
   ) throws {
+    let bar = ProgressBar()
     let evaluation = try SampleEvaluation(samples, data: splits, by: extractor, options, on: backend) {
-      ProgressBar($0).show($1)
+      bar.show($0, $1)
     }
     let columns = evaluation.sheet.first?.count ?? 1
     var recipe = Recipe(verb: "evaluate", loaded: loaded, settings: drawing.map { (key: $0.0, value: $0.1) })

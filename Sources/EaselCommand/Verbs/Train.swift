@@ -69,6 +69,7 @@ struct Train: ParsableCommand {
   @OptionGroup var common: CommonOptions
 
   func run() throws {
+    let start = ContinuousClock.now
     if resume, overwrite || runName == nil {
       throw UserError(.usage, "--resume: expected \(overwrite ? "no --overwrite" : "--run with a name") beside it")
     }
@@ -87,6 +88,7 @@ struct Train: ParsableCommand {
     try configuration.set("preset", to: preset.name, origin: "preset")
     let training = try configuration.decode(TrainingSettings.self)
     try training.validate()
+    try preset.requireEffects(of: configuration, over: preset.configuration()) { Console.note($0) }
     if printConfig { return Console.print(try configuration.commentedYAML()) }
 
     let description = try configuration.decode(RunDescription.self)
@@ -94,7 +96,9 @@ struct Train: ParsableCommand {
       workspace: workspace.path, name: runName ?? RunFolder.unusedName(for: preset.name, workspace: workspace.path))
     let isBegun = try folder.isRun
     if isBegun, !overwrite {
-      if resume, try !folder.checkpointSteps.isEmpty { return try goOn(with: folder, configuration, workspace) }
+      if resume, try !folder.checkpointSteps.isEmpty {
+        return try goOn(with: folder, configuration, workspace, since: start)
+      }
       // One that was stopped before its first checkpoint has nothing to go on from.
       if !resume {
         throw UserError(
@@ -105,11 +109,12 @@ struct Train: ParsableCommand {
     try folder.checkWritable()
     let data = try workspace.data(of: description, for: preset)
     for (key, set) in zip(["data", "data-b"], data) { try configuration.set(key, to: set.name, origin: "--\(key)") }
+    if let fitted = try preset.fit(&configuration, to: DataDescription(data[0].splits.train)) { Console.note(fitted) }
     let source = try from.map { try workspace.checkpoints.resolve($0).checkpoint }
     let trainer = try Trainer(
       preset: preset, configuration: configuration, data: data[0].splits, counterpart: data.dropFirst().first?.splits,
       folder: folder, backend: compute.backend.make())
-    let session = try TrainingSession(trainer, length: length, json: common.json)
+    let session = try TrainingSession(trainer, length: length, since: start, json: common.json)
     if let source { try trainer.takeWeights(from: source) }
     trainer.record(command: TypedCommand.text)
     try trainer.prepareFolder(replacing: isBegun)
@@ -117,7 +122,10 @@ struct Train: ParsableCommand {
   }
 
   /// What `easel resume` does, once it is sure that nothing else was asked for.
-  private func goOn(with folder: RunFolder, _ configuration: ConfigurationDocument, _ workspace: Workspace) throws {
+  private func goOn(
+    with folder: RunFolder, _ configuration: ConfigurationDocument, _ workspace: Workspace,
+    since start: ContinuousClock.Instant
+  ) throws {
     let own = try Trainer.configuration(of: folder.newestValid().checkpoint)
     let changes = configuration.changes(from: own)
     // Data are compared by their content, and how long to train is for each session to say.
@@ -125,11 +133,13 @@ struct Train: ParsableCommand {
     if let change = changes.first(where: { !["data", "data-b", "steps"].contains($0.key) }) {
       throw UserError(
         .usage, "--resume: the run \(folder.name) has \(change.key) \(change.other), not \(change.value)",
-        hint: "Leave that out, or choose another --run name.")
+        hint:
+          "Leave that out, or choose another --run name. Some settings change with: easel resume \(folder.name) --set.")
     }
     var length = length
     if length.steps == nil, length.epochs == nil, length.minutes == nil { length.steps = others["steps"] }
-    try Resume.goOn(with: folder, in: workspace, length, compute.backend, json: common.json) { description in
+    try Resume.goOn(with: folder, in: workspace, length, compute.backend, since: start, json: common.json) {
+      description in
       if let data = others["data"] { description.data = data }
       if let data = others["data-b"] { description.dataB = data }
     }
@@ -155,12 +165,18 @@ struct Resume: ParsableCommand {
   @Argument(help: ArgumentHelp("The run's name.", valueName: "run"))
   var runName: String
 
+  @Option(
+    name: .customLong("set"),
+    help: "One setting that is another from here on, KEY=VALUE; may be given again.")
+  var settings: [String] = []
+
   @OptionGroup var length: TrainingLength
   @OptionGroup var common: CommonOptions
 
   @OptionGroup var backend: BackendOptions
 
   func run() throws {
+    let start = ContinuousClock.now
     let workspace = try Workspace(common.workspace)
     let folder = try RunFolder(workspace: workspace.path, name: runName)
     guard try folder.isRun else {
@@ -170,14 +186,19 @@ struct Resume: ParsableCommand {
         .unavailable, "\(found.path) lies outside of the workspace and is not trained further there",
         hint: "Start a run of your own with: easel train PRESET --from \(runName)")
     }
-    try Resume.goOn(with: folder, in: workspace, length, backend, json: common.json)
+    try Resume.goOn(
+      with: folder, in: workspace, length, backend, changes: settings, since: start, json: common.json)
   }
 
   /// Trains a run further from its newest checkpoint.
   ///
-  /// - Parameter change: what is to be read instead of the data as the run names them.
+  /// - Parameters:
+  ///   - changes: settings that are other from here on, `KEY=VALUE`.
+  ///   - start: when the command began.
+  ///   - change: what is to be read instead of the data as the run names them.
   static func goOn(
-    with folder: RunFolder, in workspace: Workspace, _ length: TrainingLength, _ backend: BackendOptions, json: Bool,
+    with folder: RunFolder, in workspace: Workspace, _ length: TrainingLength, _ backend: BackendOptions,
+    changes: [String] = [], since start: ContinuousClock.Instant, json: Bool,
     change: (inout RunDescription) -> Void = { _ in }
   ) throws {
     let lock = try folder.lock()
@@ -189,12 +210,12 @@ struct Resume: ParsableCommand {
     change(&description)
     let data = try workspace.data(of: description, for: .named(description.preset))
     let trainer = try Trainer(
-      resuming: checkpoint, data: data[0].splits, counterpart: data.dropFirst().first?.splits, folder: folder,
-      lock: lock, backend: backend.make())
+      resuming: checkpoint, changes: changes, data: data[0].splits, counterpart: data.dropFirst().first?.splits,
+      folder: folder, lock: lock, backend: backend.make())
     if !trainer.differences.isEmpty {
       Console.note("From here on this differs: \(trainer.differences.joined(separator: "; ")).")
     }
-    let session = try TrainingSession(trainer, length: length, json: json)
+    let session = try TrainingSession(trainer, length: length, since: start, json: json)
     trainer.record(command: TypedCommand.text)
     try session.run()
   }
@@ -208,10 +229,11 @@ struct TrainingLength: ParsableArguments {
   @Option(parsing: .unconditional, help: "Stop after so many passes over the images.")
   var epochs: Double?
 
-  @Option(parsing: .unconditional, help: "Stop after so many minutes.")
+  @Option(parsing: .unconditional, help: "Stop after so many minutes, the last picture and the checkpoint among them.")
   var minutes: Double?
 
-  func limit(_ trainer: Trainer) throws -> TrainingLimit {
+  /// - Parameter start: when the command began, which minutes count from.
+  func limit(_ trainer: Trainer, since start: ContinuousClock.Instant) throws -> TrainingLimit {
     if [steps != nil, epochs != nil, minutes != nil].filter({ $0 }).count > 1 {
       throw UserError(.usage, "--steps, --epochs and --minutes: expected one of them")
     }
@@ -221,12 +243,15 @@ struct TrainingLength: ParsableArguments {
       }
       return value
     }
-    if let minutes { return TrainingLimit(seconds: 60 * (try positive(minutes, "--minutes"))) }
+    if let minutes {
+      let gone = (ContinuousClock.now - start) / .seconds(1)
+      return TrainingLimit(seconds: max(0, 60 * (try positive(minutes, "--minutes")) - gone))
+    }
     if let epochs {
       let images = Double(trainer.state.data.trainingImages) * (try positive(epochs, "--epochs"))
       return TrainingLimit(steps: Int((images / Double(trainer.settings.batchSize)).rounded(.up)))
     }
-    guard let steps else { return TrainingLimit(steps: trainer.settings.steps) }
+    guard let steps else { return trainer.remainder ?? TrainingLimit(steps: trainer.settings.steps) }
     guard let number = Int(steps) else {
       throw UserError(.usage, "--steps: expected a whole number, found \(steps.debugDescription)")
     }
@@ -241,16 +266,19 @@ struct TrainingSession {
   private let limit: TrainingLimit
   private let json: Bool
 
+  /// - Parameter start: when the command began.
   /// - Throws: `UserError` (usage) where the run is as long as asked already.
-  init(_ trainer: Trainer, length: TrainingLength, json: Bool) throws {
+  init(_ trainer: Trainer, length: TrainingLength, since start: ContinuousClock.Instant, json: Bool) throws {
     (self.trainer, self.json) = (trainer, json)
-    limit = try length.limit(trainer)
+    var limit = try length.limit(trainer, since: start)
     if let steps = limit.steps, trainer.state.step >= steps {
       throw UserError(
         .usage, "run \(trainer.folder.name) is at step \(trainer.state.step) already",
         hint: "--steps counts from the run's beginning; give a larger number.")
     }
-    try trainer.checkMemory()
+    try Patience.saying("estimating the memory that this takes …") { try trainer.checkMemory() }
+    if limit.seconds != nil, length.minutes != nil { limit = try length.limit(trainer, since: start) }
+    self.limit = limit
   }
 
   private struct Report: Encodable {
@@ -275,6 +303,11 @@ struct TrainingSession {
     Console.note(
       "\(trainer.folder.name): \(state.preset), \(parameters) parameters; \(sets.joined())\(state.environment.backend.rawValue), \(state.environment.precision.rawValue), "
         + "\(state.environment.threads) threads" + (state.step > 0 ? "; from step \(state.step)" : ""))
+    let plan = trainer.learningRatePlan(until: limit)
+    let elapsed = state.elapsed ?? 0
+    Console.note(
+      plan.summary(from: state.step, share: limit.seconds.map { elapsed / max(1e-9, elapsed + $0) } ?? 0))
+    if let warning = plan.warning(from: state.step) { Console.note(warning) }
 
     if trainer.settings.precision == .auto, state.step == 0 {
       let family = try AnyPreset.named(state.preset).family
@@ -285,8 +318,17 @@ struct TrainingSession {
     var last = Date.distantPast
     var final: TrainingProgress?
     var alarm: String?
-    let outcome = try trainer.train(until: limit) { progress in
+    var forecast = Forecast(trainer, plan, limit)
+    var patience: Patience?
+    let outcome = try trainer.train(until: limit) { phase in
+      patience?.end()
+      patience = phase.map { Patience($0.text) }
+    } report: { progress in
       final = progress
+      if let text = forecast.text(progress) {
+        if Console.isTerminal { Console.rewriteLine("") }
+        Console.note(text)
+      }
       if progress.alarm != alarm {
         alarm = progress.alarm
         if Console.isTerminal { Console.rewriteLine("") }
@@ -301,6 +343,8 @@ struct TrainingSession {
     if let final {
       if Console.isTerminal { Console.rewriteLine("") }
       Console.note(TrainingSession.line(final))
+      let leftOut = final.leftOut.map { $0 == .picture ? "the last picture" : "the loss on held-out images" }
+      if !leftOut.isEmpty { Console.note("There was no time left for \(leftOut.joined(separator: " and ")).") }
     }
     let path = trainer.folder.checkpointPath(step: trainer.state.step)
     if json {
@@ -329,5 +373,56 @@ struct TrainingSession {
     if let remaining = progress.remaining, remaining >= 0.5 { parts.append("\(duration(remaining)) left") }
     if let ago = progress.savedAgo { parts.append("saved \(duration(ago)) ago") }
     return parts.joined(separator: "  ")
+  }
+}
+
+extension TrainingPhase {
+  fileprivate var text: String {
+    switch self {
+    case .firstStep: "the first step, which makes the kernels …"
+    case .validation: "judging held-out images …"
+    case .picture: "drawing a picture of the progress …"
+    case .save: "saving a checkpoint …"
+    }
+  }
+}
+
+/// What a training will come to, told once its first steps have shown how long they take.
+private struct Forecast {
+  private let plan: LearningRatePlan
+  private let settings: TrainingSettings
+  private let firstStep: Int
+  private let seconds: Double?
+  private var steps = 0
+  private var isTold = false
+
+  /// Steps that are timed before anything is said.
+  private static let timedSteps = 4
+  /// Of the steps that a preset is made for, what makes more than noise.
+  private static let leastShare = 0.1
+
+  init(_ trainer: Trainer, _ plan: LearningRatePlan, _ limit: TrainingLimit) {
+    self.plan = plan
+    (settings, firstStep, seconds) = (trainer.settings, trainer.state.step, limit.seconds)
+  }
+
+  /// - Returns: nil for nothing new.
+  mutating func text(_ progress: TrainingProgress) -> String? {
+    steps += 1
+    guard !isTold, let seconds, steps >= Forecast.timedSteps, let last = progress.expectedLastStep,
+      let perStep = progress.secondsPerStep
+    else { return nil }
+    isTold = true
+    var lines = [
+      "about \(last - firstStep) steps in \(duration(seconds)), \(perStep.formatted(perStep < 1 ? 2 : 1)) s each"
+    ]
+    let least = Int(Double(settings.steps) * Forecast.leastShare)
+    if last < least {
+      lines.append(
+        "Expect rough results: this preset is made for \(settings.steps) steps. More in the same time: "
+          + "a smaller --batch-size (now \(settings.batchSize)), a smaller --image-size, or fewer channels.")
+    }
+    if let warning = plan.warning(from: firstStep, expected: last) { lines.append(warning) }
+    return lines.joined(separator: "\n")
   }
 }

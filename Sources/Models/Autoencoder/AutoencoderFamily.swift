@@ -12,7 +12,6 @@ public enum AutoencoderFamily: ModelFamily {
         $0.learningRate = 1e-3
         $0.optimizer = .adam
         $0.learningRateDecay = .cosine
-        $0.scheduleSteps = 8000
         $0.steps = 8000
       },
       model: AutoencoderSettings())
@@ -43,14 +42,18 @@ public struct AutoencoderSettings: ModelSettings {
   public func validate() throws {
     var check = SettingsCheck()
     check.coder(latent: latent, baseChannels: baseChannels)
-    check.require(
-      !tied || architecture == .linear, "tied: only the linear architecture has weights to tie; set architecture=linear"
-    )
     try check.finish()
   }
 }
 
 extension AutoencoderSettings {
+  public var idle: [IdleSetting] {
+    var settings = SettingNeeds<CodingKeys>()
+    settings(.tied, need: architecture == .linear, "architecture=linear")
+    settings(.baseChannels, need: architecture == .convolutional, "architecture=convolutional")
+    return settings.idle
+  }
+
   public static func explanation(of key: CodingKeys) -> String {
     switch key {
     case .architecture: "the kind of network"

@@ -14,7 +14,6 @@ public enum ClassifierFamily: ModelFamily {
         $0.weightDecay = 0.05
         $0.warmupSteps = 100
         $0.learningRateDecay = .cosine
-        $0.scheduleSteps = 6000
         $0.emaDecay = 0.998
         $0.flip = true
         $0.shift = 1

@@ -11,7 +11,6 @@ public enum CycleGANFamily: ModelFamily {
       training: .adversarial {
         $0.batchSize = 4
         $0.steps = 20_000
-        $0.scheduleSteps = 20_000
       },
       model: CycleGANSettings()),
     Preset(
@@ -20,7 +19,6 @@ public enum CycleGANFamily: ModelFamily {
       training: .adversarial {
         $0.batchSize = 4
         $0.steps = 10_000
-        $0.scheduleSteps = 10_000
         $0.emaDecay = 0.999
       },
       model: CycleGANSettings {
@@ -98,6 +96,12 @@ public struct CycleGANSettings: ModelSettings {
 }
 
 extension CycleGANSettings {
+  public var idle: [IdleSetting] {
+    var settings = SettingNeeds<CodingKeys>()
+    settings(.identity, need: cycle > 0, "a cycle")
+    return settings.idle
+  }
+
   public static func explanation(of key: CodingKeys) -> String {
     switch key {
     case .upsampling: "the generators' way back to the image's size"

@@ -12,7 +12,6 @@ public enum DenoisingAutoencoderFamily: ModelFamily {
         $0.learningRate = 1e-3
         $0.optimizer = .adam
         $0.learningRateDecay = .cosine
-        $0.scheduleSteps = 8000
         $0.steps = 8000
       },
       model: DenoisingAutoencoderSettings())
@@ -51,6 +50,12 @@ public struct DenoisingAutoencoderSettings: ModelSettings {
 }
 
 extension DenoisingAutoencoderSettings {
+  public var idle: [IdleSetting] {
+    var settings = SettingNeeds<CodingKeys>()
+    settings(.baseChannels, need: architecture == .convolutional, "architecture=convolutional")
+    return settings.idle
+  }
+
   public static func explanation(of key: CodingKeys) -> String {
     switch key {
     case .architecture: "the kind of network"

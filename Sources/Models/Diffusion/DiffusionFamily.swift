@@ -95,7 +95,6 @@ public enum DiffusionFamily: ModelFamily {
   ) -> TrainingSettings {
     TrainingSettings {
       $0.steps = steps
-      $0.scheduleSteps = steps
       $0.batchSize = 128
       $0.learningRate = 1e-3
       $0.emaDecay = 0.999
@@ -105,6 +104,28 @@ public enum DiffusionFamily: ModelFamily {
       $0.clipNorm = 1
       change(&$0)
     }
+  }
+
+  /// A finer level of few channels before the others for each doubling of the size, and smaller batches: steps of images twice
+  /// as large would take four times as long, and minutes would hold too few of them.
+  public static func settings(
+    _ preset: Preset<DiffusionSettings>, for data: DataDescription
+  ) -> [(key: String, value: String)] {
+    let model = preset.model
+    let made = max(preset.data.width, preset.data.height)
+    var (channels, batch, added) = (model.channels, preset.training.batchSize, 0)
+    while channels.count < 8, max(data.width, data.height) >> added >= 3 * made / 2 {
+      let finer = max(16, (channels.first ?? 16) / 2)
+      channels.insert((finer + model.groups - 1) / model.groups * model.groups, at: 0)
+      batch = max(16, batch / 4)
+      added += 1
+    }
+    if added == 0 { return [] }
+    func list(_ numbers: [Int]) -> String { "[\(numbers.map(String.init).joined(separator: ", "))]" }
+    return [
+      ("channels", list(channels)), ("attention-levels", list(model.attentionLevels.map { $0 + added })),
+      ("batch-size", String(batch)),
+    ]
   }
 
   public static func make(_ settings: DiffusionSettings, _ context: ModelContext) throws -> any Model {

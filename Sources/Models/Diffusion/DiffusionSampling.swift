@@ -24,7 +24,8 @@ extension Diffusion: StepwiseSampling {
 
   /// The noise of a sampler's steps: the model's own belongs to its own sampler.
   private func eta(_ options: SamplingOptions) -> Double? {
-    options.eta ?? (options.sampler == nil && settings.samplerEta > 0 ? settings.samplerEta : nil)
+    let own = settings.sampler.takesEta && settings.samplerEta > 0 ? settings.samplerEta : nil
+    return options.eta ?? (options.sampler == nil ? own : nil)
   }
 
   private func sampler(_ options: SamplingOptions) throws -> DiffusionSampler {

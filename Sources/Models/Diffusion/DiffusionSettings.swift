@@ -97,9 +97,6 @@ public struct DiffusionSettings: ModelSettings {
     check(guidance, "guidance", atLeast: 0)
     check(samplerSteps, "sampler-steps", 1...max(1, timesteps))
     check.require((0...1).contains(samplerEta), "sampler-eta: expected 0 to 1, found \(samplerEta)")
-    check.require(
-      samplerEta == 0 || sampler.takesEta,
-      "sampler-eta: expected 0 with sampler=\(sampler.rawValue), found \(samplerEta)")
     try check.finish()
   }
 
@@ -115,6 +112,15 @@ public struct DiffusionSettings: ModelSettings {
 }
 
 extension DiffusionSettings {
+  public var idle: [IdleSetting] {
+    var settings = SettingNeeds<CodingKeys>()
+    settings(.labelDropout, .guidance, need: conditional, "conditional=true")
+    settings(.dataDeviation, need: noiseSchedule == .edm, "noise-schedule=edm")
+    settings(.samplerEta, need: sampler.takesEta, "sampler=ddim or sampler=dpm++")
+    settings(.downsamplePadding, need: channels.count > 1, "channels of more than one level")
+    return settings.idle
+  }
+
   public static func explanation(of key: CodingKeys) -> String {
     switch key {
     case .channels: "of each level, finest first; each level halves the image"

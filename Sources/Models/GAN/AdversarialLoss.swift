@@ -45,6 +45,14 @@ public enum AdversarialLoss: String, Sendable, Codable, CaseIterable {
   /// Whether the loss is made of a gradient's length, which a norm over the batch would mix between images.
   var hasGradientPenalty: Bool { self == .wassersteinGradientPenalty || self == .r1 }
 
+  /// Whether real images can be called real with a probability below 1.
+  var takesSmoothing: Bool {
+    switch self {
+    case .minimax, .nonSaturating, .r1, .leastSquares: true
+    case .hinge, .wasserstein, .wassersteinGradientPenalty: false
+    }
+  }
+
   private func entropy(_ scores: Variable, _ target: Float) -> Variable {
     loss(.binaryCrossEntropyWithLogits, scores, constant(target, like: scores))
   }

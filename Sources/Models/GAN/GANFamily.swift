@@ -27,7 +27,6 @@ public enum GANFamily: ModelFamily {
       $0.batchSize = 128
       $0.learningRate = 2e-4
       $0.beta1 = 0.5
-      $0.scheduleSteps = 40_000
       $0.steps = 40_000
       $0.emaDecay = 0.999
       change(&$0)
@@ -106,6 +105,14 @@ public struct GANSettings: ModelSettings {
 }
 
 extension GANSettings {
+  public var idle: [IdleSetting] {
+    var settings = SettingNeeds<CodingKeys>()
+    settings(.penalty, need: loss.hasGradientPenalty, "loss=wgan-gp or loss=r1")
+    settings(.weightClip, need: loss == .wasserstein, "loss=wasserstein")
+    settings(.labelSmoothing, need: loss.takesSmoothing, "a loss of cross-entropies or squares")
+    return settings.idle
+  }
+
   public static func explanation(of key: CodingKeys) -> String {
     switch key {
     case .latent: "numbers in a code"

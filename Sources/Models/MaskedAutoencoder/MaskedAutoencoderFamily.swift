@@ -17,7 +17,6 @@ public enum MaskedAutoencoderFamily: ModelFamily {
         $0.decayVectors = false
         $0.learningRateDecay = .cosine
         $0.warmupSteps = 300
-        $0.scheduleSteps = 8000
         $0.steps = 8000
       },
       model: MaskedAutoencoderSettings())

@@ -11,7 +11,6 @@ public enum Pix2PixFamily: ModelFamily {
       training: .adversarial {
         $0.batchSize = 4
         $0.steps = 20_000
-        $0.scheduleSteps = 20_000
       },
       model: Pix2PixSettings())
   ]

@@ -13,7 +13,6 @@ public enum VariationalAutoencoderFamily: ModelFamily {
         $0.learningRate = 1e-3
         $0.optimizer = .adam
         $0.learningRateDecay = .cosine
-        $0.scheduleSteps = 10_000
         $0.steps = 10_000
       },
       model: VariationalAutoencoderSettings())
@@ -71,6 +70,14 @@ public struct VariationalAutoencoderSettings: ModelSettings {
 }
 
 extension VariationalAutoencoderSettings {
+  public var idle: [IdleSetting] {
+    var settings = SettingNeeds<CodingKeys>()
+    settings(.baseChannels, need: architecture == .convolutional, "architecture=convolutional")
+    settings(.sigma, need: likelihood != .bernoulli, "a likelihood other than bernoulli")
+    settings(.klWarmupSteps, .freeBits, need: beta > 0, "a beta")
+    return settings.idle
+  }
+
   public static func explanation(of key: CodingKeys) -> String {
     switch key {
     case .architecture: "the kind of network"

@@ -84,7 +84,7 @@ extension HostBackend {
 
   private func fillRandom(_ x: Tensor, _ draw: RandomDraw, _ generator: Generator) {
     let (count, size) = samples(x)
-    threads.split(count, grain: max(1, 1024 / max(1, size))) { range, _ in
+    threads.split(count, grain: max(1, 1024 / max(1, size)), isAbandonable: false) { range, _ in
       for n in range {
         var counter = draw.counter(sample: n)
         generator(0, size, draw.seed, &counter, x.floats + n * size)

@@ -41,8 +41,10 @@
       return statistics
     }
 
-    private func check(_ status: Int32) {
-      if status != 0 { fatalShape(String(cString: easel_dnn_last_error(context))) }
+    /// Makes a call, unless the work that it belongs to is given up.
+    private func check(_ call: @autoclosure () -> Int32) {
+      if threads.isAbandoned { return }
+      if call() != 0 { fatalShape(String(cString: easel_dnn_last_error(context))) }
     }
 
     // MARK: Convolution
