@@ -37,15 +37,16 @@ struct Workspace {
   ///
   /// - Returns: the data, and the name or whole path under which they are found again from any folder.
   func data(
-    _ nameOrPath: String?, imageSize: ImageSize?, skippingBroken: Bool = false
+    _ nameOrPath: String?, imageSize: ImageSize?, fit: ImageFit = .crop, skippingBroken: Bool = false
   ) throws -> (name: String, splits: DatasetSplits) {
     let catalog = datasets
     let names = catalog.names
     let asked = nameOrPath ?? (names.contains(FashionMNIST.name) ? FashionMNIST.name : FashionMNIST.name + "-10k")
-    let splits = try catalog.resolve(asked, imageSize: imageSize, skippingBroken: skippingBroken)
+    let splits = try catalog.resolve(asked, imageSize: imageSize, fit: fit, skippingBroken: skippingBroken)
     for broken in splits.skipped.prefix(20) { Console.note("left out: \(broken.message)") }
     if splits.skipped.count > 20 { Console.note("… and \(splits.skipped.count - 20) more") }
     if !splits.skipped.isEmpty { Console.note("\(splits.skipped.count) pictures of \(asked) are left out.") }
+    Console.noteCropped(splits, asked)
     return (names.contains(asked) ? asked : URL(fileURLWithPath: asked).standardizedFileURL.path, splits)
   }
 
@@ -70,13 +71,14 @@ struct Workspace {
   func data(of run: RunDescription, for preset: AnyPreset) throws -> [(name: String, splits: DatasetSplits)] {
     let size = try run.imageSize.isEmpty ? nil : ImageSize(parsing: run.imageSize)
     guard let second = run.dataB else {
-      return [try data(run.data.isEmpty ? nil : run.data, imageSize: size, skippingBroken: run.skipBroken)]
+      let name = run.data.isEmpty ? nil : run.data
+      return [try data(name, imageSize: size, fit: run.fit, skippingBroken: run.skipBroken)]
     }
     if run.data.isEmpty || second.isEmpty {
       throw UserError(
         .usage, "\(preset.name) learns to translate between two data sets: expected --data and --data-b",
         hint: "For example: easel train \(preset.name) --data FOLDER --data-b ANOTHER --image-size 64")
     }
-    return try [run.data, second].map { try data($0, imageSize: size, skippingBroken: run.skipBroken) }
+    return try [run.data, second].map { try data($0, imageSize: size, fit: run.fit, skippingBroken: run.skipBroken) }
   }
 }
