@@ -75,8 +75,8 @@ extension CommandTests {
       try Image(width: 24, height: 12, channels: 1, pixels: pixels).write(to: program.path("\(name).png"))
     }
     // White, black, transparent white, transparent black: what was not painted is kept.
-    let paints: [[UInt8]] = [[255, 255], [0, 255], [255, 0], [0, 0]]
-    let pixels = (0..<144).flatMap { [UInt8](repeating: paints[$0 % 12 / 3][0], count: 3) + [paints[$0 % 12 / 3][1]] }
+    let paints: [[UInt8]] = [[255, 255, 255, 255], [0, 0, 0, 255], [255, 255, 255, 0], [0, 0, 0, 0]]
+    let pixels = (0..<144).flatMap { paints[$0 % 12 / 3] }
     try Data(transparentPNG(width: 12, height: 12, pixels: pixels)).write(
       to: URL(fileURLWithPath: program.path("alpha.png")))
 

@@ -12,7 +12,7 @@ import Training
     let read: (String) throws -> Void
   }
 
-  static let names = Array(hostile.keys).sorted()
+  private static let names: [String] = hostile.keys.sorted()
 
   @Test(arguments: names) func isBounded(_ name: String) async {
     // A process of its own, whose peak and time are those of this one file.
