@@ -2,7 +2,7 @@
 import Foundation
 import PackageDescription
 
-/// Where a C header of an optional library may lie. `EASEL_WITHOUT=onednn,jpeg` builds as if a library were missing.
+/// Where a C header of an optional library may lie. `EASEL_WITHOUT=onednn,jpeg,webp,gif` builds as if they were missing.
 func hasHeader(_ name: String, of library: String) -> Bool {
   let environment = ProcessInfo.processInfo.environment
   let excluded = environment["EASEL_WITHOUT"]?.split(separator: ",").map(String.init) ?? []
@@ -13,7 +13,11 @@ func hasHeader(_ name: String, of library: String) -> Bool {
 }
 
 let hasOneDNN = hasHeader("dnnl.hpp", of: "onednn")
-let hasJPEG = hasHeader("jpeglib.h", of: "jpeg")
+/// Libraries of picture formats that are there: the macro that lets their code in, and what is linked.
+let imageLibraries = [
+  ("jpeg", "jpeglib.h", "EASEL_HAS_JPEG"), ("webp", "webp/decode.h", "EASEL_HAS_WEBP"),
+  ("gif", "gif_lib.h", "EASEL_HAS_GIF"),
+].filter { hasHeader($0.1, of: $0.0) }
 
 let package = Package(
   name: "Easel",
@@ -32,8 +36,8 @@ let package = Package(
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(
       name: "CImageCodecs",
-      cSettings: hasJPEG ? [.define("EASEL_HAS_JPEG")] : [],
-      linkerSettings: [.linkedLibrary("png"), .linkedLibrary("z")] + (hasJPEG ? [.linkedLibrary("jpeg")] : [])),
+      cSettings: imageLibraries.map { .define($0.2) },
+      linkerSettings: (["png", "z"] + imageLibraries.map(\.0)).map { .linkedLibrary($0) }),
     .target(name: "CKernels", linkerSettings: [.linkedLibrary("gomp"), .linkedLibrary("m")]),
 
     // Swift, from the ground up

@@ -7,12 +7,18 @@
 
 #include <jerror.h>
 #include <setjmp.h>
+#include <stdlib.h>
+
+// Encoders write about ten; each scan of a file, however short, is a pass over the whole picture.
+enum { MAXIMUM_SCANS = 32 };
 
 // What must survive a longjmp lives here, outside the frame that calls setjmp.
 typedef struct {
   struct jpeg_decompress_struct decompressor;
   struct jpeg_error_mgr manager;
+  struct jpeg_progress_mgr progress;
   easel_error_buffer error;
+  uint8_t *row;  // Of inks, four bytes a pixel.
   jmp_buf escape;
 } jpeg_reader;
 
@@ -41,10 +47,37 @@ static void jpeg_note(j_common_ptr common, int level) {
   }
 }
 
-static void jpeg_describe(const jpeg_reader *reader, easel_image_info *info) {
-  info->width = reader->decompressor.image_width;
-  info->height = reader->decompressor.image_height;
-  info->channels = reader->decompressor.jpeg_color_space == JCS_GRAYSCALE ? 1 : 3;
+static void jpeg_count_scans(j_common_ptr common) {
+  jpeg_reader *reader = common->client_data;
+  if (reader->decompressor.input_scan_number > MAXIMUM_SCANS) {
+    easel_fail(reader->error, "has more than %d scans", MAXIMUM_SCANS);
+    longjmp(reader->escape, 1);
+  }
+}
+
+static void jpeg_describe(jpeg_reader *reader, easel_image_info *info) {
+  struct jpeg_decompress_struct *decompressor = &reader->decompressor;
+  info->width = decompressor->image_width;
+  info->height = decompressor->image_height;
+  info->channels = decompressor->jpeg_color_space == JCS_GRAYSCALE ? 1 : 3;
+  uint64_t pixels = (uint64_t)info->width * info->height;
+  info->memory = pixels * info->channels;
+  // Coefficients of two bytes wait for the last scan.
+  if (jpeg_has_multiple_scans(decompressor)) {
+    info->memory += pixels * 2 * (uint64_t)decompressor->num_components;
+  }
+}
+
+// As Pillow does, without a profile. Adobe's programs store inks inverted, and say that they wrote the file.
+static void jpeg_convert_inks(const jpeg_reader *reader, size_t width, uint8_t *target) {
+  uint8_t inversion = reader->decompressor.saw_Adobe_marker ? 255 : 0;
+  for (size_t x = 0; x < width; x++) {
+    uint32_t light = 255 - (reader->row[4 * x + 3] ^ inversion);
+    for (size_t channel = 0; channel < 3; channel++) {
+      uint32_t ink = reader->row[4 * x + channel] ^ inversion;
+      target[3 * x + channel] = (uint8_t)(light - (ink * light + 127) / 255);
+    }
+  }
 }
 
 static bool jpeg_read(jpeg_reader *reader, const uint8_t *bytes, size_t count, uint64_t maximum_pixels,
@@ -56,9 +89,6 @@ static bool jpeg_read(jpeg_reader *reader, const uint8_t *bytes, size_t count, u
   jpeg_create_decompress(decompressor);
   jpeg_mem_src(decompressor, bytes, count);
   jpeg_read_header(decompressor, TRUE);
-  if (decompressor->jpeg_color_space == JCS_CMYK || decompressor->jpeg_color_space == JCS_YCCK) {
-    return easel_fail(reader->error, "is a CMYK JPEG; grey and RGB are read (convert it first)");
-  }
   easel_image_info found;
   jpeg_describe(reader, &found);
   if (!easel_check_size(found.width, found.height, maximum_pixels, reader->error)) {
@@ -71,11 +101,19 @@ static bool jpeg_read(jpeg_reader *reader, const uint8_t *bytes, size_t count, u
   if (found.width != info->width || found.height != info->height || found.channels != info->channels) {
     return easel_fail(reader->error, "the header differs from the one read before");
   }
-  decompressor->out_color_space = found.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+  bool has_inks = decompressor->jpeg_color_space == JCS_CMYK || decompressor->jpeg_color_space == JCS_YCCK;
+  decompressor->out_color_space = has_inks ? JCS_CMYK : found.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+  if (has_inks && (reader->row = malloc((size_t)found.width * 4)) == NULL) {
+    return easel_fail(reader->error, "out of memory");
+  }
+  decompressor->progress = &reader->progress;
   jpeg_start_decompress(decompressor);
   while (decompressor->output_scanline < decompressor->output_height) {
     JSAMPROW row = pixels + (size_t)decompressor->output_scanline * found.width * found.channels;
-    jpeg_read_scanlines(decompressor, &row, 1);
+    jpeg_read_scanlines(decompressor, has_inks ? &reader->row : &row, 1);
+    if (has_inks) {
+      jpeg_convert_inks(reader, found.width, row);
+    }
   }
   jpeg_finish_decompress(decompressor);
   return true;
@@ -88,8 +126,10 @@ static bool jpeg_run(const uint8_t *bytes, size_t count, uint64_t maximum_pixels
   reader.decompressor.client_data = &reader;
   reader.manager.error_exit = jpeg_stop;
   reader.manager.emit_message = jpeg_note;
+  reader.progress.progress_monitor = jpeg_count_scans;
   bool succeeded = jpeg_read(&reader, bytes, count, maximum_pixels, info, pixels);
   jpeg_destroy_decompress(&reader.decompressor);
+  free(reader.row);
   return succeeded;
 }
 
@@ -108,22 +148,18 @@ bool easel_jpeg_decode(const uint8_t *bytes, size_t count, const easel_image_inf
 
 #else
 
-static bool jpeg_is_missing(easel_error_buffer error) {
-  return easel_fail(error, "is a JPEG, and this build has no JPEG reader (install libjpeg-dev and build again)");
-}
-
 bool easel_jpeg_is_available(void) { return false; }
 
 bool easel_jpeg_info(const uint8_t *bytes, size_t count, uint64_t maximum_pixels, easel_image_info *info,
                      easel_error_buffer error) {
   (void)bytes, (void)count, (void)maximum_pixels, (void)info;
-  return jpeg_is_missing(error);
+  return easel_is_missing("JPEG", "libjpeg-dev", error);
 }
 
 bool easel_jpeg_decode(const uint8_t *bytes, size_t count, const easel_image_info *info, uint8_t *pixels,
                        easel_error_buffer error) {
   (void)bytes, (void)count, (void)info, (void)pixels;
-  return jpeg_is_missing(error);
+  return easel_is_missing("JPEG", "libjpeg-dev", error);
 }
 
 #endif

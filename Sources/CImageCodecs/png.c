@@ -4,9 +4,6 @@
 
 #include "error.h"
 
-// A hostile file may hold any number of text or unknown chunks; no picture needs more than this.
-enum { MAXIMUM_ANCILLARY_CHUNKS = 1024, MAXIMUM_ANCILLARY_BYTES = 16 << 20 };
-
 // Fast enough to write a grid at every milestone; higher levels gain a few percent of size for several times the work.
 enum { COMPRESSION_LEVEL = 6 };
 
@@ -74,8 +71,8 @@ static bool png_reader_open(png_reader *reader) {
   }
   png_set_read_fn(reader->png, reader, png_take_bytes);
   png_set_crc_action(reader->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
-  png_set_chunk_cache_max(reader->png, MAXIMUM_ANCILLARY_CHUNKS);
-  png_set_chunk_malloc_max(reader->png, MAXIMUM_ANCILLARY_BYTES);
+  // Text, profiles and chunks that nobody knows are passed over: a small file may hold gigabytes of them, compressed.
+  png_set_keep_unknown_chunks(reader->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
   return true;
 }
 
@@ -88,6 +85,12 @@ static void png_describe(const png_reader *reader, easel_image_info *info) {
   info->width = png_get_image_width(reader->png, reader->info);
   info->height = png_get_image_height(reader->png, reader->info);
   info->channels = (png_get_color_type(reader->png, reader->info) & PNG_COLOR_MASK_COLOR) ? 3 : 1;
+  uint64_t pixels = (uint64_t)info->width * info->height;
+  info->memory = pixels * info->channels;
+  // Rows are kept as they are stored: with alpha, once it is expanded.
+  if (png_get_interlace_type(reader->png, reader->info) != PNG_INTERLACE_NONE) {
+    info->memory += pixels * (info->channels + 1) * (png_get_bit_depth(reader->png, reader->info) == 16 ? 2 : 1);
+  }
 }
 
 static bool png_read_header(png_reader *reader, uint64_t maximum_pixels, easel_image_info *info) {
@@ -97,11 +100,6 @@ static bool png_read_header(png_reader *reader, uint64_t maximum_pixels, easel_i
   png_read_info(reader->png, reader->info);
   png_describe(reader, info);
   return easel_check_size(info->width, info->height, maximum_pixels, reader->error);
-}
-
-// One sample composed over the background; exact in integers, rounded to nearest.
-static inline uint8_t compose8(uint32_t value, uint32_t alpha, uint32_t background) {
-  return (uint8_t)((value * alpha + background * (255 - alpha) + 127) / 255);
 }
 
 static inline uint8_t compose16(uint64_t value, uint64_t alpha, uint64_t background) {
@@ -129,7 +127,7 @@ static void png_convert_row(const uint8_t *row, int depth, size_t stored, const 
     }
     for (size_t channel = 0; channel < channels; channel++) {
       target[x * channels + channel] = depth == 16 ? compose16(sample16(row, pixel + channel), alpha, background)
-                                                   : compose8(row[pixel + channel], alpha, background);
+                                                   : easel_compose(row[pixel + channel], alpha, background);
     }
   }
 }

@@ -38,17 +38,17 @@ struct CIFARFormat: DatasetFormat {
       channels: 3, classNames: try Self.classNames(of: batches, besides: trainFiles[0]))
   }
 
-  func splits(name: String, imageSize: ImageSize?) throws -> DatasetSplits {
+  func splits(name: String, imageSize: ImageSize?, fit: ImageFit) throws -> DatasetSplits {
     let training = try trainFiles.map(Self.read)
     let validation = try validationFile.map(Self.read)
     let classNames = try Self.classNames(of: training + [validation].compactMap { $0 }, besides: trainFiles[0])
     let train = dataset(name: name, source: path, batches: training, classNames: classNames)
-    guard let validation, let validationFile else { return try .lastTenth(of: train).resized(to: imageSize) }
+    guard let validation, let validationFile else { return try .lastTenth(of: train).resized(to: imageSize, by: fit) }
     let heldOut = dataset(name: name, source: validationFile, batches: [validation], classNames: classNames)
     let fileName = validationFile.lastPathComponent
     return DatasetSplits(
       train: train, validation: heldOut, rule: "the \(heldOut.count) images of \(fileName) are for validation"
-    ).resized(to: imageSize)
+    ).resized(to: imageSize, by: fit)
   }
 
   private func dataset(name: String, source: String, batches: [Batch], classNames: [String]) -> ImageDataset {

@@ -27,7 +27,7 @@ public struct DatasetCatalog: Sendable {
     public let contents: Result<DatasetSummary, UserError>
   }
 
-  /// Reads a data set; images become `imageSize` if it is given. `skippingBroken` leaves out pictures of a folder that cannot be
+  /// Reads a data set; images become `imageSize` if it is given, as `fit` says. `skippingBroken` leaves out pictures of a folder that cannot be
   /// read, and lists them.
   ///
   /// `nameOrPath` is the name of a data set in the catalogue, or else the path of a folder of IDX files, of CIFAR
@@ -36,12 +36,13 @@ public struct DatasetCatalog: Sendable {
   /// Throws ``UserError``: `missingInput` when there is neither (with the names there are), `usage` when it is a folder of
   /// several data sets, `badData` with the path of the file that is broken.
   public func resolve(
-    _ nameOrPath: String, imageSize: ImageSize? = nil, skippingBroken: Bool = false
+    _ nameOrPath: String, imageSize: ImageSize? = nil, fit: ImageFit = .crop, skippingBroken: Bool = false
   ) throws -> DatasetSplits {
     let path = try path(of: nameOrPath)
     let isNamed = namedFolders().contains { $0.name == nameOrPath }
     let name = isNamed ? nameOrPath : URL(fileURLWithPath: path).lastPathComponent
-    return try datasetFormat(at: path, skippingBroken: skippingBroken).splits(name: name, imageSize: imageSize)
+    return try datasetFormat(at: path, skippingBroken: skippingBroken).splits(
+      name: name, imageSize: imageSize, fit: fit)
   }
 
   /// The names of the data sets, sorted.

@@ -19,8 +19,8 @@ protocol DatasetFormat {
   /// Reads as little as tells what is there.
   func summary() throws -> DatasetSummary
 
-  /// Reads everything; images become `imageSize` if it is given.
-  func splits(name: String, imageSize: ImageSize?) throws -> DatasetSplits
+  /// Reads everything; images become `imageSize` if it is given, as `fit` says.
+  func splits(name: String, imageSize: ImageSize?, fit: ImageFit) throws -> DatasetSplits
 }
 
 /// Finds out how a path keeps its data: IDX files, CIFAR batches, sheets, or a folder of pictures, of which those that cannot be

@@ -9,6 +9,8 @@ public struct DatasetSplits: Sendable {
   public let rule: String
   /// What was asked to be left out because it could not be read, and why.
   public internal(set) var skipped: [UserError] = []
+  /// How many pictures lost a part when they were cropped to one size.
+  public internal(set) var cropped = 0
 
   public init(train: ImageDataset, validation: ImageDataset, rule: String) {
     self.train = train
@@ -79,9 +81,12 @@ extension DatasetSplits {
     return DatasetSplits(train: train, validation: validation, rule: rule)
   }
 
-  func resized(to size: ImageSize?) -> DatasetSplits {
+  func resized(to size: ImageSize?, by fit: ImageFit) -> DatasetSplits {
     guard let size else { return self }
-    return DatasetSplits(train: train.resized(to: size), validation: validation.resized(to: size), rule: rule)
+    var splits = DatasetSplits(
+      train: train.resized(to: size, by: fit), validation: validation.resized(to: size, by: fit), rule: rule)
+    if fit == .crop, Image.isCut(train.imageSize, to: size) { splits.cropped = train.count + validation.count }
+    return splits
   }
 }
 

@@ -80,8 +80,8 @@ struct IDXFile {
       inflater = isCompressed ? Inflater(bytes, name: path) : nil
     }
 
-    /// No more than this many bytes can still come.
-    var mostRemaining: Int { inflater == nil ? bytes.count - offset : bytes.count * Inflater.maximumRatio }
+    /// No more than this many bytes are still read: a few compressed ones may stand for gigabytes of the same value.
+    var mostRemaining: Int { inflater == nil ? bytes.count - offset : max(1 << 26, 128 * bytes.count) }
 
     mutating func read(_ count: Int) throws -> [UInt8] {
       if let inflater { return try inflater.read(upToCount: count) }

@@ -48,13 +48,13 @@ struct IDXFormat: DatasetFormat {
       channels: 1, classNames: try Self.classNames(of: labels, besides: trainImages))
   }
 
-  func splits(name: String, imageSize: ImageSize?) throws -> DatasetSplits {
+  func splits(name: String, imageSize: ImageSize?, fit: ImageFit) throws -> DatasetSplits {
     let training = try Self.read(trainImages)
     let validation = try validationImages.map(Self.read)
     let labels = [training.labels, validation?.labels].compactMap { $0 }
     let classNames = try Self.classNames(of: labels, besides: trainImages)
     let train = dataset(name: name, contents: training, classNames: classNames)
-    guard let validation else { return try .lastTenth(of: train).resized(to: imageSize) }
+    guard let validation else { return try .lastTenth(of: train).resized(to: imageSize, by: fit) }
     let heldOut = dataset(name: name, contents: validation, classNames: classNames)
     guard train.imageSize == heldOut.imageSize else {
       throw UserError(
@@ -66,7 +66,7 @@ struct IDXFormat: DatasetFormat {
     let fileName = validation.path.lastPathComponent
     return DatasetSplits(
       train: train, validation: heldOut, rule: "the \(heldOut.count) images of \(fileName) are for validation"
-    ).resized(to: imageSize)
+    ).resized(to: imageSize, by: fit)
   }
 
   private func dataset(name: String, contents: Contents, classNames: [String]) -> ImageDataset {

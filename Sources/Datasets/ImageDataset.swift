@@ -125,11 +125,11 @@ extension ImageDataset {
     )
   }
 
-  /// The same images at another size: each scaled until it covers the size, then its middle (``Image/fitted(width:height:)``).
-  public func resized(to size: ImageSize) -> ImageDataset {
+  /// The same images at another size, as ``Image/brought(to:by:)``.
+  public func resized(to size: ImageSize, by fit: ImageFit = .crop) -> ImageDataset {
     if size == imageSize { return self }
     let places = Array(0..<count)
-    let resized = concurrentMap(places) { image(at: $0).fitted(width: size.width, height: size.height).pixels }
+    let resized = concurrentMap(places) { image(at: $0).brought(to: size, by: fit).pixels }
     return ImageDataset(
       name: name, source: source, width: size.width, height: size.height, channels: channels,
       pixels: concatenated(resized), labels: labels, classNames: classNames, names: names)

@@ -10,11 +10,6 @@ import Tensors
 /// Classes and files are sorted by name. Hidden files and files of other kinds are passed over; a file that is named as a
 /// picture and is none is an error.
 struct ImageFolderFormat: DatasetFormat {
-  /// Names of formats that cannot be read are here too: such a file is reported, not silently left out.
-  private static let imageExtensions: Set<String> = [
-    "png", "apng", "jpg", "jpeg", "jpe", "jfif", "gif", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "avif", "heic",
-  ]
-
   let path: String
   /// Whether pictures that cannot be read are left out, and listed, instead of being an error.
   var skipsBroken = false
@@ -27,9 +22,9 @@ struct ImageFolderFormat: DatasetFormat {
       classNames: train.classNames)
   }
 
-  func splits(name: String, imageSize: ImageSize?) throws -> DatasetSplits {
+  func splits(name: String, imageSize: ImageSize?, fit: ImageFit) throws -> DatasetSplits {
     var (train, heldOut) = try listings()
-    let (images, skipped) = try read(train.files + (heldOut?.files ?? []), imageSize: imageSize)
+    let (images, skipped, cropped) = try read(train.files + (heldOut?.files ?? []), imageSize: imageSize, fit: fit)
     let boundary = train.files.count
     let channels = images.contains { $0?.channels == 3 } ? 3 : 1
     let trainImages = dataset(name: name, train.keep(images[..<boundary]), train, channels: channels)
@@ -46,14 +41,14 @@ struct ImageFolderFormat: DatasetFormat {
     guard splits.train.count > 0, splits.validation.count > 0 else {
       throw UserError(.badData, "\(path): none of the pictures can be read; the first: \(skipped.first?.message ?? "")")
     }
-    splits.skipped = skipped
+    (splits.skipped, splits.cropped) = (skipped, cropped)
     return splits
   }
 
   /// All pictures, none held out.
   func dataset(name: String, imageSize: ImageSize?) throws -> ImageDataset {
     var listing = try list(path)
-    let images = listing.keep(try read(listing.files, imageSize: imageSize).images[...])
+    let images = listing.keep(try read(listing.files, imageSize: imageSize, fit: .crop).images[...])
     return dataset(name: name, images, listing, channels: images.contains { $0.channels == 3 } ? 3 : 1)
   }
 
@@ -68,14 +63,22 @@ struct ImageFolderFormat: DatasetFormat {
       names: listing.files.map(\.lastPathComponent.deletingPathExtension))
   }
 
-  /// The pictures of files; nil for those that are left out, and why they are.
-  private func read(_ files: [String], imageSize: ImageSize?) throws -> (images: [Image?], skipped: [UserError]) {
+  /// The pictures of files; nil for those that are left out, and why they are; and how many lost a part to their size.
+  private func read(
+    _ files: [String], imageSize: ImageSize?, fit: ImageFit
+  ) throws -> (images: [Image?], skipped: [UserError], cropped: Int) {
+    try Image.reading(files) { try readReadable(files, imageSize: imageSize, fit: fit) }
+  }
+
+  private func readReadable(
+    _ files: [String], imageSize: ImageSize?, fit: ImageFit
+  ) throws -> (images: [Image?], skipped: [UserError], cropped: Int) {
     // The first picture decides what the others must be, so that a folder of photographs in many sizes is refused before
     // they fill the memory.
     let first = try firstReadable(files)
     let size = imageSize ?? first.image.size
     try checkMemory(count: files.count, size: size)
-    let results = try concurrentMap(files) { file -> Result<Image, UserError> in
+    let results = try concurrentMap(files) { file -> Result<(image: Image, isCut: Bool), UserError> in
       let image: Image
       do {
         image = try Image.read(file)
@@ -87,12 +90,13 @@ struct ImageFolderFormat: DatasetFormat {
           .badData, "\(path): images differ in size: \(first.file) is \(size), \(file) is \(image.size)",
           hint: "Bring them to one size with --image-size, for example --image-size \(min(size.width, size.height)).")
       }
-      return .success(image.size == size ? image : image.fitted(width: size.width, height: size.height))
+      return .success((image.brought(to: size, by: fit), fit == .crop && Image.isCut(image.size, to: size)))
     }
     let skipped = results.compactMap { result -> UserError? in
       if case .failure(let error) = result { error } else { nil }
     }
-    return (results.map { try? $0.get() }, skipped)
+    let images = results.map { try? $0.get() }
+    return (images.map { $0?.image }, skipped, images.count { $0?.isCut == true })
   }
 
   private func firstReadable(_ files: [String]) throws -> (file: String, image: Image) {
@@ -176,7 +180,7 @@ struct ImageFolderFormat: DatasetFormat {
     guard !flatFiles.isEmpty || !classes.isEmpty else {
       throw UserError(
         .badData, "\(path): no pictures, IDX files or CIFAR batches in this folder",
-        hint: "Expected PNG or JPEG files in it, or in one sub-folder for each class.")
+        hint: "Expected pictures (\(Image.readableFormats)) in it, or in one sub-folder for each class.")
     }
     if classes.isEmpty { return Listing(folder: path, files: flatFiles) }
     return Listing(
@@ -197,7 +201,8 @@ struct ImageFolderFormat: DatasetFormat {
   }
 
   static func isNamedAsImage(_ name: String) -> Bool {
-    imageExtensions.contains(name.pathExtension.lowercased())
+    // Of formats that cannot be read too: such a file is reported, not silently left out.
+    Image.fileExtensions.contains(name.pathExtension.lowercased())
   }
 }
 
@@ -208,7 +213,8 @@ extension Image {
   public static func files(below folder: String) throws -> [String] {
     let files = try ImageFolderFormat.images(inFolder: folder)
     guard !files.isEmpty else {
-      throw UserError(.badData, "\(folder): no pictures in this folder", hint: "Expected PNG or JPEG files.")
+      throw UserError(
+        .badData, "\(folder): no pictures in this folder", hint: "Expected pictures (\(Image.readableFormats)).")
     }
     return files
   }

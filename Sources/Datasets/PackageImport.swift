@@ -88,7 +88,7 @@ package struct PackageImport {
       try build(unpacked, staging)
       progress("Checking the files")
       for (member, path) in try datasets(named: name, at: staging) {
-        let splits = try datasetFormat(at: path).splits(name: member, imageSize: nil)
+        let splits = try datasetFormat(at: path).splits(name: member, imageSize: nil, fit: .crop)
         progress("\(member): \(splits.train.count) images for training, \(splits.validation.count) for validation")
       }
     }

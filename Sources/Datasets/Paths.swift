@@ -2,18 +2,6 @@ import Foundation
 import Tensors
 
 extension String {
-  /// The path of an entry of this folder.
-  func appendingPathComponent(_ name: String) -> String { (self as NSString).appendingPathComponent(name) }
-
-  /// The file's or folder's own name.
-  var lastPathComponent: String { (self as NSString).lastPathComponent }
-
-  /// The name or path up to the last dot of its last part.
-  var deletingPathExtension: String { (self as NSString).deletingPathExtension }
-
-  /// The path of the folder that holds this.
-  var deletingLastPathComponent: String { (self as NSString).deletingLastPathComponent }
-
   /// There is a folder at this path, or a link to one.
   var isFolder: Bool {
     var isFolder: ObjCBool = false

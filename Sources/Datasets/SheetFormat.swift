@@ -40,14 +40,14 @@ struct SheetFormat: DatasetFormat {
       classNames: description.classes ?? [])
   }
 
-  func splits(name: String, imageSize: ImageSize?) throws -> DatasetSplits {
+  func splits(name: String, imageSize: ImageSize?, fit: ImageFit) throws -> DatasetSplits {
     let description = try description()
     let train = try read(description.train, from: Self.trainFile, description, name: name)
     let heldOut = try read(description.validation, from: Self.validationFile, description, name: name)
     return DatasetSplits(
       train: train, validation: heldOut,
       rule: "the \(heldOut.count) images of \(Self.validationFile) are for validation"
-    ).resized(to: imageSize)
+    ).resized(to: imageSize, by: fit)
   }
 
   static let trainFile = "train.png"

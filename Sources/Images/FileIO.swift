@@ -44,61 +44,19 @@ package enum FileIO {
     }
   }
 
-  /// Writes a file that appears whole or not at all: a temporary sibling is written and then renamed.
-  ///
-  /// A symbolic link keeps pointing where it did. What is no regular file (a pipe, a terminal) is written directly.
-  ///
-  /// Throws ``UserError``: `cannotCreate` when the file cannot be made there, `inputOutput` when writing fails. Nothing is
-  /// left behind then.
+  /// The first bytes of a regular file, as many as there are up to `count`; throws as ``read(_:maximumSize:)`` does.
+  package static func head(_ path: String, count: Int) throws -> [UInt8] {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else { throw UserError(.inputOutput, "\(path): cannot be opened (\(reason()))") }
+    defer { close(descriptor) }
+    return [UInt8](unsafeUninitializedCapacity: count) { target, got in
+      got = max(0, pread(descriptor, target.baseAddress, count, 0))
+    }
+  }
+
+  /// Writes a file that appears whole or not at all; throws as ``FileOutput/write(to:temporaryPrefix:isDurable:_:)`` does.
   package static func write(_ bytes: [UInt8], to path: String) throws {
-    var status = stat()
-    let exists = stat(path, &status) == 0
-    if exists, status.st_mode & S_IFMT == S_IFDIR {
-      throw UserError(.cannotCreate, "\(path): cannot be written, it is a folder", hint: "Name a file.")
-    }
-    if exists, status.st_mode & S_IFMT != S_IFREG {
-      let descriptor = open(path, O_WRONLY | O_CLOEXEC)
-      guard descriptor >= 0 else { throw UserError(.cannotCreate, "\(path): cannot be written (\(reason()))") }
-      defer { close(descriptor) }
-      return try writeAll(bytes, to: descriptor, path: path)
-    }
-    let target = exists ? URL(fileURLWithPath: path).resolvingSymlinksInPath().path : path
-    try writeRegularFile(bytes, to: target)
-  }
-
-  private static func writeRegularFile(_ bytes: [UInt8], to path: String) throws {
-    let folder = (path as NSString).deletingLastPathComponent
-    let token = String(UInt64.random(in: 0...UInt64.max), radix: 16)
-    let temporary = (folder as NSString).appendingPathComponent(".easel-\(token).partial")
-    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-    guard descriptor >= 0 else {
-      let hint = errno == ENOENT ? "Create the folder first." : nil
-      throw UserError(.cannotCreate, "\(path): cannot be created (\(reason()))", hint: hint)
-    }
-    do {
-      defer { close(descriptor) }
-      try writeAll(bytes, to: descriptor, path: path)
-    } catch {
-      unlink(temporary)
-      throw error
-    }
-    guard rename(temporary, path) == 0 else {
-      let reason = reason()
-      unlink(temporary)
-      throw UserError(.cannotCreate, "\(path): cannot be put in place (\(reason))")
-    }
-  }
-
-  private static func writeAll(_ bytes: [UInt8], to descriptor: Int32, path: String) throws {
-    try bytes.withUnsafeBytes { source in
-      var written = 0
-      while written < source.count {
-        let count = Foundation.write(descriptor, source.baseAddress.map { $0 + written }, source.count - written)
-        if count < 0, errno == EINTR { continue }
-        guard count >= 0 else { throw UserError(.inputOutput, "\(path): cannot be written (\(reason()))") }
-        written += count
-      }
-    }
+    try FileOutput.write(to: path) { sink in try bytes.withUnsafeBytes(sink) }
   }
 
   private static func reason() -> String { String(cString: strerror(errno)) }

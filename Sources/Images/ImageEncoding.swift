@@ -24,7 +24,7 @@ extension Image {
     guard let width = UInt32(exactly: width), let height = UInt32(exactly: height) else {
       throw UserError(.usage, "a PNG cannot hold \(width)×\(height) pixels")
     }
-    var info = easel_image_info(width: width, height: height, channels: UInt32(channels))
+    var info = easel_image_info(width: width, height: height, channels: UInt32(channels), memory: 0)
     var encoded: UnsafeMutablePointer<UInt8>?
     var count = 0
     try withCodecErrors(.internalFailure, name: "PNG encoder") { error in

@@ -5,9 +5,6 @@ import Tensors
 ///
 /// A gzip stream may consist of several members, one after the other.
 package final class Inflater {
-  /// DEFLATE cannot expand a byte to more than this many.
-  package static let maximumRatio = 1032
-
   private let compressed: [UInt8]
   private let name: String
   private var consumed = 0

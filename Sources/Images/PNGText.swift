@@ -40,15 +40,29 @@ extension PNGText {
 
   /// The text chunks of a PNG in memory; `name` begins the message of what is thrown (``UserError``, `badData`).
   public init(png bytes: [UInt8], name: String = "the picture") throws {
+    // Of all compressed texts together: a small file may hold very many.
+    var room = Self.maximumInflatedCount
+    func inflated(_ bytes: ArraySlice<UInt8>) throws -> [UInt8] {
+      let inflater = Inflater(Array(bytes), name: "\(name): compressed text")
+      let text = try inflater.read(upToCount: room)
+      guard try inflater.read(upToCount: 1).isEmpty else {
+        throw UserError(.badData, "\(name): compressed text of more than \(Self.maximumInflatedCount) bytes")
+      }
+      room -= text.count
+      return text
+    }
     entries = try PNGChunk.parse(bytes, name: name).compactMap { chunk in
       switch chunk.type {
       case "tEXt": Self.plainEntry(chunk.data)
-      case "zTXt": try Self.compressedEntry(chunk.data, name: name)
-      case "iTXt": try Self.internationalEntry(chunk.data, name: name)
+      case "zTXt": try Self.compressedEntry(chunk.data, inflated)
+      case "iTXt": try Self.internationalEntry(chunk.data, inflated)
       default: nil
       }
     }
   }
+
+  private static let maximumInflatedCount = 4 << 20
+  private typealias Inflation = (ArraySlice<UInt8>) throws -> [UInt8]
 
   // tEXt: key, 0, Latin-1.
   private static func plainEntry(_ data: ArraySlice<UInt8>) -> Entry? {
@@ -57,17 +71,17 @@ extension PNGText {
   }
 
   // zTXt: key, 0, method (0), zlib stream of Latin-1.
-  private static func compressedEntry(_ data: ArraySlice<UInt8>, name: String) throws -> Entry? {
+  private static func compressedEntry(_ data: ArraySlice<UInt8>, _ inflated: Inflation) throws -> Entry? {
     guard let (key, rest) = splitAtZero(data), rest.first == 0 else { return nil }
-    return Entry(key: latin1(key), value: latin1(try inflated(rest.dropFirst(), name: name)[...]))
+    return Entry(key: latin1(key), value: latin1(try inflated(rest.dropFirst())[...]))
   }
 
   // iTXt: key, 0, compressed flag, method (0), language, 0, translated key, 0, UTF-8.
-  private static func internationalEntry(_ data: ArraySlice<UInt8>, name: String) throws -> Entry? {
+  private static func internationalEntry(_ data: ArraySlice<UInt8>, _ inflated: Inflation) throws -> Entry? {
     guard let (key, rest) = splitAtZero(data), let flag = rest.first,
       let (_, translated) = splitAtZero(rest.dropFirst(2)), let (_, text) = splitAtZero(translated)
     else { return nil }
-    let bytes = flag == 1 ? try inflated(text, name: name)[...] : text
+    let bytes = flag == 1 ? try inflated(text)[...] : text
     return Entry(key: latin1(key), value: String(decoding: bytes, as: UTF8.self))
   }
 
@@ -77,16 +91,6 @@ extension PNGText {
 
   private static func latin1(_ bytes: ArraySlice<UInt8>) -> String {
     String(String.UnicodeScalarView(bytes.map { Unicode.Scalar($0) }))
-  }
-
-  private static func inflated(_ bytes: ArraySlice<UInt8>, name: String) throws -> [UInt8] {
-    let maximumCount = 16 << 20
-    let inflater = Inflater(Array(bytes), name: "\(name): compressed text")
-    let text = try inflater.read(upToCount: maximumCount)
-    guard try inflater.read(upToCount: 1).isEmpty else {
-      throw UserError(.badData, "\(name): compressed text of more than \(maximumCount) bytes")
-    }
-    return text
   }
 }
 

@@ -12,21 +12,30 @@ public struct Hole {
 
   /// For a picture's recipe.
   public let description: String
+  /// The size of a mask that lost a part when it was cropped to the images' proportions.
+  public let cutFrom: ImageSize?
   /// Whether each pixel of an image, by its number, is missing.
   public let missing: (Int) -> [Bool]
   private let data: DataDescription
 
   /// - Parameters:
-  ///   - mask: a shape's name, or a picture's path.
+  ///   - mask: a shape's name, or a picture's path: bright pixels are missing; dark, transparent and added ones are known.
   ///   - share: nil for what is usual of the shape.
+  ///   - fit: how a picture comes to the images' size.
   /// - Throws: `UserError`, among others where nothing would be missing or nothing known.
-  public init(_ mask: String, share: Double? = nil, patch: Int, seed: UInt64, in data: DataDescription) throws {
+  public init(
+    _ mask: String, share: Double? = nil, patch: Int, seed: UInt64, fit: ImageFit = .crop, in data: DataDescription
+  ) throws {
     self.data = data
+    var cutFrom: ImageSize?
     let shape = Shape(rawValue: mask)
     let share = share ?? (shape == .randomPatches ? 0.75 : shape == .center ? 0.25 : 0.5)
     switch shape {
     case nil:
-      let pixels = try Hole.picture(mask, in: data)
+      let image = try Hole.picture(mask)
+      let size = ImageSize(width: data.width, height: data.height)
+      if fit == .crop, Image.isCut(image.size, to: size) { cutFrom = image.size }
+      let pixels = image.brought(to: size, by: fit).converted(channels: 1).pixels.map { $0 > 127 }
       description = "\(pixels.count { $0 }) pixels"
       missing = { _ in pixels }
     case .randomPatches:
@@ -44,6 +53,7 @@ public struct Hole {
       let pixels = Hole.pixels(data) { inside.x.contains($0) && inside.y.contains($1) }
       missing = { _ in pixels }
     }
+    self.cutFrom = cutFrom
     let first = missing(0)
     if !first.contains(true) || !first.contains(false) {
       throw UserError(
@@ -67,15 +77,15 @@ public struct Hole {
     }
   }
 
-  private static func picture(_ path: String, in data: DataDescription) throws -> [Bool] {
+  private static func picture(_ path: String) throws -> Image {
     if !FileManager.default.fileExists(atPath: path), !path.contains("/"), !path.contains(".") {
       throw UserError(
         .usage, "--mask: there is no mask \(path)",
         hint: nearestName(to: path, among: Shape.allCases.map(\.rawValue)).map { "Did you mean \($0)?" }
           ?? "Known: \(Shape.names), or a picture's path.")
     }
-    let image = try Image.read(path).fitted(width: data.width, height: data.height)
-    return image.converted(channels: 1).pixels.map { $0 > 127 }
+    // What is transparent is as dark: nothing was painted there.
+    return try Image.read(path, background: 0)
   }
 
   /// A shape that covers about a share of the image.

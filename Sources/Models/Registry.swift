@@ -105,12 +105,15 @@ public struct RunDescription: Codable, Sendable, Hashable {
   public var imageSize: String
   /// Whether pictures that cannot be read are left out.
   public var skipBroken = false
+  /// How images of other proportions come to `imageSize`, and pictures to the model's size.
+  public var fit = ImageFit.crop
 
   public enum CodingKeys: String, CodingKey, CaseIterable {
     case preset, data
     case dataB = "data-b"
     case imageSize = "image-size"
     case skipBroken = "skip-broken"
+    case fit
   }
 
   /// Without a key for what the family does not have.
@@ -121,6 +124,7 @@ public struct RunDescription: Codable, Sendable, Hashable {
     if let dataB { try container.encode(dataB, forKey: .dataB) }
     try container.encode(imageSize, forKey: .imageSize)
     try container.encode(skipBroken, forKey: .skipBroken)
+    try container.encode(fit, forKey: .fit)
   }
 }
 
@@ -132,6 +136,7 @@ extension RunDescription: ExplainedSettings {
     case .dataB: "the second data set"
     case .imageSize: "images are brought to N or WxH; empty for the size that they have"
     case .skipBroken: "whether pictures that cannot be read are left out"
+    case .fit: "images of other proportions are cropped to their middle, padded with black, or stretched"
     }
   }
 }

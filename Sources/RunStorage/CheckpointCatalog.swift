@@ -63,7 +63,7 @@ public struct CheckpointCatalog: Sendable {
   /// The run whose folder a path is, if it holds checkpoints.
   private func runFolder(at path: String) throws -> RunFolder? {
     guard let resolved = FileSystem.resolved(path) else { return nil }
-    let name = (resolved as NSString).lastPathComponent
+    let name = resolved.lastPathComponent
     guard let run = try? RunFolder(checkpoints: FileSystem.parent(of: resolved), name: name) else { return nil }
     return try run.isRun ? run : nil
   }

@@ -33,6 +33,9 @@ public struct ConfigurationDocument {
     var origin: String?
   }
 
+  /// The largest file of settings that is read: ten times what all settings with their explanations take.
+  private static let maximumFileSize = 1 << 16
+
   /// Every key, in order of declaration.
   public private(set) var keys: [String] = []
   private var fields: [String: Field] = [:]
@@ -59,7 +62,7 @@ public struct ConfigurationDocument {
   ///   not YAML, for duplicate keys and for anchors; `.missingInput` where there is no file. Values are checked by
   ///   ``decode(_:)``.
   public mutating func overlay(yamlFile path: String) throws {
-    let data = try FileSystem.read(path, limit: 1 << 20)
+    let data = try FileSystem.read(path, limit: Self.maximumFileSize)
     guard let text = String(validating: data, as: UTF8.self) else {
       throw UserError(.badData, "\(path): expected UTF-8 text, found other bytes")
     }

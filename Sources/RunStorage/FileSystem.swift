@@ -211,24 +211,15 @@ enum FileSystem {
   /// Puts new content in a file's place at once: a reader sees the old or the new one, whatever happens in between.
   static func replace(_ path: String, with bytes: [UInt8]) throws {
     // Named as what a run's next start removes.
-    let name = (path as NSString).lastPathComponent
-    let temporary = "\(parent(of: path))/\(RunFolder.temporaryPrefix)\(name)-\(getpid())"
-    do {
-      let file = try OpenFile(temporary, for: .writing)
-      try bytes.withUnsafeBytes { try file.write($0) }
-      try file.sync()
-      try rename(temporary, to: path)
-    } catch {
-      unlink(temporary)
-      throw error
+    try FileOutput.write(to: path, temporaryPrefix: RunFolder.temporaryPrefix, isDurable: true) { sink in
+      try bytes.withUnsafeBytes(sink)
     }
-    try sync(parent(of: path))
   }
 
   static func replace(_ path: String, with text: String) throws { try replace(path, with: Array(text.utf8)) }
 
   static func parent(of path: String) -> String {
-    let parent = (path as NSString).deletingLastPathComponent
+    let parent = path.deletingLastPathComponent
     return parent.isEmpty ? "." : parent
   }
 }

@@ -146,7 +146,7 @@ extension RunFolder {
 
   /// Renames a checkpoint, so that a half-deleted one is never taken for a damaged one.
   private func moveToTrash(_ checkpoint: String) throws -> String {
-    let trash = "\(path)/\(Self.trashPrefix)\((checkpoint as NSString).lastPathComponent)-\(getpid())"
+    let trash = "\(path)/\(Self.trashPrefix)\(checkpoint.lastPathComponent)-\(getpid())"
     try FileSystem.remove(trash)
     try FileSystem.rename(checkpoint, to: trash)
     return trash
@@ -181,7 +181,7 @@ extension RunFolder {
     let trash = "\(path)/\(Self.trashPrefix)run-\(getpid())"
     try FileSystem.remove(trash)
     try FileSystem.makeFolders(trash)
-    for name in try FileSystem.list(path) where name != (trash as NSString).lastPathComponent {
+    for name in try FileSystem.list(path) where name != trash.lastPathComponent {
       try FileSystem.rename("\(path)/\(name)", to: "\(trash)/\(name)")
     }
     try FileSystem.sync(path)

@@ -29,7 +29,7 @@ public final class SafetensorsReader: Sendable {
   /// Opens a file and checks its header.
   ///
   /// - Throws: `UserError(.badData)` with path and field where the file is malformed (short, a header longer than
-  ///   100,000,000 bytes or than the file, not JSON, duplicate keys, overlaps, holes, lengths that do not fit the shape,
+  ///   10,000,000 bytes or than the file, not JSON, duplicate keys, overlaps, holes, lengths that do not fit the shape,
   ///   data missing or left over); `.missingInput` where there is no file; `.inputOutput` where it cannot be read.
   public init(path: String) throws {
     self.path = path

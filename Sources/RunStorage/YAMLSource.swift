@@ -13,6 +13,7 @@ struct YAMLSource {
   /// - Returns: the root; an empty text is an empty mapping.
   /// - Throws: `UserError(.badData)` with place and line where the text is not such YAML.
   func parse() throws -> Node {
+    try checkAliases()
     do {
       // Nodes refer to anchors weakly: they have to be looked for while the parser lives.
       let parser = try Parser(yaml: text)
@@ -22,6 +23,20 @@ struct YAMLSource {
       }
     } catch let error as YamlError {
       throw UserError(.badData, "\(place)\(description(of: error))")
+    }
+  }
+
+  /// Yams puts what an alias stands for in its place, and looks at all of that where it is a key: twenty lines may take hours.
+  /// A few aliases of anchors cost little, and are refused with their line.
+  private func checkAliases() throws {
+    // Inside of quotes and comments they are none, which only YAML itself could tell.
+    let words = text.split { !($0.isLetter || $0.isNumber || "_-&*".contains($0)) }
+    let anchors = Set(words.filter { $0.first == "&" }.map { $0.dropFirst() })
+    let aliases = words.count { $0.first == "*" && anchors.contains($0.dropFirst()) }
+    if aliases > 4 {
+      throw UserError(
+        .badData, "\(place): expected plain values, found anchors and \(aliases) aliases of them",
+        hint: "Write the values out where they are used.")
     }
   }
 

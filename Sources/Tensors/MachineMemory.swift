@@ -27,7 +27,7 @@ public enum MachineMemory {
       left.append(
         room(limit: "\(folder)/memory.max", used: "\(folder)/memory.current", statistics: "\(folder)/memory.stat"))
       if path == "/" || path.isEmpty { return left }
-      path = (path as NSString).deletingLastPathComponent
+      path = path.deletingLastPathComponent
     }
   }
 

@@ -10,6 +10,8 @@ public func nearestName(to name: String, among candidates: some Sequence<String>
   for candidate in candidates.sorted() {
     let other = Array(candidate.lowercased())
     let isPrefix = letters.count >= 3 && other.starts(with: letters)
+    // Names whose lengths differ too much need no comparing, however long they are.
+    guard isPrefix || abs(letters.count - other.count) <= limit else { continue }
     let distance = isPrefix ? 1 : editDistance(letters, other)
     // A name of two letters is two edits away from every other: at least one letter has to be right.
     guard distance <= limit, distance < max(letters.count, other.count) else { continue }

@@ -90,7 +90,7 @@ public struct RunState: Codable, Sendable, Equatable {
     let path = try checkpoint.path(of: fileName)
     let state: RunState
     do {
-      state = try JSONDecoder().decode(RunState.self, from: Data(FileIO.read(path, maximumSize: 1 << 26)))
+      state = try JSONDecoder().decode(RunState.self, from: Data(FileIO.read(path, maximumSize: 1 << 22)))
     } catch let error as UserError {
       throw error
     } catch {

@@ -186,7 +186,7 @@ import Testing
 }
 
 /// A small disk in memory.
-private struct Disk {
+struct Disk {
   let path: String
 
   static var canBeMade: Bool {

@@ -1,5 +1,6 @@
 import EaselKit
 import Foundation
+import TestSupport
 import Testing
 
 extension CommandTests {
@@ -58,6 +59,74 @@ extension CommandTests {
       if isMissing == nil { #expect(hidden == 2 * 7 * 16) }
       let error = figures["mse-missing"] ?? .nan
       #expect(abs(squares / Double(hidden) - error) < 0.01 * error + 1e-4, "\(arguments)")
+    }
+  }
+
+  @Test func masksAndPicturesOfOtherProportionsAreBroughtToTheImagesOnes() throws {
+    let program = try Program()
+    try program.writeImages("images", side: 12)
+    let training = try program.run(
+      "train", "masked-autoencoder", "--data", "images", "--run", "masked", "--steps", "1", "--batch-size", "8",
+      "--set", "width=16", "--set", "depth=1", "--set", "decoder-width=8", "--set", "patch=2")
+    #expect(training.status == 0 && !training.errors.contains("--fit"), "\(training.errors)")
+    // Twice as wide as high, the left quarter bright; and a photo of the same proportions.
+    for (name, levels) in [("mask", [255, 0, 0, 0]), ("photo", [10, 60, 120, 180])] as [(String, [UInt8])] {
+      let pixels = (0..<12 * 24).map { levels[$0 % 24 / 6] }
+      try Image(width: 24, height: 12, channels: 1, pixels: pixels).write(to: program.path("\(name).png"))
+    }
+    // White, black, transparent white, transparent black: what was not painted is kept.
+    let paints: [[UInt8]] = [[255, 255, 255, 255], [0, 0, 0, 255], [255, 255, 255, 0], [0, 0, 0, 0]]
+    let pixels = (0..<144).flatMap { paints[$0 % 12 / 3] }
+    try Data(transparentPNG(width: 12, height: 12, pixels: pixels)).write(
+      to: URL(fileURLWithPath: program.path("alpha.png")))
+
+    /// Which columns of the middle row are shown as missing.
+    func missing(_ mask: String, _ more: String...) throws -> (columns: [Int], errors: String) {
+      let result = try program.run(
+        ["inpaint", "masked", "--mask", mask, "--images", "images/even/0.png", "--output", "out.png"] + more)
+      #expect(result.status == 0, "\(mask) \(more): \(result.errors)")
+      let sheet = try Image.read(program.path("out.png"))
+      let shown = (0..<12).map { sheet.pixels[((14 + 2 + 6) * sheet.width + 2 + $0) * sheet.channels] }
+      return ((0..<12).filter { shown[$0] == 128 }, result.errors)
+    }
+    // Cropped to its middle, nothing of this mask is left.
+    let nothing = try program.run("inpaint", "masked", "--mask", "mask.png")
+    #expect(nothing.status == 64 && nothing.errors.contains("no pixel would be missing"), "\(nothing.errors)")
+    #expect(nothing.errors.contains("--mask: the picture of 24×12 has other proportions"), "\(nothing.errors)")
+    let stretched = try missing("mask.png", "--fit", "stretch")
+    #expect(stretched.columns == [0, 1, 2] && !stretched.errors.contains("proportions"))
+    let padded = try missing("mask.png", "--fit", "pad")
+    #expect(padded.columns == [0, 1, 2] && !padded.errors.contains("proportions"))
+    #expect(try missing("alpha.png").columns == [0, 1, 2])
+
+    let cropped = try program.run(
+      "inpaint", "masked", "--mask", "left", "--images", "photo.png", "images/odd/1.png", "--output", "out.png")
+    #expect(cropped.status == 0)
+    #expect(
+      cropped.errors.contains("1 of 2 pictures of --images have other proportions than 12×12"), "\(cropped.errors)")
+
+    // A run remembers how its images came to their size.
+    try FileManager.default.createDirectory(atPath: program.path("wide"), withIntermediateDirectories: true)
+    for name in ["a", "b", "c"] {
+      try FileManager.default.copyItem(atPath: program.path("photo.png"), toPath: program.path("wide/\(name).png"))
+    }
+    for (fit, count) in [("crop", 1), ("pad", 0), ("stretch", 0)] {
+      func notes(_ result: Program.Result) -> Int {
+        #expect(result.status == 0, "\(result.errors)")
+        return result.errors.components(separatedBy: "3 of 3 pictures").count - 1
+      }
+      #expect(
+        notes(
+          try program.run(
+            "train", "autoencoder", "--data", "wide", "--image-size", "12", "--fit", fit, "--run", fit, "--steps", "1",
+            "--batch-size", "2", "--set", "base-channels=8")) == count)
+      #expect(notes(try program.run("resume", fit, "--steps", "2")) == count)
+      #expect(notes(try program.run("data", "info", "wide", "--image-size", "12", "--fit", fit)) == count)
+      #expect(notes(try program.run("reconstruct", fit, "--output", "\(fit).png")) == count)
+      let sheet = try Image.read(program.path("\(fit).png"))
+      let expected = try Image.read(program.path("photo.png")).brought(
+        to: ImageSize(width: 12, height: 12), by: #require(ImageFit(rawValue: fit)))
+      #expect(sheet.pixels[2 * sheet.width + 2..<2 * sheet.width + 14].elementsEqual(expected.pixels[..<12]))
     }
   }
 

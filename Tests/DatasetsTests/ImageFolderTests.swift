@@ -101,12 +101,39 @@ import Testing
     }
   }
 
-  @Test func imagesAreFittedToTheSizeAskedFor() throws {
+  @Test func imagesAreBroughtToTheSizeAskedFor() throws {
     try withScratchFolder { folder in
       let wide = Image(width: 8, height: 4, channels: 1, pixels: (0..<32).map { UInt8($0 * 8) })
       for name in ["a", "b"] { try writeImage(wide, to: "\(folder)/\(name).png") }
-      let splits = try catalog.resolve(folder, imageSize: ImageSize(width: 2, height: 2))
-      #expect(splits.train.image(at: 0) == wide.fitted(width: 2, height: 2))
+      let size = ImageSize(width: 2, height: 2)
+      for (fit, expected, cropped) in [
+        (ImageFit.crop, wide.fitted(width: 2, height: 2), 2), (.pad, wide.padded(width: 2, height: 2), 0),
+        (.stretch, wide.resized(width: 2, height: 2), 0),
+      ] {
+        let splits = try catalog.resolve(folder, imageSize: size, fit: fit)
+        #expect(splits.train.image(at: 0) == expected && splits.cropped == cropped, "\(fit)")
+        // Data that have one size already tell the same.
+        try splits.writeSheets(to: "\(folder)/\(fit).sheets")
+      }
+      try writeImage(flatImage(1), to: "\(folder)/c.png")
+      #expect(try catalog.resolve(folder, imageSize: size).cropped == 2)
+      let sheets = try catalog.resolve("\(folder)/crop.sheets", imageSize: ImageSize(width: 4, height: 2))
+      #expect(sheets.cropped == 2 && sheets.train.imageSize == ImageSize(width: 4, height: 2))
+    }
+  }
+
+  @Test func allFilesOfFormatsThatAreNotReadAreNamedAtOnce() throws {
+    try withScratchFolder { folder in
+      for name in ["b", "e"] { try writeImage(flatImage(1), to: "\(folder)/\(name).png") }
+      for name in ["a.bmp", "c.bmp", "d.png", "f.jpg"] { try write("BM, as a bitmap", to: "\(folder)/\(name)") }
+      try write([0x49, 0x49, 42, 0], to: "\(folder)/g.tif")
+      for size in [nil, ImageSize(width: 2, height: 2)] {
+        let error = #expect(throws: UserError.self) { try catalog.resolve(folder, imageSize: size) }
+        #expect(error?.kind == .badData && error?.hint?.contains("mogrify -format png") == true)
+        let message = error?.message ?? ""
+        #expect(
+          message.contains("4 BMP, 1 TIFF among 7 pictures") && message.contains("\(folder)/a.bmp, \(folder)/c.bmp"))
+      }
     }
   }
 

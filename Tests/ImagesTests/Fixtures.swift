@@ -1,5 +1,6 @@
 import Foundation
 import Images
+import TestSupport
 import Testing
 
 /// The pictures beside this file and what they must decode to; `Fixtures/make_fixtures.py` makes both.
@@ -31,4 +32,12 @@ enum Fixtures {
 func patternedImage(width: Int, height: Int, channels: Int, offset: Int = 0) -> Image {
   let pixels = (0..<width * height * channels).map { UInt8(($0 * 37 + offset) % 251) }
   return Image(width: width, height: height, channels: channels, pixels: pixels)
+}
+
+/// Runs with the path of a file of its own.
+func withScratchFile(_ bytes: [UInt8], _ body: (String) throws -> Void) throws {
+  try withScratchFolder { folder in
+    try Data(bytes).write(to: URL(fileURLWithPath: "\(folder)/file"))
+    try body("\(folder)/file")
+  }
 }

@@ -24,6 +24,23 @@ import Testing
     #expect(largest <= 1)
   }
 
+  @Test(arguments: sizes)
+  func paddingIsPillows(size: ImageSize) throws {
+    let photo = try Image.read(Fixtures.path("photo.png"))
+    let expected = try Fixtures.expected("padded \(size.width)x\(size.height)")
+    #expect(photo.padded(width: size.width, height: size.height) == expected)
+  }
+
+  @Test func whatCroppingLosesIsAPixelOrMore() {
+    let square = ImageSize(width: 32, height: 32)
+    for (width, height, isCut) in [(64, 64, false), (100, 101, false), (33, 32, true), (20, 40, true), (1, 500, true)] {
+      #expect(Image.isCut(ImageSize(width: width, height: height), to: square) == isCut, "\(width)×\(height)")
+    }
+    for fit in ImageFit.allCases {
+      #expect(patternedImage(width: 9, height: 500, channels: 3).brought(to: square, by: fit).size == square)
+    }
+  }
+
   @Test func greyIsResizedLikeColour() throws {
     let luma = try Image.read(Fixtures.path("photo.png")).converted(channels: 1)
     #expect(try luma.resized(width: 10, height: 12) == Fixtures.expected("resized grey 10x12"))

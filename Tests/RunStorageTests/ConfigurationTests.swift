@@ -203,11 +203,17 @@ private struct ModelSettings: Codable, Equatable {
     }
   }
 
+  /// Aliases of aliases, of which the last stands for 2⁴⁰ numbers and is a key.
+  private static let nestedAliases =
+    "a0: &a0 [1,1]\n" + (1..<40).map { "a\($0): &a\($0) [*a\($0 - 1),*a\($0 - 1)]\n" }.joined() + "b: {*a39 : 1}\n"
+
   @Test(arguments: [
     ("seed: 1\nseed: 2\n", ["seed is given more than once", " line "]),
     ("schedule: {kind: a, kind: b}\n", ["kind is given more than once"]),
     ("seed: &a 1\nbatch-size: *a\n", [" line 1", "anchor &a"]),
     ("channels: [1, &a 2]\n", ["anchor &a"]),
+    (nestedAliases, ["anchors", "79 aliases"]),
+    (String(repeating: "# a comment\n", count: 6000), ["at most 65536 bytes, found 72000"]),
     ("seed: *a\n", [" line 1", "undefined alias"]),
     ("seed: [1\n", ["c.yaml line "]),
     ("seed: 1\n---\nseed: 2\n", ["another document"]),

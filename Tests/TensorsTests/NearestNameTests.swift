@@ -15,4 +15,8 @@ import Testing
   @Test(arguments: ["", "x", "zz", "weights", "temperature"]) func findsNothing(_ name: String) {
     #expect(nearestName(to: name, among: names) == nil)
   }
+
+  @Test func aNameOfAMegabyteIsComparedByItsLength() {
+    #expect(nearestName(to: String(repeating: "v", count: 1 << 20), among: names) == nil)
+  }
 }

@@ -54,7 +54,19 @@ struct SampleSourceTests {
     #expect(colour.pixels == [1, 2, 3, 4, 5, 6] && colour.channels == 3)
     #expect(try images([2, 1, 2], .uint8([1, 2, 3, 4])).count == 2)
     expectUserError(.badData, "0 to 1", "-1.0 to 1.0", "/ 2") { try images([1, 1, 2, 1], .float32([-1, 1])) }
-    expectUserError(.badData, "0 to 1") { try images([1, 1, 2, 1], .float32([.nan, 0])) }
+    #expect(try images([1, 1, 2, 1], .integers([0, 255])).pixels == [0, 255])
+    expectUserError(.badData, "0 to 255, found 256 at [0, 0, 1, 0]") { try images([1, 1, 2, 1], .integers([0, 256])) }
+    expectUserError(.badData, "0.0 to 200.0", "array / 255") { try images([1, 1, 2, 1], .float32([0, 200])) }
+    // One in a thousand: a little outside is a model's way, what no model's last layer makes is not.
+    func stray(_ value: Float) throws -> ImageDataset {
+      var values = [Float](repeating: 0.5, count: 2000)
+      values[1234] = value
+      return try images([2, 10, 100, 1], .float32(values))
+    }
+    #expect(try stray(1.3).pixels[1234] == 255 && stray(-0.4).pixels[1234] == 0)
+    for value in [Float.nan, .infinity, -.infinity, 2.5, -7, 1e30] {
+      expectUserError(.badData, "0 to 1", "at [1, 2, 34, 0]") { try stray(value) }
+    }
     expectUserError(.badData, "[1, 3, 4, 5]", "transpose") {
       try images([1, 3, 4, 5], .uint8([UInt8](repeating: 0, count: 60)))
     }
@@ -70,6 +82,8 @@ struct SampleSourceTests {
     expectUserError(.badData, "2 labels", "[3]") { try labelled([3], .uint8([1, 0, 1])) }
     expectUserError(.badData, "0 to 1, found 2") { try labelled([2], .uint8([1, 2])) }
     expectUserError(.badData, "found 0.5") { try labelled([2], .float32([0.5, 1])) }
+    #expect(try labelled([2], .integers([1, 0])) == [1, 0])
+    expectUserError(.badData, "found -1.0 at [1]") { try labelled([2], .integers([1, -1])) }
   }
 }
 

@@ -1,6 +1,6 @@
-/// PNG and JPEG through libpng and libjpeg: bytes in, pixels or an error out.
+/// PNG, JPEG, WebP and GIF through libpng, libjpeg, libwebp and giflib: bytes in, pixels or an error out.
 ///
-/// Both libraries report errors by longjmp, which must not cross Swift frames; it stays inside this target.
+/// The first two report errors by longjmp, which must not cross Swift frames; it stays inside this target.
 /// Every function returns true on success. On failure it returns false and leaves a zero-terminated sentence in `error`.
 /// Pixels are 8-bit, row-major and interleaved: 1 channel (grey) or 3 (red, green, blue).
 #ifndef EASEL_IMAGE_CODECS_H
@@ -18,6 +18,8 @@ typedef struct {
   uint32_t width;
   uint32_t height;
   uint32_t channels;
+  /// Bytes that decoding takes at its most, the pixels included.
+  uint64_t memory;
 } easel_image_info;
 
 typedef struct {
@@ -45,13 +47,36 @@ void easel_png_free(uint8_t *encoded);
 /// Whether this build can read JPEG.
 bool easel_jpeg_is_available(void);
 
-/// As `easel_png_info`. CMYK files are refused.
+/// As `easel_png_info`.
 bool easel_jpeg_info(const uint8_t *bytes, size_t count, uint64_t maximum_pixels, easel_image_info *info,
                      easel_error_buffer error);
 
-/// As `easel_png_decode`; the EXIF orientation is not applied. Damaged and truncated files are errors.
+/// As `easel_png_decode`. CMYK becomes RGB without a colour profile. Damaged and truncated files are errors, and so are more
+/// scans than any encoder writes.
 bool easel_jpeg_decode(const uint8_t *bytes, size_t count, const easel_image_info *info, uint8_t *pixels,
                        easel_error_buffer error);
+
+/// Whether this build can read WebP.
+bool easel_webp_is_available(void);
+
+/// As `easel_png_info`, always with 3 channels. Animations are refused.
+bool easel_webp_info(const uint8_t *bytes, size_t count, uint64_t maximum_pixels, easel_image_info *info,
+                     easel_error_buffer error);
+
+/// As `easel_png_decode`.
+bool easel_webp_decode(const uint8_t *bytes, size_t count, uint8_t background, const easel_image_info *info,
+                       uint8_t *pixels, easel_error_buffer error);
+
+/// Whether this build can read GIF.
+bool easel_gif_is_available(void);
+
+/// As `easel_png_info`, always with 3 channels.
+bool easel_gif_info(const uint8_t *bytes, size_t count, uint64_t maximum_pixels, easel_image_info *info,
+                    easel_error_buffer error);
+
+/// As `easel_png_decode`, of the first frame.
+bool easel_gif_decode(const uint8_t *bytes, size_t count, uint8_t background, const easel_image_info *info,
+                      uint8_t *pixels, easel_error_buffer error);
 
 #ifdef __cplusplus
 }

@@ -17,6 +17,19 @@ enum Console {
   /// Replaces the terminal's current line.
   static func rewriteLine(_ text: String) { write("\r\u{1B}[K" + text, to: STDERR_FILENO) }
 
+  /// Says that pictures lost a part when they were brought to their size.
+  static func noteCropped(_ count: Int, of total: Int, _ source: String, to size: ImageSize) {
+    if count == 0 { return }
+    note(
+      "\(count) of \(total) pictures of \(source) have other proportions than \(size): cropped to their middle; "
+        + "--fit pad or stretch keeps all of them.")
+  }
+
+  static func noteCropped(_ splits: DatasetSplits, _ name: String) {
+    let count = splits.train.count + splits.validation.count
+    noteCropped(splits.cropped, of: count, name, to: splits.train.imageSize)
+  }
+
   private static func write(_ text: String, to descriptor: Int32) {
     var bytes = ArraySlice(Array(text.utf8))
     while !bytes.isEmpty {

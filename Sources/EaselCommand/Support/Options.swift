@@ -137,6 +137,14 @@ struct ImageOptions: ParsableArguments {
   @Option(parsing: .upToNextOption, help: "Image files instead, or folders of them.")
   var images: [String] = []
 
+  @Option(help: "How images come to the model's proportions: crop, pad or stretch (default: as in training).")
+  var fit: ImageFit?
+
+  /// How images come to a model's size.
+  func fit(for loaded: LoadedModel) throws -> ImageFit {
+    try fit ?? loaded.configuration.decode(RunDescription.self).fit
+  }
+
   /// - Returns: `count` images at most, of the size and channels that the model takes, and what they are.
   func load(_ count: Int, for loaded: LoadedModel, from workspace: Workspace) throws -> (
     images: [Image], source: String
@@ -162,8 +170,10 @@ struct ImageOptions: ParsableArguments {
   func load(from workspace: Workspace, for loaded: LoadedModel, domain: Int = 0, limit: Int? = nil) throws -> Chosen {
     let description = loaded.state.data.description
     let size = ImageSize(width: description.width, height: description.height)
+    let fit = try fit(for: loaded)
     guard !images.isEmpty else {
-      let held = try workspace.data(data, or: ownData(of: loaded, domain: domain), like: description).validation
+      let own = ownData(of: loaded, domain: domain)
+      let held = try workspace.data(data, or: own, like: description, fit: fit).validation
       let range = 0..<min(limit ?? held.count, held.count)
       return Chosen(
         images: held.images(range).map { $0.converted(channels: description.channels) },
@@ -181,10 +191,15 @@ struct ImageOptions: ParsableArguments {
       }
       return try Image.files(below: root.path).map { ($0, name(URL(fileURLWithPath: $0), after: root)) }
     }
-    let pictures = try files.map { file in
-      try Image.read(file.path).fitted(width: size.width, height: size.height)
-        .converted(channels: description.channels)
+    var cropped = 0
+    let pictures = try Image.reading(files.map(\.path)) {
+      try files.map { file in
+        let picture = try Image.read(file.path)
+        if fit == .crop, Image.isCut(picture.size, to: size) { cropped += 1 }
+        return picture.brought(to: size, by: fit).converted(channels: description.channels)
+      }
     }
+    Console.noteCropped(cropped, of: files.count, "--images", to: size)
     return Chosen(images: pictures, names: files.map(\.name), source: "files", files: files.map(\.path))
   }
 
@@ -197,6 +212,7 @@ struct ImageOptions: ParsableArguments {
 
 extension Precision: ExpressibleByArgument {}
 extension BackendKind: ExpressibleByArgument {}
+extension ImageFit: ExpressibleByArgument {}
 extension LoadedModel.Weights: ExpressibleByArgument {}
 
 /// - Throws: `UserError` (usage) unless a count lies in a range.

@@ -127,6 +127,7 @@ struct PictureOptions: ParsableArguments {
     try check(model)
     let path = folder ?? output ?? "\(workspace.path)/Samples/\(source.runName)-\(verb).png"
     if let folder {
+      try checkName(folder, option: "--folder", is: .folder)
       try checkOutput("\(folder)/picture.png", option: "--folder")
     } else {
       try checkOutput(path)
@@ -179,11 +180,43 @@ func tensor(_ images: [Image], for model: any Model) -> Tensor {
   Batch(images).tensor(on: model.context.backend)
 }
 
+/// What is written.
+enum OutputKind {
+  case picture, array, folder
+
+  /// What its name may end in.
+  fileprivate var extensions: [String] {
+    switch self {
+    case .picture: ["png", "apng"]
+    case .array: ["npy"]
+    case .folder: []
+    }
+  }
+
+  /// Extensions that say what a file is.
+  fileprivate static let known = Image.fileExtensions.union([
+    "npy", "npz", "pdf", "svg", "eps", "ico", "tga", "mp4", "webm", "mov", "avi", "mkv", "json", "csv", "txt", "zip",
+  ])
+}
+
+/// - Throws: `UserError` (usage) where a name says that the file is of another kind than what is written.
+func checkName(_ path: String, option: String, is kind: OutputKind) throws {
+  let name = URL(fileURLWithPath: path).pathExtension.lowercased()
+  guard OutputKind.known.contains(name), !kind.extensions.contains(name) else { return }
+  let ending = kind.extensions.first.map { ".\($0)" }
+  throw UserError(
+    .usage, "\(option): expected a name \(ending.map { "that ends in \($0)" } ?? "of a folder"), found \(path)",
+    hint: "Write \(option) \(path.deletingPathExtension)\(ending ?? "")")
+}
+
 /// Checks before any computing that a file can be written where it shall go, and leaves everything as it is.
 ///
-/// - Parameter option: the one that says where that is.
-/// - Throws: `UserError` (cannot create).
-func checkOutput(_ path: String, option: String = "--output") throws {
+/// - Parameters:
+///   - option: the one that says where that is.
+///   - kind: what the file is going to be.
+/// - Throws: `UserError`; usage where its name says that it is something else, else cannot create.
+func checkOutput(_ path: String, option: String = "--output", is kind: OutputKind = .picture) throws {
+  try checkName(path, option: option, is: kind)
   let files = FileManager.default
   var isFolder: ObjCBool = false
   if files.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {

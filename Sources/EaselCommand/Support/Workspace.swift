@@ -37,17 +37,18 @@ struct Workspace {
   ///
   /// - Returns: the data, and the name or whole path under which they are found again from any folder.
   func data(
-    _ nameOrPath: String?, imageSize: ImageSize?, skippingBroken: Bool = false
+    _ nameOrPath: String?, imageSize: ImageSize?, fit: ImageFit = .crop, skippingBroken: Bool = false
   ) throws -> (name: String, splits: DatasetSplits) {
     let catalog = datasets
     let names = catalog.names
     let asked = nameOrPath ?? (names.contains(FashionMNIST.name) ? FashionMNIST.name : FashionMNIST.name + "-10k")
     let splits = try Patience.saying("reading the images of \(asked) …") {
-      try catalog.resolve(asked, imageSize: imageSize, skippingBroken: skippingBroken)
+      try catalog.resolve(asked, imageSize: imageSize, fit: fit, skippingBroken: skippingBroken)
     }
     for broken in splits.skipped.prefix(20) { Console.note("left out: \(broken.message)") }
     if splits.skipped.count > 20 { Console.note("… and \(splits.skipped.count - 20) more") }
     if !splits.skipped.isEmpty { Console.note("\(splits.skipped.count) pictures of \(asked) are left out.") }
+    Console.noteCropped(splits, asked)
     return (names.contains(asked) ? asked : URL(fileURLWithPath: asked).standardizedFileURL.path, splits)
   }
 
@@ -59,12 +60,20 @@ struct Workspace {
   ///   - asked: a name or path; nil for the run's own.
   ///   - own: the name or path of the run's own.
   ///   - description: of what the run's model takes.
+  ///   - fit: how pictures of other proportions are brought to its size.
   /// - Throws: `UserError` where there are none, or they cannot be read.
-  func data(_ asked: String?, or own: String, like description: DataDescription) throws -> DatasetSplits {
+  func data(
+    _ asked: String?, or own: String, like description: DataDescription, fit: ImageFit = .crop
+  ) throws -> DatasetSplits {
     let catalog = datasets
     let size = ImageSize(width: description.width, height: description.height)
     let name = asked ?? own
-    if asked != nil || (try? catalog.path(of: name)) != nil { return try catalog.resolve(name, imageSize: size) }
+    func read(_ name: String) throws -> DatasetSplits {
+      let splits = try catalog.resolve(name, imageSize: size, fit: fit)
+      Console.noteCropped(splits, name)
+      return splits
+    }
+    if asked != nil || (try? catalog.path(of: name)) != nil { return try read(name) }
     let wanted = description.classNames
     let alike = catalog.entries().compactMap { entry -> (name: String, classes: [String])? in
       guard let found = try? entry.contents.get(), found.imageSize == size, found.channels == description.channels
@@ -74,8 +83,8 @@ struct Workspace {
     guard
       let found = alike.first(where: { $0.classes == wanted })
         ?? alike.first(where: { Set(wanted).isSubset(of: $0.classes) })
-    else { return try catalog.resolve(name, imageSize: size) }
-    let splits = try catalog.resolve(found.name, imageSize: size)
+    else { return try read(name) }
+    let splits = try read(found.name)
     if wanted.isEmpty {
       Console.note("\(name) is not here: taking \(found.name), which has the same size.")
       return splits
@@ -94,13 +103,14 @@ struct Workspace {
   func data(of run: RunDescription, for preset: AnyPreset) throws -> [(name: String, splits: DatasetSplits)] {
     let size = try run.imageSize.isEmpty ? nil : ImageSize(parsing: run.imageSize)
     guard let second = run.dataB else {
-      return [try data(run.data.isEmpty ? nil : run.data, imageSize: size, skippingBroken: run.skipBroken)]
+      let name = run.data.isEmpty ? nil : run.data
+      return [try data(name, imageSize: size, fit: run.fit, skippingBroken: run.skipBroken)]
     }
     if run.data.isEmpty || second.isEmpty {
       throw UserError(
         .usage, "\(preset.name) learns to translate between two data sets: expected --data and --data-b",
         hint: "For example: easel train \(preset.name) --data FOLDER --data-b ANOTHER --image-size 64")
     }
-    return try [run.data, second].map { try data($0, imageSize: size, skippingBroken: run.skipBroken) }
+    return try [run.data, second].map { try data($0, imageSize: size, fit: run.fit, skippingBroken: run.skipBroken) }
   }
 }

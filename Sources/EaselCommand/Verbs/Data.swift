@@ -51,6 +51,7 @@ struct DataVerb: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Describe a data set.")
     @Argument(help: "A name or a path.") var data: String
     @Option(help: "Resize images to N×N or W×H: N or WxH.") var imageSize: String?
+    @Option(help: "How images of other proportions come to that size: crop, pad or stretch.") var fit = ImageFit.crop
     @OptionGroup var common: CommonOptions
 
     private struct Description: Encodable {
@@ -67,8 +68,9 @@ struct DataVerb: ParsableCommand {
     }
 
     func run() throws {
-      let splits = try Workspace(common.workspace).data(data, imageSize: imageSize.map { try ImageSize(parsing: $0) })
-        .splits
+      let splits = try Workspace(common.workspace).data(
+        data, imageSize: imageSize.map { try ImageSize(parsing: $0) }, fit: fit
+      ).splits
       let train = splits.train
       let description = Description(
         name: train.name, source: train.source, training: train.count, validation: splits.validation.count,
@@ -90,6 +92,7 @@ struct DataVerb: ParsableCommand {
     @Option(parsing: .unconditional, help: "How many images.") var count = 64
     @Option(parsing: .unconditional, help: "Images in a row.") var columns = 8
     @Option(help: "Resize images to N×N or W×H: N or WxH.") var imageSize: String?
+    @Option(help: "How images of other proportions come to that size: crop, pad or stretch.") var fit = ImageFit.crop
     @Option(help: "The picture (default: Samples/<data>-data.png).") var output: String?
     @OptionGroup var common: CommonOptions
 
@@ -102,7 +105,8 @@ struct DataVerb: ParsableCommand {
       try check(count, "--count", 1...100_000)
       try check(columns, "--columns", 1...1000)
       let workspace = try Workspace(common.workspace)
-      let train = try workspace.data(data, imageSize: imageSize.map { try ImageSize(parsing: $0) }).splits.train
+      let train = try workspace.data(data, imageSize: imageSize.map { try ImageSize(parsing: $0) }, fit: fit).splits
+        .train
       let name = train.name.replacingOccurrences(of: "/", with: "-")
       let path = output ?? "\(workspace.path)/Samples/\(name)-data.png"
       try checkOutput(path)
@@ -170,6 +174,7 @@ struct DataVerb: ParsableCommand {
     @Argument(help: "A name or a path.") var data: String
     @Option(help: "The new folder.") var output: String
     @Option(help: "Resize images to N×N or W×H: N or WxH.") var imageSize: String?
+    @Option(help: "How images of other proportions come to that size: crop, pad or stretch.") var fit = ImageFit.crop
     @Option(parsing: .unconditional, help: "Only images of these classes, by number or name, with commas.")
     var label: String?
     @OptionGroup var common: CommonOptions
@@ -181,8 +186,9 @@ struct DataVerb: ParsableCommand {
     }
 
     func run() throws {
+      try checkName(output, option: "--output", is: .folder)
       let workspace = try Workspace(common.workspace)
-      var splits = try workspace.data(data, imageSize: imageSize.map { try ImageSize(parsing: $0) }).splits
+      var splits = try workspace.data(data, imageSize: imageSize.map { try ImageSize(parsing: $0) }, fit: fit).splits
       if let label { splits = try splits.subset(classes: DataDescription(splits.train).labels(label)) }
       try splits.writeSheets(to: output, original: workspace.datasets.path(of: data))
       if common.json {

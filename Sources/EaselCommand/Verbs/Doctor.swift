@@ -17,6 +17,8 @@ struct Doctor: ParsableCommand {
     var bfloat16: String
     var precision: String
     var jpeg: Bool
+    var webp: Bool
+    var gif: Bool
     var memoryBytes: UInt64
     var workspace: String
     var dataFolders: [String]
@@ -41,9 +43,13 @@ struct Doctor: ParsableCommand {
       problems.append(
         "oneDNN is not in this build; training is several times slower. apt-get install libdnnl-dev, then build again.")
     }
-    if !Image.readsJPEG {
+    for (isThere, library, format, package) in [
+      (Image.readsJPEG, "libjpeg", "JPEG", "libjpeg-dev"), (Image.readsWebP, "libwebp", "WebP", "libwebp-dev"),
+      (Image.readsGIF, "giflib", "GIF", "libgif-dev"),
+    ] where !isThere {
       problems.append(
-        "libjpeg is not in this build; JPEG files cannot be read. apt-get install libjpeg-dev, then build again.")
+        "\(library) is not in this build; \(format) files cannot be read. apt-get install \(package), then build again."
+      )
     }
     func folders(_ name: String) -> [String] {
       workspace.roots.map { "\($0)/\(name)" }.filter { FileManager.default.fileExists(atPath: $0) }
@@ -55,6 +61,7 @@ struct Doctor: ParsableCommand {
       easel: easelVersion, processor: Processor.name, instructionSet: InstructionSet.best.rawValue,
       threads: ThreadPool.availableProcessors, oneDNN: Backends.oneDNN.map { "\($0.version), \($0.instructionSet)" },
       bfloat16: Backends.bfloat16.rawValue, precision: try precision(), jpeg: Image.readsJPEG,
+      webp: Image.readsWebP, gif: Image.readsGIF,
       memoryBytes: ProcessInfo.processInfo.physicalMemory, workspace: workspace.path, dataFolders: folders("Data"),
       checkpointFolders: folders("Checkpoints"), problems: problems)
     if common.json { return try Console.print(json: report) }
@@ -63,7 +70,7 @@ struct Doctor: ParsableCommand {
     Console.print("memory       \(report.memoryBytes >> 30) GiB")
     Console.print("oneDNN       \(report.oneDNN ?? "none")")
     Console.print("precision    auto means \(report.precision): \(Backends.bfloat16.summary)")
-    Console.print("images       PNG" + (report.jpeg ? ", JPEG" : ""))
+    Console.print("images       \(Image.readableFormats)")
     Console.print("workspace    \(report.workspace)")
     for folder in report.dataFolders { Console.print("data         \(folder)") }
     for name in workspace.datasets.names { Console.print("             \(name)") }

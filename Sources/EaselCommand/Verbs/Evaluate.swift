@@ -22,13 +22,13 @@ struct Evaluate: ParsableCommand {
   @Argument(help: "A run's name, a run's folder or a checkpoint's folder.")
   var checkpoint: String?
 
-  @Option(help: "Judge a NumPy array [N, H, W, C] instead: float32 from 0 to 1, or uint8.")
+  @Option(help: "Judge a NumPy array [N, H, W, C] instead: numbers from 0 to 1, or whole ones from 0 to 255.")
   var array: String?
 
   @Option(help: "Judge the pictures in a folder instead.")
   var images: String?
 
-  @Option(help: "What the array's images were asked to be: a NumPy array [N] of uint8 or float32.")
+  @Option(help: "What the array's images were asked to be: a NumPy array [N] of whole numbers.")
   var labels: String?
 
   @Option(
@@ -291,8 +291,9 @@ extension LoadedModel {
   /// The run's data, or others, of the model's size and channels; says where they are not what the model was trained on.
   fileprivate func data(_ nameOrPath: String?, from workspace: Workspace) throws -> DatasetSplits {
     let description = state.data.description
-    let own = try configuration.decode(RunDescription.self).data
-    let splits = try workspace.data(nameOrPath, or: own, like: description).converted(channels: description.channels)
+    let run = try configuration.decode(RunDescription.self)
+    let splits = try workspace.data(nameOrPath, or: run.data, like: description, fit: run.fit)
+      .converted(channels: description.channels)
     if splits.train.fingerprint != state.data.fingerprint {
       Console.note("\(splits.train.name) is not what \(runName) was trained on: \(state.data.name), as it was then.")
     }

@@ -39,6 +39,7 @@ struct Export: ParsableCommand {
   }
 
   func run() throws {
+    try checkName(output, option: "--output", is: .folder)
     let workspace = try Workspace(common.workspace)
     let (source, damaged) = try workspace.checkpoints.resolve(checkpoint)
     for one in damaged { Console.note("\(one.path): passed over: \(one.error.message)") }

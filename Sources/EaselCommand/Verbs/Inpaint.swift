@@ -19,7 +19,10 @@ struct Inpaint: ParsableCommand {
   @Option(parsing: .unconditional, help: "Images in a row.")
   var columns = 8
 
-  @Option(help: "\(Hole.Shape.names), or a picture's path: bright pixels are missing.")
+  @Option(
+    help:
+      "\(Hole.Shape.names), or a picture's path: bright pixels are missing, dark and transparent ones are kept; it comes to the model's size as --fit says."
+  )
   var mask = Hole.Shape.randomPatches.rawValue
 
   @Option(
@@ -40,13 +43,16 @@ struct Inpaint: ParsableCommand {
       throw UserError(.usage, "--masked: expected a share above 0 and below 1, found \(masked)")
     }
     if let patch { try check(patch, "--patch", 1...1000) }
-    var hole: Hole?
-    let job = try picture.begin((any Inpainting).self, "inpaint") { model in
-      hole = try Hole(
-        mask, share: masked, patch: patch ?? model.inpaintingPatch ?? 4, seed: seed, in: model.context.data)
-    }
-    guard let hole else { return }
+    let job = try picture.begin((any Inpainting).self, "inpaint")
     let model = job.model
+    let hole = try Hole(
+      mask, share: masked, patch: patch ?? model.inpaintingPatch ?? 4, seed: seed, fit: input.fit(for: job.loaded),
+      in: model.context.data)
+    if let size = hole.cutFrom {
+      Console.note(
+        "--mask: the picture of \(size) has other proportions than the images: cropped to its middle; --fit pad or stretch "
+          + "keeps all of it.")
+    }
     let (originals, name) = try input.load(count, for: job.loaded, from: job.workspace)
     let clean = tensor(originals, for: model)
     let missing = originals.indices.map { hole.missing($0) }

@@ -36,6 +36,9 @@ struct Interpolate: ParsableCommand {
   @Option(help: "The data set whose held-out images are walked between (default: the run's own).")
   var data: String?
 
+  @Option(help: "How images come to the model's proportions: crop, pad or stretch (default: as in training).")
+  var fit: ImageFit?
+
   @Option(help: "Also write the walks as an animated PNG, to and fro.")
   var animate: String?
 
@@ -145,7 +148,7 @@ struct Interpolate: ParsableCommand {
         .unavailable, "\(job.loaded.state.preset) has no codes of given images", hint: "Leave out --images and --data.")
     }
     var input = ImageOptions()
-    (input.images, input.data) = (images, data)
+    (input.images, input.data, input.fit) = (images, data, fit)
     let wanted = images.isEmpty ? 2 * walks : 2
     // Held-out images from a place that the seed chooses.
     let skipped = images.isEmpty ? Int(seed % 1000) * wanted : 0

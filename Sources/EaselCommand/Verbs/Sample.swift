@@ -66,8 +66,11 @@ struct Sample: ParsableCommand {
     try MachineMemory.require(
       6 * job.model.context.data.shape(count).count, for: "a grid of \(count) images",
       hint: "Draw fewer at a time, with another --seed each.")
-    if let array { try checkOutput(array, option: "--array") }
-    if let individual { try checkOutput("\(individual)/0.png", option: "--individual") }
+    if let array { try checkOutput(array, option: "--array", is: .array) }
+    if let individual {
+      try checkName(individual, option: "--individual", is: .folder)
+      try checkOutput("\(individual)/0.png", option: "--individual")
+    }
     if let animate { try checkOutput(animate, option: "--animate") }
 
     var recipe = job.recipe(["Count": String(count), "Columns": String(columns), "Seed": String(options.seed)])

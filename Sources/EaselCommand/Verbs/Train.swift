@@ -56,6 +56,9 @@ struct Train: ParsableCommand {
   @Option(help: "Resize images to N×N or W×H: N or WxH.")
   var imageSize: String?
 
+  @Option(help: "How images of other proportions come to that size: crop (default), pad or stretch.")
+  var fit: ImageFit?
+
   @Flag(help: "Leave out pictures that cannot be read, and list them.")
   var skipBroken = false
 
@@ -148,8 +151,8 @@ struct Train: ParsableCommand {
   /// Lays the options that name a setting over the document.
   private func override(_ configuration: inout ConfigurationDocument) throws {
     let options: [(key: String, value: String?)] = [
-      ("data", data), ("data-b", dataB), ("image-size", imageSize), ("batch-size", batchSize),
-      ("learning-rate", learningRate),
+      ("data", data), ("data-b", dataB), ("image-size", imageSize), ("fit", fit?.rawValue),
+      ("batch-size", batchSize), ("learning-rate", learningRate),
       ("seed", seed), ("precision", compute.precision?.rawValue), ("steps", length.steps), ("keep", keep),
     ]
     for (key, value) in options {

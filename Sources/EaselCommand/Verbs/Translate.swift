@@ -149,12 +149,13 @@ struct Translate: ParsableCommand {
     func heldOut(_ domain: Int) throws -> ImageOptions.Chosen {
       try input.load(from: job.workspace, for: job.loaded, domain: domain)
     }
+    let sides = try (0...1).map(heldOut)
     let shown = try job.model.direction(options)
     var figures: [String: Double] = [:]
     var rows: [[String]] = []
     var sheets: [[Image]] = []
     for direction in job.model.directions where direction.from != direction.to {
-      let (originals, truths) = (try heldOut(direction.from), try heldOut(direction.to))
+      let (originals, truths) = (sides[direction.from], sides[direction.to])
       guard originals.images.count == truths.images.count else {
         throw UserError(
           .badData,

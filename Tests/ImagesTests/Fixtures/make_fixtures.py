@@ -3,12 +3,12 @@
 
 PNG files are put together chunk by chunk with zlib, because no common encoder writes all kinds (Adam7, 16-bit palettes
 of transparency, 1-bit grey with a transparent level). Expected pixels are computed with numpy from the samples that went
-in; resizing, fitting, luma and JPEG are computed with Pillow.
+in; resizing, fitting, padding, luma, JPEG, WebP and GIF are computed with Pillow.
 
     python3 -m venv venv && venv/bin/pip install pillow numpy
     venv/bin/python make_fixtures.py
 
-writes *.png, *.jpg and expected.json (name -> width, height, channels, base64 of the pixels) beside this script.
+writes *.png, *.jpg, *.webp, *.gif and expected.json (name -> width, height, channels, base64 of the pixels) beside this script.
 """
 
 import base64
@@ -157,6 +157,7 @@ def main():
     for target in [(16, 16), (37, 7), (9, 29), (64, 50), (1, 1), (20, 29)]:
         expect(f"resized {target[0]}x{target[1]}", picture.resize(target, Image.Resampling.BILINEAR))
         expect(f"fitted {target[0]}x{target[1]}", ImageOps.fit(picture, target, Image.Resampling.BILINEAR))
+        expect(f"padded {target[0]}x{target[1]}", ImageOps.pad(picture, target, Image.Resampling.BILINEAR))
     expect("resized grey 10x12", picture.convert("L").resize((10, 12), Image.Resampling.BILINEAR))
 
     for name, image in {"rgb.jpg": picture, "grey.jpg": picture.convert("L")}.items():
@@ -165,6 +166,28 @@ def main():
     picture.save(HERE / "progressive.jpg", quality=85, progressive=True)
     expect("progressive.jpg", Image.open(HERE / "progressive.jpg"))
     picture.convert("CMYK").save(HERE / "cmyk.jpg")
+    expect("cmyk.jpg", Image.open(HERE / "cmyk.jpg").convert("RGB"))
+    # The same inks as programs other than Adobe's store them.
+    data = (HERE / "cmyk.jpg").read_bytes()
+    start = data.index(b"\xff\xee")
+    (HERE / "cmyk-plain.jpg").write_bytes(data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4], "big") :])
+    expect("cmyk-plain.jpg", Image.open(HERE / "cmyk-plain.jpg").convert("RGB"))
+
+    picture.save(HERE / "lossy.webp", quality=80)
+    expect("lossy.webp", Image.open(HERE / "lossy.webp").convert("RGB"))
+    alpha = random.integers(0, 256, (*photo.shape[:2], 1))
+    alpha[0, 0], alpha[0, 1] = 0, 255
+    rgba = Image.fromarray(np.concatenate([photo, alpha], 2).astype(np.uint8))
+    rgba.save(HERE / "lossless-alpha.webp", lossless=True, exact=True)
+    expect("lossless-alpha.webp", composed(photo, alpha, 255))
+    expect("lossless-alpha.webp over 0", composed(photo, alpha, 255, 0))
+    few = picture.quantize(16)
+    indices, palette = np.asarray(few), np.array(few.getpalette()).reshape(-1, 3)
+    few.save(HERE / "interlaced.gif", interlace=1)
+    expect("interlaced.gif", palette[indices])
+    few.save(HERE / "frames.gif", interlace=0, transparency=3, save_all=True, append_images=[few.rotate(180)])
+    expect("frames.gif", np.where(indices[:, :, None] == 3, 255, palette[indices]))
+    expect("frames.gif over 0", np.where(indices[:, :, None] == 3, 0, palette[indices]))
 
     (HERE / "expected.json").write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
 
