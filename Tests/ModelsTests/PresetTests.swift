@@ -130,7 +130,7 @@ import Testing
       ("diffusion-small", ["label-dropout=0.3"], "conditional=true"),
       ("diffusion-small", ["data-deviation=0.3"], "edm"),
       ("diffusion-small", ["sampler=heun", "sampler-eta=0.5"], "ddim"),
-      ("diffusion-small", ["channels=32", "attention-levels=0", "downsample-padding=0"], "more than one level"),
+      ("diffusion-small", ["channels=[32]", "attention-levels=[0]", "downsample-padding=0"], "more than one level"),
     ])
   func idleSettings(_ name: String, _ assignments: [String], _ need: String) throws {
     let preset = try AnyPreset.named(name)

@@ -400,7 +400,7 @@ private struct Forecast {
   private var isTold = false
 
   /// Steps that are timed before anything is said.
-  private static let timedSteps = 4
+  private static let timedSteps = 3
   /// Of the steps that a preset is made for, what makes more than noise.
   private static let leastShare = 0.1
 
