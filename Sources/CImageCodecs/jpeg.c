@@ -68,13 +68,12 @@ static void jpeg_describe(jpeg_reader *reader, easel_image_info *info) {
   }
 }
 
-// As Pillow does, without a profile. Adobe's programs store inks inverted, and say that they wrote the file.
+// As Pillow does, without a profile. Inks are stored inverted, as Adobe's programs began to.
 static void jpeg_convert_inks(const jpeg_reader *reader, size_t width, uint8_t *target) {
-  uint8_t inversion = reader->decompressor.saw_Adobe_marker ? 255 : 0;
   for (size_t x = 0; x < width; x++) {
-    uint32_t light = 255 - (reader->row[4 * x + 3] ^ inversion);
+    uint32_t light = reader->row[4 * x + 3];
     for (size_t channel = 0; channel < 3; channel++) {
-      uint32_t ink = reader->row[4 * x + channel] ^ inversion;
+      uint32_t ink = 255 - reader->row[4 * x + channel];
       target[3 * x + channel] = (uint8_t)(light - (ink * light + 127) / 255);
     }
   }

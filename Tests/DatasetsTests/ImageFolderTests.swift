@@ -112,13 +112,16 @@ import Testing
       ] {
         let splits = try catalog.resolve(folder, imageSize: size, fit: fit)
         #expect(splits.train.image(at: 0) == expected && splits.cropped == cropped, "\(fit)")
-        // Data that have one size already tell the same.
-        try splits.writeSheets(to: "\(folder)/\(fit).sheets")
       }
       try writeImage(flatImage(1), to: "\(folder)/c.png")
       #expect(try catalog.resolve(folder, imageSize: size).cropped == 2)
-      let sheets = try catalog.resolve("\(folder)/crop.sheets", imageSize: ImageSize(width: 4, height: 2))
-      #expect(sheets.cropped == 2 && sheets.train.imageSize == ImageSize(width: 4, height: 2))
+      // Data that have one size already tell the same.
+      try withScratchFolder { other in
+        let wide = ImageSize(width: 4, height: 2)
+        try catalog.resolve(folder, imageSize: wide).writeSheets(to: "\(other)/sheets")
+        #expect(try catalog.resolve("\(other)/sheets", imageSize: size).cropped == 3)
+        #expect(try catalog.resolve("\(other)/sheets", imageSize: size, fit: .pad).cropped == 0)
+      }
     }
   }
 

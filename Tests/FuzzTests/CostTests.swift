@@ -112,7 +112,7 @@ import Training
     all["PNG text, short ones"] = pngText {
       try black(8, 8, before: copies(pngChunk("zTXt", bytes([97, 0, 0], deflated([98]))), 35_000))
     }
-    all["JPEG of hundreds of scans"] = picture("a.jpg") { manyScans(side: 6500) }
+    all["JPEG of hundreds of scans"] = picture("a.jpg") { jpegOfScans(side: 6500, count: 5000) }
     all["JPEG of many segments"] = picture("a.jpg") {
       let picture = Array(try contents("\(packageFolder)/Tests/ImagesTests/Fixtures/rgb.jpg"))
       return bytes(Array(picture[..<2]), copies([0xFF, 0xE1, 0, 2], 250_000), Array(picture[2...]))
@@ -208,26 +208,5 @@ import Training
     return try png(
       width: width, height: height, depth: depth, color: color, isInterlaced: isInterlaced, before: before,
       rows: [UInt8](repeating: 0, count: count))
-  }
-
-  /// A grey progressive JPEG whose scans say in a hundred bytes each that nothing changes.
-  private static func manyScans(side: Int) -> [UInt8] {
-    func segment(_ marker: UInt8, _ data: [UInt8]) -> [UInt8] {
-      bytes([0xFF, marker, UInt8((data.count + 2) >> 8), UInt8((data.count + 2) & 0xFF)], data)
-    }
-    let size = [UInt8(side >> 8), UInt8(side & 0xFF)]
-    let start = bytes([0xFF, 0xD8], segment(0xDB, bytes([0], [UInt8](repeating: 1, count: 64))))
-    let frame = segment(0xC2, bytes([8], size, size, [1, 1, 0x11, 0]))
-    // Tables of one symbol, whose code is the bit 0: a block as the one before; 16384 blocks of which nothing is left.
-    func table(_ place: UInt8, _ symbol: UInt8) -> [UInt8] {
-      segment(0xC4, bytes([place, 1], [UInt8](repeating: 0, count: 15), [symbol]))
-    }
-    let blocks = ((side + 7) / 8) * ((side + 7) / 8)
-    func scan(from first: UInt8, to last: UInt8, bits: Int) -> [UInt8] {
-      segment(0xDA, [1, 1, 0, first, last, 0]) + [UInt8](repeating: 0, count: bits / 8 + 1)
-    }
-    let whole = bytes(start, frame, table(0, 0), table(0x10, 0xE0), scan(from: 0, to: 0, bits: blocks))
-    let more = scan(from: 1, to: 63, bits: (blocks + 16383) / 16384 * 15)
-    return bytes(whole, copies(more, (1_000_000 - whole.count) / more.count), [0xFF, 0xD9])
   }
 }
