@@ -92,14 +92,17 @@ public protocol Model: AnyObject {
   /// What is going wrong in the training, as far as the model can tell; nil for nothing.
   var alarm: String? { get }
   /// Completes the moving average for use, where there is one: statistics that only a pass with its weights can give.
-  func settleAverage()
+  ///
+  /// - Parameter isEnough: looked at on the way: where it holds, statistics over fewer images will do.
+  func settleAverage(until isEnough: () -> Bool)
   /// One pass of the network that makes pictures, for as many images as the batch has: what `easel bench` times.
   func samplingPass(_ batch: Batch)
 }
 
 extension Model {
   public var alarm: String? { nil }
-  public func settleAverage() {}
+  public func settleAverage(until isEnough: () -> Bool) {}
+  public func settleAverage() { settleAverage { false } }
 }
 
 /// The place of a training step in its run, and what it is done with.

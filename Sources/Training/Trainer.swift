@@ -441,8 +441,10 @@ public final class Trainer {
   }
 
   private func settleAverage() {
-    if settledStep != state.step { model.settleAverage() }
-    settledStep = state.step
+    if settledStep == state.step { return }
+    model.settleAverage { StopSignal.received != nil }
+    // What a signal has cut short is good enough for pictures, and made anew before anything is compared.
+    settledStep = StopSignal.received == nil ? state.step : nil
   }
 
   /// Takes the loss on held-out images, and notes a step that may be the best where none was better.

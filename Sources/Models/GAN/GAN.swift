@@ -239,10 +239,11 @@ public final class GAN: GaussianCodes {
 
   /// Statistics of the averaged generator, as its training has those of the trained one: the mean over fresh batches (Brock et
   /// al. 2018's standing statistics).
-  public func settleAverage() {
+  public func settleAverage(until isEnough: () -> Bool) {
     guard generatorComponent.arena.average != nil else { return }
     generatorComponent.arena.withAverage {
       for number in 0..<16 {
+        if number > 0, isEnough() { break }
         let range = number * 128..<(number + 1) * 128
         let codes = codes(range, .validation, seed: 0)
         _ = generator(
