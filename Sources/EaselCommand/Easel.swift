@@ -11,7 +11,7 @@ struct Easel: ParsableCommand {
     discussion: """
       Data, runs and pictures live in the current folder (Data/, Checkpoints/, Samples/), or in that of --workspace.
 
-      Start with:  easel train diffusion-small --minutes 5 --run first
+      Start with:  easel train diffusion-quick --minutes 5 --run first
       Then:        easel sample first
       """,
     version: easelVersion,
@@ -24,6 +24,7 @@ struct Easel: ParsableCommand {
   static func main() {
     StopSignal.install()
     do {
+      try requireVerb(CommandLine.arguments.dropFirst())
       var command = try parseAsRoot()
       try command.run()
     } catch let error as UserError {
@@ -33,6 +34,25 @@ struct Easel: ParsableCommand {
       Foundation.exit(interruption.exitCode)
     } catch {
       exit(withError: error)
+    }
+  }
+}
+
+extension Easel {
+  /// Refuses a verb that does not exist, and names the nearest one. The parser would only say that it expected no argument.
+  private static func requireVerb(_ words: some Sequence<String>) throws {
+    var command: any ParsableCommand.Type = Easel.self
+    for word in words.drop(while: { $0 == "help" }) {
+      let verbs = command.configuration.subcommands
+      if verbs.isEmpty || word.hasPrefix("-") { return }
+      guard let verb = verbs.first(where: { $0._commandName == word }) else {
+        let names = verbs.map { $0._commandName }
+        throw UserError(
+          .usage, "there is no verb \(word)",
+          hint: nearestName(to: word, among: names).map { "Did you mean \($0)?" }
+            ?? "Known: \(names.joined(separator: ", ")).")
+      }
+      command = verb
     }
   }
 }

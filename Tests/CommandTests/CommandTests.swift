@@ -185,12 +185,18 @@ import Testing
       (["train", "autoencoder", "--data", "images", "--workspace", "/proc"], 73, "/proc/Checkpoints"),
       (["train", "autoencoder", "--config", "none.yaml"], 66, "none.yaml"),
       (
+        ["train", "vae", "--config", "diffusion.yaml"], 64,
+        "--config: diffusion.yaml is of diffusion-small, expected settings of vae"
+      ),
+      (
         ["train", "autoencoder", "--data", "images", "--set", "nesterov=true"], 64,
         "nesterov: true would change nothing"
       ),
       (["sample", "nobody"], 66, "nobody"),
       (["resume", "nobody"], 66, "nobody"),
       (["inspect", "text/note.png"], 65, "text/note.png"),
+      (["smaple", "gan"], 64, "Did you mean sample?"), (["data", "gird"], 64, "Did you mean grid?"),
+      (["help", "reconstuct"], 64, "Did you mean reconstruct?"), (["zzzzzzz"], 64, "Known: train, "),
       (["data", "import", "imagenet"], 64, "no import for imagenet"),
       (["frobnicate"], 64, "frobnicate"),
     ] as [([String], Int32, String)])
@@ -203,6 +209,8 @@ import Testing
       try FileManager.default.createDirectory(atPath: program.path(folder), withIntermediateDirectories: true)
     }
     try Data("hello\n".utf8).write(to: URL(fileURLWithPath: program.path("text/note.png")))
+    try Data("preset: diffusion-small\nchannels: [8, 16]\n".utf8)
+      .write(to: URL(fileURLWithPath: program.path("diffusion.yaml")))
     let header: [UInt8] = [0, 0, 8, 3, 0, 0, 0, 10, 0, 0, 0, 28, 0, 0, 0, 28]
     try Data(header + [1, 2, 3]).write(to: URL(fileURLWithPath: program.path("cut/t10k-images-idx3-ubyte")))
     let before = program.contents

@@ -85,7 +85,7 @@ struct Train: ParsableCommand {
         .usage, "--data-b: \(preset.name) learns from one data set",
         hint: "Families that learn from two: \(others.joined(separator: ", ")).")
     }
-    if let config { try configuration.overlay(yamlFile: config) }
+    if let config { try overlay(config, of: preset, over: &configuration) }
     for assignment in settings { try configuration.set(assignment) }
     try override(&configuration)
     try configuration.set("preset", to: preset.name, origin: "preset")
@@ -122,6 +122,21 @@ struct Train: ParsableCommand {
     trainer.record(command: TypedCommand.text)
     try trainer.prepareFolder(replacing: isBegun)
     try session.run()
+  }
+
+  /// Lays a file of settings over those of a preset.
+  ///
+  /// - Throws: `UserError`; for a file of another family one that says so, and not which of its settings there are not.
+  private func overlay(_ file: String, of preset: AnyPreset, over configuration: inout ConfigurationDocument) throws {
+    let result = Result { try configuration.overlay(yamlFile: file) }
+    if let other = try? AnyPreset.named(configuration.decode(RunDescription.self).preset),
+      other.family.name != preset.family.name
+    {
+      throw UserError(
+        .usage, "--config: \(file) is of \(other.name), expected settings of \(preset.name)",
+        hint: "Use it with: easel train \(other.name) --config \(file)")
+    }
+    try result.get()
   }
 
   /// What `easel resume` does, once it is sure that nothing else was asked for.
