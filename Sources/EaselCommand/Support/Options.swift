@@ -172,7 +172,7 @@ struct ImageOptions: ParsableArguments {
     let size = ImageSize(width: description.width, height: description.height)
     let fit = try fit(for: loaded)
     guard !images.isEmpty else {
-      let own = ownData(of: loaded, domain: domain)
+      let own = try ownData(of: loaded, domain: domain)
       let held = try workspace.data(data, or: own, like: description, fit: fit).validation
       let range = 0..<min(limit ?? held.count, held.count)
       return Chosen(
