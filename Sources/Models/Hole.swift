@@ -58,7 +58,9 @@ public struct Hole {
     if !first.contains(true) || !first.contains(false) {
       throw UserError(
         .usage, "--mask \(mask): \(first.contains(true) ? "every pixel" : "no pixel") would be missing",
-        hint: "Change --masked or --patch, or use a picture with bright and dark parts.")
+        hint: cutFrom == nil
+          ? "Change --masked or --patch, or use a picture with bright and dark parts."
+          : "It was cropped to the images' proportions; --fit pad or stretch keeps all of it.")
     }
   }
 

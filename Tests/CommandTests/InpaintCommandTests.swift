@@ -70,7 +70,9 @@ extension CommandTests {
       "--set", "width=16", "--set", "depth=1", "--set", "decoder-width=8", "--set", "patch=2")
     #expect(training.status == 0 && !training.errors.contains("--fit"), "\(training.errors)")
     // Twice as wide as high, the left quarter bright; and a photo of the same proportions.
-    for (name, levels) in [("mask", [255, 0, 0, 0]), ("photo", [10, 60, 120, 180])] as [(String, [UInt8])] {
+    for (name, levels) in [("mask", [255, 0, 0, 0]), ("half", [255, 255, 0, 0]), ("photo", [10, 60, 120, 180])]
+      as [(String, [UInt8])]
+    {
       let pixels = (0..<12 * 24).map { levels[$0 % 24 / 6] }
       try Image(width: 24, height: 12, channels: 1, pixels: pixels).write(to: program.path("\(name).png"))
     }
@@ -92,7 +94,10 @@ extension CommandTests {
     // Cropped to its middle, nothing of this mask is left.
     let nothing = try program.run("inpaint", "masked", "--mask", "mask.png")
     #expect(nothing.status == 64 && nothing.errors.contains("no pixel would be missing"), "\(nothing.errors)")
-    #expect(nothing.errors.contains("--mask: the picture of 24×12 has other proportions"), "\(nothing.errors)")
+    #expect(nothing.errors.contains("--fit pad or stretch keeps all of it"), "\(nothing.errors)")
+    let half = try missing("half.png")
+    #expect(half.columns == Array(0..<6))
+    #expect(half.errors.contains("--mask: the picture of 24×12 has other proportions"), "\(half.errors)")
     let stretched = try missing("mask.png", "--fit", "stretch")
     #expect(stretched.columns == [0, 1, 2] && !stretched.errors.contains("proportions"))
     let padded = try missing("mask.png", "--fit", "pad")
