@@ -40,9 +40,24 @@ public struct DatasetCatalog: Sendable {
   ) throws -> DatasetSplits {
     let path = try path(of: nameOrPath)
     let isNamed = namedFolders().contains { $0.name == nameOrPath }
-    let name = isNamed ? nameOrPath : URL(fileURLWithPath: path).lastPathComponent
+    let whole = URL(fileURLWithPath: path).standardizedFileURL.path
+    let name =
+      if isNamed {
+        nameOrPath
+      } else if let (folder, domain) = domain(at: path) {
+        "\(folder.lastPathComponent)/\(domain)"
+      } else {
+        whole.lastPathComponent.escapingStrayBytes
+      }
     return try datasetFormat(at: path, skippingBroken: skippingBroken).splits(
       name: name, imageSize: imageSize, fit: fit)
+  }
+
+  /// The two data sets of a folder that is laid out as CycleGAN's data are, by name or path; nil for any other.
+  public func domains(of nameOrPath: String) -> [String]? {
+    let members = ImageFolderFormat.domains.map { "\(nameOrPath)/\($0)" }
+    let paths = members.compactMap { try? path(of: $0) }
+    return paths.count == members.count && paths.allSatisfy { domain(at: $0) != nil } ? members : nil
   }
 
   /// The names of the data sets, sorted.
@@ -52,9 +67,10 @@ public struct DatasetCatalog: Sendable {
   public func path(of nameOrPath: String) throws -> String {
     let folders = namedFolders()
     if let named = folders.first(where: { $0.name == nameOrPath }) { return named.path }
-    if !nameOrPath.isEmpty, FileManager.default.fileExists(atPath: nameOrPath) { return nameOrPath }
+    if !nameOrPath.isEmpty, nameOrPath.existsAsFile || domain(at: nameOrPath) != nil { return nameOrPath }
     let names = folders.map(\.name)
     let members = names.filter { !nameOrPath.isEmpty && $0.hasPrefix("\(nameOrPath)/") }
+    if domains(of: nameOrPath) != nil { throw holdsTwoDomains(nameOrPath, members) }
     if !members.isEmpty {
       throw UserError(
         .usage, "data “\(nameOrPath)”: a folder of data sets, expected one of them",

@@ -24,7 +24,7 @@ struct Easel: ParsableCommand {
   static func main() {
     StopSignal.install()
     do {
-      var command = try parseAsRoot()
+      var command = try parseAsRoot(typedArguments)
       try command.run()
     } catch let error as UserError {
       Console.error(error.description)
@@ -35,6 +35,11 @@ struct Easel: ParsableCommand {
       exit(withError: error)
     }
   }
+}
+
+/// What was typed after the program's name, with names of files whatever their bytes.
+private var typedArguments: [String] {
+  (1..<max(1, Int(CommandLine.argc))).compactMap { CommandLine.unsafeArgv[$0].map { String(fileSystemPath: $0) } }
 }
 
 /// A signal stopped the command after it had saved what it was doing.
