@@ -60,14 +60,18 @@ func holdsTwoDomains(_ name: String, _ members: [String]) -> UserError {
 /// named `name/sub-folder`, or its two domains, named `name/A` and `name/B`.
 func datasets(named name: String, at folder: String) throws -> [(name: String, path: String)] {
   let names = try visibleNames(inFolder: folder)
-  if try isDataset(folder, names: names) { return [(name, folder)] }
+  if isDataset(folder, names: names) { return [(name, folder)] }
   if ImageFolderFormat.holdsTwoDomains(folder, names: names) {
     return ImageFolderFormat.domains.map { ("\(name)/\($0)", folder.appendingPathComponent($0)) }
   }
   // A folder of very many pictures is not asked about each of them.
-  let members = try names.filter { !ImageFolderFormat.isNamedAsImage($0) }
+  let members = names.filter { !ImageFolderFormat.isNamedAsImage($0) }
     .map { (name: "\(name)/\($0)", path: folder.appendingPathComponent($0)) }
-    .filter { try $0.path.isFolder && isDataset($0.path, names: visibleNames(inFolder: $0.path)) }
+    .filter { member in
+      // One that cannot be read is for whoever reads the pictures to tell.
+      member.path.isFolder
+        && (try? visibleNames(inFolder: member.path)).map { isDataset(member.path, names: $0) } == true
+    }
   return members.isEmpty ? [(name, folder)] : members
 }
 
@@ -81,7 +85,7 @@ func domain(at path: String) -> (folder: String, domain: String)? {
 }
 
 /// Whether a folder can be nothing but a data set: not one of pictures, which a class of another may be too.
-private func isDataset(_ folder: String, names: [String]) throws -> Bool {
+private func isDataset(_ folder: String, names: [String]) -> Bool {
   SheetFormat.accepts(folder, names: names) || names.contains(where: IDXFormat.isImageFile)
     || CIFARFormat.accepts(folder, names: names) || ImageFolderFormat.parts(of: folder, names: names) != nil
 }

@@ -69,7 +69,7 @@ extension CommandTests {
     for arguments in [
       ["data", "info", "images"], ["data", "grid", "images", "--output", "grid.png"],
       ["data", "pack", "images", "--output", "packed"], ["reconstruct", "r", "--images", "images"],
-      ["reconstruct", "r", "--data", "images"], ["denoise", "r", "--images", "images"],
+      ["reconstruct", "r", "--data", "images"],
       ["interpolate", "r", "--data", "images", "--rows", "1"],
       [
         "evaluate", "--images", "images", "--data", "packed", "--features", "pixels", "--dimensions", "4",
