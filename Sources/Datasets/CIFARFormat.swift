@@ -14,7 +14,18 @@ struct CIFARFormat: DatasetFormat {
   private let trainFiles: [String]
   private let validationFile: String?
 
-  static func accepts(fileName: String) -> Bool { fileName.lowercased().hasSuffix(".bin") }
+  static func isNamedAsBatch(_ name: String) -> Bool { name.lowercased().hasSuffix(".bin") }
+
+  /// Whether a folder holds batches: any file of that name, and beside pictures one that has CIFAR's own name and size.
+  static func accepts(_ folder: String, names: [String]) -> Bool {
+    let batches = names.filter(isNamedAsBatch)
+    return !batches.isEmpty
+      && (batches.contains { name in
+        let size = folder.appendingPathComponent(name).fileStatus.map { Int($0.st_size) } ?? 0
+        return ["data_batch", "test", "train"].contains(where: name.lowercased().hasPrefix)
+          && !labelCounts(size).isEmpty
+      } || !ImageFolderFormat.holdsPictures(folder, names: names))
+  }
 
   init(file: String) {
     path = file
@@ -23,7 +34,7 @@ struct CIFARFormat: DatasetFormat {
   }
 
   init(folder: String, names: [String]) {
-    let files = names.filter(Self.accepts)
+    let files = names.filter(Self.isNamedAsBatch)
     let test = files.first { $0.lowercased().hasPrefix("test") }
     let training = files.filter { $0 != test }
     path = folder
@@ -83,9 +94,14 @@ struct CIFARFormat: DatasetFormat {
     return batch
   }
 
+  /// How many labels a record can have in a file of whole ones.
+  private static func labelCounts(_ fileSize: Int) -> [Int] {
+    [1, 2].filter { fileSize > 0 && fileSize.isMultiple(of: $0 + 3 * planeSize) }
+  }
+
   /// 1 (CIFAR-10) or 2 (CIFAR-100), by the size of the file and, where both would fit, its name.
   private static func labelCount(path: String, fileSize: Int) throws -> Int {
-    let fitting = [1, 2].filter { fileSize > 0 && fileSize.isMultiple(of: $0 + 3 * planeSize) }
+    let fitting = labelCounts(fileSize)
     let isNamedAsCIFAR100 = ["train.bin", "test.bin"].contains(path.lastPathComponent)
     guard let labelCount = isNamedAsCIFAR100 ? fitting.last : fitting.first else {
       throw UserError(

@@ -40,9 +40,24 @@ public struct DatasetCatalog: Sendable {
   ) throws -> DatasetSplits {
     let path = try path(of: nameOrPath)
     let isNamed = namedFolders().contains { $0.name == nameOrPath }
-    let name = isNamed ? nameOrPath : URL(fileURLWithPath: path).lastPathComponent
+    let whole = URL(fileURLWithPath: path).standardizedFileURL.path
+    let name =
+      if isNamed {
+        nameOrPath
+      } else if let (folder, domain) = domain(at: path) {
+        "\(folder.lastPathComponent)/\(domain)"
+      } else {
+        whole.lastPathComponent.escapingStrayBytes
+      }
     return try datasetFormat(at: path, skippingBroken: skippingBroken).splits(
       name: name, imageSize: imageSize, fit: fit)
+  }
+
+  /// The two data sets of a folder that is laid out as CycleGAN's data are, by name or path; nil for any other.
+  public func domains(of nameOrPath: String) -> [String]? {
+    let members = ImageFolderFormat.domains.map { "\(nameOrPath)/\($0)" }
+    let paths = members.compactMap(find)
+    return paths.count == members.count && paths.allSatisfy { domain(at: $0) != nil } ? members : nil
   }
 
   /// The names of the data sets, sorted.
@@ -50,11 +65,10 @@ public struct DatasetCatalog: Sendable {
 
   /// Where a named data set lies, or the path itself; throws ``UserError`` (`missingInput`) when there is neither.
   public func path(of nameOrPath: String) throws -> String {
-    let folders = namedFolders()
-    if let named = folders.first(where: { $0.name == nameOrPath }) { return named.path }
-    if !nameOrPath.isEmpty, FileManager.default.fileExists(atPath: nameOrPath) { return nameOrPath }
-    let names = folders.map(\.name)
+    if let path = find(nameOrPath) { return path }
+    let names = namedFolders().map(\.name)
     let members = names.filter { !nameOrPath.isEmpty && $0.hasPrefix("\(nameOrPath)/") }
+    if domains(of: nameOrPath) != nil { throw holdsTwoDomains(nameOrPath, members) }
     if !members.isEmpty {
       throw UserError(
         .usage, "data “\(nameOrPath)”: a folder of data sets, expected one of them",
@@ -70,6 +84,12 @@ public struct DatasetCatalog: Sendable {
     throw UserError(
       .missingInput, "data “\(nameOrPath)”: no data set of this name, and no such file or folder",
       hint: "\(suggestion)\(known) Import one with easel data import, or give the path of a folder of images.")
+  }
+
+  private func find(_ nameOrPath: String) -> String? {
+    if let named = namedFolders().first(where: { $0.name == nameOrPath }) { return named.path }
+    let isThere = !nameOrPath.isEmpty && (nameOrPath.existsAsFile || domain(at: nameOrPath) != nil)
+    return isThere ? nameOrPath : nil
   }
 
   /// The data sets that can be named, sorted; a broken one is listed with what is wrong with it.

@@ -29,17 +29,19 @@ protocol DatasetFormat {
 /// Throws ``UserError``: `missingInput` when there is nothing at the path, `usage` when it holds several data sets,
 /// `badData` when it is no data set.
 func datasetFormat(at path: String, skippingBroken: Bool = false) throws -> any DatasetFormat {
-  guard FileManager.default.fileExists(atPath: path) else {
-    throw UserError(.missingInput, "\(path): no such file or folder")
+  if let (folder, domain) = domain(at: path) {
+    return ImageFolderFormat(path: folder, domain: domain, skipsBroken: skippingBroken)
   }
+  guard path.existsAsFile else { throw UserError(.missingInput, "\(path): no such file or folder") }
   guard path.isFolder else {
-    return CIFARFormat.accepts(fileName: path.lastPathComponent) ? CIFARFormat(file: path) : IDXFormat(file: path)
+    return CIFARFormat.isNamedAsBatch(path.lastPathComponent) ? CIFARFormat(file: path) : IDXFormat(file: path)
   }
   let names = try visibleNames(inFolder: path)
-  if names.contains(SheetFormat.fileName) { return SheetFormat(folder: path) }
+  if SheetFormat.accepts(path, names: names) { return SheetFormat(folder: path) }
   if names.contains(where: IDXFormat.isImageFile) { return try IDXFormat(folder: path, names: names) }
-  if names.contains(where: CIFARFormat.accepts) { return CIFARFormat(folder: path, names: names) }
+  if CIFARFormat.accepts(path, names: names) { return CIFARFormat(folder: path, names: names) }
   let members = try datasets(named: path, at: path).map(\.name)
+  if ImageFolderFormat.holdsTwoDomains(path, names: names) { throw holdsTwoDomains(path, members) }
   guard members == [path] else {
     throw UserError(
       .usage, "\(path): a folder of data sets, expected one of them",
@@ -48,22 +50,44 @@ func datasetFormat(at path: String, skippingBroken: Bool = false) throws -> any 
   return ImageFolderFormat(path: path, skipsBroken: skippingBroken)
 }
 
+func holdsTwoDomains(_ name: String, _ members: [String]) -> UserError {
+  UserError(
+    .usage, "\(name): two data sets to translate between, expected one of them",
+    hint: "Both: easel train cyclegan --data \(name). One: --data \(members.joined(separator: " or --data ")).")
+}
+
 /// The data sets that a folder holds, sorted: itself, or, where its sub-folders are data sets in their own right, those,
-/// named `name/sub-folder`.
+/// named `name/sub-folder`, or its two domains, named `name/A` and `name/B`.
 func datasets(named name: String, at folder: String) throws -> [(name: String, path: String)] {
   let names = try visibleNames(inFolder: folder)
-  if try isDataset(folder, names: names) { return [(name, folder)] }
+  if isDataset(folder, names: names) { return [(name, folder)] }
+  if ImageFolderFormat.holdsTwoDomains(folder, names: names) {
+    return ImageFolderFormat.domains.map { ("\(name)/\($0)", folder.appendingPathComponent($0)) }
+  }
   // A folder of very many pictures is not asked about each of them.
-  let members = try names.filter { !ImageFolderFormat.isNamedAsImage($0) }
+  let members = names.filter { !ImageFolderFormat.isNamedAsImage($0) }
     .map { (name: "\(name)/\($0)", path: folder.appendingPathComponent($0)) }
-    .filter { try $0.path.isFolder && isDataset($0.path, names: visibleNames(inFolder: $0.path)) }
+    .filter { member in
+      // One that cannot be read is for whoever reads the pictures to tell.
+      member.path.isFolder
+        && (try? visibleNames(inFolder: member.path)).map { isDataset(member.path, names: $0) } == true
+    }
   return members.isEmpty ? [(name, folder)] : members
 }
 
+/// The folder and the domain that `folder/A` names, where there is nothing of that name but `folder/trainA` and `folder/trainB`.
+func domain(at path: String) -> (folder: String, domain: String)? {
+  let (folder, domain) = (path.deletingLastPathComponent, path.lastPathComponent)
+  guard ImageFolderFormat.domains.contains(domain), !path.existsAsFile, folder.isFolder,
+    let names = try? visibleNames(inFolder: folder), ImageFolderFormat.holdsTwoDomains(folder, names: names)
+  else { return nil }
+  return (folder, domain)
+}
+
 /// Whether a folder can be nothing but a data set: not one of pictures, which a class of another may be too.
-private func isDataset(_ folder: String, names: [String]) throws -> Bool {
-  names.contains { $0 == SheetFormat.fileName || IDXFormat.isImageFile($0) || CIFARFormat.accepts(fileName: $0) }
-    || ImageFolderFormat.heldOutFolder(of: folder, names: names) != nil
+private func isDataset(_ folder: String, names: [String]) -> Bool {
+  SheetFormat.accepts(folder, names: names) || names.contains(where: IDXFormat.isImageFile)
+    || CIFARFormat.accepts(folder, names: names) || ImageFolderFormat.parts(of: folder, names: names) != nil
 }
 
 /// Class names that lie beside the data as lines of text, one for each index from 0.
@@ -72,7 +96,7 @@ private func isDataset(_ folder: String, names: [String]) throws -> Bool {
 func classNames(inFolder folder: String, candidates: [String], labels: [UInt8]) throws -> [String] {
   let needed = Int(labels.max() ?? 0) + 1
   let files = candidates.map(folder.appendingPathComponent)
-  for file in files where FileManager.default.fileExists(atPath: file) {
+  for file in files where file.existsAsFile {
     let text = String(decoding: try FileIO.read(file, maximumSize: 1 << 20), as: UTF8.self)
     let names = text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
       .filter { !$0.isEmpty }

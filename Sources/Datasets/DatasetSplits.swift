@@ -11,6 +11,8 @@ public struct DatasetSplits: Sendable {
   public internal(set) var skipped: [UserError] = []
   /// How many pictures lost a part when they were cropped to one size.
   public internal(set) var cropped = 0
+  /// What else a person should know of the data, such as pictures that are not used: a sentence each.
+  public internal(set) var notes: [String] = []
 
   public init(train: ImageDataset, validation: ImageDataset, rule: String) {
     self.train = train
@@ -22,27 +24,46 @@ public struct DatasetSplits: Sendable {
 extension DatasetSplits {
   /// The last tenth (at least one image) is for validation: for data that come in an order of no meaning.
   ///
+  /// Images that are all that training has of their class are passed over, as in ``shuffledTenth(of:)``.
+  ///
   /// Throws ``UserError`` (`badData`) when there are fewer than two images.
   static func lastTenth(of dataset: ImageDataset) throws -> DatasetSplits {
-    let boundary = dataset.count - (try validationCount(of: dataset))
-    return DatasetSplits(
-      train: dataset.subset(0..<boundary), validation: dataset.subset(boundary..<dataset.count),
-      rule: "the last \(dataset.count - boundary) of \(dataset.count) images are for validation")
+    let heldOut = try tenth(of: dataset, inOrder: (0..<dataset.count).reversed())
+    let isWhole = heldOut.count == dataset.count - (heldOut.min() ?? 0)
+    return dataset.splits(
+      heldOut: heldOut,
+      rule: isWhole
+        ? "the last \(heldOut.count) of \(dataset.count) images are for validation"
+        : "\(heldOut.count) of \(dataset.count) images, the last ones that leave each class one for training, are for validation"
+    )
   }
 
   /// A tenth (at least one image) that a fixed shuffle chooses is for validation: for data sorted by class or name.
   ///
-  /// The choice depends on the number of images alone, not on a run's seed: runs with other seeds see the same split.
+  /// The choice depends on the number of images, not on a run's seed: runs with other seeds see the same split. Where it would
+  /// take all images of a class, the next ones take the place of the last of them, as far as there are others.
   ///
   /// Throws ``UserError`` (`badData`) when there are fewer than two images.
   static func shuffledTenth(of dataset: ImageDataset) throws -> DatasetSplits {
-    let validationCount = try validationCount(of: dataset)
     var generator = StreamGenerator(seed: 0, stream: .validation)
-    let order = shuffledIndices(count: dataset.count, using: &generator)
-    return DatasetSplits(
-      train: dataset.subset(order[validationCount...].sorted()),
-      validation: dataset.subset(order[..<validationCount].sorted()),
-      rule: "\(validationCount) of \(dataset.count) images, chosen by a fixed shuffle, are for validation")
+    let heldOut = try tenth(of: dataset, inOrder: shuffledIndices(count: dataset.count, using: &generator))
+    return dataset.splits(
+      heldOut: heldOut,
+      rule: "\(heldOut.count) of \(dataset.count) images, chosen by a fixed shuffle, are for validation")
+  }
+
+  /// The places of the first tenth in an order, without those that are the last of their class.
+  private static func tenth(of dataset: ImageDataset, inOrder order: some Collection<Int>) throws -> [Int] {
+    let wanted = try validationCount(of: dataset)
+    guard let labels = dataset.labels else { return Array(order.prefix(wanted)) }
+    var left = dataset.classCounts
+    var chosen: [Int] = []
+    for place in order where chosen.count < wanted && left[Int(labels[place])] > 1 {
+      left[Int(labels[place])] -= 1
+      chosen.append(place)
+    }
+    // Of as many classes as images, one has to go.
+    return chosen.isEmpty ? Array(order.prefix(1)) : chosen
   }
 
   private static func validationCount(of dataset: ImageDataset) throws -> Int {
@@ -56,8 +77,14 @@ extension DatasetSplits {
 
   /// The same images with 1 or 3 channels.
   public func converted(channels: Int) -> DatasetSplits {
-    DatasetSplits(
-      train: train.converted(channels: channels), validation: validation.converted(channels: channels), rule: rule)
+    with(train.converted(channels: channels), validation.converted(channels: channels))
+  }
+
+  /// Other images for these, told apart by the same rule.
+  private func with(_ train: ImageDataset, _ validation: ImageDataset) -> DatasetSplits {
+    var splits = DatasetSplits(train: train, validation: validation, rule: rule)
+    (splits.skipped, splits.cropped, splits.notes) = (skipped, cropped, notes)
+    return splits
   }
 
   /// The images of some classes, as ``ImageDataset/subset(classes:)``.
@@ -78,13 +105,12 @@ extension DatasetSplits {
     else {
       throw UserError(.usage, "\(self.train.name): no images of these classes for training, or none for validation")
     }
-    return DatasetSplits(train: train, validation: validation, rule: rule)
+    return with(train, validation)
   }
 
   func resized(to size: ImageSize?, by fit: ImageFit) -> DatasetSplits {
     guard let size else { return self }
-    var splits = DatasetSplits(
-      train: train.resized(to: size, by: fit), validation: validation.resized(to: size, by: fit), rule: rule)
+    var splits = with(train.resized(to: size, by: fit), validation.resized(to: size, by: fit))
     if fit == .crop, Image.isCut(train.imageSize, to: size) { splits.cropped = train.count + validation.count }
     return splits
   }
@@ -93,8 +119,10 @@ extension DatasetSplits {
 extension DatasetSplits {
   /// Two domains as a model of both takes them: in colour where one of them is.
   ///
-  /// - Parameter isPaired: whether image k of one belongs to image k of the other, so that there have to be as many.
-  /// - Throws: `UserError` (bad data) where sizes or, for pairs, counts differ.
+  /// - Parameter isPaired: whether images of one belong to images of the other: those of one name, which is their path without
+  ///   extension, and otherwise, where one of them has no names, those of one place. The second's come in the first's order, and
+  ///   for training or held out as the first's are.
+  /// - Throws: `UserError` (bad data) where sizes differ or, for pairs, an image has no partner.
   public static func matched(_ a: DatasetSplits, _ b: DatasetSplits, isPaired: Bool) throws -> (
     a: DatasetSplits, b: DatasetSplits
   ) {
@@ -106,15 +134,78 @@ extension DatasetSplits {
           + "\(b.train.name) is \(b.train.imageSize)",
         hint: "Bring them to one size with --image-size, for example --image-size \(side).")
     }
-    if isPaired, a.train.count != b.train.count || a.validation.count != b.validation.count {
-      func counts(_ splits: DatasetSplits) -> String {
-        "\(splits.train.name) has \(splits.train.count) and \(splits.validation.count) held out"
-      }
-      throw UserError(
-        .badData, "pairs expected, image k of one data set with image k of the other: \(counts(a)), \(counts(b))",
-        hint: "Give both folders the same file names. Without pairs, train cyclegan.")
-    }
+    let b = isPaired ? try b.inOrder(of: a) : b
     let channels = max(a.train.channels, b.train.channels)
     return (a.converted(channels: channels), b.converted(channels: channels))
+  }
+
+  private func inOrder(of other: DatasetSplits) throws -> DatasetSplits {
+    // Which of them are held out may differ, as where files of two kinds sort in two ways. Names that come both for training
+    // and held out, as those of numbered files in two folders, say nothing of the one in the other.
+    let (mine, others) = (train.appending(validation), other.train.appending(other.validation))
+    guard let mine, let others, mine.hasDifferentNames, others.hasDifferentNames else {
+      return with(try train.inOrder(of: other.train), try validation.inOrder(of: other.validation))
+    }
+    let paired = try mine.inOrder(of: others)
+    return with(paired.subset(0..<other.train.count), paired.subset(other.train.count..<others.count))
+  }
+}
+
+extension ImageDataset {
+  /// The images that belong to another data set's, in their order: those of the same names, or of the same places where one of
+  /// the two has no names.
+  ///
+  /// - Throws: `UserError` (bad data) where an image of either has no partner.
+  public func inOrder(of other: ImageDataset) throws -> ImageDataset {
+    let hint = "Give both the same file names. Without pairs, train cyclegan."
+    guard !names.isEmpty, !other.names.isEmpty else {
+      guard count == other.count else {
+        throw UserError(
+          .badData,
+          "pairs expected, image k of one data set with image k of the other: \(other.name) has \(other.count), "
+            + "\(name) has \(count)", hint: hint)
+      }
+      return self
+    }
+    if names.elementsEqual(other.names, by: { $0.hasSameBytes(as: $1) }) { return self }
+    func places(_ dataset: ImageDataset) throws -> [[UInt8]: Int] {
+      var places: [[UInt8]: Int] = [:]
+      for (place, name) in dataset.names.enumerated() {
+        if places.updateValue(place, forKey: Array(name.utf8)) != nil {
+          throw UserError(
+            .badData, "pairs expected, found two images that are called \(name) in \(dataset.name) (\(dataset.source))",
+            hint: hint)
+        }
+      }
+      return places
+    }
+    let (mine, others) = (try places(self), try places(other))
+    for (one, isFound, another) in [(other, mine, self), (self, others, other)] {
+      if let lonely = one.names.first(where: { isFound[Array($0.utf8)] == nil }) {
+        throw UserError(
+          .badData,
+          "pairs expected, images of one name in both: \(lonely) of \(one.name) (\(one.source)) has no partner in "
+            + "\(another.name) (\(another.source))", hint: hint)
+      }
+    }
+    return subset(other.names.compactMap { mine[Array($0.utf8)] })
+  }
+
+  fileprivate var hasDifferentNames: Bool { Set(names.map { Array($0.utf8) }).count == count }
+
+  /// These images and then another data set's of the same kind; nil where either has no names.
+  fileprivate func appending(_ other: ImageDataset) -> ImageDataset? {
+    guard !names.isEmpty, !other.names.isEmpty else { return nil }
+    return ImageDataset(
+      name: name, source: source, width: width, height: height, channels: channels, pixels: pixels + other.pixels,
+      labels: labels.flatMap { labels in other.labels.map { labels + $0 } }, classNames: classNames,
+      names: names + other.names)
+  }
+
+  /// Some images are held out, the rest is for training.
+  fileprivate func splits(heldOut: [Int], rule: String) -> DatasetSplits {
+    let isHeldOut = Set(heldOut)
+    return DatasetSplits(
+      train: subset((0..<count).filter { !isHeldOut.contains($0) }), validation: subset(heldOut.sorted()), rule: rule)
   }
 }

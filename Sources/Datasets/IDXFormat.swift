@@ -4,7 +4,8 @@ import Tensors
 
 /// A folder of IDX files (`train-images-idx3-ubyte.gz` and so on), or one file of images with its labels beside it.
 ///
-/// `t10k-*` or `test-*` is for validation where both are there; otherwise the last tenth of what is there.
+/// Names may have more words, as EMNIST's do (`emnist-letters-train-images-idx3-ubyte`). `t10k` or `test` is for validation where
+/// both are there; otherwise the last tenth of what is there.
 struct IDXFormat: DatasetFormat {
   /// Names of the class index 0, 1, … line by line.
   static let classNamesFile = "classes.txt"
@@ -24,19 +25,33 @@ struct IDXFormat: DatasetFormat {
     validationImages = nil
   }
 
-  /// Throws ``UserError`` (`badData`) when the folder holds image files and none can be told to be for training.
+  /// Throws ``UserError`` (`badData`) when the folder holds image files of which it cannot be told which are for training.
   init(folder: String, names: [String]) throws {
-    let images = names.filter(Self.isImageFile)
-    let heldOut = images.first { name in ["t10k", "test"].contains { name.lowercased().hasPrefix($0) } }
-    let training = images.first { $0.lowercased().hasPrefix("train") }
-    guard let first = training ?? heldOut ?? (images.count == 1 ? images[0] : nil) else {
+    // A file may be there both compressed and not.
+    let images = names.filter(Self.isImageFile).filter {
+      !($0.hasSuffix(".gz") && names.contains(String($0.dropLast(3))))
+    }
+    let training = images.filter { Self.hasWord($0, beginning: ["train"]) }
+    let heldOut = images.filter { Self.hasWord($0, beginning: ["t10k", "test"]) }
+    let (first, second) = (training.first ?? heldOut.first ?? images[0], training.isEmpty ? nil : heldOut.first)
+    guard training.count <= 1, heldOut.count <= 1, !(training + heldOut).isEmpty || images.count == 1 else {
+      let isSeveral = training.count > 1 || heldOut.count > 1
       throw UserError(
-        .badData, "\(folder): expected train-images… or t10k-images…, found \(images.joined(separator: ", "))",
-        hint: "Rename the files, or name one of them as the data.")
+        .badData,
+        "\(folder): expected \(isSeveral ? "one data set" : "train-images… or t10k-images…"), found "
+          + images.joined(separator: ", "),
+        hint: isSeveral
+          ? "Give each a folder of its own, or name one file as the data."
+          : "Rename the files, or name one of them as the data.")
     }
     path = folder
     trainImages = folder.appendingPathComponent(first)
-    validationImages = training == nil ? nil : heldOut.map { folder.appendingPathComponent($0) }
+    validationImages = second.map { folder.appendingPathComponent($0) }
+  }
+
+  /// Of the words between other signs than letters and digits.
+  private static func hasWord(_ name: String, beginning parts: [String]) -> Bool {
+    name.lowercased().split { !$0.isLetter && !$0.isNumber }.contains { word in parts.contains(where: word.hasPrefix) }
   }
 
   func summary() throws -> DatasetSummary {
@@ -102,7 +117,7 @@ struct IDXFormat: DatasetFormat {
     guard labelsName != name else { return nil }
     let plain = labelsName.hasSuffix(".gz") ? String(labelsName.dropLast(3)) : labelsName
     return [plain, plain + ".gz"].map { folder.appendingPathComponent($0) }
-      .first { FileManager.default.fileExists(atPath: $0) }
+      .first(where: \.existsAsFile)
   }
 
   private static func classNames(of labels: [[UInt8]], besides file: String) throws -> [String] {

@@ -20,7 +20,8 @@ public struct ImageDataset: Sendable {
   public let labels: [Int32]?
   /// The name of each class index; empty without labels.
   public let classNames: [String]
-  /// What each image is called (its file's name without the extension); empty where images have no names.
+  /// What each image is called (its file's path below the data's folder, without the extension); empty where images have no
+  /// names.
   public let names: [String]
 
   /// Puts a data set together.
@@ -63,6 +64,11 @@ public struct ImageDataset: Sendable {
 
   public var imageSize: ImageSize { ImageSize(width: width, height: height) }
 
+  /// How many images there are of each class; empty without labels.
+  public var classCounts: [Int] {
+    labels?.reduce(into: [Int](repeating: 0, count: classNames.count)) { $0[Int($1)] += 1 } ?? []
+  }
+
   /// SHA-256 (hexadecimal) of sizes, pixels and labels; the same wherever the data came from.
   ///
   /// Reads everything: keep the result where it is needed often.
@@ -80,10 +86,23 @@ public struct ImageDataset: Sendable {
 extension ImageDataset {
   /// All pictures of a folder (PNG, JPEG), none held out; in sub-folders, these are their classes.
   ///
+  /// - Parameters:
+  ///   - skippingBroken: whether pictures and folders that cannot be read are left out.
+  ///   - skipped: is told of each of them.
+  ///
   /// Throws ``UserError``: `missingInput` when there is no such folder, `badData` with the path of a picture that is broken.
-  public init(folder path: String, imageSize: ImageSize? = nil) throws {
+  public init(
+    folder path: String, imageSize: ImageSize? = nil, skippingBroken: Bool = false,
+    skipped: ([UserError]) -> Void = { _ in }
+  ) throws {
     guard path.isFolder else { throw UserError(.missingInput, "\(path): no such folder") }
-    self = try ImageFolderFormat(path: path).dataset(name: path.lastPathComponent, imageSize: imageSize)
+    let (images, broken) = try ImageFolderFormat(path: path, skipsBroken: skippingBroken)
+      .dataset(name: path.lastPathComponent, imageSize: imageSize)
+    guard images.count > 0 else {
+      throw UserError(.badData, "\(path): none of the pictures can be read; the first: \(broken.first?.message ?? "")")
+    }
+    skipped(broken)
+    self = images
   }
 
   /// One image, by its place.

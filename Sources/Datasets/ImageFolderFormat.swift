@@ -4,19 +4,23 @@ import Tensors
 
 /// A folder of pictures: sub-folders are classes (`root/<class>/**/<image>`); a flat folder has no labels.
 ///
-/// Where there are two sub-folders `train` and `validation` (or `val`, or `test`), each of them is such a folder, and the
-/// second one's pictures are held out. Otherwise a tenth of the pictures is.
+/// Where there are two sub-folders `train` (or `training`) and `validation` (or `valid`, `val`, `dev`, `eval`, `test`; the first
+/// that is there), in letters of any case, each of them is such a folder, and the second one's pictures are held out. Otherwise
+/// a tenth of the pictures is. With `trainA` and `trainB`, and `testA` and `testB`, a folder holds two domains, `root/A` and
+/// `root/B`.
 ///
-/// Classes and files are sorted by name. Hidden files and files of other kinds are passed over; a file that is named as a
-/// picture and is none is an error.
+/// Files are sorted by name, and classes too, with numbers in them by their value. Hidden files and files of other kinds are
+/// passed over; a file that is named as a picture and is none is an error.
 struct ImageFolderFormat: DatasetFormat {
   let path: String
-  /// Whether pictures that cannot be read are left out, and listed, instead of being an error.
+  /// `A` or `B` for one of the two domains that the folder holds; empty for a folder of one.
+  var domain = ""
+  /// Whether what cannot be read is left out, and listed, instead of being an error.
   var skipsBroken = false
 
   func summary() throws -> DatasetSummary {
     let (train, heldOut) = try listings()
-    let first = try Image.read(train.files[0])
+    let first = try firstReadable(train.files).image
     return DatasetSummary(
       count: train.files.count + (heldOut?.files.count ?? 0), imageSize: first.size, channels: first.channels,
       classNames: train.classNames)
@@ -41,15 +45,18 @@ struct ImageFolderFormat: DatasetFormat {
     guard splits.train.count > 0, splits.validation.count > 0 else {
       throw UserError(.badData, "\(path): none of the pictures can be read; the first: \(skipped.first?.message ?? "")")
     }
-    (splits.skipped, splits.cropped) = (skipped, cropped)
+    (splits.skipped, splits.cropped) = (train.broken + (heldOut?.broken ?? []) + skipped, cropped)
+    splits.notes = try unusedNotes()
     return splits
   }
 
-  /// All pictures, none held out.
-  func dataset(name: String, imageSize: ImageSize?) throws -> ImageDataset {
+  /// All pictures, none held out, and what was left out.
+  func dataset(name: String, imageSize: ImageSize?) throws -> (images: ImageDataset, skipped: [UserError]) {
     var listing = try list(path)
-    let images = listing.keep(try read(listing.files, imageSize: imageSize, fit: .crop).images[...])
-    return dataset(name: name, images, listing, channels: images.contains { $0.channels == 3 } ? 3 : 1)
+    let (all, skipped, _) = try read(listing.files, imageSize: imageSize, fit: .crop)
+    let images = listing.keep(all[...])
+    let channels = images.contains { $0.channels == 3 } ? 3 : 1
+    return (dataset(name: name, images, listing, channels: channels), listing.broken + skipped)
   }
 
   private func dataset(
@@ -60,7 +67,7 @@ struct ImageFolderFormat: DatasetFormat {
       name: name, source: listing.folder, width: size.width, height: size.height, channels: channels,
       pixels: concatenated(images.lazy.map { $0.converted(channels: channels).pixels }), labels: listing.labels,
       classNames: classNames ?? listing.classNames,
-      names: listing.files.map(\.lastPathComponent.deletingPathExtension))
+      names: listing.pictures.map(\.deletingPathExtension.escapingStrayBytes))
   }
 
   /// The pictures of files; nil for those that are left out, and why they are; and how many lost a part to their size.
@@ -82,8 +89,9 @@ struct ImageFolderFormat: DatasetFormat {
       let image: Image
       do {
         image = try Image.read(file)
-      } catch let error as UserError where skipsBroken && error.kind == .badData {
-        return .failure(error)
+      } catch let error as UserError {
+        if skipsBroken { return .failure(error) }
+        throw error.advisingToSkip
       }
       if imageSize == nil, image.size != size {
         throw UserError(
@@ -104,7 +112,11 @@ struct ImageFolderFormat: DatasetFormat {
       if let image = try? Image.read(file) { return (file, image) }
     }
     let file = skipsBroken ? files[files.count - 1] : files[0]
-    return (file, try Image.read(file))
+    do {
+      return (file, try Image.read(file))
+    } catch let error as UserError {
+      throw skipsBroken ? error : error.advisingToSkip
+    }
   }
 
   private func checkMemory(count: Int, size: ImageSize) throws {
@@ -123,37 +135,96 @@ struct ImageFolderFormat: DatasetFormat {
 
   private struct Listing {
     let folder: String
-    var files: [String] = []
-    /// One for each file, where there are classes.
+    /// Their paths below the folder.
+    var pictures: [String] = []
+    /// One for each picture, where there are classes.
     var labels: [Int32]?
     var classNames: [String] = []
+    /// Folders that cannot be read.
+    var broken: [UserError] = []
+
+    var files: [String] { pictures.map(folder.appendingPathComponent) }
 
     /// Leaves out the files that have no picture.
     mutating func keep(_ images: ArraySlice<Image?>) -> [Image] {
-      let kept = zip(files.indices, images).compactMap { index, image in image.map { (index: index, image: $0) } }
-      files = kept.map { files[$0.index] }
+      let kept = zip(pictures.indices, images).compactMap { index, image in image.map { (index: index, image: $0) } }
+      pictures = kept.map { pictures[$0.index] }
       labels = labels.map { labels in kept.map { labels[$0.index] } }
       return kept.map(\.image)
     }
   }
 
-  /// The sub-folder that holds the pictures for validation, if it is there and `train` with it.
-  static func heldOutFolder(of folder: String, names: [String]) -> String? {
-    func isThere(_ name: String) -> Bool { names.contains(name) && folder.appendingPathComponent(name).isFolder }
-    return isThere(trainFolder) ? heldOutFolders.first(where: isThere) : nil
+  private static let trainNames = ["train", "training"]
+  /// What is meant for choosing a model comes before what is meant for its last figures.
+  private static let heldOutNames = ["validation", "valid", "val", "dev", "eval", "test"]
+  static let domains = ["A", "B"]
+
+  /// The first of some known names that a sub-folder has, in letters of any case.
+  private static func subfolder(_ known: [String], domain: String, of folder: String, names: [String]) -> String? {
+    known.lazy.compactMap { known in
+      let wanted = known + domain.lowercased()
+      return names.first { $0.lowercased() == wanted && folder.appendingPathComponent($0).isFolder }
+    }.first
   }
 
-  private static let trainFolder = "train"
-  private static let heldOutFolders = ["validation", "val", "test"]
+  /// The sub-folders with the pictures for training and the held-out ones, where both are there.
+  static func parts(of folder: String, names: [String]) -> (train: String, heldOut: String)? {
+    guard let train = subfolder(trainNames, domain: "", of: folder, names: names),
+      let heldOut = subfolder(heldOutNames, domain: "", of: folder, names: names)
+    else { return nil }
+    return (train, heldOut)
+  }
+
+  /// Whether a folder holds two domains to translate between, as those of CycleGAN's data do.
+  static func holdsTwoDomains(_ folder: String, names: [String]) -> Bool {
+    domains.allSatisfy { subfolder(trainNames, domain: $0, of: folder, names: names) != nil }
+  }
+
+  /// Whether there are pictures in a folder or anywhere below it.
+  static func holdsPictures(_ folder: String, names: [String]) -> Bool {
+    if names.contains(where: isNamedAsImage) { return true }
+    return names.lazy.map(folder.appendingPathComponent).contains {
+      $0.isFolder && (try? images(inFolder: $0) { _ in })?.isEmpty == false
+    }
+  }
+
+  /// The sub-folders with pictures for training and held-out ones; nil for the folder itself, of which a tenth is held out.
+  private func parts() throws -> (train: String, heldOut: String?)? {
+    let names = try visibleNames(inFolder: path)
+    if domain.isEmpty { return Self.parts(of: path, names: names).map { ($0.train, $0.heldOut) } }
+    return Self.subfolder(Self.trainNames, domain: domain, of: path, names: names).map { train in
+      (train, Self.subfolder(Self.heldOutNames, domain: domain, of: path, names: names))
+    }
+  }
+
+  /// Says which pictures of the folder are neither for training nor held out.
+  private func unusedNotes() throws -> [String] {
+    guard let parts = try parts() else { return [] }
+    var names = Set([parts.train, parts.heldOut].compactMap { $0 })
+    if !domain.isEmpty {
+      let other = Self.domains.filter { $0 != domain }.map { $0.lowercased() }
+      names.formUnion(
+        try visibleNames(inFolder: path).filter { name in other.contains { name.lowercased().hasSuffix($0) } })
+    }
+    let rest = try visibleNames(inFolder: path).filter { !names.contains($0) }
+    let folders = rest.filter { name in
+      let folder = path.appendingPathComponent(name)
+      return folder.isFolder && (try? Self.images(inFolder: folder) { _ in })?.isEmpty == false
+    }
+    let loose = rest.count { Self.isNamedAsImage($0) && !path.appendingPathComponent($0).isFolder }
+    let unused = folders.map { "\($0)/" } + (loose > 0 ? ["pictures beside \(parts.train)/ (\(loose))"] : [])
+    return unused.isEmpty ? [] : ["not used of \(path): \(unused.joined(separator: ", "))".escapingStrayBytes]
+  }
 
   private func listings() throws -> (train: Listing, heldOut: Listing?) {
-    guard let heldOutName = Self.heldOutFolder(of: path, names: try visibleNames(inFolder: path)) else {
-      return (try list(path), nil)
+    guard let parts = try parts() else { return (try list(path), nil) }
+    let train = try list(path.appendingPathComponent(parts.train))
+    guard var heldOut = try parts.heldOut.map({ try list(path.appendingPathComponent($0)) }) else {
+      return (train, nil)
     }
-    let train = try list(path.appendingPathComponent(Self.trainFolder))
-    var heldOut = try list(path.appendingPathComponent(heldOutName))
-    guard Set(heldOut.classNames).isSubset(of: train.classNames), (heldOut.labels == nil) == (train.labels == nil)
-    else {
+    // Not every class need be among the held-out pictures.
+    let places = heldOut.classNames.map { name in train.classNames.firstIndex { $0.hasSameBytes(as: name) } }
+    guard !places.contains(nil), (heldOut.labels == nil) == (train.labels == nil) else {
       func classes(_ listing: Listing) -> String {
         listing.classNames.isEmpty ? "none" : listing.classNames.joined(separator: ", ")
       }
@@ -161,42 +232,66 @@ struct ImageFolderFormat: DatasetFormat {
         .badData,
         "\(heldOut.folder): expected the classes of \(train.folder) (\(classes(train))), found \(classes(heldOut))")
     }
-    // Not every class need be among the held-out pictures.
-    let places = heldOut.classNames.map { name in Int32(train.classNames.firstIndex(of: name) ?? 0) }
-    heldOut.labels = heldOut.labels?.map { places[Int($0)] }
+    heldOut.labels = heldOut.labels?.map { Int32(places[Int($0)] ?? 0) }
     return (train, heldOut)
   }
 
   private func list(_ path: String) throws -> Listing {
+    var listing = Listing(folder: path)
     let names = try visibleNames(inFolder: path)
-    let flatFiles = names.filter(Self.isNamedAsImage).map { path.appendingPathComponent($0) }.filter { !$0.isFolder }
-    let classes = try names.map { (name: $0, folder: path.appendingPathComponent($0)) }.filter { $0.folder.isFolder }
-      .map { (name: $0.name, files: try Self.images(inFolder: $0.folder)) }.filter { !$0.files.isEmpty }
-    if let loose = flatFiles.first, let sorted = classes.first {
+    let loose = names.filter { Self.isNamedAsImage($0) && !path.appendingPathComponent($0).isFolder }
+    let classes = try names.filter { path.appendingPathComponent($0).isFolder }.sorted(by: precedesNaturally)
+      .map { name in
+        let folder = path.appendingPathComponent(name)
+        let pictures = try Self.images(inFolder: folder) { error in
+          guard skipsBroken else { throw error.advisingToSkip }
+          listing.broken.append(error)
+        }
+        return (name: name, pictures: pictures.map(name.appendingPathComponent))
+      }.filter { !$0.pictures.isEmpty }
+    if let loose = loose.first, let sorted = classes.first {
       throw UserError(
-        .badData, "\(path): pictures lie both in the folder (\(loose)) and in its sub-folders (\(sorted.files[0]))",
+        .badData,
+        "\(path): pictures lie both in the folder (\(path.appendingPathComponent(loose))) and in its sub-folders "
+          + "(\(path.appendingPathComponent(sorted.pictures[0])))",
         hint: "Sub-folders are classes: move every picture into one, or all of them out.")
     }
-    guard !flatFiles.isEmpty || !classes.isEmpty else {
+    guard !loose.isEmpty || !classes.isEmpty else {
       throw UserError(
         .badData, "\(path): no pictures, IDX files or CIFAR batches in this folder",
         hint: "Expected pictures (\(Image.readableFormats)) in it, or in one sub-folder for each class.")
     }
-    if classes.isEmpty { return Listing(folder: path, files: flatFiles) }
-    return Listing(
-      folder: path, files: classes.flatMap(\.files),
-      labels: classes.enumerated().flatMap { index, entry in entry.files.map { _ in Int32(index) } },
-      classNames: classes.map(\.name))
+    listing.pictures = classes.isEmpty ? loose : classes.flatMap(\.pictures)
+    if !classes.isEmpty {
+      listing.labels = classes.enumerated().flatMap { index, entry in entry.pictures.map { _ in Int32(index) } }
+      listing.classNames = classes.map(\.name.escapingStrayBytes)
+    }
+    return listing
   }
 
-  /// All pictures below a folder, sorted by path. Links to folders are followed, except round in a circle.
-  fileprivate static func images(inFolder folder: String, ancestors: Set<String> = []) throws -> [String] {
-    let realPath = URL(fileURLWithPath: folder).resolvingSymlinksInPath().path
-    guard !ancestors.contains(realPath) else { return [] }
-    return try visibleNames(inFolder: folder).flatMap { name -> [String] in
+  /// The paths below a folder of all pictures in it, sorted. Links to folders are followed, except round in a circle.
+  ///
+  /// - Parameter unreadable: told of each folder below that cannot be read.
+  fileprivate static func images(
+    inFolder folder: String, ancestors: [stat] = [], unreadable: (UserError) throws -> Void
+  ) throws -> [String] {
+    guard let own = folder.fileStatus,
+      !ancestors.contains(where: { $0.st_dev == own.st_dev && $0.st_ino == own.st_ino })
+    else { return [] }
+    let names: [String]
+    do {
+      names = try visibleNames(inFolder: folder)
+    } catch let error as UserError {
+      try unreadable(error)
+      return []
+    }
+    return try names.flatMap { name -> [String] in
       let entry = folder.appendingPathComponent(name)
-      if entry.isFolder { return try images(inFolder: entry, ancestors: ancestors.union([realPath])) }
-      return isNamedAsImage(name) ? [entry] : []
+      if entry.isFolder {
+        return try images(inFolder: entry, ancestors: ancestors + [own], unreadable: unreadable)
+          .map(name.appendingPathComponent)
+      }
+      return isNamedAsImage(name) ? [name] : []
     }
   }
 
@@ -207,15 +302,19 @@ struct ImageFolderFormat: DatasetFormat {
 }
 
 extension Image {
-  /// All pictures below a folder, sorted by path; what is named otherwise is passed over.
+  /// All pictures below a folder, sorted by path, and each one's path below it without extension; what is named otherwise is
+  /// passed over.
   ///
-  /// Throws ``UserError``: `inputOutput` when a folder cannot be read, `badData` when there are none.
-  public static func files(below folder: String) throws -> [String] {
-    let files = try ImageFolderFormat.images(inFolder: folder)
-    guard !files.isEmpty else {
-      throw UserError(
-        .badData, "\(folder): no pictures in this folder", hint: "Expected pictures (\(Image.readableFormats)).")
+  /// - Parameter unreadable: told of each folder that cannot be read.
+  ///
+  /// Throws ``UserError``: `badData` when there are none, and what `unreadable` throws.
+  public static func files(
+    below folder: String, unreadable: (UserError) throws -> Void = { throw $0 }
+  ) throws -> [(path: String, name: String)] {
+    let pictures = try ImageFolderFormat.images(inFolder: folder, unreadable: unreadable)
+    guard !pictures.isEmpty else {
+      throw UserError(.badData, "\(folder): no pictures in this folder", hint: "Expected pictures (\(Image.readableFormats)).")
     }
-    return files
+    return pictures.map { (folder.appendingPathComponent($0), $0.deletingPathExtension) }
   }
 }

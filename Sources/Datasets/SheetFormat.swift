@@ -30,6 +30,15 @@ struct SheetFormat: DatasetFormat {
 
   private let folder: String
 
+  /// Whether a folder is one of sheets: with both files, or with the description and no other pictures, so that a missing file is
+  /// told. A description of another kind beside pictures is none.
+  static func accepts(_ folder: String, names: [String]) -> Bool {
+    let files = [trainFile, validationFile]
+    return names.contains(fileName)
+      && (files.allSatisfy(names.contains)
+        || !ImageFolderFormat.holdsPictures(folder, names: names.filter { !files.contains($0) }))
+  }
+
   init(folder: String) { self.folder = folder }
 
   func summary() throws -> DatasetSummary {

@@ -24,8 +24,8 @@ struct Easel: ParsableCommand {
   static func main() {
     StopSignal.install()
     do {
-      try requireVerb(CommandLine.arguments.dropFirst())
-      var command = try parseAsRoot()
+      try requireVerb(typedArguments)
+      var command = try parseAsRoot(typedArguments)
       try command.run()
     } catch let error as UserError {
       Console.error(error.description)
@@ -55,6 +55,11 @@ extension Easel {
       command = verb
     }
   }
+}
+
+/// What was typed after the program's name, with names of files whatever their bytes.
+private var typedArguments: [String] {
+  (1..<max(1, Int(CommandLine.argc))).compactMap { CommandLine.unsafeArgv[$0].map { String(fileSystemPath: $0) } }
 }
 
 /// A signal stopped the command after it had saved what it was doing.

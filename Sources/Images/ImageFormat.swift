@@ -137,6 +137,15 @@ extension Image {
     return UserError(
       .badData,
       "\(counts) among \(files.count) pictures cannot be read (\(shown)); this build reads \(readableFormats)",
-      hint: kinds.count == 1 ? first.cure : ImageFormat.bmp.cure)
+      hint: kinds.count == 1 ? first.cure : ImageFormat.bmp.cure
+    ).advisingToSkip
+  }
+}
+
+extension UserError {
+  /// The error of one file or folder among many.
+  package var advisingToSkip: UserError {
+    let advice = "To leave out what cannot be read: --skip-broken."
+    return UserError(kind, message, hint: hint.map { "\($0) \(advice)" } ?? advice)
   }
 }

@@ -53,7 +53,7 @@ public struct SamplingOptions: Sendable {
   public var seed: UInt64
   public var steps: Int?
   public var sampler: String?
-  /// The classes to draw in turn: image k shows class k mod their number. Nil for all that there are.
+  /// The classes to draw in turn: image k shows class k mod their number. Nil for all that there were images of for training.
   public var labels: [Int]?
   /// How much the label counts: 1 as trained, more exaggerates.
   public var guidance: Float?
@@ -182,33 +182,53 @@ extension SamplingOptions {
     }
   }
 
-  /// - Parameter classes: that the model was trained with; 0 for none.
-  /// - Throws: `UserError` (usage) for labels that there are not.
-  static func check(labels: [Int]?, of classes: Int) throws {
+  /// - Parameter isConditional: whether the model learned the labels of its data.
+  /// - Throws: `UserError` (usage) for labels that there are not, or that no image for training had.
+  static func check(labels: [Int]?, of data: DataDescription, isConditional: Bool) throws {
     guard let labels else { return }
-    if classes == 0 { throw UserError(.usage, "--label: this model was trained without labels (conditional: false)") }
+    if !isConditional { throw UserError(.usage, "--label: this model was trained without labels (conditional: false)") }
+    let classes = data.classNames.count
     if let stray = labels.first(where: { !(0..<classes).contains($0) }) {
       throw UserError(.usage, "--label: expected 0 to \(classes - 1), found \(stray)")
     }
     if labels.isEmpty { throw UserError(.usage, "--label: expected a class, found none") }
+    let trained = data.trainedClasses
+    if let unknown = Set(labels).subtracting(trained).min() {
+      throw UserError(
+        .usage, "--label: no image for training was of the class \(data.classNames[unknown])",
+        hint: "Known: \(data.list(trained)).")
+    }
   }
 
   /// The class of each image of a model's series.
-  package func labels(of images: Range<Int>, _ classes: Int) -> [Int32] {
-    images.map { image in Int32(labels.map { $0[image % $0.count] } ?? image % classes) }
+  package func labels(of images: Range<Int>, in data: DataDescription) -> [Int32] {
+    let labels = labels ?? data.trainedClasses
+    return images.map { Int32(labels[$0 % labels.count]) }
   }
 
   /// Classes in turn make a column of each.
-  func columns(_ classes: Int) -> Int? {
-    let columns = labels?.count ?? classes
+  func columns(in data: DataDescription) -> Int? {
+    let columns = (labels ?? data.trainedClasses).count
     return columns > 1 ? columns : nil
   }
 
-  /// For a picture's recipe.
-  var labelDescription: String { labels.map { $0.map(String.init).joined(separator: ",") } ?? Self.allLabels }
+  /// For a picture's recipe: the classes by name, for people, and by number, which is not to be mistaken.
+  func labelDescription(in data: DataDescription) -> [(key: String, value: String)] {
+    labels.map(data.labelDescription) ?? [(key: "Label", value: Self.allLabels)]
+  }
 
   /// What a recipe calls nil for ``labels``.
   public static let allLabels = "all in turn"
+}
+
+extension DataDescription {
+  /// Classes for a picture's recipe.
+  public func labelDescription(_ labels: [Int]) -> [(key: String, value: String)] {
+    [
+      (key: "Label", value: labels.map { classNames[$0] }.joined(separator: ",")),
+      (key: "Label number", value: labels.map(String.init).joined(separator: ",")),
+    ]
+  }
 }
 
 /// Undoes damage to images.

@@ -21,8 +21,8 @@ public struct UserError: Error, Equatable, CustomStringConvertible {
 
   public init(_ kind: Kind, _ message: String, hint: String? = nil) {
     self.kind = kind
-    self.message = message
-    self.hint = hint
+    self.message = message.escapingStrayBytes
+    self.hint = hint?.escapingStrayBytes
   }
 
   public var description: String { hint.map { "\(message)\n\($0)" } ?? message }

@@ -118,7 +118,8 @@ public final class Trainer {
         .badData,
         "the data \(found.source) are not those that the run was trained on: "
           + "\(expected.trainingImages) images with hash \(expected.fingerprint.prefix(12)) expected, "
-          + "\(found.trainingImages) with \(found.fingerprint.prefix(12)) found",
+          + "\(found.trainingImages) with \(found.fingerprint.prefix(12)) found"
+          + found.description.orderNote(beside: expected.description),
         hint: "Put the original data back, or start a new run with --from \(checkpoint.path).")
     }
     let precision = Precision(rawValue: state.environment.precision.rawValue) ?? .auto
@@ -571,6 +572,15 @@ private struct TrainingData {
     }
     guard let counterpart else { return (count, Array(batches(images))) }
     return (count, zip(batches(images), batches(counterpart)).map { $0.with(counterpart: $1) })
+  }
+}
+
+extension DataDescription {
+  /// Says where the same classes come in another order, as numbers did in earlier versions.
+  fileprivate func orderNote(beside expected: DataDescription) -> String {
+    guard classNames != expected.classNames, classNames.sorted() == expected.classNames.sorted() else { return "" }
+    func list(_ description: DataDescription) -> String { description.list(Array(description.classNames.indices)) }
+    return "; the classes are the same in another order: \(list(expected)) then, \(list(self)) now"
   }
 }
 

@@ -150,7 +150,7 @@ import Testing
     #expect(turned.status == 0, "\(turned.errors)")
     let pictures = try ["odd.png", "turned.png"].map { try Image.read(program.path($0)) }
     #expect(pictures[1].width == 2 * 14 + 2 && pictures[1].height == 2 * 14 + 2)
-    #expect(try program.run("inspect", "turned.png").output.contains("Label: 1,0"))
+    #expect(try program.run("inspect", "turned.png").output.contains("Label: odd,even, Label number: 1,0"))
     let first = pictures.map { picture in
       (2..<14).flatMap { row in (2..<14).map { picture.pixels[row * picture.width + $0] } }
     }
@@ -161,6 +161,74 @@ import Testing
     #expect(
       unknown.status == 64 && unknown.errors.contains("Did you mean odd? Known: 0 even, 1 odd."), "\(unknown.errors)")
     #expect(try program.run("inspect", "labels").output.contains("classes     0 even, 1 odd"))
+  }
+
+  @Test("Classes that are called by numbers are asked for by name, in recipes too")
+  func classesThatAreNumbers() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    for name in ["12", "2", "1"] {
+      try FileManager.default.copyItem(atPath: program.path("images/odd"), toPath: program.path("months/\(name)"))
+    }
+    try program.trainTinyDiffusion(run: "r", steps: 2, ["--data", "months", "--set", "conditional=true"])
+    func draw(_ label: String) throws -> [UInt8] {
+      let result = try program.run(
+        "sample", "r", "--count", "1", "--guidance", "8", "--label", label, "--output", "one.png")
+      #expect(result.status == 0, "\(result.errors)")
+      return try Image.read(program.path("one.png")).pixels
+    }
+    // In the order of counting, from 0.
+    for (name, number) in [("1", 0), ("2", 1), ("12", 2)] {
+      let drawn = try draw(name)
+      #expect(try drawn == draw("#\(number)"))
+      #expect(try program.run("inspect", "one.png").output.contains("Label: \(name), Label number: \(number)"))
+    }
+    #expect(try Set([draw("1"), draw("2"), draw("12")]).count == 3)
+    for label in ["0", "02", "3"] {
+      let refused = try program.run("sample", "r", "--label", label)
+      #expect(refused.status == 64 && refused.errors.contains("Known, by name: 1, 2, 12."), "\(refused.errors)")
+    }
+    let beyond = try program.run("sample", "r", "--label", "#3")
+    #expect(beyond.status == 64 && beyond.errors.contains("expected 0 to 2, found 3"), "\(beyond.errors)")
+
+    // A recipe of a version that wrote numbers alone.
+    let drawn = try draw("12,1")
+    let text = try PNGText.read(program.path("one.png"))
+    let recipe = try #require(text["easel"])
+    let old = recipe.replacing(#""label number":"2,0","#, with: "").replacing(
+      #""label":"12,1""#, with: #""label":"2,0""#)
+    #expect(old.contains(#""label":"2,0""#) && !old.contains("label number"))
+    for (name, recipe) in [("new", recipe), ("old", old)] {
+      try Image.read(program.path("one.png")).write(to: program.path("\(name).png"), text: ["easel": recipe])
+      let again = try program.run("sample", "--recipe", "\(name).png", "--output", "again.png")
+      #expect(again.status == 0, "\(again.errors)")
+      #expect(try Image.read(program.path("again.png")).pixels == drawn, "\(name)")
+    }
+  }
+
+  @Test("Classes without images for training are said, not drawn unasked, and refused")
+  func classesWithoutImages() throws {
+    let program = try Program()
+    let folder = program.path("letters")
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    func write(_ name: String, _ bytes: [UInt8]) throws {
+      try Data([0, 0, 8] + bytes).write(to: URL(fileURLWithPath: "\(folder)/emnist-letters-train-\(name)-ubyte"))
+    }
+    try write("images-idx3", [3, 0, 0, 0, 20, 0, 0, 0, 12, 0, 0, 0, 12] + (0..<20 * 144).map { UInt8($0 % 251) })
+    try write("labels-idx1", [1, 0, 0, 0, 20] + (0..<20).map { $0 % 2 == 0 ? 1 : 4 })
+    let training = try program.trainTinyDiffusion(
+      run: "r", steps: 1, ["--data", "letters", "--set", "conditional=true"])
+    #expect(
+      training.errors.contains("of 3 of 5 classes there are no images for training: 0, 2, 3"), "\(training.errors)")
+    #expect(try program.run("sample", "r", "--output", "all.png").status == 0)
+    #expect(try Image.read(program.path("all.png")).width == 2 * 14 + 2)
+    #expect(try program.run("sample", "r", "--label", "1,4", "--output", "both.png").status == 0)
+    #expect(try Image.read(program.path("all.png")).pixels == Image.read(program.path("both.png")).pixels)
+    for verb in ["sample", "translate"] {
+      let refused = try program.run(verb, "r", "--label", "3")
+      #expect(refused.status == 64, "\(refused.errors)")
+      #expect(refused.errors.contains("no image for training was of the class 3\nKnown: 1, 4."), "\(refused.errors)")
+    }
   }
 
   // MARK: What a person can get wrong

@@ -35,6 +35,58 @@ extension CommandTests {
     #expect(again.status == 73 && again.errors.contains("is there already"))
   }
 
+  @Test("Data whose classes come in another order are not trained on further without a word")
+  func anotherOrderOfClassesIsSaid() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    for (order, status) in [("even,odd", 0), ("odd,even", 65)] {
+      try? FileManager.default.removeItem(atPath: program.path("Data/packed"))
+      #expect(try program.run("data", "pack", "images", "--label", order, "--output", "Data/packed").status == 0)
+      let options = ["--batch-size", "4", "--set", "base-channels=8"]
+      let result =
+        try status == 0
+        ? program.run(["train", "autoencoder", "--data", "packed", "--run", "r", "--steps", "1"] + options)
+        : program.run("resume", "r", "--steps", "2")
+      #expect(result.status == Int32(status), "\(result.errors)")
+      #expect(
+        status == 0 || result.errors.contains("in another order: even, odd then, odd, even now"), "\(result.errors)")
+    }
+  }
+
+  @Test("Every verb that reads pictures leaves out what cannot be read where that is asked, and names the option")
+  func brokenPicturesAreSkippedEverywhere() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    let options = ["--batch-size", "4", "--set", "base-channels=8", "--skip-broken"]
+    try FileManager.default.createSymbolicLink(
+      atPath: program.path("images/even/a.png"), withDestinationPath: "nowhere.png")
+    #expect(mkfifo(program.path("images/odd/b.png"), 0o600) == 0)
+    let training = try program.run(
+      ["train", "autoencoder", "--data", "images", "--run", "r", "--steps", "1"] + options)
+    #expect(training.status == 0 && training.errors.contains("2 that cannot be read"), "\(training.errors)")
+    // The run's own data are read as they were for training.
+    #expect(try program.run("reconstruct", "r", "--output", "own.png").status == 0)
+    for arguments in [
+      ["data", "info", "images"], ["data", "grid", "images", "--output", "grid.png"],
+      ["data", "pack", "images", "--output", "packed"], ["reconstruct", "r", "--images", "images"],
+      ["reconstruct", "r", "--data", "images"],
+      ["interpolate", "r", "--data", "images", "--rows", "1"],
+      [
+        "evaluate", "--images", "images", "--data", "packed", "--features", "pixels", "--dimensions", "4",
+        "--resamples", "10",
+      ],
+    ] {
+      let refused = try program.run(arguments)
+      #expect(refused.status == 66 && refused.errors.contains("images/even/a.png: no such file"), "\(refused.errors)")
+      #expect(refused.errors.contains("--skip-broken"), "\(arguments): \(refused.errors)")
+      let result = try program.run(arguments + ["--skip-broken"])
+      #expect(result.status == 0, "\(arguments): \(result.errors)")
+      #expect(
+        result.errors.contains("images/odd/b.png: expected a file, found a pipe"), "\(arguments): \(result.errors)")
+    }
+    #expect(try program.run("data", "info", "packed").output.contains("36 for training, 4 held out"))
+  }
+
   @Test func modelsTrainOnTheBundledEmoji() throws {
     let program = try Program()
     let result = try program.run([

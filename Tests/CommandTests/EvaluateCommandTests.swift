@@ -128,7 +128,7 @@ extension CommandTests {
       #expect(try withoutTime(program.run(arguments).output) == withoutTime(first.output))
       #expect(report.samples["label"] == "all in turn")
       let one = try decoded(Report.self, program.run(arguments + ["--label", "1", "--guidance", "2"]))
-      #expect(one.samples["label"] == "1" && one.samples["guidance"] == "2.0")
+      #expect(one.samples["label"] == "odd" && one.samples["guidance"] == "2.0")
       let guided = try decoded(Report.self, program.run(arguments + ["--guidance", "2"]))
       #expect(guided.evaluation.samples.frechet != report.evaluation.samples.frechet)
       #expect(one.evaluation.data == "images, class odd only")

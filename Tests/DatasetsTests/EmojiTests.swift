@@ -70,17 +70,17 @@ import Testing
         for (name, label) in zip(part.names, try #require(part.labels)) { classes[name] = part.classNames[Int(label)] }
       }
       #expect(classes.count == 50)
-      #expect(classes["1f603-face-no-3"] == "smileys-emotion")
-      #expect(classes["1f44b-1f3fd-waving-hand"] == "people-body")
-      #expect(classes["1f3c3-2640-woman-running"] == "people-body")
-      #expect(classes["1f1e6-1f1e8-flag-ascension-island"] == "flags")
+      #expect(classes["smileys-emotion/1f603-face-no-3"] == "smileys-emotion")
+      #expect(classes["people-body/1f44b-1f3fd-waving-hand"] == "people-body")
+      #expect(classes["people-body/1f3c3-2640-woman-running"] == "people-body")
+      #expect(classes["flags/1f1e6-1f1e8-flag-ascension-island"] == "flags")
       // The picture of face 7 is that of its number.
       let all = [splits.train, splits.validation]
       for part in all {
-        guard let place = part.names.firstIndex(of: "1f607-face-no-7") else { continue }
+        guard let place = part.names.firstIndex(of: "smileys-emotion/1f607-face-no-7") else { continue }
         #expect(Array(part.image(at: place).pixels[..<3]) == [7, 0, 10])
       }
-      let hands = all.map { part in part.names.filter { $0.hasPrefix("1f44b") }.count }
+      let hands = all.map { part in part.names.filter { $0.hasPrefix("people-body/1f44b") }.count }
       #expect(hands.sorted() == [0, 6], "one family is on one side")
     }
   }

@@ -48,6 +48,44 @@ import Testing
     }
   }
 
+  @Test("EMNIST's own names are read, compressed and not, and a second set beside is told", arguments: ["", ".gz"])
+  func namesOfMoreWords(_ suffix: String) throws {
+    try withScratchFolder { folder in
+      func write(_ name: String, _ bytes: [UInt8]) throws {
+        try DatasetsTests.write(suffix.isEmpty ? bytes : gzip(bytes), to: "\(folder)/emnist-\(name)-ubyte\(suffix)")
+      }
+      try write("letters-train-images-idx3", images)
+      try write("letters-train-labels-idx1", idx([10], [1, 2, 3, 4, 5, 1, 2, 3, 4, 26]))
+      try write("letters-test-images-idx3", idx([2, 3, 2], Array(200..<212)))
+      try write("letters-test-labels-idx1", idx([2], [5, 7]))
+      let splits = try catalog.resolve(folder)
+      #expect(splits.train.count == 10 && splits.validation.pixels == Array(200..<212))
+      #expect(splits.train.labels?.last == 26 && splits.validation.labels == [5, 7])
+      #expect(splits.train.classNames.count == 27 && splits.train.classCounts[0] == 0)
+      // The same file in both forms is one.
+      try DatasetsTests.write(images, to: "\(folder)/emnist-letters-train-images-idx3-ubyte")
+      #expect(try catalog.resolve(folder).train.fingerprint == splits.train.fingerprint)
+      try write("digits-train-images-idx3", images)
+      expectUserError(.badData, "expected one data set", "emnist-digits-train", "a folder of its own") {
+        try catalog.resolve(folder)
+      }
+    }
+  }
+
+  @Test("Of images sorted by class, each class keeps one for training")
+  func sortedClasses() throws {
+    try withScratchFolder { folder in
+      try write(idx([30, 1, 1], Array(0..<30)), to: "\(folder)/train-images-idx3-ubyte")
+      try write(
+        idx([30], (0..<30).map { $0 < 26 ? 0 : UInt8($0 < 28 ? 1 : 2) }), to: "\(folder)/train-labels-idx1-ubyte")
+      let splits = try catalog.resolve(folder)
+      #expect(splits.validation.pixels == [25, 27, 29] && !splits.train.classCounts.contains(0))
+      #expect(splits.rule.hasPrefix("3 of 30 images, the last ones that leave each class one"))
+      try write(idx([30], [UInt8](repeating: 0, count: 30)), to: "\(folder)/train-labels-idx1-ubyte")
+      #expect(try catalog.resolve(folder).rule == "the last 3 of 30 images are for validation")
+    }
+  }
+
   @Test func classNamesAreReadFromTheFileBesides() throws {
     try withScratchFolder { folder in
       try write(images, to: "\(folder)/train-images-idx3-ubyte")

@@ -109,24 +109,55 @@ struct LoadingOptions: ParsableArguments {
 }
 
 extension DataDescription {
-  /// The numbers of classes that a person names by number or name, with commas between.
+  /// The numbers of the classes that a person names, with commas between: each by its name, or by its number from 0, which is
+  /// taken for one only where no class is called by a number; `#2` is always a number, unless a class is called that.
   ///
   /// - Throws: `UserError` (usage) for a name that there is not; numbers are the model's to check.
   func labels(_ text: String) throws -> [Int] {
-    // A name may hold a comma.
-    if Int(text) == nil, let label = classNames.firstIndex(of: text) { return [label] }
-    return try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
-      let name = part.trimmingCharacters(in: .whitespaces)
-      if let label = Int(name) ?? classNames.firstIndex(of: name) { return label }
-      let nearest = nearestName(to: name, among: classNames).map { "Did you mean \($0)? " } ?? ""
-      throw UserError(
-        .usage, "--label: there is no class \(name.debugDescription)",
-        hint: classNames.isEmpty ? "Its data have none." : "\(nearest)Known: \(numberedClasses).")
+    let numbers = Dictionary(
+      classNames.enumerated().map { (Array($1.utf8), $0) }, uniquingKeysWith: { first, _ in first })
+    let isNumbered = classNames.contains { Int($0) != nil }
+    func label(_ name: String) -> Int? {
+      if let label = numbers[Array(name.utf8)] ?? classNames.firstIndex(of: name) { return label }
+      if name.hasPrefix("#"), let number = Int(name.dropFirst()) { return number }
+      guard !isNumbered, let number = Int(name), String(number) == name else { return nil }
+      return number
     }
+    var parts = text.split(separator: ",", omittingEmptySubsequences: false)[...]
+    // A name may hold commas: the longest that there is is meant.
+    let most = 1 + (classNames.map { name in name.utf8.count { $0 == UInt8(ascii: ",") } }.max() ?? 0)
+    var labels: [Int] = []
+    while let first = parts.first {
+      let found = (1...min(most, parts.count)).reversed().lazy.compactMap { count -> (count: Int, label: Int)? in
+        let name = parts.prefix(count).joined(separator: ",")
+        return (label(name) ?? label(name.trimmingCharacters(in: .whitespaces))).map { (count, $0) }
+      }.first
+      guard let found else {
+        let name = first.trimmingCharacters(in: .whitespaces)
+        let nearest = nearestName(to: name, among: classNames).map { "Did you mean \($0)? " } ?? ""
+        let known = isNumbered ? "Known, by name: \(list(Array(classNames.indices)))." : "Known: \(numberedClasses)."
+        throw UserError(
+          .usage, "--label: there is no class \(name.debugDescription)",
+          hint: classNames.isEmpty ? "Its data have none." : nearest + known)
+      }
+      labels.append(found.label)
+      parts = parts.dropFirst(found.count)
+    }
+    return labels
   }
 
   /// `0 cat, 1 dog`.
-  var numberedClasses: String { classNames.enumerated().map { "\($0) \($1)" }.joined(separator: ", ") }
+  var numberedClasses: String {
+    var numbered = self
+    numbered.classNames = classNames.enumerated().map { "\($0) \($1)" }
+    return numbered.list(Array(classNames.indices))
+  }
+}
+
+/// What to do with pictures that cannot be read.
+struct SkippingOptions: ParsableArguments {
+  @Flag(help: "Leave out pictures and folders that cannot be read, and list them.")
+  var skipBroken = false
 }
 
 /// Images that a verb works on: held-out ones of a data set, or files.
@@ -139,6 +170,8 @@ struct ImageOptions: ParsableArguments {
 
   @Option(help: "How images come to the model's proportions: crop, pad or stretch (default: as in training).")
   var fit: ImageFit?
+
+  @OptionGroup var skipping: SkippingOptions
 
   /// How images come to a model's size.
   func fit(for loaded: LoadedModel) throws -> ImageFit {
@@ -156,7 +189,7 @@ struct ImageOptions: ParsableArguments {
   /// Images of the size and channels that a model takes.
   struct Chosen {
     var images: [Image]
-    /// What each is called, without extension; those of folders with their sub-folders.
+    /// What each is called, without extension, with the sub-folders that it lies in.
     var names: [String]
     /// What they are, for people.
     var source: String
@@ -172,41 +205,62 @@ struct ImageOptions: ParsableArguments {
     let size = ImageSize(width: description.width, height: description.height)
     let fit = try fit(for: loaded)
     guard !images.isEmpty else {
-      let own = try ownData(of: loaded, domain: domain)
-      let held = try workspace.data(data, or: own, like: description, fit: fit).validation
-      let range = 0..<min(limit ?? held.count, held.count)
-      return Chosen(
-        images: held.images(range).map { $0.converted(channels: description.channels) },
-        names: range.map { held.names.isEmpty ? String(format: "%05d", $0) : held.names[$0] },
-        source: "\(held.name), held-out")
+      let held = try splits(of: loaded, domain: domain, from: workspace).validation
+      return Chosen(held, 0..<min(limit ?? held.count, held.count))
     }
-    let files = try images.flatMap { path -> [(path: String, name: String)] in
-      let root = URL(fileURLWithPath: path).standardizedFileURL
-      func name(_ url: URL, after folder: URL) -> String {
-        String(url.deletingPathExtension().path.dropFirst(folder.path.count + 1))
-      }
-      var isFolder: ObjCBool = false
-      guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
-        return [(path, name(root, after: root.deletingLastPathComponent()))]
-      }
-      return try Image.files(below: root.path).map { ($0, name(URL(fileURLWithPath: $0), after: root)) }
+    var broken: [UserError] = []
+    func skip(_ error: UserError) throws {
+      guard skipping.skipBroken else { throw error }
+      broken.append(error)
     }
+    let files = try images.flatMap { path -> [(path: String, name: String, isOne: Bool)] in
+      let name = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
+      guard path.isFolder else { return [(path, name, true)] }
+      return try Image.files(below: path) { try skip($0.advisingToSkip) }.map { ($0.path, $0.name, false) }
+    }
+    var chosen = Chosen(images: [], names: [], source: "files")
     var cropped = 0
-    let pictures = try Image.reading(files.map(\.path)) {
-      try files.map { file in
-        let picture = try Image.read(file.path)
-        if fit == .crop, Image.isCut(picture.size, to: size) { cropped += 1 }
-        return picture.brought(to: size, by: fit).converted(channels: description.channels)
+    try Image.reading(files.map(\.path)) {
+      for file in files {
+        do {
+          let picture = try Image.read(file.path)
+          if fit == .crop, Image.isCut(picture.size, to: size) { cropped += 1 }
+          chosen.images.append(picture.brought(to: size, by: fit).converted(channels: description.channels))
+          chosen.names.append(file.name.escapingStrayBytes)
+          chosen.files.append(file.path)
+        } catch let error as UserError {
+          try skip(file.isOne ? error : error.advisingToSkip)
+        }
       }
     }
     Console.noteCropped(cropped, of: files.count, "--images", to: size)
-    return Chosen(images: pictures, names: files.map(\.name), source: "files", files: files.map(\.path))
+    Workspace.list(skipped: broken, of: images.joined(separator: ", "))
+    if chosen.images.isEmpty, let first = broken.first {
+      throw UserError(.badData, "--images: none of the pictures can be read; the first: \(first.message)")
+    }
+    return chosen
   }
 
-  /// The name or path of a data set that the run was trained on, as its configuration has it.
-  private func ownData(of loaded: LoadedModel, domain: Int) throws -> String {
+  /// The data set that was named or else that of the run, in the size and the channels that the model takes.
+  ///
+  /// - Parameter domain: which of the run's data sets, 0 for the first.
+  func splits(of loaded: LoadedModel, domain: Int, from workspace: Workspace) throws -> DatasetSplits {
+    let description = loaded.state.data.description
     let run = try loaded.configuration.decode(RunDescription.self)
-    return domain > 0 ? run.dataB ?? run.data : run.data
+    return try workspace.data(
+      data, or: domain > 0 ? run.dataB ?? run.data : run.data, like: description, fit: fit ?? run.fit,
+      skippingBroken: skipping.skipBroken || (data == nil && run.skipBroken)
+    ).converted(channels: description.channels)
+  }
+}
+
+extension ImageOptions.Chosen {
+  /// Some held-out images.
+  init(_ held: ImageDataset, _ range: Range<Int>) {
+    self.init(
+      images: held.images(range),
+      names: range.map { held.names.isEmpty ? String(format: "%05d", $0) : held.names[$0] },
+      source: "\(held.name), held-out")
   }
 }
 

@@ -45,11 +45,23 @@ struct Workspace {
     let splits = try Patience.saying("reading the images of \(asked) …") {
       try catalog.resolve(asked, imageSize: imageSize, fit: fit, skippingBroken: skippingBroken)
     }
-    for broken in splits.skipped.prefix(20) { Console.note("left out: \(broken.message)") }
-    if splits.skipped.count > 20 { Console.note("… and \(splits.skipped.count - 20) more") }
-    if !splits.skipped.isEmpty { Console.note("\(splits.skipped.count) pictures of \(asked) are left out.") }
+    Workspace.list(skipped: splits.skipped, of: asked)
+    for note in splits.notes { Console.note(note) }
+    let description = DataDescription(splits.train)
+    if let untrained = description.untrainedClasses {
+      Console.note(
+        "\(asked): of \(untrained.count) of \(description.classNames.count) classes there are no images for training: "
+          + description.list(untrained))
+    }
     Console.noteCropped(splits, asked)
     return (names.contains(asked) ? asked : URL(fileURLWithPath: asked).standardizedFileURL.path, splits)
+  }
+
+  /// Says what was left out of some pictures.
+  static func list(skipped: [UserError], of name: String) {
+    for broken in skipped.prefix(20) { Console.note("left out: \(broken.message)") }
+    if skipped.count > 20 { Console.note("… and \(skipped.count - 20) more") }
+    if !skipped.isEmpty { Console.note("Left out of \(name): \(skipped.count) that cannot be read.") }
   }
 
   /// A data set, or a run's own; where that is not on this machine, another of the same size and channels that has the run's
@@ -61,15 +73,18 @@ struct Workspace {
   ///   - own: the name or path of the run's own.
   ///   - description: of what the run's model takes.
   ///   - fit: how pictures of other proportions are brought to its size.
+  ///   - skippingBroken: whether pictures that cannot be read are left out, and listed.
   /// - Throws: `UserError` where there are none, or they cannot be read.
   func data(
-    _ asked: String?, or own: String, like description: DataDescription, fit: ImageFit = .crop
+    _ asked: String?, or own: String, like description: DataDescription, fit: ImageFit = .crop,
+    skippingBroken: Bool = false
   ) throws -> DatasetSplits {
     let catalog = datasets
     let size = ImageSize(width: description.width, height: description.height)
     let name = asked ?? own
     func read(_ name: String) throws -> DatasetSplits {
-      let splits = try catalog.resolve(name, imageSize: size, fit: fit)
+      let splits = try catalog.resolve(name, imageSize: size, fit: fit, skippingBroken: skippingBroken)
+      Workspace.list(skipped: splits.skipped, of: name)
       Console.noteCropped(splits, name)
       return splits
     }
@@ -102,15 +117,17 @@ struct Workspace {
   /// - Throws: `UserError`; usage where a family of two lacks one.
   func data(of run: RunDescription, for preset: AnyPreset) throws -> [(name: String, splits: DatasetSplits)] {
     let size = try run.imageSize.isEmpty ? nil : ImageSize(parsing: run.imageSize)
-    guard let second = run.dataB else {
-      let name = run.data.isEmpty ? nil : run.data
-      return [try data(name, imageSize: size, fit: run.fit, skippingBroken: run.skipBroken)]
+    func read(_ name: String?) throws -> (name: String, splits: DatasetSplits) {
+      try data(name, imageSize: size, fit: run.fit, skippingBroken: run.skipBroken)
     }
-    if run.data.isEmpty || second.isEmpty {
-      throw UserError(
-        .usage, "\(preset.name) learns to translate between two data sets: expected --data and --data-b",
-        hint: "For example: easel train \(preset.name) --data FOLDER --data-b ANOTHER --image-size 64")
+    guard let second = run.dataB else { return [try read(run.data.isEmpty ? nil : run.data)] }
+    if !run.data.isEmpty, !second.isEmpty { return try [run.data, second].map(read) }
+    if second.isEmpty, let domains = datasets.domains(of: run.data) {
+      Console.note("\(run.data) holds two data sets: taking \(domains.joined(separator: " and ")).")
+      return try domains.map(read)
     }
-    return try [run.data, second].map { try data($0, imageSize: size, fit: run.fit, skippingBroken: run.skipBroken) }
+    throw UserError(
+      .usage, "\(preset.name) learns to translate between two data sets: expected --data and --data-b",
+      hint: "For example: easel train \(preset.name) --data FOLDER --data-b ANOTHER --image-size 64")
   }
 }

@@ -52,6 +52,7 @@ struct DataVerb: ParsableCommand {
     @Argument(help: "A name or a path.") var data: String
     @Option(help: "Resize images to N×N or W×H: N or WxH.") var imageSize: String?
     @Option(help: "How images of other proportions come to that size: crop, pad or stretch.") var fit = ImageFit.crop
+    @OptionGroup var skipping: SkippingOptions
     @OptionGroup var common: CommonOptions
 
     private struct Description: Encodable {
@@ -68,9 +69,7 @@ struct DataVerb: ParsableCommand {
     }
 
     func run() throws {
-      let splits = try Workspace(common.workspace).data(
-        data, imageSize: imageSize.map { try ImageSize(parsing: $0) }, fit: fit
-      ).splits
+      let splits = try Workspace(common.workspace).data(data, imageSize, fit, skipping)
       let train = splits.train
       let description = Description(
         name: train.name, source: train.source, training: train.count, validation: splits.validation.count,
@@ -93,6 +92,7 @@ struct DataVerb: ParsableCommand {
     @Option(parsing: .unconditional, help: "Images in a row.") var columns = 8
     @Option(help: "Resize images to N×N or W×H: N or WxH.") var imageSize: String?
     @Option(help: "How images of other proportions come to that size: crop, pad or stretch.") var fit = ImageFit.crop
+    @OptionGroup var skipping: SkippingOptions
     @Option(help: "The picture (default: Samples/<data>-data.png).") var output: String?
     @OptionGroup var common: CommonOptions
 
@@ -105,8 +105,7 @@ struct DataVerb: ParsableCommand {
       try check(count, "--count", 1...100_000)
       try check(columns, "--columns", 1...1000)
       let workspace = try Workspace(common.workspace)
-      let train = try workspace.data(data, imageSize: imageSize.map { try ImageSize(parsing: $0) }, fit: fit).splits
-        .train
+      let train = try workspace.data(data, imageSize, fit, skipping).train
       let name = train.name.replacingOccurrences(of: "/", with: "-")
       let path = output ?? "\(workspace.path)/Samples/\(name)-data.png"
       try checkOutput(path)
@@ -175,6 +174,7 @@ struct DataVerb: ParsableCommand {
     @Option(help: "The new folder.") var output: String
     @Option(help: "Resize images to N×N or W×H: N or WxH.") var imageSize: String?
     @Option(help: "How images of other proportions come to that size: crop, pad or stretch.") var fit = ImageFit.crop
+    @OptionGroup var skipping: SkippingOptions
     @Option(parsing: .unconditional, help: "Only images of these classes, by number or name, with commas.")
     var label: String?
     @OptionGroup var common: CommonOptions
@@ -188,7 +188,7 @@ struct DataVerb: ParsableCommand {
     func run() throws {
       try checkName(output, option: "--output", is: .folder)
       let workspace = try Workspace(common.workspace)
-      var splits = try workspace.data(data, imageSize: imageSize.map { try ImageSize(parsing: $0) }, fit: fit).splits
+      var splits = try workspace.data(data, imageSize, fit, skipping)
       if let label { splits = try splits.subset(classes: DataDescription(splits.train).labels(label)) }
       try splits.writeSheets(to: output, original: workspace.datasets.path(of: data))
       if common.json {
@@ -197,5 +197,14 @@ struct DataVerb: ParsableCommand {
       }
       Console.print(output)
     }
+  }
+}
+
+extension Workspace {
+  fileprivate func data(
+    _ name: String, _ imageSize: String?, _ fit: ImageFit, _ skipping: SkippingOptions
+  ) throws -> DatasetSplits {
+    let size = try imageSize.map { try ImageSize(parsing: $0) }
+    return try data(name, imageSize: size, fit: fit, skippingBroken: skipping.skipBroken).splits
   }
 }

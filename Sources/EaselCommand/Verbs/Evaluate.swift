@@ -73,6 +73,7 @@ struct Evaluate: ParsableCommand {
   @Option(parsing: .unconditional, help: "Training images of the probe (default: all).")
   var probeImages: Int?
 
+  @OptionGroup var skipping: SkippingOptions
   @OptionGroup var loading: LoadingOptions
 
   @Option(help: "The sheet of samples and their neighbours (default: in Samples/, named after the run).")
@@ -129,7 +130,7 @@ struct Evaluate: ParsableCommand {
     let options = try sampling.options(for: model.context.data)
     try model.validate(options)
     let count = count ?? 10_000
-    let splits = try loaded.data(data, from: workspace)
+    let splits = try loaded.data(data, from: workspace, skipping)
     let judge = try judge(splits, count: count, named: loaded.runName, loaded.model.context.backend, workspace)
     let bar = ProgressBar("sampling")
     let samples = try ImageDataset(drawing: count, from: model, options) { bar.show($0) }
@@ -147,7 +148,9 @@ struct Evaluate: ParsableCommand {
       samples = try ImageDataset(array: array)
     } else {
       // Pictures come sorted by class.
-      samples = try ImageDataset(folder: images ?? "").shuffled()
+      samples = try ImageDataset(folder: images ?? "", skippingBroken: skipping.skipBroken) {
+        Workspace.list(skipped: $0, of: images ?? "")
+      }.shuffled()
     }
     if let count {
       guard count <= samples.count else {
@@ -155,7 +158,8 @@ struct Evaluate: ParsableCommand {
       }
       samples = samples.subset(0..<count)
     }
-    let splits = try workspace.data(data, imageSize: samples.imageSize).splits.converted(channels: samples.channels)
+    let splits = try workspace.data(data, imageSize: samples.imageSize, skippingBroken: skipping.skipBroken).splits
+      .converted(channels: samples.channels)
     if let labels { samples = try samples.labelled(byArray: labels, classNames: splits.train.classNames) }
     let path = array ?? images ?? ""
     let name = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
@@ -239,7 +243,7 @@ struct Evaluate: ParsableCommand {
         .unavailable, "\(loaded.state.preset) bounds no likelihood",
         hint: "It can: \(loaded.model.capabilities.joined(separator: ", ")).")
     }
-    let heldOut = try loaded.data(data, from: workspace).validation
+    let heldOut = try loaded.data(data, from: workspace, skipping).validation
     if let count, count > heldOut.count {
       throw UserError(.usage, "--count: expected at most the \(heldOut.count) held-out images, found \(count)")
     }
@@ -255,7 +259,7 @@ struct Evaluate: ParsableCommand {
 
   private func judgeClassifier(_ loaded: LoadedModel, _ workspace: Workspace) throws {
     guard let model = loaded.model as? any Classifying else { return }
-    let heldOut = try loaded.data(data, from: workspace).validation
+    let heldOut = try loaded.data(data, from: workspace, skipping).validation
     let images = heldOut.subset(0..<min(count ?? heldOut.count, heldOut.count))
     let extractor = ModelFeatureExtractor(model, name: loaded.identity, for: heldOut.imageSize)
     let bar = ProgressBar("classifying")
@@ -269,7 +273,7 @@ struct Evaluate: ParsableCommand {
   private func probe(_ loaded: LoadedModel, _ workspace: Workspace) throws {
     let bar = ProgressBar()
     let evaluation = try ProbeEvaluation(
-      loaded, data: loaded.data(data, from: workspace), trainingImages: probeImages, bootstrap: bootstrap,
+      loaded, data: loaded.data(data, from: workspace, skipping), trainingImages: probeImages, bootstrap: bootstrap,
       progress: { bar.show($0, $1) })
     if common.json {
       return try Console.print(json: HeldOutReport(loaded, data: evaluation.data, probes: evaluation.probes))
@@ -289,11 +293,15 @@ extension LoadedModel {
   }
 
   /// The run's data, or others, of the model's size and channels; says where they are not what the model was trained on.
-  fileprivate func data(_ nameOrPath: String?, from workspace: Workspace) throws -> DatasetSplits {
+  fileprivate func data(
+    _ nameOrPath: String?, from workspace: Workspace, _ skipping: SkippingOptions
+  ) throws -> DatasetSplits {
     let description = state.data.description
     let run = try configuration.decode(RunDescription.self)
-    let splits = try workspace.data(nameOrPath, or: run.data, like: description, fit: run.fit)
-      .converted(channels: description.channels)
+    let splits = try workspace.data(
+      nameOrPath, or: run.data, like: description, fit: run.fit,
+      skippingBroken: skipping.skipBroken || (nameOrPath == nil && run.skipBroken)
+    ).converted(channels: description.channels)
     if splits.train.fingerprint != state.data.fingerprint {
       Console.note("\(splits.train.name) is not what \(runName) was trained on: \(state.data.name), as it was then.")
     }

@@ -39,6 +39,8 @@ struct Interpolate: ParsableCommand {
   @Option(help: "How images come to the model's proportions: crop, pad or stretch (default: as in training).")
   var fit: ImageFit?
 
+  @OptionGroup var skipping: SkippingOptions
+
   @Option(help: "Also write the walks as an animated PNG, to and fro.")
   var animate: String?
 
@@ -148,7 +150,7 @@ struct Interpolate: ParsableCommand {
         .unavailable, "\(job.loaded.state.preset) has no codes of given images", hint: "Leave out --images and --data.")
     }
     var input = ImageOptions()
-    (input.images, input.data, input.fit) = (images, data, fit)
+    (input.images, input.data, input.fit, input.skipping) = (images, data, fit, skipping)
     let wanted = images.isEmpty ? 2 * walks : 2
     // Held-out images from a place that the seed chooses.
     let skipped = images.isEmpty ? Int(seed % 1000) * wanted : 0

@@ -148,7 +148,10 @@ struct Sample: ParsableCommand {
     sample.sampling.seed = try number("seed", UInt64.self) ?? 0
     (sample.sampling.steps, sample.sampling.eta) = (try number("steps", Int.self), try number("eta", Double.self))
     (sample.sampling.sampler, sample.sampling.guidance) = (fields["sampler"], try number("guidance", Float.self))
-    if let label = fields["label"], label != SamplingOptions.allLabels { sample.sampling.label = label }
+    // Where there are no numbers beside names, in recipes of earlier versions, numbers stand instead of names.
+    if let numbers = fields["label number"] ?? fields["label"], numbers != SamplingOptions.allLabels {
+      sample.sampling.label = numbers.split(separator: ",").map { "#\($0)" }.joined(separator: ",")
+    }
     let part: Part
     if let image = try number("image", Int.self) {
       guard (0..<(sample.count ?? 0)).contains(image) else {

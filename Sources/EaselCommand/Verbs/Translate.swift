@@ -9,8 +9,8 @@ struct Translate: ParsableCommand {
       A cycled image went there and back again, where the model knows a way back. With --folder, every image is written as \
       a file of its own.
 
-      --pairs judges by held-out images of both data sets, image k of one belonging to image k of the other: how near each \
-      translation is to its true counterpart (mean absolute error from 0 to 1, structural similarity), and how often no other \
+      --pairs judges by held-out images of both data sets, those of one name belonging together, or those of one place where \
+      there are no names: how near each translation is to its true counterpart (mean absolute error from 0 to 1, structural similarity), and how often no other \
       image is nearer (rank 1); beside it stand the figures of the untouched images.
       """)
 
@@ -88,7 +88,7 @@ struct Translate: ParsableCommand {
       "Seed": String(seed),
     ])
     if let strength { recipe.settings.append(("Strength", String(strength))) }
-    if let label = options.label { recipe.settings.append(("Label", String(label))) }
+    if let label = options.label { recipe.settings += job.model.context.data.labelDescription([label]) }
     if copies > 1 { recipe.settings.append(("Copies", String(copies))) }
     return recipe
   }
@@ -123,13 +123,15 @@ struct Translate: ParsableCommand {
     let chosen = try input.load(
       from: job.workspace, for: job.loaded, domain: job.model.direction(options).from, limit: count)
     let paths = chosen.names.map { "\(folder)/\($0).png" }
-    if let twice = Dictionary(grouping: paths.indices, by: { paths[$0] }).values.first(where: { $0.count > 1 }) {
+    if let twice = Dictionary(grouping: paths.indices, by: { Array(paths[$0].utf8) }).values.first(where: {
+      $0.count > 1
+    }) {
       let places = chosen.files.isEmpty ? chosen.source : twice.map { chosen.files[$0] }.joined(separator: ", ")
       throw UserError(
         .usage, "--folder: \(paths[twice[0]]) would be written twice (\(places))",
         hint: "Translate them into folders of their own.")
     }
-    func real(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
+    func real(_ path: String) -> [UInt8] { Array(URL(fileURLWithPath: path).resolvingSymlinksInPath().path.utf8) }
     let originals = Set(chosen.files.map(real))
     if let lost = paths.first(where: { originals.contains(real($0)) }) {
       throw UserError(
@@ -146,22 +148,22 @@ struct Translate: ParsableCommand {
   // MARK: Pairs
 
   private func judge(_ job: PictureJob<any Translating>, _ options: TranslationOptions) throws {
-    func heldOut(_ domain: Int) throws -> ImageOptions.Chosen {
-      try input.load(from: job.workspace, for: job.loaded, domain: domain)
-    }
-    let sides = try (0...1).map(heldOut)
+    let (a, b) = try (
+      input.splits(of: job.loaded, domain: 0, from: job.workspace),
+      input.splits(of: job.loaded, domain: 1, from: job.workspace)
+    )
+    // What is held out of the second belongs to the first's, as in training where that was with pairs.
+    let isPaired = try AnyPreset.named(job.loaded.state.preset).family.domains == .paired
+    let second =
+      isPaired
+      ? try DatasetSplits.matched(a, b, isPaired: true).b.validation : try b.validation.inOrder(of: a.validation)
+    let domains = [a.validation, second].map { ImageOptions.Chosen($0, 0..<$0.count) }
     let shown = try job.model.direction(options)
     var figures: [String: Double] = [:]
     var rows: [[String]] = []
     var sheets: [[Image]] = []
     for direction in job.model.directions where direction.from != direction.to {
-      let (originals, truths) = (sides[direction.from], sides[direction.to])
-      guard originals.images.count == truths.images.count else {
-        throw UserError(
-          .badData,
-          "--pairs: expected as many held-out images of both kinds, found \(originals.images.count) of "
-            + "\(originals.source) and \(truths.images.count) of \(truths.source)")
-      }
+      let (originals, truths) = (domains[direction.from], domains[direction.to])
       var directed = options
       directed.direction = direction.name
       let translated = try translate(originals.images, job.model, directed)

@@ -37,7 +37,8 @@ extension Diffusion: Translating {
     check.require((0...1).contains(strength), "--strength: expected 0 to 1, found \(strength)")
     check.require(options.copies == 1, "--copies: a diffusion model draws each copy anew, their mean would be a blur")
     try check.finish()
-    try SamplingOptions.check(labels: options.label.map { [$0] }, of: classCount)
+    try SamplingOptions.check(
+      labels: options.label.map { [$0] }, of: context.data, isConditional: settings.conditional)
 
     let start = Int((strength * Double(schedule.count)).rounded()) - 1
     guard start >= 0 else { return images }

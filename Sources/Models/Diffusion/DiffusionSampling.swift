@@ -10,7 +10,7 @@ extension Diffusion: StepwiseSampling {
       check.require(settings.conditional, "--guidance: this model was trained without labels (conditional: false)")
     }
     try check.finish()
-    try SamplingOptions.check(labels: options.labels, of: classCount)
+    try SamplingOptions.check(labels: options.labels, of: context.data, isConditional: settings.conditional)
     let sampler = try sampler(options)
     if options.eta != nil, !sampler.method.takesEta {
       throw UserError(
@@ -18,9 +18,6 @@ extension Diffusion: StepwiseSampling {
         hint: "ddpm always draws its noise, heun never any.")
     }
   }
-
-  /// Of the labels that it knows; 0 without.
-  var classCount: Int { settings.conditional ? context.data.classNames.count : 0 }
 
   /// The noise of a sampler's steps: the model's own belongs to its own sampler.
   private func eta(_ options: SamplingOptions) -> Double? {
@@ -50,7 +47,7 @@ extension Diffusion: StepwiseSampling {
     let levels = sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing)
     func make(_ first: Int) -> Tensor {
       let condition = Conditioning(
-        labels: settings.conditional ? options.labels(of: first..<first + Chunks.size, classCount) : nil,
+        labels: settings.conditional ? options.labels(of: first..<first + Chunks.size, in: context.data) : nil,
         guidance: options.guidance ?? settings.guidance)
       let noise = normal(context.data.shape(Chunks.size), seed: options.seed, first: first, draw: 0)
       watch?(0, first, unit(noise))
@@ -67,7 +64,7 @@ extension Diffusion: StepwiseSampling {
   }
 
   public func columns(_ options: SamplingOptions) -> Int? {
-    options.columns(classCount)
+    settings.conditional ? options.columns(in: context.data) : nil
   }
 
   public func description(of options: SamplingOptions) -> [(key: String, value: String)] {
@@ -77,7 +74,7 @@ extension Diffusion: StepwiseSampling {
     ]
     if let eta = eta(options) { description.append(("Eta", String(eta))) }
     if settings.conditional {
-      description.append(("Label", options.labelDescription))
+      description += options.labelDescription(in: context.data)
       description.append(("Guidance", String(options.guidance ?? settings.guidance)))
     }
     return description.map { (key: $0.0, value: $0.1) }

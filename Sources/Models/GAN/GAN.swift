@@ -266,7 +266,7 @@ public final class GAN: GaussianCodes {
 
   private func labels(_ range: Range<Int>, _ options: SamplingOptions) -> Tensor? {
     guard isConditional else { return nil }
-    return Tensor(options.labels(of: range, context.data.classNames.count), on: context.backend)
+    return Tensor(options.labels(of: range, in: context.data), on: context.backend)
   }
 
   private func generated(_ range: Range<Int>, _ options: SamplingOptions, _ stream: RandomStream) -> Tensor {
@@ -289,7 +289,7 @@ public final class GAN: GaussianCodes {
 
   public func validate(_ options: SamplingOptions) throws {
     try options.refuse(except: isConditional ? ["--label"] : [])
-    try SamplingOptions.check(labels: options.labels, of: context.data.classNames.count)
+    try SamplingOptions.check(labels: options.labels, of: context.data, isConditional: isConditional)
   }
 
   public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
@@ -300,10 +300,10 @@ public final class GAN: GaussianCodes {
   }
 
   public func columns(_ options: SamplingOptions) -> Int? {
-    isConditional ? options.columns(context.data.classNames.count) : nil
+    isConditional ? options.columns(in: context.data) : nil
   }
 
   public func description(of options: SamplingOptions) -> [(key: String, value: String)] {
-    isConditional ? [(key: "Label", value: options.labelDescription)] : []
+    isConditional ? options.labelDescription(in: context.data) : []
   }
 }

@@ -10,8 +10,8 @@ extension ImageDataset {
   ) throws {
     try model.validate(options)
     let data = model.context.data
-    let classes = data.classNames.count
-    let takesLabels = classes > 0 && (try? model.validate(SamplingOptions(labels: [0]))) != nil
+    let takesLabels =
+      data.trainedClasses.first.map { (try? model.validate(SamplingOptions(labels: [$0]))) != nil } ?? false
     var pixels: [UInt8] = []
     pixels.reserveCapacity(data.shape(count).count)
     // Floats of all samples at once would be four times as large as the pictures.
@@ -23,7 +23,7 @@ extension ImageDataset {
     }
     self.init(
       name: "samples", source: "samples", width: data.width, height: data.height, channels: data.channels,
-      pixels: pixels, labels: takesLabels ? options.labels(of: 0..<count, classes) : nil,
+      pixels: pixels, labels: takesLabels ? options.labels(of: 0..<count, in: data) : nil,
       classNames: data.classNames)
   }
 
