@@ -313,7 +313,8 @@ extension Image {
   ) throws -> [(path: String, name: String)] {
     let pictures = try ImageFolderFormat.images(inFolder: folder, unreadable: unreadable)
     guard !pictures.isEmpty else {
-      throw UserError(.badData, "\(folder): no pictures in this folder", hint: "Expected pictures (\(Image.readableFormats)).")
+      throw UserError(
+        .badData, "\(folder): no pictures in this folder", hint: "Expected pictures (\(Image.readableFormats)).")
     }
     return pictures.map { (folder.appendingPathComponent($0), $0.deletingPathExtension) }
   }

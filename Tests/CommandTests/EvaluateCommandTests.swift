@@ -194,7 +194,7 @@ extension CommandTests {
         "tiny", "--count", "30", "--steps", "1", "--dimensions", "4", "--resamples", "10", "--output", "s.png")
       #expect(judged.status == 0, "\(judged.errors)")
       #expect(judged.errors.contains("taking 2 of the 3 classes of more") && judged.errors.contains("taking pixels"))
-      let bounded = try evaluate("vae", "--count", "4")
+      let bounded = try evaluate("vae", "--likelihood", "--count", "4")
       #expect(
         bounded.status == 0 && bounded.errors.contains("taking more, which has the same size"), "\(bounded.errors)")
     }

@@ -117,7 +117,7 @@ extension Diffusion: ImageEncoding {
     let codec = codec(options)
     var description = [("Steps", String(codec.levels.count - 1)), ("Sampler", codec.sampler.method.rawValue)]
     if options.labels != nil {
-      description.append(("Label", options.labelDescription))
+      description += options.labelDescription(in: context.data)
       description.append(("Guidance", String(options.guidance ?? settings.guidance)))
     }
     return description.map { (key: $0.0, value: $0.1) }
@@ -134,7 +134,7 @@ extension Diffusion: ImageEncoding {
   private func condition(_ options: SamplingOptions, first: Int) -> Conditioning {
     guard options.labels != nil else { return Conditioning() }
     return Conditioning(
-      labels: options.labels(of: first..<first + Chunks.size, classCount),
+      labels: options.labels(of: first..<first + Chunks.size, in: context.data),
       guidance: options.guidance ?? settings.guidance)
   }
 
