@@ -30,6 +30,6 @@ func visibleNames(inFolder path: String) throws -> [String] {
       .filter { !$0.hasPrefix(".") }
       .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
   } catch {
-    throw UserError(.inputOutput, "\(path): the folder cannot be read (\(error.localizedDescription))")
+    throw UserError(.inputOutput, "\(path): the folder cannot be read (\(error.reason))")
   }
 }

@@ -110,6 +110,14 @@ public struct ConfigurationDocument {
     fields[key]?.origin = origin
   }
 
+  /// The settings that files and options gave, in order of declaration, numbers written in one way.
+  public var given: [(key: String, value: String)] {
+    keys.compactMap { key in
+      guard let field = fields[key], field.origin != nil else { return nil }
+      return (key, Self.text(of: field.value) { Double($0)?.description ?? $0 })
+    }
+  }
+
   /// The keys that a file or an option gave a value which differs from another document's.
   public func changes(from other: ConfigurationDocument) -> [(key: String, value: String, other: String)] {
     keys.compactMap { key in
@@ -130,9 +138,9 @@ public struct ConfigurationDocument {
     }
   }
 
-  private static func text(of node: Node) -> String {
-    if let elements = node.sequence { return "[\(elements.map(text).joined(separator: ", "))]" }
-    return node.scalar?.string ?? description(of: node)
+  private static func text(of node: Node, _ change: (String) -> String = { $0 }) -> String {
+    if let elements = node.sequence { return "[\(elements.map { text(of: $0, change) }.joined(separator: ", "))]" }
+    return node.scalar.map { change($0.string) } ?? description(of: node)
   }
 
   /// Decodes one of the structs that the document was made of; keys of the others are passed over.
@@ -168,7 +176,7 @@ public struct ConfigurationDocument {
     do {
       return try serialize(node: node(keys), width: -1, allowUnicode: true)
     } catch {
-      throw UserError(.internalFailure, "cannot write the configuration: \(error)")
+      throw UserError(.internalFailure, "the configuration holds what YAML cannot express")
     }
   }
 
@@ -191,7 +199,7 @@ public struct ConfigurationDocument {
     case .dataCorrupted(let found):
       context = found
     @unknown default:
-      return UserError(.usage, "configuration: \(error)")
+      return UserError(.usage, "configuration: expected other values")
     }
     guard let key = context.codingPath.first?.stringValue, let field = fields[key] else {
       return UserError(.usage, "configuration: \(context.debugDescription)")

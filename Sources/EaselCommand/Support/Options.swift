@@ -57,14 +57,15 @@ struct CheckpointOptions: ParsableArguments {
   mutating func find(_ recipe: [String: String], named picture: String, in workspace: Workspace) throws {
     let hash = recipe["checkpoint"] ?? ""
     if let checkpoint {
-      let found = try workspace.checkpoints.resolve(checkpoint).checkpoint.hash
-      guard found == hash else {
+      let found = try workspace.checkpoints.resolve(checkpoint).checkpoint
+      guard found.isMeant(by: hash) else {
+        let present = try found.modelHash
         throw UserError(
-          .badData, "\(picture): made from checkpoint \(hash.prefix(16)), found \(found.prefix(16)) in \(checkpoint)",
+          .badData, "\(picture): made from checkpoint \(hash.prefix(16)), found \(present.prefix(16)) in \(checkpoint)",
           hint: "Leave out the checkpoint to have it searched for.")
       }
     } else {
-      guard let found = try workspace.checkpoints.find(hash: hash) else {
+      guard let found = try workspace.checkpoints.find({ $0.isMeant(by: hash) }) else {
         throw UserError(
           .missingInput,
           "\(picture): made from checkpoint \(hash.prefix(16)) (\(recipe["model"] ?? "")), which is not here",
@@ -163,7 +164,7 @@ struct ImageOptions: ParsableArguments {
     let description = loaded.state.data.description
     let size = ImageSize(width: description.width, height: description.height)
     guard !images.isEmpty else {
-      let name = try data ?? workspace.data(named: ownData(of: loaded, domain: domain), or: description)
+      let name = try data ?? workspace.data(named: ownData(of: loaded, domain: domain, workspace), or: description)
       let held = try workspace.datasets.resolve(name, imageSize: size).validation
       let range = 0..<min(limit ?? held.count, held.count)
       return Chosen(
@@ -190,9 +191,10 @@ struct ImageOptions: ParsableArguments {
   }
 
   /// The name or path of a data set that the run was trained on, as its configuration has it.
-  private func ownData(of loaded: LoadedModel, domain: Int) throws -> String {
+  private func ownData(of loaded: LoadedModel, domain: Int, _ workspace: Workspace) throws -> String {
     let run = try loaded.configuration.decode(RunDescription.self)
-    return domain > 0 ? run.dataB ?? run.data : run.data
+    let (name, key) = domain > 0 ? (run.dataB ?? run.data, "data-b") : (run.data, "data")
+    return workspace.place(of: name, key, of: loaded.checkpoint)
   }
 }
 

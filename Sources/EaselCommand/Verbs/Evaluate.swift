@@ -233,7 +233,7 @@ struct Evaluate: ParsableCommand {
     if common.json {
       return try Console.print(json: HeldOutReport(loaded, data: heldOut.name, likelihood: evaluation))
     }
-    Console.print(evaluation.text(data: heldOut.name))
+    Console.print(text: evaluation.text(data: heldOut.name))
   }
 
   private func judgeClassifier(_ loaded: LoadedModel, _ workspace: Workspace) throws {
@@ -247,7 +247,7 @@ struct Evaluate: ParsableCommand {
     if common.json {
       return try Console.print(json: HeldOutReport(loaded, data: heldOut.name, classification: evaluation))
     }
-    Console.print(evaluation.text(data: heldOut.name))
+    Console.print(text: evaluation.text(data: heldOut.name))
   }
 
   private func probe(_ loaded: LoadedModel, _ workspace: Workspace) throws {
@@ -257,14 +257,14 @@ struct Evaluate: ParsableCommand {
     if common.json {
       return try Console.print(json: HeldOutReport(loaded, data: evaluation.data, probes: evaluation.probes))
     }
-    Console.print(evaluation.text)
+    Console.print(text: evaluation.text)
   }
 }
 
 extension LoadedModel {
   /// What a figure says it was made with: the run, the step and the hash.
   fileprivate var identity: String {
-    "\(runName) (\(state.preset), step \(state.step), hash \(checkpoint.hash.prefix(16)), \(model.context.type.rawValue))"
+    "\(runName) (\(state.preset), step \(state.step), hash \(modelHash.prefix(16)), \(model.context.type.rawValue))"
   }
 
   fileprivate var runName: String {
@@ -276,7 +276,8 @@ extension LoadedModel {
     let description = state.data.description
     let own = try configuration.decode(RunDescription.self).data
     let splits = try workspace.datasets.resolve(
-      nameOrPath ?? own, imageSize: ImageSize(width: description.width, height: description.height)
+      nameOrPath ?? workspace.place(of: own, "data", of: checkpoint),
+      imageSize: ImageSize(width: description.width, height: description.height)
     ).converted(channels: description.channels)
     if splits.train.fingerprint != state.data.fingerprint {
       Console.note("\(splits.train.name) is not what \(runName) was trained on: \(state.data.name), as it was then.")

@@ -87,13 +87,14 @@ struct Train: ParsableCommand {
     try configuration.set("preset", to: preset.name, origin: "preset")
     let training = try configuration.decode(TrainingSettings.self)
     try training.validate()
-    if printConfig { return Console.print(try configuration.commentedYAML()) }
+    if printConfig { return Console.print(text: try configuration.commentedYAML()) }
 
     let description = try configuration.decode(RunDescription.self)
     let folder = try RunFolder(
       workspace: workspace.path, name: runName ?? RunFolder.unusedName(for: preset.name, workspace: workspace.path))
     let isBegun = try folder.isRun
     if isBegun, !overwrite {
+      if folder.isBeingTrained { throw folder.isTakenError }
       if resume, try !folder.checkpointSteps.isEmpty { return try goOn(with: folder, configuration, workspace) }
       // One that was stopped before its first checkpoint has nothing to go on from.
       if !resume {
@@ -111,8 +112,9 @@ struct Train: ParsableCommand {
       folder: folder, backend: compute.backend.make())
     let session = try TrainingSession(trainer, length: length, json: common.json)
     if let source { try trainer.takeWeights(from: source) }
-    trainer.record(command: TypedCommand.text)
+    trainer.record(command: TypedCommand.text(in: workspace))
     try trainer.prepareFolder(replacing: isBegun)
+    try folder.write(dataPlaces: data.map(\.place))
     try session.run()
   }
 
@@ -182,20 +184,28 @@ struct Resume: ParsableCommand {
   ) throws {
     let lock = try folder.lock()
     try folder.removeLeftovers()
+    let lines = try MetricsLog.setAsideDamage(folder.metricsPath)
+    if !lines.isEmpty {
+      let numbers = lines.prefix(5).map(String.init).joined(separator: ", ") + (lines.count > 5 ? ", …" : "")
+      Console.note("\(folder.metricsPath): damaged in line \(numbers): moved to \(folder.metricsPath).damaged")
+    }
     let (checkpoint, damaged) = try folder.newestValid()
     for one in damaged { Console.note("\(one.path): passed over: \(one.error.message)") }
     try Trainer.requireResumable(checkpoint)
     var description = try Trainer.configuration(of: checkpoint).decode(RunDescription.self)
+    let recorded = description
     change(&description)
-    let data = try workspace.data(of: description, for: .named(description.preset))
+    let data = try workspace.data(
+      of: description, for: .named(description.preset), in: description == recorded ? folder : nil)
     let trainer = try Trainer(
       resuming: checkpoint, data: data[0].splits, counterpart: data.dropFirst().first?.splits, folder: folder,
       lock: lock, backend: backend.make())
+    try folder.write(dataPlaces: data.map(\.place))
     if !trainer.differences.isEmpty {
       Console.note("From here on this differs: \(trainer.differences.joined(separator: "; ")).")
     }
     let session = try TrainingSession(trainer, length: length, json: json)
-    trainer.record(command: TypedCommand.text)
+    trainer.record(command: TypedCommand.text(in: workspace))
     try session.run()
   }
 }
@@ -305,10 +315,12 @@ struct TrainingSession {
           validationLoss: trainer.state.validationLoss, imagesPerSecond: final?.imagesPerSecond,
           seconds: trainer.state.seconds))
     } else {
-      Console.print(path)
+      Console.print(path: path)
     }
-    if outcome == .interrupted, let exitCode = StopSignal.exitCode {
-      Console.note("Stopped and saved. Go on with: easel resume \(trainer.folder.name)")
+    if let exitCode = StopSignal.exitCode {
+      if outcome == .interrupted {
+        Console.note("Stopped and saved. Go on with: easel resume \(trainer.folder.name)")
+      }
       throw Interrupted(exitCode: exitCode)
     }
   }
