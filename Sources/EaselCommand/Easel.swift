@@ -35,10 +35,8 @@ struct Easel: ParsableCommand {
       Foundation.exit(interruption.exitCode)
     } catch {
       // Help and the version are asked for; everything else is a mistake in the command line.
-      let (code, text) = (exitCode(for: error), fullMessage(for: error))
-      if code == .failure {
-        end(UserError(.internalFailure, error.reason))
-      }
+      let (code, text) = (exitCode(for: error), TypedCommand.shown(in: fullMessage(for: error)))
+      if code == .failure { end(UserError(.internalFailure, error.reason)) }
       if code.isSuccess { Console.print(text: text) } else { Console.note(text: text) }
       Foundation.exit(code.rawValue)
     }

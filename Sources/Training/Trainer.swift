@@ -218,6 +218,7 @@ public final class Trainer {
     let problem = "\(folder.path): the run's folder was \(change) while it was being trained"
     do {
       let place = try moved ?? folder.unusedSibling()
+      try place.create()
       try commit(to: place, keep: .max, holding: nil)
       try place.write(configuration: configuration.yaml())
       try place.write(RunStatus(.stopped))
