@@ -131,7 +131,9 @@ struct Train: ParsableCommand {
     }
     var length = length
     if length.steps == nil, length.epochs == nil, length.minutes == nil { length.steps = others["steps"] }
-    try Resume.goOn(with: folder, in: workspace, length, compute.backend, json: common.json) { description in
+    try Resume.goOn(
+      with: folder, in: workspace, length, compute.backend, json: common.json, namesData: data != nil || dataB != nil
+    ) { description in
       if let data = others["data"] { description.data = data }
       if let data = others["data-b"] { description.dataB = data }
     }
@@ -177,10 +179,12 @@ struct Resume: ParsableCommand {
 
   /// Trains a run further from its newest checkpoint.
   ///
-  /// - Parameter change: what is to be read instead of the data as the run names them.
+  /// - Parameters:
+  ///   - namesData: whether the data were named anew, so that where the run found them last does not matter.
+  ///   - change: what is to be read instead of the data as the run names them.
   static func goOn(
     with folder: RunFolder, in workspace: Workspace, _ length: TrainingLength, _ backend: BackendOptions, json: Bool,
-    change: (inout RunDescription) -> Void = { _ in }
+    namesData: Bool = false, change: (inout RunDescription) -> Void = { _ in }
   ) throws {
     let lock = try folder.lock()
     try folder.removeLeftovers()
@@ -193,10 +197,9 @@ struct Resume: ParsableCommand {
     for one in damaged { Console.note("\(one.path): passed over: \(one.error.message)") }
     try Trainer.requireResumable(checkpoint)
     var description = try Trainer.configuration(of: checkpoint).decode(RunDescription.self)
-    let recorded = description
     change(&description)
     let data = try workspace.data(
-      of: description, for: .named(description.preset), in: description == recorded ? folder : nil)
+      of: description, for: .named(description.preset), in: namesData ? nil : folder)
     let trainer = try Trainer(
       resuming: checkpoint, data: data[0].splits, counterpart: data.dropFirst().first?.splits, folder: folder,
       lock: lock, backend: backend.make())
