@@ -103,7 +103,7 @@ public struct DatasetCatalog: Sendable {
       } catch let error as UserError {
         contents = .failure(error)
       } catch {
-        contents = .failure(UserError(.inputOutput, "\(folder.path): \(error.localizedDescription)"))
+        contents = .failure(UserError(.inputOutput, "\(folder.path): \(error.reason)"))
       }
       return Entry(
         name: folder.name, path: folder.path, hasLicense: Self.holdsLicense(folder.path), contents: contents)

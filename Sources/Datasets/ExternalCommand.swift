@@ -27,7 +27,7 @@ struct ExternalCommand {
     do {
       try process.run()
     } catch {
-      throw UserError(.unavailable, "\(executable): cannot be started (\(error.localizedDescription))", hint: hint)
+      throw UserError(.unavailable, "\(executable): cannot be started (\(error.reason))", hint: hint)
     }
     let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     process.waitUntilExit()

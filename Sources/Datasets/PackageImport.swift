@@ -132,7 +132,7 @@ func creatingFolder(
     do {
       try make()
     } catch {
-      throw UserError(.cannotCreate, "\(target): cannot be created (\(error.localizedDescription))")
+      throw UserError(.cannotCreate, "\(target): cannot be created (\(error.reason))")
     }
   }
   guard !FileManager.default.fileExists(atPath: target) else {

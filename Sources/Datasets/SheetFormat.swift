@@ -69,7 +69,7 @@ struct SheetFormat: DatasetFormat {
     do {
       description = try JSONDecoder().decode(Description.self, from: Data(bytes))
     } catch {
-      throw UserError(.badData, "\(path): not the description of a sheet: \(error)")
+      throw UserError(.badData, "\(path): not the description of a sheet: \(error.reason)")
     }
     func require(_ holds: Bool, _ expected: String, _ found: Any) throws {
       if !holds { throw UserError(.badData, "\(path): expected \(expected), found \(found)") }

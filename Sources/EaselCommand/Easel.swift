@@ -23,17 +23,23 @@ struct Easel: ParsableCommand {
 
   static func main() {
     StopSignal.install()
+    // Libraries that lack memory may hang when they are told to clean up.
+    MachineMemory.whenExhausted.withLock { $0 = { error in end(error) } }
     do {
+      try MachineMemory.requireAddresses()
       try requireVerb(typedArguments)
       var command = try parseAsRoot(typedArguments)
       try command.run()
     } catch let error as UserError {
-      Console.error(error.description)
-      Foundation.exit(error.kind.rawValue)
+      end(error)
     } catch let interruption as Interrupted {
       Foundation.exit(interruption.exitCode)
     } catch {
-      exit(withError: error)
+      // Help and the version are asked for; everything else is a mistake in the command line.
+      let (code, text) = (exitCode(for: error), TypedCommand.shown(in: fullMessage(for: error)))
+      if code == .failure { end(UserError(.internalFailure, error.reason)) }
+      if code.isSuccess { Console.print(text: text) } else { Console.note(text: text) }
+      Foundation.exit(code.rawValue)
     }
   }
 }
@@ -54,6 +60,11 @@ extension Easel {
       }
       command = verb
     }
+  }
+
+  private static func end(_ error: UserError) -> Never {
+    Console.error(error)
+    _exit(error.kind.rawValue)
   }
 }
 

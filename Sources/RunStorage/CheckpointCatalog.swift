@@ -28,31 +28,32 @@ public struct CheckpointCatalog: Sendable {
   /// Finds the checkpoint that a command line's CHECKPOINT means: a run's name or a run's folder (its newest valid
   /// checkpoint), or a checkpoint folder.
   ///
-  /// - Returns: the checkpoint, its manifest checked, and newer ones that were passed over as damaged.
+  /// - Returns: the checkpoint, its files checked, which training leaves alone as long as the value lives, and newer ones that were
+  ///   passed over as damaged.
   /// - Throws: `UserError(.missingInput)`, with the known runs and the nearest name, where there is no such thing;
   ///   `.badData` where it is damaged.
   public func resolve(_ argument: String) throws -> (checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]) {
     let named = try roots.compactMap { try? RunFolder(checkpoints: $0, name: argument) }.filter { try $0.isRun }
     // One that has no checkpoint yet does not hide another that has.
     if let run = try named.first(where: { try !$0.checkpointSteps.isEmpty }) ?? named.first {
-      return try run.newestValid()
+      return try run.newestValid(isHeld: true)
     }
     if FileSystem.isFolder(argument) {
-      if let run = try runFolder(at: argument) { return try run.newestValid() }
-      let checkpoint = try CheckpointFolder.open(argument)
+      if let run = try runFolder(at: argument) { return try run.newestValid(isHeld: true) }
+      let checkpoint = try CheckpointFolder.open(argument, isHeld: true)
       if let failure = checkpoint.verify(full: true).first { throw failure }
       return (checkpoint, [])
     }
     throw try unknown(argument)
   }
 
-  /// The checkpoint whose content has a hash, of any run and step; nil where there is none.
+  /// The newest checkpoint of the first run that has one of a kind, of any step; nil where there is none.
   ///
   /// - Throws: `UserError(.inputOutput)` where a folder cannot be listed.
-  public func find(hash: String) throws -> CheckpointFolder? {
+  public func find(_ isWanted: (CheckpointFolder) -> Bool) throws -> CheckpointFolder? {
     for run in try runs() {
       for step in try run.checkpointSteps.reversed() {
-        if let checkpoint = try? CheckpointFolder.open(run.checkpointPath(step: step)), checkpoint.hash == hash {
+        if let checkpoint = try? CheckpointFolder.open(run.checkpointPath(step: step)), isWanted(checkpoint) {
           return checkpoint
         }
       }

@@ -1,3 +1,4 @@
+import Crypto
 import Foundation
 import Tensors
 
@@ -8,29 +9,42 @@ public struct CheckpointFolder: Sendable {
 
   /// Optimizer steps done when it was written.
   public var step: Int { manifest.step }
-  /// Names exactly this content: the manifest's own SHA-256 in hexadecimal.
+  /// Names exactly these files: the manifest's own SHA-256 in hexadecimal.
   public var hash: String { manifest.hash }
   /// The names of its files, sorted, without the manifest.
   public var fileNames: [String] { manifest.files.keys.sorted() }
 
-  private init(path: String, manifest: Manifest) {
+  /// While it lives, training does not remove the checkpoint; nil where nobody asked for that.
+  private let hold: CheckpointHold?
+
+  private init(path: String, manifest: Manifest, hold: CheckpointHold?) {
     self.path = path
     self.manifest = manifest
+    self.hold = hold
   }
 
   /// Opens a folder and checks its manifest, not yet the files in it; see ``verify(full:)``.
   ///
+  /// - Parameter isHeld: whether training has to leave the checkpoint alone as long as a copy of the value lives, for whoever
+  ///   reads a run that another process trains.
   /// - Throws: `UserError(.missingInput)` where there is no checkpoint; `.badData` where its manifest does not hold.
-  public static func open(_ path: String) throws -> CheckpointFolder {
+  public static func open(_ path: String, isHeld: Bool = false) throws -> CheckpointFolder {
     guard FileSystem.isFolder(path) else {
       throw UserError(.missingInput, "\(path): expected a checkpoint folder, found none")
     }
+    let hold = isHeld ? try CheckpointHold(path) : nil
     guard FileSystem.exists("\(path)/\(Manifest.fileName)") else {
       throw UserError(
         .missingInput, "\(path): expected a checkpoint folder, found no \(Manifest.fileName) in it",
         hint: "A checkpoint is a folder such as Checkpoints/<run>/\(stepFolderName(12_000)).")
     }
-    return CheckpointFolder(path: path, manifest: try Manifest(folder: path))
+    return CheckpointFolder(path: path, manifest: try Manifest(folder: path), hold: hold)
+  }
+
+  /// SHA-256, in hexadecimal, over a text and those of the named files that there are.
+  package func hash(of names: [String], and text: String) -> String {
+    let files = names.sorted().compactMap { name in manifest.files[name].map { "\(name) \($0.sha256)\n" } }
+    return SHA256.hash(data: Data((files.joined() + text).utf8)).hexadecimal
   }
 
   public func contains(_ fileName: String) -> Bool { manifest.files[fileName] != nil }
@@ -68,7 +82,7 @@ public struct CheckpointFolder: Sendable {
         }
         return nil
       } catch {
-        return error as? UserError ?? UserError(.inputOutput, "\(filePath): \(error)")
+        return error as? UserError ?? UserError(.inputOutput, "\(filePath): \(error.reason)")
       }
     }
   }

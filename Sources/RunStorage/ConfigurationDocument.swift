@@ -116,6 +116,14 @@ public struct ConfigurationDocument {
   /// Whether a file or an option gave a key its value.
   public func isSet(_ key: String) -> Bool { fields[key]?.origin != nil }
 
+  /// The settings that files and options gave, in order of declaration, numbers written in one way.
+  public var given: [(key: String, value: String)] {
+    keys.compactMap { key in
+      guard let field = fields[key], field.origin != nil else { return nil }
+      return (key, Self.text(of: field.value) { Double($0)?.description ?? $0 })
+    }
+  }
+
   /// The keys that a file or an option gave a value which differs from another document's, with the file's path and line or the
   /// option.
   public func changes(
@@ -139,9 +147,9 @@ public struct ConfigurationDocument {
     }
   }
 
-  private static func text(of node: Node) -> String {
-    if let elements = node.sequence { return "[\(elements.map(text).joined(separator: ", "))]" }
-    return node.scalar?.string ?? description(of: node)
+  private static func text(of node: Node, _ change: (String) -> String = { $0 }) -> String {
+    if let elements = node.sequence { return "[\(elements.map { text(of: $0, change) }.joined(separator: ", "))]" }
+    return node.scalar.map { change($0.string) } ?? description(of: node)
   }
 
   /// Decodes one of the structs that the document was made of; keys of the others are passed over.
@@ -177,7 +185,7 @@ public struct ConfigurationDocument {
     do {
       return try serialize(node: node(keys), width: -1, allowUnicode: true)
     } catch {
-      throw UserError(.internalFailure, "cannot write the configuration: \(error)")
+      throw UserError(.internalFailure, "the configuration holds what YAML cannot express")
     }
   }
 
@@ -200,7 +208,7 @@ public struct ConfigurationDocument {
     case .dataCorrupted(let found):
       context = found
     @unknown default:
-      return UserError(.usage, "configuration: \(error)")
+      return UserError(.usage, "configuration: expected other values")
     }
     guard let key = context.codingPath.first?.stringValue, let field = fields[key] else {
       return UserError(.usage, "configuration: \(context.debugDescription)")

@@ -5,7 +5,10 @@ import Tensors
 /// An open file, closed when it goes out of scope. Whatever fails throws a ``UserError`` with the path and the reason.
 struct OpenFile: ~Copyable, Sendable {
   enum Purpose {
+    /// A plain file: what has no end or blocks (a pipe, a device) is refused before it is opened.
     case reading
+    /// A folder, to lock it or to bring its names to the disk.
+    case folder
     /// A new file, or the old one emptied.
     case writing
     case appending
@@ -15,21 +18,25 @@ struct OpenFile: ~Copyable, Sendable {
   let descriptor: Int32
 
   init(_ path: String, for purpose: Purpose) throws {
+    if purpose == .reading { try FileSystem.requirePlainFile(path) }
     let flags =
       switch purpose {
-      case .reading: O_RDONLY
+      // What has become a pipe meanwhile does not block either.
+      case .reading: O_RDONLY | O_NONBLOCK
+      case .folder: O_RDONLY | O_DIRECTORY
       case .writing: O_WRONLY | O_CREAT | O_TRUNC
       case .appending: O_RDWR | O_CREAT | O_APPEND
       }
-    self.path = path
-    descriptor = retryingInterrupted { open(path, flags | O_CLOEXEC, 0o644) }
-    guard descriptor >= 0 else {
+    let opened = retryingInterrupted { open(path, flags | O_CLOEXEC, 0o644) }
+    guard opened >= 0 else {
       let isMissing = errno == ENOENT || errno == ENOTDIR
       switch purpose {
-      case .reading: throw FileSystem.failure("open", path, kind: isMissing ? .missingInput : .inputOutput)
+      case .reading, .folder: throw FileSystem.failure("open", path, kind: isMissing ? .missingInput : .inputOutput)
       case .writing, .appending: throw FileSystem.failure("create", path, kind: .cannotCreate)
       }
     }
+    self.path = path
+    descriptor = opened
   }
 
   deinit { close(descriptor) }
@@ -38,10 +45,23 @@ struct OpenFile: ~Copyable, Sendable {
   func size() throws -> Int {
     var status = stat()
     guard fstat(descriptor, &status) == 0 else { throw FileSystem.failure("read", path) }
-    guard status.st_mode & S_IFMT == S_IFREG else {
-      throw UserError(.badData, "\(path): expected a file, found a folder or a device")
-    }
+    try FileSystem.requirePlain(status, path)
     return Int(status.st_size)
+  }
+
+  /// Whether a path leads to this very file or folder.
+  func isOpen(at path: String) -> Bool {
+    var status = stat()
+    return fstat(descriptor, &status) == 0 && FileSystem.identity(of: path) == .init(status)
+  }
+
+  /// Where it is now; nil where it was deleted.
+  var presentPath: String? {
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+    let length = readlink("/proc/self/fd/\(descriptor)", &buffer, buffer.count - 1)
+    guard length > 0 else { return nil }
+    let path = String(decoding: buffer[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    return isOpen(at: path) ? path : nil
   }
 
   /// Fills a buffer from a position; a file that ends before the buffer is full is an error.
@@ -96,6 +116,7 @@ enum FileSystem {
     let hint: String? =
       switch code {
       case ENOSPC, EDQUOT: "Free some space on that disk, or choose another place with --workspace."
+      case EFBIG: "Raise the limit on the size of files: ulimit -f."
       case EACCES, EPERM, EROFS: "Check the folder's permissions, or choose another place with --workspace."
       default: nil
       }
@@ -108,6 +129,38 @@ enum FileSystem {
   static func isPlainFile(_ path: String) -> Bool {
     var status = stat()
     return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+  }
+
+  /// Refuses what is there and is no plain file, without opening it.
+  static func requirePlainFile(_ path: String) throws {
+    var status = stat()
+    if stat(path, &status) == 0 { try requirePlain(status, path) }
+  }
+
+  fileprivate static func requirePlain(_ status: stat, _ path: String) throws {
+    let found =
+      switch status.st_mode & S_IFMT {
+      case S_IFREG: nil as String?
+      case S_IFDIR: "a folder"
+      case S_IFIFO: "a pipe"
+      case S_IFSOCK: "a socket"
+      default: "a device"
+      }
+    if let found { throw UserError(.badData, "\(path): expected a file, found \(found)") }
+  }
+
+  /// Which file or folder of the machine it is, whatever its name.
+  struct Identity: Equatable {
+    let device: dev_t
+    let number: ino_t
+
+    init(_ status: stat) { (device, number) = (status.st_dev, status.st_ino) }
+  }
+
+  /// What a path leads to; nil where nothing is there.
+  static func identity(of path: String) -> Identity? {
+    var status = stat()
+    return stat(path, &status) == 0 ? Identity(status) : nil
   }
 
   static func exists(_ path: String) -> Bool { mode(of: path) != nil }
@@ -182,7 +235,7 @@ enum FileSystem {
   }
 
   /// Waits until a file's content, or a folder's list of names, is on the disk.
-  static func sync(_ path: String) throws { try OpenFile(path, for: .reading).sync() }
+  static func sync(_ path: String) throws { try OpenFile(path, for: isFolder(path) ? .folder : .reading).sync() }
 
   static func read(_ path: String, limit: Int = .max) throws -> Data {
     let file = try OpenFile(path, for: .reading)

@@ -46,7 +46,10 @@ public final class MetricsLog: Sendable {
   ///
   /// - Throws: `UserError(.badData)` with path and line where a line is not a metrics record.
   public static func records(at path: String) throws -> [Record] {
-    try lines(at: path).map(\.record)
+    try lines(at: path).enumerated().map { index, line in
+      guard let record = line.record else { throw refusal("\(path) line \(index + 1)") }
+      return record
+    }
   }
 
   /// The last whole line of a log, found without reading the rest; nil where there is none.
@@ -58,48 +61,80 @@ public final class MetricsLog: Sendable {
     let end = try lengthOfWholeLines(file, size: try file.size())
     guard end > 0 else { return nil }
     let begin = try lengthOfWholeLines(file, size: end - 1)
-    return try record(try file.bytes(begin..<end - 1)[...], place: "\(path): last line")
+    guard let record = record(try file.bytes(begin..<end - 1)[...]) else { throw refusal("\(path): last line") }
+    return record
   }
 
-  /// Drops the lines after a step, for a run that goes on from that step's checkpoint. A reader sees the old log or the new
-  /// one, never half of it. Open the log after this, not before.
+  /// Moves the lines that are no metrics records (of a disk that failed, of an editor) to the end of `<path>.damaged`, so that
+  /// they are not lost and the run can go on.
   ///
-  /// - Throws: `UserError(.badData)` with path and line where a line is not a metrics record; `.inputOutput`.
-  public static func truncate(_ path: String, after step: Int) throws {
+  /// - Returns: which lines they were, counted from 1.
+  /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
+  @discardableResult
+  public static func setAsideDamage(_ path: String) throws -> [Int] {
     let lines = try lines(at: path)
-    let kept = lines.filter { $0.record.step <= step }
-    guard kept.count < lines.count else { return }
-    try FileSystem.replace(path, with: kept.map { $0.text + "\n" }.joined())
+    let damaged = lines.indices.filter { lines[$0].record == nil }
+    guard !damaged.isEmpty else { return [] }
+    let file = try OpenFile("\(path).damaged", for: .appending)
+    for index in damaged { try (lines[index].bytes + [UInt8(ascii: "\n")]).withUnsafeBytes { try file.write($0) } }
+    try file.sync()
+    try replace(path, with: lines.filter { $0.record != nil })
+    return damaged.map { $0 + 1 }
   }
 
-  private static func lines(at path: String) throws -> [(text: String, record: Record)] {
+  /// Drops the lines after a step, for a run that goes on from that step's checkpoint, once what is damaged is set aside. A
+  /// reader sees the old log or the new one, never half of it. Open the log after this, not before.
+  ///
+  /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
+  public static func truncate(_ path: String, after step: Int) throws {
+    try setAsideDamage(path)
+    let lines = try lines(at: path)
+    let kept = lines.filter { ($0.record?.step ?? 0) <= step }
+    if kept.count < lines.count { try replace(path, with: kept) }
+  }
+
+  private typealias Line = (bytes: [UInt8], record: Record?)
+
+  private static func replace(_ path: String, with lines: [Line]) throws {
+    try FileSystem.replace(path, with: lines.flatMap { $0.bytes + [UInt8(ascii: "\n")] })
+  }
+
+  /// The whole lines; the record is nil in one that is damaged.
+  private static func lines(at path: String) throws -> [Line] {
     guard FileSystem.exists(path) else { return [] }
-    let data = try FileSystem.read(path)
+    let data = try FileSystem.read(path, limit: 1 << 28)
     let whole = data.lastIndex(of: UInt8(ascii: "\n")).map { data[..<$0] } ?? Data()
     guard !whole.isEmpty else { return [] }
-    return try whole.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated().map {
-      (String(decoding: $1, as: UTF8.self), try record(ArraySlice($1), place: "\(path) line \($0 + 1)"))
+    return whole.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map {
+      (Array($0), record(ArraySlice($0)))
     }
   }
 
-  private static func record(_ line: ArraySlice<UInt8>, place: String) throws -> Record {
+  private static func record(_ line: ArraySlice<UInt8>) -> Record? {
     guard
       var values = try? JSONDecoder().decode([String: Double?].self, from: Data(line)),
       let step = (values.removeValue(forKey: "step") ?? nil).flatMap({ Int(exactly: $0) })
-    else {
-      throw UserError(.badData, "\(place): expected a JSON object of numbers with a whole `step`, found other text")
-    }
+    else { return nil }
     return Record(step: step, values: values)
+  }
+
+  private static func refusal(_ place: String) -> UserError {
+    UserError(.badData, "\(place): expected a JSON object of numbers with a whole `step`, found other text")
   }
 
   /// The length of a file's first `size` bytes up to and including the last line end; 0 where there is none.
   private static func lengthOfWholeLines(_ file: borrowing OpenFile, size: Int) throws -> Int {
     var end = size
     while end > 0 {
+      guard size - end < longestLine else {
+        throw UserError(.badData, "\(file.path): expected lines of at most \(longestLine) bytes, found a longer one")
+      }
       let begin = max(0, end - 4096)
       if let index = try file.bytes(begin..<end).lastIndex(of: UInt8(ascii: "\n")) { return begin + index + 1 }
       end = begin
     }
     return 0
   }
+
+  private static let longestLine = 1 << 20
 }

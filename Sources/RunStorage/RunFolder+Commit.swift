@@ -16,13 +16,19 @@ extension RunFolder {
 
   /// Proves, before hours of training, that checkpoints can be written here; leaves everything as it was.
   ///
-  /// - Parameter bytes: what has to fit on the disk.
-  /// - Throws: `UserError(.cannotCreate)` with the path and the reason.
-  public func checkWritable(reserving bytes: Int = 0) throws {
-    var created: [String] = []
-    defer { for folder in created.reversed() { rmdir(folder) } }
+  /// - Parameters:
+  ///   - bytes: what has to fit on the disk.
+  ///   - lock: the run's, where this process has it; it is taken for as long as this lasts otherwise.
+  /// - Throws: `UserError(.cannotCreate)` with the path and the reason; `.unavailable` where another process trains the run.
+  public func checkWritable(reserving bytes: Int = 0, holding lock: RunLock? = nil) throws {
+    let created = try FileSystem.makeFolders(path)
+    // Nobody else has taken the folders that are removed: that needs the lock.
+    let lock = try lock ?? self.lock()
+    defer {
+      for folder in created.reversed() { rmdir(folder) }
+      withExtendedLifetime(lock) {}
+    }
     do {
-      created = try FileSystem.makeFolders(path)
       let probe = "\(path)/\(Self.temporaryPrefix)probe-\(getpid())"
       let renamed = "\(path)/\(Self.trashPrefix)probe-\(getpid())"
       defer {
@@ -63,14 +69,15 @@ extension RunFolder {
   ///   - step: optimizer steps done; a checkpoint of the same step is replaced.
   ///   - keep: how many valid checkpoints up to this step stay, this one among them; at least 1.
   ///   - best: the step of one that stays besides.
+  ///   - lock: the run's; nothing is written once the folder is not the locked one any more.
   ///   - write: puts the checkpoint's files (no folders) into the folder whose path it is given.
   /// - Throws: what `write` throws, or `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason; the
   ///   checkpoints that were there before are then untouched and the temporary folder is gone.
   @discardableResult
   public func commit(
-    step: Int, keep: Int, best: Int? = nil, write: (_ folder: String) throws -> Void
+    step: Int, keep: Int, best: Int? = nil, holding lock: RunLock? = nil, write: (_ folder: String) throws -> Void
   ) throws -> CheckpointFolder {
-    try create()
+    if let lock { try lock.requireInPlace() } else { try create() }
     let temporary = "\(path)/\(Self.temporaryPrefix)\(stepFolderName(step))-\(getpid())"
     let final = checkpointPath(step: step)
     do {
@@ -78,12 +85,14 @@ extension RunFolder {
       try FileSystem.makeFolders(temporary)
       try write(temporary)
       try seal(temporary, step: step)
+      try lock?.requireInPlace()
       try putInPlace(temporary, as: final)
     } catch {
       try? FileSystem.remove(temporary)
       throw error
     }
     try FileSystem.sync(path)
+    try lock?.requireInPlace()
     removeOldest(upTo: step, keep: keep, best: best)
     return try CheckpointFolder.open(final)
   }
@@ -128,7 +137,10 @@ extension RunFolder {
       let path = checkpointPath(step: candidate)
       if kept >= max(keep, 1) {
         if candidate == best { continue }
+        // Whoever reads it now reads it to the end.
+        guard let hold = try? CheckpointHold(path, exclusive: true) else { continue }
         if let trash = try? moveToTrash(path) { try? FileSystem.remove(trash) }
+        withExtendedLifetime(hold) {}
       } else if let checkpoint = try? CheckpointFolder.open(path), checkpoint.verify(full: false).isEmpty {
         kept += 1
       }
@@ -208,14 +220,25 @@ extension RunFolder {
   ///
   /// - Throws: `UserError(.unavailable)` where another process trains the run.
   public func lock() throws -> RunLock {
-    try create()
-    return try RunLock(run: self)
+    while true {
+      try create()
+      let lock = try RunLock(run: self)
+      // Another process may have removed the folder that it had made, before it was locked.
+      if lock.isInPlace { return lock }
+    }
+  }
+
+  /// What whoever comes second is told.
+  public var isTakenError: UserError {
+    UserError(
+      .unavailable, "run \(name) is being trained by another process (\(path))",
+      hint: "Wait for it, stop it, or choose another --run name.")
   }
 
   /// Whether a process trains the run now.
   public var isBeingTrained: Bool {
     do {
-      let folder = try OpenFile(path, for: .reading)
+      let folder = try OpenFile(path, for: .folder)
       return flock(folder.descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
     } catch {
       return false
@@ -234,10 +257,12 @@ extension RunFolder {
 
 /// A process's exclusive hold on a run, given up when the object goes; the kernel releases it if the process dies.
 public final class RunLock: Sendable {
+  private let run: RunFolder
   private let folder: OpenFile
 
   fileprivate init(run: RunFolder) throws {
-    folder = try OpenFile(run.path, for: .reading)
+    self.run = run
+    folder = try OpenFile(run.path, for: .folder)
     // Whoever only looks whether the run is being trained holds it for a moment too.
     var attempts = 0
     while flock(folder.descriptor, LOCK_EX | LOCK_NB) != 0 {
@@ -247,9 +272,50 @@ public final class RunLock: Sendable {
         usleep(50_000)
         continue
       }
-      throw UserError(
-        .unavailable, "run \(run.name) is being trained by another process (\(run.path))",
-        hint: "Wait for it, stop it, or choose another --run name.")
+      throw run.isTakenError
     }
+  }
+
+  /// Whether the run's path leads to the folder that is locked: it may have been moved or deleted, and another may have its
+  /// place.
+  public var isInPlace: Bool { folder.isOpen(at: run.path) }
+
+  /// The run where its folder is now; nil where it was deleted, or lies where no run can be.
+  public var movedRun: RunFolder? {
+    guard let path = folder.presentPath, let moved = try? RunFolder(path: path) else { return nil }
+    return folder.isOpen(at: moved.path) ? moved : nil
+  }
+
+  /// - Throws: `UserError(.inputOutput)` where ``isInPlace`` is false.
+  public func requireInPlace() throws {
+    guard isInPlace else {
+      throw UserError(
+        .inputOutput, "\(run.path): the run's folder was moved or deleted while it was being trained",
+        hint: "Stop a training before its folder is touched.")
+    }
+  }
+}
+
+/// Keeps a checkpoint from being removed while it is read, by a lock on its folder that goes with the object.
+final class CheckpointHold: Sendable {
+  private let folder: OpenFile
+
+  /// - Throws: `UserError` where the folder is gone, or others hold it.
+  init(_ path: String, exclusive: Bool = false) throws {
+    folder = try OpenFile(path, for: .folder)
+    // Where a file system knows no locks, who reads has to be quick.
+    if flock(folder.descriptor, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0, errno == EWOULDBLOCK {
+      throw FileSystem.failure("lock", path)
+    }
+    guard folder.isOpen(at: path) else {
+      errno = ENOENT
+      throw FileSystem.failure("open", path, kind: .missingInput)
+    }
+  }
+
+  /// Whether training removes the checkpoint at this moment.
+  static func isBeingRemoved(_ path: String) -> Bool {
+    guard let folder = try? OpenFile(path, for: .folder) else { return false }
+    return flock(folder.descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
   }
 }

@@ -82,6 +82,20 @@ public struct RunFolder: Sendable {
     return "\(preset)-\(number)"
   }
 
+  /// A run beside this one with a name that nobody has: this one's, or that and a number.
+  ///
+  /// - Throws: `UserError(.missingInput)` where the folder of runs is gone too.
+  public func unusedSibling() throws -> RunFolder {
+    let runs = FileSystem.parent(of: path)
+    guard FileSystem.isFolder(runs) else { throw UserError(.missingInput, "\(runs): the folder is not there any more") }
+    var (name, number) = (name, 1)
+    while FileSystem.exists("\(runs)/\(name)") {
+      name = "\(self.name)-\(number)"
+      number += 1
+    }
+    return try RunFolder(checkpoints: runs, name: name)
+  }
+
   public var exists: Bool { FileSystem.isFolder(path) }
 
   /// The steps that have a checkpoint folder, whole or damaged, in ascending order.
@@ -99,23 +113,44 @@ public struct RunFolder: Sendable {
 
   /// The newest checkpoint (before a step) whose manifest and files hold, and those newer ones that do not.
   ///
+  /// - Parameter isHeld: as in ``CheckpointFolder/open(_:isHeld:)``: for reading a run that another process may be training. What
+  ///   that process removed meanwhile is not damaged, and a newer one is there.
   /// - Throws: `UserError(.missingInput)` where the run has no checkpoint; `.badData` where every one is damaged.
   public func newestValid(
-    before limit: Int = .max
+    before limit: Int = .max, isHeld: Bool = false
   ) throws -> (checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]) {
+    try newestValid(before: limit, isHeld: isHeld, listed: {})
+  }
+
+  /// - Parameter listed: called between the listing of the checkpoints and their reading.
+  package func newestValid(before limit: Int, isHeld: Bool, listed: () throws -> Void) throws -> (
+    checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]
+  ) {
     var damaged: [DamagedCheckpoint] = []
-    for step in try checkpointSteps.reversed() where step < limit {
-      let path = checkpointPath(step: step)
-      do {
-        let checkpoint = try CheckpointFolder.open(path)
-        guard checkpoint.step == step else {
-          throw UserError(.badData, "\(path): expected step \(step) in its manifest, found \(checkpoint.step)")
+    for _ in 0..<Self.mostListings {
+      damaged = []
+      var isOutdated = false
+      let steps = try checkpointSteps
+      try listed()
+      for step in steps.reversed() where step < limit {
+        let path = checkpointPath(step: step)
+        let identity = FileSystem.identity(of: path)
+        do {
+          let checkpoint = try CheckpointFolder.open(path, isHeld: isHeld)
+          guard checkpoint.step == step else {
+            throw UserError(.badData, "\(path): expected step \(step) in its manifest, found \(checkpoint.step)")
+          }
+          if let failure = checkpoint.verify(full: true).first { throw failure }
+          return (checkpoint, damaged)
+        } catch let error as UserError {
+          if identity == nil || FileSystem.identity(of: path) != identity || CheckpointHold.isBeingRemoved(path) {
+            isOutdated = true
+          } else {
+            damaged.append(DamagedCheckpoint(path: path, error: error))
+          }
         }
-        if let failure = checkpoint.verify(full: true).first { throw failure }
-        return (checkpoint, damaged)
-      } catch let error as UserError {
-        damaged.append(DamagedCheckpoint(path: path, error: error))
       }
+      if !isOutdated { break }
     }
     guard let newest = damaged.first else {
       throw UserError(
@@ -126,4 +161,7 @@ public struct RunFolder: Sendable {
       .badData, "run \(name) has \(damaged.count) damaged and no valid checkpoint; the newest: \(newest.error.message)",
       hint: "Restore the run's folder from a copy, or train it anew.")
   }
+
+  /// Each further one takes a training that has removed what was listed meanwhile.
+  private static let mostListings = 1000
 }

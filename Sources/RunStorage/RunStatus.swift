@@ -25,6 +25,26 @@ extension RunFolder {
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
   public func write(configuration: String) throws { try FileSystem.replace("\(path)/config.yaml", with: configuration) }
 
+  private var placesPath: String { "\(path)/data-places.json" }
+
+  /// Where the run's data lie on this machine, by the setting that names them: for what is no data set of a workspace. It is in no
+  /// checkpoint, since nobody else has these places. Nothing that can be read is no place.
+  public var dataPlaces: [String: String] {
+    guard let data = try? FileSystem.read(placesPath, limit: 1 << 16) else { return [:] }
+    return (try? JSONDecoder().decode([String: String].self, from: data)) ?? [:]
+  }
+
+  /// - Parameter dataPlaces: of the first data set and the second, nil for one that is found by its name.
+  /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
+  public func write(dataPlaces: [String?]) throws {
+    var places: [String: String] = [:]
+    for (key, place) in zip(["data", "data-b"], dataPlaces) { places[key] = place }
+    if places == self.dataPlaces { return }
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    try FileSystem.replace(placesPath, with: String(decoding: try encoder.encode(places), as: UTF8.self) + "\n")
+  }
+
   private var statusPath: String { "\(path)/status.json" }
 
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.

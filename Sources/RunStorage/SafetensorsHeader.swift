@@ -27,7 +27,7 @@ struct SafetensorsHeader {
     do {
       document = try JSONDecoder().decode(Document.self, from: Data(json))
     } catch let error as DecodingError {
-      throw UserError(.badData, "\(path): \(Self.description(of: error))")
+      throw UserError(.badData, "\(path): header: \(error.reason)")
     }
     if let key = firstDuplicateKey(inJSON: json) {
       throw UserError(.badData, "\(path): header: \(key) occurs more than once; two readers would see two tensors")
@@ -83,17 +83,6 @@ struct SafetensorsHeader {
         .badData, "\(path): expected \(end) bytes of data, found \(bufferSize)",
         hint: end > bufferSize ? "The file has been cut: copy or download it again." : nil)
     }
-  }
-
-  private static func description(of error: DecodingError) -> String {
-    let context: DecodingError.Context
-    switch error {
-    case .typeMismatch(_, let found), .valueNotFound(_, let found), .keyNotFound(_, let found): context = found
-    case .dataCorrupted(let found): context = found
-    @unknown default: return "header: \(error)"
-    }
-    let field = context.codingPath.map(\.stringValue).joined(separator: ".")
-    return "\(field.isEmpty ? "header" : field): \(context.debugDescription)"
   }
 }
 

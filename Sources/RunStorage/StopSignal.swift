@@ -9,7 +9,8 @@ public enum StopSignal {
   private static let pending = Atomic<Int32>(0)
   private static let isDeferred = Atomic<Bool>(false)
 
-  /// Installs the handlers, and has writing to a closed pipe fail with an error instead of a signal (SIGPIPE).
+  /// Installs the handlers, and has writing to a closed pipe (SIGPIPE), or past the limit on a file's size
+  /// (SIGXFSZ), fail with an error instead of a signal.
   public static func install() {
     pending.store(0, ordering: .relaxed)
     isDeferred.store(false, ordering: .relaxed)
@@ -26,6 +27,7 @@ public enum StopSignal {
       unsafeBitCast(present.__sigaction_handler.sa_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
     if !isIgnored { setHandler(handler, for: SIGHUP) }
     setHandler(SIG_IGN, for: SIGPIPE)
+    setHandler(SIG_IGN, for: SIGXFSZ)
     // A parent may have blocked them (Foundation's Process does, from a thread that has), and the mask is inherited.
     var signals = sigset_t()
     sigemptyset(&signals)

@@ -80,7 +80,7 @@ struct YAMLSource {
     case .reader(let problem, _, _, _):
       ": \(problem)"
     default:
-      ": \(error)"
+      ": expected YAML"
     }
   }
 

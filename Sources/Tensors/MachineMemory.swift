@@ -1,10 +1,41 @@
 import Foundation
+import Synchronization
 
 /// The machine's memory.
 public enum MachineMemory {
-  /// Bytes that the machine, and the control groups that confine the process, can still give.
+  /// Bytes that the machine, the control groups that confine the process, and its limit of addresses can still give.
   public static var available: Int {
-    ([machine] + groups).compactMap { $0 }.min() ?? .max
+    ([machine, addresses] + groups).compactMap { $0 }.min() ?? .max
+  }
+
+  /// Bytes of addresses that the process may still take (`ulimit -v`); nil for no limit.
+  static var addresses: Int? {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0, limit.rlim_cur < 1 << 60 else { return nil }
+    return max(0, Int(limit.rlim_cur) - (fields("/proc/self/status")["VmSize:"] ?? 0) << 10)
+  }
+
+  /// Refuses to begin with so few addresses that the libraries fail below us: threads and code take that much.
+  ///
+  /// - Throws: `UserError(.unavailable)` with what is needed and what there is.
+  public static func requireAddresses() throws {
+    let needed = (384 + 32 * ThreadPool.availableProcessors) << 20
+    guard let addresses, addresses < needed else { return }
+    throw UserError(
+      .unavailable, "the process may take \(text(addresses)) more of addresses, expected at least \(text(needed))",
+      hint: "Raise the limit: ulimit -v.")
+  }
+
+  /// What happens when memory ends amid computing, where nobody can be told by an error: a trap, unless a program has something
+  /// better.
+  public static let whenExhausted = Mutex<@Sendable (UserError) -> Never>({ fatalError($0.description) })
+
+  static func end(_ needed: Int) -> Never {
+    let handler = whenExhausted.withLock { $0 }
+    handler(
+      UserError(
+        .unavailable, "out of memory: \(text(needed)) more are needed, \(text(available)) are available",
+        hint: "Take a smaller batch, smaller images or fewer of them, or raise the limit (ulimit -v)."))
   }
 
   private static var machine: Int? {

@@ -31,14 +31,14 @@ final class MemoryPool: Sendable {
   private static let growth = 2 << 20
 
   init() {
-    // Addresses cost nothing; a process that may not have so many gets fewer.
-    var capacity = 1 << 42
+    // Addresses cost nothing; a process that may not have so many gets fewer, and half of them are for everything else.
+    var capacity = min(1 << 42, MachineMemory.addresses.map { $0 / 2 } ?? .max) / MemoryPool.growth * MemoryPool.growth
     var base = easel_reserve(capacity)
     while base == nil, capacity > MemoryPool.growth {
-      capacity /= 2
+      capacity = capacity / 2 / MemoryPool.growth * MemoryPool.growth
       base = easel_reserve(capacity)
     }
-    guard let base else { fatalError("out of memory: no range of addresses is free") }
+    guard let base else { MachineMemory.end(MemoryPool.growth) }
     self.base = UInt(bitPattern: base)
     self.capacity = capacity
   }
@@ -91,7 +91,7 @@ final class MemoryPool: Sendable {
     let last = state.free.last.flatMap { $0.end == state.committed ? $0.size : nil } ?? 0
     let more = (size - last + MemoryPool.growth - 1) / MemoryPool.growth * MemoryPool.growth
     guard state.committed + more <= capacity, easel_commit(pointer(state.committed), more) else {
-      fatalError("out of memory: \(more) bytes more than the \(state.committed) in use")
+      MachineMemory.end(more)
     }
     insert(Block(offset: state.committed, size: more), &state)
     state.committed += more

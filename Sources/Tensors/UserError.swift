@@ -25,5 +25,6 @@ public struct UserError: Error, Equatable, CustomStringConvertible {
     self.hint = hint?.escapingStrayBytes
   }
 
-  public var description: String { hint.map { "\(message)\n\($0)" } ?? message }
+  /// The message and the hint, a line each: whatever names they hold, they begin no line of their own.
+  public var description: String { [message, hint].compactMap { $0?.printable }.joined(separator: "\n") }
 }

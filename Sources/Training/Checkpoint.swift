@@ -14,6 +14,8 @@ public struct LoadedModel {
   public let checkpoint: CheckpointFolder
   public let state: RunState
   public let configuration: ConfigurationDocument
+  /// See ``CheckpointFolder/modelHash``.
+  public let modelHash: String
   /// The weights that were read.
   public let weights: Weights
   /// Differences between this machine and the one that wrote the checkpoint that can change the last bits of a picture.
@@ -47,6 +49,7 @@ public struct LoadedModel {
     for component in model.components where !component.isForTrainingOnly {
       try component.arena.loadWeights(average: false, from: file, prefix: component.prefix)
     }
+    modelHash = try checkpoint.modelHash(state, configuration)
     self.model = model
     self.checkpoint = checkpoint
     self.state = state

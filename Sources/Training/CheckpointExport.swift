@@ -23,15 +23,14 @@ extension LoadedModel {
     var state = state
     // Nothing to go on from, and no place on the machine that it was made on.
     (state.optimizerSteps, state.averageUpdates) = ([:], [:])
-    if let place = state.data.source.range(of: "/\(DatasetCatalog.folderName)/\(state.data.name)") {
-      state.data.source = String(state.data.source[place.lowerBound...].dropFirst())
-    }
+    let handedOn = HandedOn(checkpoint)
+    state.data = handedOn.record(state.data)
+    let settings = try handedOn.configuration(configuration).yaml()
     let name = weights == .ema ? CheckpointFile.average : CheckpointFile.weights
     let source = try SafetensorsReader(path: checkpoint.path(of: name))
     let leftOut = model.components.filter(\.isForTrainingOnly).map(\.prefix)
     let tensors = try source.names.filter { name in !leftOut.contains(where: name.hasPrefix) }
       .map { try source.tensor($0, floatsAs: type) }
-    let settings = try checkpoint.path(of: CheckpointFile.configuration)
     do {
       let lock = try folder.lock()
       defer { withExtendedLifetime(lock) {} }
@@ -39,7 +38,7 @@ extension LoadedModel {
       let exported = try folder.commit(step: state.step, keep: 1) { temporary in
         try SafetensorsWriter.write(tensors, metadata: source.metadata, to: "\(temporary)/\(name)")
         try state.write(to: temporary)
-        try FileManager.default.copyItem(atPath: settings, toPath: "\(temporary)/\(CheckpointFile.configuration)")
+        try RunFolder.write(settings, to: "\(temporary)/\(CheckpointFile.configuration)")
       }
       try folder.removeCheckpoints(except: state.step)
       return exported

@@ -15,8 +15,8 @@ public struct CheckpointSummary {
     let file = try SafetensorsReader(path: checkpoint.path(of: name))
     tensors = file.names.map { ($0, file.entries[$0]?.shape ?? []) }
     let path = try checkpoint.path(of: CheckpointFile.configuration)
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
-      throw UserError(.badData, "\(path): expected UTF-8 text")
+    guard let text = String(validating: try FileIO.read(path, maximumSize: 1 << 20), as: UTF8.self) else {
+      throw UserError(.badData, "\(path): expected UTF-8 text, found other bytes")
     }
     configuration = text
   }

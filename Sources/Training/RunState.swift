@@ -80,6 +80,8 @@ public struct RunState: Codable, Sendable, Equatable {
   public var environment: Environment
   /// The command lines that trained it, first to last; nil where none was recorded.
   public var commands: [String]?
+  /// Hashes of the files that this checkpoint had before its record was mended, which pictures may name; nil for none.
+  public var formerHashes: [String]?
   /// Steps of each component's optimizer, and updates of its average.
   public var optimizerSteps: [String: Int]
   public var averageUpdates: [String: Int]
@@ -95,7 +97,7 @@ public struct RunState: Codable, Sendable, Equatable {
       throw error
     } catch {
       throw UserError(
-        .badData, "\(path): not the state of a run: \(error)", hint: "Check the checkpoint with easel verify.")
+        .badData, "\(path): not the state of a run: \(error.reason)", hint: "Check the checkpoint with easel verify.")
     }
     try state.validate(path, step: checkpoint.step)
     return state

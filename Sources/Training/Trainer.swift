@@ -97,7 +97,8 @@ public final class Trainer {
     self.data = data
     state = RunState(
       preset: preset.name, step: 0, seconds: 0, loss: 0, validationLoss: nil,
-      data: data.record, environment: .init(backend, type), optimizerSteps: [:], averageUpdates: [:])
+      data: Trainer.handedOn(folder).record(data.record), environment: .init(backend, type), optimizerSteps: [:],
+      averageUpdates: [:])
   }
 
   /// A run that goes on from a checkpoint of its own.
@@ -124,8 +125,9 @@ public final class Trainer {
     }
     let precision = Precision(rawValue: state.environment.precision.rawValue) ?? .auto
     let type = try precision.scalarType(on: backend)
-    let own: ConfigurationDocument
-    (model, own) = try LoadedModel.makeModel(checkpoint, state, backend: backend, type: type)
+    let recorded: ConfigurationDocument
+    (model, recorded) = try LoadedModel.makeModel(checkpoint, state, backend: backend, type: type)
+    let own = try Trainer.handedOn(folder).configuration(recorded)
     configuration = try own.changed(changes, for: .named(state.preset))
     settings = try configuration.decode(TrainingSettings.self)
     try settings.validate()
@@ -138,6 +140,7 @@ public final class Trainer {
     model.prepareForTraining(settings)
     try model.readCheckpoint(checkpoint, state: state)
     self.state = state
+    self.state.data = Trainer.handedOn(folder).record(state.data)
     self.folder = folder
     self.data = data
     self.lock = lock
@@ -156,6 +159,11 @@ public final class Trainer {
 
   /// Notes the command line of a training, for whoever wants to repeat it.
   public func record(command: String) { state.commands = (state.commands ?? []) + [command] }
+
+  /// The run's workspace, whose paths alone may be handed on.
+  private static func handedOn(_ folder: RunFolder) -> HandedOn {
+    HandedOn(workspace: URL(fileURLWithPath: folder.path).deletingLastPathComponent().deletingLastPathComponent().path)
+  }
 
   /// What a checkpoint's run was set to.
   public static func configuration(of checkpoint: CheckpointFolder) throws -> ConfigurationDocument {
@@ -197,7 +205,7 @@ public final class Trainer {
   /// - Throws: `UserError`: `cannotCreate` with the path and the reason, or where another process has begun the run meanwhile.
   public func prepareFolder(replacing: Bool = false) throws {
     let needed = checkpointSize * (settings.keep + 1)
-    try folder.checkWritable(reserving: max(0, needed - (replacing ? folder.size : 0)))
+    try folder.checkWritable(reserving: max(0, needed - (replacing ? folder.size : 0)), holding: lock)
     if lock == nil { lock = try folder.lock() }
     if replacing { try folder.clear() }
     try folder.removeLeftovers()
@@ -233,12 +241,40 @@ public final class Trainer {
     try folder.write(RunStatus(.running))
     do {
       let outcome = try StopSignal.deferred { try run(until: limit, phase: phase, report: report) }
+      try lock?.requireInPlace()
       try folder.write(RunStatus(outcome == .complete ? .complete : .stopped))
       return outcome
     } catch {
-      let message = (error as? UserError)?.message ?? "\(error)"
-      try? folder.write(RunStatus(.failed, message: message))
+      // Whatever has failed, and whoever has the run's place now, is not this run's business then.
+      if let lock, !lock.isInPlace { throw saveElsewhere(lock) }
+      try? folder.write(RunStatus(.failed, message: error.reason))
       throw error
+    }
+  }
+
+  /// Saves a run whose folder is not where it was: in the folder where it is now, or in a new one where it was deleted.
+  ///
+  /// - Returns: the error to end with.
+  private func saveElsewhere(_ lock: RunLock) -> UserError {
+    let moved = lock.movedRun
+    let change = moved.map { "moved to \($0.path)" } ?? "deleted or moved out of reach"
+    let problem = "\(folder.path): the run's folder was \(change) while it was being trained"
+    do {
+      let place = try moved ?? folder.unusedSibling()
+      try place.create()
+      try commit(to: place, keep: .max, holding: nil)
+      try place.write(configuration: configuration.yaml())
+      try place.write(RunStatus(.stopped))
+      let isBeside =
+        (place.path as NSString).deletingLastPathComponent == (folder.path as NSString).deletingLastPathComponent
+      return UserError(
+        .inputOutput, "\(problem); step \(state.step) is saved in \(place.path)",
+        hint: isBeside
+          ? "Go on with: easel resume \(place.name)" : "Move it into a workspace's Checkpoints folder to go on with it."
+      )
+    } catch {
+      return UserError(
+        .inputOutput, "\(problem), and step \(state.step) cannot be saved: \(error.reason)")
     }
   }
 
@@ -293,7 +329,9 @@ public final class Trainer {
       try journal.sync()
       state.elapsed = elapsedBefore + session.elapsed
       // What is saved while steps fail may be unsound: nothing makes way for it.
-      _ = try session.measure(.save) { try commit(keep: failures == 0 ? settings.keep : .max) }
+      _ = try session.measure(.save) {
+        try commit(to: folder, keep: failures == 0 ? settings.keep : .max, holding: lock)
+      }
       saved = (state.step, clock.now)
     }
 
@@ -320,6 +358,8 @@ public final class Trainer {
       failures = obstacle == nil ? 0 : failures + 1
       session.addStep(seconds)
       if limit.seconds != nil, let step = session.step { expectCosts(&session, step: step) }
+      // Before anything is written by the folder's name.
+      try lock?.requireInPlace()
 
       // A signal adds nothing to what this step has to do but the save after the loop, and cuts short what it may: the run is to
       // go on as if there had been none.
@@ -402,6 +442,7 @@ public final class Trainer {
         ))
     }
     try save()
+    // A signal that came after the last step has stopped nothing.
     return ends ? .complete : .interrupted
   }
 
@@ -478,6 +519,7 @@ public final class Trainer {
         + "Version: easel \(easelVersion)"
     ]
     let png = try picture.pngData(text: recipe)
+    try lock?.requireInPlace()
     try folder.write(samples: png, step: state.step)
     try journal.append(step: state.step, picture, png: png)
     return ()
@@ -521,7 +563,7 @@ public final class Trainer {
     return sum / Double(max(1, count))
   }
 
-  private func commit(keep: Int) throws {
+  private func commit(to folder: RunFolder, keep: Int, holding lock: RunLock?) throws {
     settleAverage()
     state.environment = .init(model.context.backend, model.context.type)
     for component in model.components {
@@ -529,7 +571,7 @@ public final class Trainer {
       state.averageUpdates[component.name] = component.averageUpdates
     }
     try folder.checkSpace(for: checkpointSize)
-    _ = try folder.commit(step: state.step, keep: keep, best: state.best?.step) { temporary in
+    _ = try folder.commit(step: state.step, keep: keep, best: state.best?.step, holding: lock) { temporary in
       try model.writeCheckpoint(to: temporary, state: state, configuration: configuration)
     }
   }

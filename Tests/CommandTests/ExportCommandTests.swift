@@ -93,7 +93,7 @@ extension CommandTests {
     #expect(given.preset == "autoencoder" && given.step == 3 && given.seconds == run.seconds && given.loss == run.loss)
     #expect(given.data.fingerprint == run.data.fingerprint && given.environment == run.environment)
     #expect(given.environment.processor?.isEmpty == false)
-    #expect(given.data.source == "Data/pet pictures" && run.data.source == program.path("Data/pet pictures"))
+    #expect(given.data.source == "Data/pet pictures" && run.data.source == "Data/pet pictures")
     let text = try program.run("inspect", "given").output
     #expect(text.contains("command     easel resume pets --steps 3\n"))
     #expect(text.contains(given.environment.processor ?? "?"))

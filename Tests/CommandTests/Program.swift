@@ -20,7 +20,7 @@ final class Program {
   deinit { try? FileManager.default.removeItem(atPath: workspace) }
 
   /// Beside the test bundle, where the package manager puts it.
-  private static let executable: URL = {
+  static let executable: URL = {
     let bundle = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
     return bundle.appendingPathComponent("easel")
   }()
@@ -38,11 +38,19 @@ final class Program {
     let output, errors: String
   }
 
+  /// A line of bash, with the program as `$easel`.
+  func start(shell line: String) throws -> Running {
+    try start(
+      ["-c", line], environment: ["easel": Program.executable.path], of: URL(fileURLWithPath: "/bin/bash"))
+  }
+
   /// - Parameter environment: variables besides this process's own.
-  func start(_ arguments: [String], environment: [String: String] = [:]) throws -> Running {
+  func start(
+    _ arguments: [String], environment: [String: String] = [:], of executable: URL = Program.executable
+  ) throws -> Running {
     let process = Process()
     process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-    process.executableURL = Program.executable
+    process.executableURL = executable
     process.arguments = arguments
     process.currentDirectoryURL = URL(fileURLWithPath: workspace)
     // Through files: a pipe that nobody reads meanwhile would block.

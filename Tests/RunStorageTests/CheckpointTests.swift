@@ -206,6 +206,80 @@ extension RunFolder {
     expectUserError(.badData, "4 damaged and no valid checkpoint", "expected step 4") { try run.newestValid() }
   }
 
+  @Test func whatIsReadIsNotRemoved() throws {
+    try run.commit(1, keep: 1)
+    do {
+      let held = try run.newestValid(isHeld: true).checkpoint
+      try run.commit(2, keep: 1)
+      #expect(try run.checkpointSteps == [1, 2] && held.verify(full: true).isEmpty)
+    }
+    try run.commit(3, keep: 1)
+    #expect(try run.checkpointSteps == [3])
+  }
+
+  /// A reader that has listed the checkpoints finds them gone, again and again.
+  @Test func whatIsRemovedBeforeItIsReadIsNotDamaged() throws {
+    try run.commit(1, keep: 1)
+    var step = 1
+    let (checkpoint, damaged) = try run.newestValid(before: .max, isHeld: true) {
+      guard step < 20 else { return }
+      step += 1
+      try run.commit(step, keep: 1)
+    }
+    #expect(checkpoint.step == 20 && damaged.isEmpty)
+    // What is there and wrong still is damaged.
+    try Data().write(to: URL(fileURLWithPath: "\(checkpoint.path)/state.json"))
+    #expect(throws: UserError.self) { try run.newestValid(isHeld: true) }
+  }
+
+  @Test func aRunThatWasMovedIsNotWrittenByItsName() throws {
+    try run.commit(1)
+    let lock = try run.lock()
+    let moved = try RunFolder(workspace: scratch.path, name: "moved")
+    try FileManager.default.moveItem(atPath: run.path, toPath: moved.path)
+    #expect(!lock.isInPlace && lock.movedRun?.path == moved.path)
+    // Another takes the name.
+    let other = try RunFolder(workspace: scratch.path, name: "first")
+    try other.commit(1)
+    let before = try names(in: scratch.path)
+    expectUserError(.inputOutput, run.path, "moved or deleted") {
+      try run.commit(step: 2, keep: 1, holding: lock) { try writeFiles($0, step: 2) }
+    }
+    #expect(try names(in: scratch.path) == before)
+    // Moved while the files are written.
+    let late = try other.lock()
+    #expect(throws: UserError.self) {
+      try other.commit(step: 2, keep: 1, holding: late) {
+        try writeFiles($0, step: 2)
+        try FileManager.default.moveItem(atPath: other.path, toPath: "\(scratch.path)/Checkpoints/late")
+        try RunFolder(workspace: scratch.path, name: "first").commit(1)
+      }
+    }
+    #expect(try other.checkpointSteps == [1])
+    try FileManager.default.removeItem(atPath: moved.path)
+    #expect(lock.movedRun == nil)
+  }
+
+  @Test func pipesInPlaceOfFilesAreRefused() throws {
+    let checkpoint = try run.commit(1)
+    for path in ["state.json", "manifest.json"].map({ "\(checkpoint.path)/\($0)" })
+      + [run.metricsPath, "\(run.path)/status.json"]
+    {
+      try? FileManager.default.removeItem(atPath: path)
+      #expect(mkfifo(path, 0o600) == 0)
+    }
+    expectUserError(.badData, "found a pipe") { try run.newestValid() }
+    expectUserError(.badData, run.metricsPath, "expected a file, found a pipe") {
+      try MetricsLog.lastRecord(at: run.metricsPath)
+    }
+    expectUserError(.badData, "found a pipe") { try MetricsLog(path: run.metricsPath) }
+    #expect(run.status == nil)
+    var document = try ConfigurationDocument(defaults: ["a": 1])
+    expectUserError(.badData, "found a pipe") { try document.overlay(yamlFile: run.metricsPath) }
+    expectUserError(.badData, "found a device") { try document.overlay(yamlFile: "/dev/zero") }
+    expectUserError(.badData, "found a pipe") { try SafetensorsReader(path: run.metricsPath) }
+  }
+
   @Test func foldersWithOtherNamesAreNoCheckpoints() throws {
     try run.commit(3)
     for name in ["step-3", "step-000000004", "step--0000005", "step-", "step-0000000x", "samples"] {

@@ -72,8 +72,26 @@ import Testing
   func otherLinesAreRefused(_ line: String) throws {
     try scratch.write("{\"step\": 1}\n\(line)\n", to: "metrics.jsonl")
     expectUserError(.badData, "\(path) line 2", "step") { try MetricsLog.records(at: path) }
-    expectUserError(.badData, "\(path) line 2") { try MetricsLog.truncate(path, after: 0) }
     expectUserError(.badData, path, "last line") { try MetricsLog.lastRecord(at: path) }
+  }
+
+  @Test func damagedLinesAreSetAsideAndNotLost() throws {
+    let whole = "{\"step\": 1}\n{\"step\": 2}\n"
+    try scratch.write(
+      Data("{\"step\": 1}\n\u{0}\u{0}\n{\"step\": 2}\n{\"ste\n{\"step\": 3}\n".utf8), to: "metrics.jsonl")
+    try MetricsLog.truncate(path, after: 2)
+    #expect(try contents(path) == Data(whole.utf8))
+    #expect(try contents(path + ".damaged") == Data("\u{0}\u{0}\n{\"ste\n".utf8))
+    try scratch.write(whole + "x\n", to: "metrics.jsonl")
+    #expect(try MetricsLog.setAsideDamage(path) == [3])
+    #expect(try contents(path) == Data(whole.utf8))
+    #expect(try contents(path + ".damaged") == Data("\u{0}\u{0}\n{\"ste\nx\n".utf8))
+    #expect(try MetricsLog.setAsideDamage(path) == [])
+  }
+
+  @Test func aLineWithoutEndIsNotReadForever() throws {
+    try scratch.write(Data(count: 3 << 20), to: "metrics.jsonl")
+    expectUserError(.badData, path, "longer") { try MetricsLog.lastRecord(at: path) }
   }
 
   @Test func missingLogs() throws {

@@ -3,19 +3,33 @@ import Foundation
 import Synchronization
 
 /// What goes to the person (stderr) and what goes to the next program (stdout).
+///
+/// Names and texts of others (files, data sets, checkpoints, recipes) come through here: what a terminal would obey in them is
+/// shown instead, see `String.printable`. Only the path that a verb prints as its result stays as it is, for the next program.
 enum Console {
   static let isTerminal = isatty(STDERR_FILENO) == 1
 
   /// A line on stderr: progress and remarks.
-  static func note(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
+  static func note(_ line: String) { note(text: line.printable) }
 
-  static func error(_ text: String) { note("easel: " + text) }
+  /// Lines on stderr.
+  static func note(text: String) { write(text.printableLines + "\n", to: STDERR_FILENO) }
+
+  static func error(_ error: UserError) { note(text: "easel: " + error.description) }
 
   /// A line on stdout: data.
-  static func print(_ text: String) { write(text + "\n", to: STDOUT_FILENO) }
+  static func print(_ line: String) { print(text: line.printable) }
+
+  /// Lines on stdout.
+  static func print(text: String) { write(text.printableLines + "\n", to: STDOUT_FILENO) }
+
+  /// The path of what a verb wrote.
+  static func print(path: String) {
+    if isatty(STDOUT_FILENO) == 1 { print(path) } else { write(path + "\n", to: STDOUT_FILENO) }
+  }
 
   /// Replaces the terminal's current line.
-  static func rewriteLine(_ text: String) { write("\r\u{1B}[K" + text, to: STDERR_FILENO) }
+  static func rewriteLine(_ text: String) { write("\r\u{1B}[K" + text.printable, to: STDERR_FILENO) }
 
   /// Says that pictures lost a part when they were brought to their size.
   static func noteCropped(_ count: Int, of total: Int, _ source: String, to size: ImageSize) {
@@ -34,16 +48,30 @@ enum Console {
     var bytes = ArraySlice(Array(text.utf8))
     while !bytes.isEmpty {
       let written = bytes.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
-      // A closed pipe or a full disk behind stdout: there is nobody left to tell.
-      if written <= 0 { return }
-      bytes = bytes.dropFirst(written)
+      if written >= 0 {
+        bytes = bytes.dropFirst(written)
+      } else if errno == EAGAIN {
+        var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        poll(&ready, 1, -1)
+      } else if errno != EINTR {
+        return isLost(on: descriptor)
+      }
     }
+  }
+
+  /// Ends the program where its results are lost; whoever has closed a pipe does not want them, and nobody reads stderr then.
+  private static func isLost(on descriptor: Int32) {
+    guard descriptor == STDOUT_FILENO, errno != EPIPE else { return }
+    let error = UserError(.inputOutput, "standard output: cannot be written (\(String(cString: strerror(errno))))")
+    Console.error(error)
+    Foundation.exit(error.kind.rawValue)
   }
 
   /// Lines of columns as wide as their widest cell.
   ///
   /// - Parameter first: the first of the columns that hold numbers, which end at the same place.
   static func table(_ header: [String], _ rows: [[String]], rightAlignedFrom first: Int) -> String {
+    let rows = rows.map { $0.map(\.printable) }
     let widths = header.indices.map { column in ([header] + rows).map { $0[column].count }.max() ?? 0 }
     return ([header] + rows).map { row in
       row.enumerated().map { column, text in
@@ -57,7 +85,7 @@ enum Console {
   static func print(json value: some Encodable) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    Console.print(String(decoding: try encoder.encode(value), as: UTF8.self))
+    write(String(decoding: try encoder.encode(value), as: UTF8.self).printableJSON + "\n", to: STDOUT_FILENO)
   }
 }
 

@@ -57,14 +57,15 @@ struct CheckpointOptions: ParsableArguments {
   mutating func find(_ recipe: [String: String], named picture: String, in workspace: Workspace) throws {
     let hash = recipe["checkpoint"] ?? ""
     if let checkpoint {
-      let found = try workspace.checkpoints.resolve(checkpoint).checkpoint.hash
-      guard found == hash else {
+      let found = try workspace.checkpoints.resolve(checkpoint).checkpoint
+      guard found.isMeant(by: hash) else {
+        let present = try found.modelHash
         throw UserError(
-          .badData, "\(picture): made from checkpoint \(hash.prefix(16)), found \(found.prefix(16)) in \(checkpoint)",
+          .badData, "\(picture): made from checkpoint \(hash.prefix(16)), found \(present.prefix(16)) in \(checkpoint)",
           hint: "Leave out the checkpoint to have it searched for.")
       }
     } else {
-      guard let found = try workspace.checkpoints.find(hash: hash) else {
+      guard let found = try workspace.checkpoints.find({ $0.isMeant(by: hash) }) else {
         throw UserError(
           .missingInput,
           "\(picture): made from checkpoint \(hash.prefix(16)) (\(recipe["model"] ?? "")), which is not here",
@@ -247,8 +248,9 @@ struct ImageOptions: ParsableArguments {
   func splits(of loaded: LoadedModel, domain: Int, from workspace: Workspace) throws -> DatasetSplits {
     let description = loaded.state.data.description
     let run = try loaded.configuration.decode(RunDescription.self)
+    let (own, key) = domain > 0 ? (run.dataB ?? run.data, "data-b") : (run.data, "data")
     return try workspace.data(
-      data, or: domain > 0 ? run.dataB ?? run.data : run.data, like: description, fit: fit ?? run.fit,
+      data, or: workspace.place(of: own, key, of: loaded.checkpoint), like: description, fit: fit ?? run.fit,
       skippingBroken: skipping.skipBroken || (data == nil && run.skipBroken)
     ).converted(channels: description.channels)
   }

@@ -16,7 +16,7 @@ struct Recipe {
     if let loaded {
       all += [
         (key: "Model", value: loaded.state.preset),
-        (key: "Model hash", value: String(loaded.checkpoint.hash.prefix(16))),
+        (key: "Model hash", value: String(loaded.modelHash.prefix(16))),
         (key: "Step", value: String(loaded.state.step)), (key: "Weights", value: loaded.weights.rawValue),
       ]
     }
@@ -25,7 +25,7 @@ struct Recipe {
     var fields = ["verb": verb]
     for (key, value) in all { fields[key.lowercased()] = value }
     if let loaded {
-      fields["checkpoint"] = loaded.checkpoint.hash
+      fields["checkpoint"] = loaded.modelHash
       fields["backend"] = loaded.model.context.backend.kind.rawValue
       fields["precision"] = loaded.model.context.type.rawValue
       fields["threads"] = String(loaded.model.context.backend.threads.count)
@@ -149,7 +149,8 @@ struct PictureJob<Capability> {
 
   /// How the picture is made, with the verb's own settings.
   func recipe(_ settings: KeyValuePairs<String, String>) -> Recipe {
-    Recipe(verb: verb, loaded: loaded, settings: settings.map { (key: $0.key, value: $0.value) })
+    let handedOn = HandedOn(workspace: workspace.path)
+    return Recipe(verb: verb, loaded: loaded, settings: settings.map { (key: $0.key, value: handedOn.path($0.value)) })
   }
 
   /// Writes the images as a grid and says where it is, as a path or as JSON.
@@ -167,10 +168,10 @@ struct PictureJob<Capability> {
 
   /// Says where the picture is, as a path or as JSON.
   func report(count: Int, figures: [String: Double] = [:]) throws {
-    guard json else { return Console.print(path) }
+    guard json else { return Console.print(path: path) }
     try Console.print(
       json: PictureReport(
-        output: path, checkpoint: loaded.checkpoint.path, hash: loaded.checkpoint.hash, count: count,
+        output: path, checkpoint: loaded.checkpoint.path, hash: loaded.modelHash, count: count,
         seconds: Date().timeIntervalSince(start), figures: figures))
   }
 }
@@ -242,6 +243,6 @@ func makeFolder(for path: String) throws {
   do {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
   } catch {
-    throw UserError(.cannotCreate, "\(folder): the folder cannot be made: \(error.localizedDescription)")
+    throw UserError(.cannotCreate, "\(folder): the folder cannot be made: \(error.reason)")
   }
 }

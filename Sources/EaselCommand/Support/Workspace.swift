@@ -35,10 +35,11 @@ struct Workspace {
 
   /// Reads a data set by name or path; nil means Fashion-MNIST, whole where it was imported.
   ///
-  /// - Returns: the data, and the name or whole path under which they are found again from any folder.
+  /// - Returns: the data, the name under which they are found again in any copy of the workspace, and the path where that is
+  ///   not enough on this machine.
   func data(
     _ nameOrPath: String?, imageSize: ImageSize?, fit: ImageFit = .crop, skippingBroken: Bool = false
-  ) throws -> (name: String, splits: DatasetSplits) {
+  ) throws -> (name: String, splits: DatasetSplits, place: String?) {
     let catalog = datasets
     let names = catalog.names
     let asked = nameOrPath ?? (names.contains(FashionMNIST.name) ? FashionMNIST.name : FashionMNIST.name + "-10k")
@@ -54,7 +55,24 @@ struct Workspace {
           + description.list(untrained))
     }
     Console.noteCropped(splits, asked)
-    return (names.contains(asked) ? asked : URL(fileURLWithPath: asked).standardizedFileURL.path, splits)
+    if names.contains(asked) { return (asked, splits, nil) }
+    let place = URL(fileURLWithPath: asked).standardizedFileURL.path
+    return (HandedOn(workspace: path).path(place), splits, place)
+  }
+
+  /// Where the data are that a checkpoint was trained on: its run may know a place on this machine, and what is no data set's name
+  /// is a path from the workspace.
+  func place(of name: String, _ key: String, of checkpoint: CheckpointFolder) -> String {
+    let run = URL(fileURLWithPath: checkpoint.path).deletingLastPathComponent().path
+    return place(of: name, (try? RunFolder(path: run))?.dataPlaces[key])
+  }
+
+  private func place(of name: String, _ recorded: String?) -> String {
+    let files = FileManager.default
+    if let recorded, files.fileExists(atPath: recorded) { return recorded }
+    if name.isEmpty || datasets.names.contains(name) { return name }
+    let inside = URL(fileURLWithPath: path).appendingPathComponent(name).path
+    return files.fileExists(atPath: inside) ? inside : name
   }
 
   /// Says what was left out of some pictures.
@@ -115,13 +133,22 @@ struct Workspace {
   /// The data sets of a run, one for each domain of its family.
   ///
   /// - Throws: `UserError`; usage where a family of two lacks one.
-  func data(of run: RunDescription, for preset: AnyPreset) throws -> [(name: String, splits: DatasetSplits)] {
+  ///
+  /// - Parameter folder: the run's, if it knows where they are.
+  func data(of run: RunDescription, for preset: AnyPreset, in folder: RunFolder? = nil) throws -> [(
+    name: String, splits: DatasetSplits, place: String?
+  )] {
+    let places = folder?.dataPlaces ?? [:]
     let size = try run.imageSize.isEmpty ? nil : ImageSize(parsing: run.imageSize)
-    func read(_ name: String?) throws -> (name: String, splits: DatasetSplits) {
+    func read(_ name: String?) throws -> (name: String, splits: DatasetSplits, place: String?) {
       try data(name, imageSize: size, fit: run.fit, skippingBroken: run.skipBroken)
     }
-    guard let second = run.dataB else { return [try read(run.data.isEmpty ? nil : run.data)] }
-    if !run.data.isEmpty, !second.isEmpty { return try [run.data, second].map(read) }
+    guard let second = run.dataB else {
+      return [try read(run.data.isEmpty ? nil : place(of: run.data, places["data"]))]
+    }
+    if !run.data.isEmpty, !second.isEmpty {
+      return try [(run.data, "data"), (second, "data-b")].map { try read(place(of: $0, places[$1])) }
+    }
     if second.isEmpty, let domains = datasets.domains(of: run.data) {
       Console.note("\(run.data) holds two data sets: taking \(domains.joined(separator: " and ")).")
       return try domains.map(read)

@@ -68,18 +68,18 @@ struct Bench: ParsableCommand {
     if profile {
       let profile = try Profile(
         named, configuration: configuration, data: data, backend: compute.backend.make(), steps: steps)
-      return common.json ? try Console.print(json: profile) : Console.print(profile.text)
+      return common.json ? try Console.print(json: profile) : Console.print(text: profile.text)
     }
     let result = try BenchmarkResult.measure(
       named, configuration: configuration, data: data, backend: compute.backend.make(), steps: steps)
     if common.json { return try Console.print(json: result) }
     Console.print(
-      """
-      \(result.model)  \(result.mode)  \(result.image)  batch \(result.batch)  threads \(result.threads)  \(result.parameters) parameters
-      training  \(result.trainImagesPerSecond) images/s
-      sampling  \(result.sampleImagesPerSecond) images/s a pass
-      memory    \(result.peakRSSMegabytes) MB at most; \(result.systemAllocations) blocks from the system while timed
-      """)
+      text: """
+        \(result.model)  \(result.mode)  \(result.image)  batch \(result.batch)  threads \(result.threads)  \(result.parameters) parameters
+        training  \(result.trainImagesPerSecond) images/s
+        sampling  \(result.sampleImagesPerSecond) images/s a pass
+        memory    \(result.peakRSSMegabytes) MB at most; \(result.systemAllocations) blocks from the system while timed
+        """)
   }
 
   /// What the made-up images are like.
@@ -103,9 +103,9 @@ struct Bench: ParsableCommand {
     let type = try (compute.precision ?? .auto).scalarType(on: backend)
     let (ceilings, timings) = OperationTiming.all(on: backend, type: type)
     if common.json { return try Console.print(json: OperationReport(ceilings: ceilings, operations: timings)) }
-    Console.print(ceilings.text)
+    Console.print(text: ceilings.text)
     Console.print(
-      Console.table(
+      text: Console.table(
         ["operation", "shape", "type", "ms", "GFLOP/s", "GB/s", "of ceiling"],
         timings.map {
           [

@@ -113,7 +113,7 @@ struct DataVerb: ParsableCommand {
       try makeFolder(for: path)
       try ImageGrid.compose(images, columns: columns).write(to: path)
       if common.json { return try Console.print(json: Report(output: path, count: images.count)) }
-      Console.print(path)
+      Console.print(path: path)
     }
   }
 
@@ -162,7 +162,7 @@ struct DataVerb: ParsableCommand {
         default: try Emoji.importStyles(size: side, from: from, into: folder) { Console.note($0) }
         }
       if common.json { return try Console.print(json: Report(path: path)) }
-      Console.print(path)
+      Console.print(path: path)
     }
   }
 
@@ -195,7 +195,7 @@ struct DataVerb: ParsableCommand {
         return try Console.print(
           json: Report(output: output, training: splits.train.count, validation: splits.validation.count))
       }
-      Console.print(output)
+      Console.print(path: output)
     }
   }
 }

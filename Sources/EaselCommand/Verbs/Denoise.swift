@@ -63,12 +63,12 @@ struct Denoise: ParsableCommand {
       "Noise": String(damage.strength), "Seed": String(seed),
     ])
     let names = ["blurred": "blurred (deviation \(blur.deviation))", "beside": beside ?? ""]
+    Console.note("Over \(originals.count) images of \(name), \(damage.kind.rawValue) \(damage.strength):")
     Console.note(
-      "Over \(originals.count) images of \(name), \(damage.kind.rawValue) \(damage.strength):\n"
-        + Console.table(
-          ["", "PSNR", "SSIM"],
-          rows.map { [names[$0.0] ?? $0.0, "\($0.1.psnr.formatted(2)) dB", $0.1.ssim.formatted(3)] },
-          rightAlignedFrom: 1))
+      text: Console.table(
+        ["", "PSNR", "SSIM"],
+        rows.map { [names[$0.0] ?? $0.0, "\($0.1.psnr.formatted(2)) dB", $0.1.ssim.formatted(3)] },
+        rightAlignedFrom: 1))
     try job.finish(
       ImageGrid.alternatingRows([originals, noisyImages, restored], columns: columns),
       columns: min(columns, originals.count),

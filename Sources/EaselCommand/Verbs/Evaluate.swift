@@ -254,7 +254,7 @@ struct Evaluate: ParsableCommand {
     if common.json {
       return try Console.print(json: HeldOutReport(loaded, data: heldOut.name, likelihood: evaluation))
     }
-    Console.print(evaluation.text(data: heldOut.name))
+    Console.print(text: evaluation.text(data: heldOut.name))
   }
 
   private func judgeClassifier(_ loaded: LoadedModel, _ workspace: Workspace) throws {
@@ -267,7 +267,7 @@ struct Evaluate: ParsableCommand {
     if common.json {
       return try Console.print(json: HeldOutReport(loaded, data: heldOut.name, classification: evaluation))
     }
-    Console.print(evaluation.text(data: heldOut.name))
+    Console.print(text: evaluation.text(data: heldOut.name))
   }
 
   private func probe(_ loaded: LoadedModel, _ workspace: Workspace) throws {
@@ -278,14 +278,14 @@ struct Evaluate: ParsableCommand {
     if common.json {
       return try Console.print(json: HeldOutReport(loaded, data: evaluation.data, probes: evaluation.probes))
     }
-    Console.print(evaluation.text)
+    Console.print(text: evaluation.text)
   }
 }
 
 extension LoadedModel {
   /// What a figure says it was made with: the run, the step and the hash.
   fileprivate var identity: String {
-    "\(runName) (\(state.preset), step \(state.step), hash \(checkpoint.hash.prefix(16)), \(model.context.type.rawValue))"
+    "\(runName) (\(state.preset), step \(state.step), hash \(modelHash.prefix(16)), \(model.context.type.rawValue))"
   }
 
   fileprivate var runName: String {
@@ -299,7 +299,7 @@ extension LoadedModel {
     let description = state.data.description
     let run = try configuration.decode(RunDescription.self)
     let splits = try workspace.data(
-      nameOrPath, or: run.data, like: description, fit: run.fit,
+      nameOrPath, or: workspace.place(of: run.data, "data", of: checkpoint), like: description, fit: run.fit,
       skippingBroken: skipping.skipBroken || (nameOrPath == nil && run.skipBroken)
     ).converted(channels: description.channels)
     if splits.train.fingerprint != state.data.fingerprint {

@@ -39,14 +39,14 @@ struct SampleJudge {
     if json {
       return try Console.print(
         json: Report(
-          output: path, checkpoint: loaded?.checkpoint.path, hash: loaded?.checkpoint.hash,
+          output: path, checkpoint: loaded?.checkpoint.path, hash: loaded?.modelHash,
           samples: Dictionary(drawing.map { ($0.0.lowercased(), $0.1) }, uniquingKeysWith: { $1 }),
           evaluation: evaluation, seconds: seconds))
     }
-    Console.print(evaluation.text)
+    Console.print(text: evaluation.text)
     Console.print("samples    " + drawing.map { "\($0.0) \($0.1)" }.joined(separator: ", "))
     Console.note("\(duration(seconds)) in all")
-    Console.print(path)
+    Console.print(path: path)
   }
 }
 
@@ -61,7 +61,7 @@ struct HeldOutReport: Encodable {
     _ loaded: LoadedModel, data: String, likelihood: LikelihoodEvaluation? = nil,
     classification: ClassificationEvaluation? = nil, probes: [LinearProbe]? = nil
   ) {
-    (checkpoint, hash, self.data) = (loaded.checkpoint.path, loaded.checkpoint.hash, data)
+    (checkpoint, hash, self.data) = (loaded.checkpoint.path, loaded.modelHash, data)
     (self.likelihood, self.classification, self.probes) = (likelihood, classification, probes)
   }
 }

@@ -48,9 +48,9 @@ struct Export: ParsableCommand {
     if common.json {
       return try Console.print(
         json: Report(
-          output: exported.path, hash: exported.hash, step: exported.step, type: type.rawValue,
+          output: exported.path, hash: exported.modelHash, step: exported.step, type: type.rawValue,
           bytes: exported.manifest.files.values.reduce(0) { $0 + $1.size }))
     }
-    Console.print(exported.path)
+    Console.print(path: exported.path)
   }
 }

@@ -14,6 +14,7 @@ struct Inspect: ParsableCommand {
   private struct Description: Encodable {
     var path: String
     var hash: String
+    var modelHash: String
     var files: [String: Int]
     var state: RunState
     var tensors: Int
@@ -30,13 +31,15 @@ struct Inspect: ParsableCommand {
     if common.json {
       return try Console.print(
         json: Description(
-          path: checkpoint.path, hash: checkpoint.hash, files: checkpoint.manifest.files.mapValues(\.size),
+          path: checkpoint.path, hash: checkpoint.hash, modelHash: checkpoint.modelHash,
+          files: checkpoint.manifest.files.mapValues(\.size),
           state: summary.state, tensors: summary.tensors.count, parameters: summary.parameters,
           configuration: summary.configuration))
     }
     let state = summary.state
     Console.print("checkpoint  \(checkpoint.path)")
-    Console.print("hash        \(checkpoint.hash)")
+    Console.print("files' hash \(checkpoint.hash)")
+    Console.print("model hash  \(try checkpoint.modelHash)")
     Console.print("preset      \(state.preset), \(summary.parameters) parameters in \(summary.tensors.count) tensors")
     Console.print(
       "data        \(state.data.name): \(state.data.trainingImages) training images, \(state.data.validationImages) "
@@ -59,7 +62,7 @@ struct Inspect: ParsableCommand {
     for (name, file) in checkpoint.manifest.files.sorted(by: { $0.key < $1.key }) {
       Console.print("file        \(name), \(file.size) bytes")
     }
-    Console.print("\n" + summary.configuration)
+    Console.print(text: "\n" + summary.configuration)
     for tensor in summary.tensors { Console.print("\(tensor.name)  \(Shape(tensor.shape))") }
   }
 
@@ -74,7 +77,7 @@ struct Inspect: ParsableCommand {
       let entries = Dictionary(text.entries.map { ($0.key, $0.value) }, uniquingKeysWith: { first, _ in first })
       return try Console.print(json: entries)
     }
-    for entry in text.entries { Console.print("\(entry.key)\n\(entry.value)\n") }
+    for entry in text.entries { Console.print(text: "\(entry.key)\n\(entry.value)\n") }
   }
 }
 
@@ -111,7 +114,7 @@ struct Verify: ParsableCommand {
           checkpoint: folder?.path ?? checkpoint, valid: problems.isEmpty, problems: problems.map(\.message)))
     }
     if let first = problems.first {
-      for problem in problems.dropFirst() { Console.error(problem.message) }
+      for problem in problems.dropFirst() { Console.error(UserError(problem.kind, problem.message)) }
       throw first
     }
     if !common.json { Console.print("\(folder?.path ?? checkpoint): valid") }

@@ -43,7 +43,7 @@ struct Runs: ParsableCommand {
       ]
     }
     let header = ["run", "preset", "state", "step", "loss", "held-out", "best step", "images/s", "size"]
-    Console.print(Console.table(header, cells, rightAlignedFrom: 3))
+    Console.print(text: Console.table(header, cells, rightAlignedFrom: 3))
     for row in rows {
       if let problem = row.problem { Console.note("\(row.name): \(problem)") }
     }
@@ -54,20 +54,21 @@ struct Runs: ParsableCommand {
     var row = Row(
       name: run.name, path: run.path, state: status?.outcome.rawValue ?? RunStatus.Outcome.stopped.rawValue,
       size: run.size, problem: status?.message)
+    var latest: MetricsLog.Record?
+    do { latest = try MetricsLog.lastRecord(at: run.metricsPath) } catch { row.problem = error.reason }
+    row.imagesPerSecond = latest?.values["images-per-second"] ?? nil
     do {
-      let latest = try MetricsLog.lastRecord(at: run.metricsPath)
-      row.imagesPerSecond = latest?.values["images-per-second"] ?? nil
       guard try !run.checkpointSteps.isEmpty else {
         row.step = latest?.step
         return row
       }
       defer { if status?.outcome == .running, let latest { row.step = max(latest.step, row.step ?? 0) } }
-      let state = try CheckpointSummary.state(of: run.newestValid().checkpoint)
+      let state = try CheckpointSummary.state(of: run.newestValid(isHeld: true).checkpoint)
       (row.preset, row.step, row.loss) = (state.preset, state.step, state.loss)
       (row.validationLoss, row.best) = (state.validationLoss, state.best)
       if state.optimizerSteps.isEmpty { row.state = "for pictures" }
     } catch {
-      row.problem = (error as? UserError)?.message ?? "\(error)"
+      row.problem = error.reason
     }
     return row
   }

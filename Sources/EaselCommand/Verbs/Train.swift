@@ -92,13 +92,14 @@ struct Train: ParsableCommand {
     let training = try configuration.decode(TrainingSettings.self)
     try training.validate()
     try preset.requireEffects(of: configuration, over: preset.configuration()) { Console.note($0) }
-    if printConfig { return Console.print(try configuration.commentedYAML()) }
+    if printConfig { return Console.print(text: try configuration.commentedYAML()) }
 
     let description = try configuration.decode(RunDescription.self)
     let folder = try RunFolder(
       workspace: workspace.path, name: runName ?? RunFolder.unusedName(for: preset.name, workspace: workspace.path))
     let isBegun = try folder.isRun
     if isBegun, !overwrite {
+      if folder.isBeingTrained { throw folder.isTakenError }
       if resume, try !folder.checkpointSteps.isEmpty {
         return try goOn(with: folder, configuration, workspace, since: start)
       }
@@ -119,8 +120,9 @@ struct Train: ParsableCommand {
       folder: folder, backend: compute.backend.make())
     let session = try TrainingSession(trainer, length: length, since: start, json: common.json)
     if let source { try trainer.takeWeights(from: source) }
-    trainer.record(command: TypedCommand.text)
+    trainer.record(command: TypedCommand.text(in: workspace))
     try trainer.prepareFolder(replacing: isBegun)
+    try folder.write(dataPlaces: data.map(\.place))
     try session.run()
   }
 
@@ -156,8 +158,10 @@ struct Train: ParsableCommand {
     }
     var length = length
     if length.steps == nil, length.epochs == nil, length.minutes == nil { length.steps = others["steps"] }
-    try Resume.goOn(with: folder, in: workspace, length, compute.backend, since: start, json: common.json) {
-      description in
+    try Resume.goOn(
+      with: folder, in: workspace, length, compute.backend, since: start, json: common.json,
+      namesData: data != nil || dataB != nil
+    ) { description in
       if let data = others["data"] { description.data = data }
       if let data = others["data-b"] { description.dataB = data }
     }
@@ -213,28 +217,36 @@ struct Resume: ParsableCommand {
   /// - Parameters:
   ///   - changes: settings that are other from here on, `KEY=VALUE`.
   ///   - start: when the command began.
+  ///   - namesData: whether the data were named anew, so that where the run found them last does not matter.
   ///   - change: what is to be read instead of the data as the run names them.
   static func goOn(
     with folder: RunFolder, in workspace: Workspace, _ length: TrainingLength, _ backend: BackendOptions,
-    changes: [String] = [], since start: ContinuousClock.Instant, json: Bool,
+    changes: [String] = [], since start: ContinuousClock.Instant, json: Bool, namesData: Bool = false,
     change: (inout RunDescription) -> Void = { _ in }
   ) throws {
     let lock = try folder.lock()
     try folder.removeLeftovers()
+    let lines = try MetricsLog.setAsideDamage(folder.metricsPath)
+    if !lines.isEmpty {
+      let numbers = lines.prefix(5).map(String.init).joined(separator: ", ") + (lines.count > 5 ? ", …" : "")
+      Console.note("\(folder.metricsPath): damaged in line \(numbers): moved to \(folder.metricsPath).damaged")
+    }
     let (checkpoint, damaged) = try folder.newestValid()
     for one in damaged { Console.note("\(one.path): passed over: \(one.error.message)") }
     try Trainer.requireResumable(checkpoint)
     var description = try Trainer.configuration(of: checkpoint).decode(RunDescription.self)
     change(&description)
-    let data = try workspace.data(of: description, for: .named(description.preset))
+    let data = try workspace.data(
+      of: description, for: .named(description.preset), in: namesData ? nil : folder)
     let trainer = try Trainer(
       resuming: checkpoint, changes: changes, data: data[0].splits, counterpart: data.dropFirst().first?.splits,
       folder: folder, lock: lock, backend: backend.make())
+    try folder.write(dataPlaces: data.map(\.place))
     if !trainer.differences.isEmpty {
       Console.note("From here on this differs: \(trainer.differences.joined(separator: "; ")).")
     }
     let session = try TrainingSession(trainer, length: length, since: start, json: json)
-    trainer.record(command: TypedCommand.text)
+    trainer.record(command: TypedCommand.text(in: workspace))
     try session.run()
   }
 }
@@ -373,10 +385,12 @@ struct TrainingSession {
           validationLoss: trainer.state.validationLoss, imagesPerSecond: final?.imagesPerSecond,
           seconds: trainer.state.seconds))
     } else {
-      Console.print(path)
+      Console.print(path: path)
     }
-    if outcome == .interrupted, let exitCode = StopSignal.exitCode {
-      Console.note("Stopped and saved. Go on with: easel resume \(trainer.folder.name)")
+    if let exitCode = StopSignal.exitCode {
+      if outcome == .interrupted {
+        Console.note("Stopped and saved. Go on with: easel resume \(trainer.folder.name)")
+      }
       throw Interrupted(exitCode: exitCode)
     }
   }

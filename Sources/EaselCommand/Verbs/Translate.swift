@@ -185,7 +185,7 @@ struct Translate: ParsableCommand {
       }
     }
     Console.note(
-      Console.table(
+      text: Console.table(
         ["\(Int(figures["pairs", default: 0])) pairs", "", "L1", "SSIM", "rank 1"], rows, rightAlignedFrom: 2))
     try finish(sheets, job, options, "true pairs, held-out", figures: figures)
   }

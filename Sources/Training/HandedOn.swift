@@ -1,0 +1,63 @@
+import Foundation
+
+/// What of a machine's paths goes into what is handed on, checkpoints and pictures: inside of the workspace the way from there,
+/// of others the last part alone. Where a run's data lie on this machine is for its folder to know, see
+/// ``RunFolder/dataPlaces``.
+public struct HandedOn {
+  private let workspace: String
+
+  public init(workspace: String) { self.workspace = URL(fileURLWithPath: workspace).resolvingSymlinksInPath().path }
+
+  /// For what a checkpoint holds: its workspace is where `Checkpoints/<run>/<step>` lies.
+  init(_ checkpoint: CheckpointFolder) {
+    self.init(
+      workspace: (0..<3).reduce(URL(fileURLWithPath: checkpoint.path)) { url, _ in url.deletingLastPathComponent() }
+        .path)
+  }
+
+  /// A path, or the word itself where it is none that leads anywhere.
+  public func path(_ word: String) -> String {
+    guard word.hasPrefix("/") || word.hasPrefix("~") || word.split(separator: "/").contains("..") else { return word }
+    let path = URL(fileURLWithPath: word).resolvingSymlinksInPath().path
+    if path.hasPrefix(workspace + "/") { return String(path.dropFirst(workspace.count + 1)) }
+    return URL(fileURLWithPath: word).standardizedFileURL.lastPathComponent
+  }
+
+  /// The words of a command line, whose values may be paths, as a shell takes them.
+  public func command(_ words: [String]) -> String {
+    words.map { word in
+      guard let equals = word.firstIndex(of: "=") else { return HandedOn.quoted(path(word)) }
+      let value = word.index(after: equals)
+      return HandedOn.quoted(word[..<value] + path(String(word[value...])))
+    }.joined(separator: " ")
+  }
+
+  private static func quoted(_ word: String) -> String {
+    if word.wholeMatch(of: /[A-Za-z0-9_@%+=:,.\/-]+/) != nil { return word }
+    return "'" + word.replacing("'", with: #"'\''"#) + "'"
+  }
+
+  /// A record of data; the folder of data sets is the same in every workspace.
+  func record(_ data: RunState.DataRecord) -> RunState.DataRecord {
+    var data = data
+    let places = ["/\(DatasetCatalog.folderName)/\(data.name)", "/\(data.name)/"]
+    let isRelative = path(data.source) == data.source
+    if !isRelative, let place = places.compactMap({ data.source.range(of: $0, options: .backwards) }).first {
+      data.source = String(data.source[place.lowerBound...].dropFirst())
+    } else {
+      data.source = path(data.source)
+    }
+    data.counterparts = data.counterparts?.map(record)
+    return data
+  }
+
+  /// Settings whose data may be paths.
+  func configuration(_ configuration: ConfigurationDocument) throws -> ConfigurationDocument {
+    var configuration = configuration
+    let run = try configuration.decode(RunDescription.self)
+    for (key, name) in [("data", run.data), ("data-b", run.dataB ?? "")] where path(name) != name {
+      try configuration.set(key, to: path(name), origin: key)
+    }
+    return configuration
+  }
+}

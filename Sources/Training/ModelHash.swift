@@ -1,0 +1,41 @@
+import Foundation
+
+extension CheckpointFolder {
+  /// Names the model of a checkpoint, the same wherever and however long it was trained: SHA-256 over the files that pictures are
+  /// made from, the preset, the images' size and classes, and the settings but those of the training.
+  ///
+  /// - Throws: `UserError` where the state or the settings cannot be read.
+  public var modelHash: String {
+    get throws {
+      let state = try RunState.read(self)
+      return try modelHash(state, LoadedModel.configuration(of: self, state).configuration)
+    }
+  }
+
+  func modelHash(_ state: RunState, _ configuration: ConfigurationDocument) throws -> String {
+    let others =
+      RunDescription.CodingKeys.allCases.map(\.rawValue) + TrainingSettings.CodingKeys.allCases.map(\.rawValue)
+    // What the file has: a later version's further settings, at their defaults, make no other model.
+    let settings = configuration.given.filter { !others.contains($0.key) }
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    let identity = ModelIdentity(
+      preset: state.preset, images: state.data.description, settings: Dictionary(uniqueKeysWithValues: settings))
+    return hash(
+      of: [CheckpointFile.weights, CheckpointFile.average],
+      and: String(decoding: try encoder.encode(identity), as: UTF8.self))
+  }
+
+  /// Whether a picture's recipe means this checkpoint: by its model's hash, or by its files', as recipes had it before.
+  public func isMeant(by hash: String) -> Bool {
+    if self.hash == hash { return true }
+    guard let state = try? RunState.read(self) else { return false }
+    return state.formerHashes?.contains(hash) ?? false || (try? modelHash) == hash
+  }
+}
+
+private struct ModelIdentity: Encodable {
+  let preset: String
+  let images: DataDescription
+  let settings: [String: String]
+}
