@@ -19,7 +19,7 @@ public enum MachineMemory {
   ///
   /// - Throws: `UserError(.unavailable)` with what is needed and what there is.
   public static func requireAddresses() throws {
-    let needed = (384 + 32 * ThreadPool.availableProcessors) << 20
+    let needed = (1024 + 128 * ThreadPool.availableProcessors) << 20
     guard let addresses, addresses < needed else { return }
     throw UserError(
       .unavailable, "the process may take \(text(addresses)) more of addresses, expected at least \(text(needed))",

@@ -214,8 +214,7 @@ import Testing
       try FileManager.default.moveItem(atPath: program.path("images"), toPath: data)
       let train = [
         "train", "autoencoder", "--data", data, "--run", "r", "--batch-size", "4", "--seed", "3", "--set",
-        "base-channels=8",
-        "--set", "keep=\(steps.count)",
+        "base-channels=8", "--set", "keep=\(steps.count)", "--set", "schedule-steps=9",
       ]
       let first = try program.run(train + ["--steps", steps[0]])
       #expect(first.status == 0, "\(first.errors)")

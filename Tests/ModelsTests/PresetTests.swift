@@ -9,7 +9,7 @@ import Testing
     "Networks have as many parameters as PyTorch's",
     arguments: [
       ("diffusion-base", 8_949_761), ("diffusion-small", 3_939_393), ("diffusion-edm", 3_939_393),
-      ("diffusion-quick", 1_808_257),
+      ("diffusion-quick", 1_806_401),
       ("diffusion-cifar10", 35_746_307),
       ("autoencoder", 593_825), ("denoising-autoencoder", 593_825), ("vae", 794_561), ("gan", 1_611_202),
       ("cyclegan", 9_459_592),

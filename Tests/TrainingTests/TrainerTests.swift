@@ -23,7 +23,7 @@ private final class FaultyModel: Model, ImageEncoding {
       gradient.withMutableFloats { $0[0] = settings.isNaN ? .nan : .infinity }
     }
     let metrics = inner.trainingStep(batch, step)
-    if step.index == settings.breaks, step.settings.learningRate > settings.above {
+    if step.index == settings.breaks, step.learningRate > settings.above {
       components[0].arena.parameters[1].value.withMutableFloats { $0[0] = .nan }
     }
     return metrics

@@ -143,12 +143,10 @@ struct Workspace {
     func read(_ name: String?) throws -> (name: String, splits: DatasetSplits, place: String?) {
       try data(name, imageSize: size, fit: run.fit, skippingBroken: run.skipBroken)
     }
-    guard let second = run.dataB else {
-      return [try read(run.data.isEmpty ? nil : place(of: run.data, places["data"]))]
-    }
-    if !run.data.isEmpty, !second.isEmpty {
-      return try [(run.data, "data"), (second, "data-b")].map { try read(place(of: $0, places[$1])) }
-    }
+    // What was typed is meant from the current folder.
+    func place(_ name: String, _ key: String) -> String { folder == nil ? name : place(of: name, places[key]) }
+    guard let second = run.dataB else { return [try read(run.data.isEmpty ? nil : place(run.data, "data"))] }
+    if !run.data.isEmpty, !second.isEmpty { return try [read(place(run.data, "data")), read(place(second, "data-b"))] }
     if second.isEmpty, let domains = datasets.domains(of: run.data) {
       Console.note("\(run.data) holds two data sets: taking \(domains.joined(separator: " and ")).")
       return try domains.map(read)
