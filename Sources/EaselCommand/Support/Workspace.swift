@@ -144,7 +144,7 @@ struct Workspace {
       try data(name, imageSize: size, fit: run.fit, skippingBroken: run.skipBroken)
     }
     // What was typed is meant from the current folder.
-    func place(_ name: String, _ key: String) -> String { folder == nil ? name : place(of: name, places[key]) }
+    func place(_ name: String, _ key: String) -> String { folder == nil ? name : self.place(of: name, places[key]) }
     guard let second = run.dataB else { return [try read(run.data.isEmpty ? nil : place(run.data, "data"))] }
     if !run.data.isEmpty, !second.isEmpty { return try [read(place(run.data, "data")), read(place(second, "data-b"))] }
     if second.isEmpty, let domains = datasets.domains(of: run.data) {
