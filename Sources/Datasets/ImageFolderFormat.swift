@@ -64,7 +64,7 @@ struct ImageFolderFormat: DatasetFormat {
   ) -> ImageDataset {
     let size = images.first?.size ?? ImageSize(width: 1, height: 1)
     return ImageDataset(
-      name: name, source: listing.folder, width: size.width, height: size.height, channels: channels,
+      name: name, source: listing.folder.escapingStrayBytes, width: size.width, height: size.height, channels: channels,
       pixels: concatenated(images.lazy.map { $0.converted(channels: channels).pixels }), labels: listing.labels,
       classNames: classNames ?? listing.classNames,
       names: listing.pictures.map(\.deletingPathExtension.escapingStrayBytes))

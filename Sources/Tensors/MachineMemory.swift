@@ -78,7 +78,7 @@ public enum MachineMemory {
     let lines = (try? String(contentsOfFile: path, encoding: .utf8))?.split(separator: "\n") ?? []
     return Dictionary(
       lines.compactMap { line in
-        let words = line.split(separator: " ", omittingEmptySubsequences: true)
+        let words = line.split(whereSeparator: \.isWhitespace)
         return words.count > 1 ? Int(words[1]).map { (String(words[0]), $0) } : nil
       }, uniquingKeysWith: { first, _ in first })
   }

@@ -350,6 +350,8 @@ import Testing
       #expect(seen.count == 12 && seen.allSatisfy { level, label in label == [2, 1, 0][Int(level) / 10] })
       #expect(splits.train.names.allSatisfy { $0.hasSuffix(#"\xFF"#) })
 
+      #expect(try catalog.resolve("\(folder)/\(latin)").train.source == folder + #"/caf\xE9"#)
+
       // A class of the held-out pictures is the one of the same bytes.
       for (part, letters) in [("train", "\u{F1}"), ("train", "n\u{303}"), ("val", "n\u{303}")] {
         try writeImage(flatImage(1), to: "\(folder)/parts/\(part)/\(letters)/0.png")
