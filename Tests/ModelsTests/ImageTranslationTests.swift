@@ -324,7 +324,7 @@ import Testing
   func upsampling() throws {
     func unevenness(_ upsampling: Upsampling) throws -> Float {
       // Bright at the left, so that the norms have something to divide by: of one colour only, rounding would be all there is.
-      let (data, border, edge) = (DataDescription(width: 81, height: 40, channels: 1), 14, 27)
+      let (data, border, edge) = (DataDescription(width: 97, height: 60, channels: 1), 20, 27)
       let values = try onTensors { backend in
         let model = try Kind.cyclegan.make(data, on: backend) {
           ($0.upsampling, $0.residualBlocks, $0.generatorWidth) = (upsampling, 0, 4)
@@ -340,7 +340,7 @@ import Testing
       return (inside.max() ?? .nan) - (inside.min() ?? .nan)
     }
     let (repeated, transposed) = (try unevenness(.nearest), try unevenness(.transposed))
-    #expect(transposed > 0.01 && repeated < 0.005 * transposed, "\(repeated), \(transposed)")
+    #expect(transposed > 0.01 && repeated < 1e-4, "\(repeated), \(transposed)")
   }
 
   @Test(
