@@ -1,30 +1,7 @@
-// Threads, memory and the choice of an instruction set.
+// Memory and the choice of an instruction set.
 #include "include/CKernels.h"
 
 #include <sys/mman.h>
-
-// The OpenMP runtime's own entry points: oneDNN's pool is used without asking the compiler for OpenMP.
-extern void GOMP_parallel(void (*body)(void *), void *data, unsigned threads, unsigned flags);
-extern int omp_get_thread_num(void);
-extern int omp_get_num_threads(void);
-extern void omp_set_num_threads(int threads);
-
-struct region {
-  void (*body)(void *context, int thread, int threads);
-  void *context;
-};
-
-static void enter_region(void *data) {
-  const struct region *region = data;
-  region->body(region->context, omp_get_thread_num(), omp_get_num_threads());
-}
-
-void easel_parallel(int threads, void (*body)(void *context, int thread, int threads), void *context) {
-  struct region region = {body, context};
-  GOMP_parallel(enter_region, &region, (unsigned)threads, 0);
-}
-
-void easel_set_threads(int threads) { omp_set_num_threads(threads); }
 
 void *easel_reserve(size_t bytes) {
   void *address = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

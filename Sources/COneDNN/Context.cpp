@@ -5,7 +5,7 @@
 #include <functional>
 
 // libgomp's, which oneDNN runs on; <omp.h> is a compiler's own and not every clang has it.
-extern "C" int omp_get_max_threads(void);
+extern "C" void omp_set_num_threads(int threads);
 
 namespace easel {
 
@@ -17,7 +17,11 @@ dnnl::memory::data_type data_type(easel_dnn_type type) {
   return dnnl::memory::data_type::bf16;
 }
 
-int thread_count() { return omp_get_max_threads(); }
+void use_one_thread() {
+  static thread_local bool is_set = false;
+  if (!is_set) omp_set_num_threads(1);
+  is_set = true;
+}
 
 void *Buffer::reserve(size_t bytes) {
   if (bytes > capacity) {
@@ -61,9 +65,8 @@ void Step::run(const dnnl::stream &stream, Buffer &scratchpad, std::initializer_
 
 Key::Key(Operation operation, std::initializer_list<int64_t> values) {
   words[0] = int64_t(operation);
-  words[1] = thread_count();
-  require(values.size() + 2 <= words.size(), "key too long");
-  std::copy(values.begin(), values.end(), words.begin() + 2);
+  require(values.size() + 1 <= words.size(), "key too long");
+  std::copy(values.begin(), values.end(), words.begin() + 1);
 }
 
 size_t Key::Hash::operator()(const Key &key) const {
@@ -98,43 +101,57 @@ Step easel_dnn_context::reorder(const Layout &from, const Layout &to, bool accum
   return Step(engine, description, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
 }
 
-const void *easel_dnn_context::pack(Plan &plan, easel_dnn_weights weights) {
-  if (!plan.reorder) return weights.pointer;
-  if (weights.generation == 0) {
-    void *packed = temporaries.reserve(plan.packed.get_size());
-    run(plan.reorder, {{DNNL_ARG_FROM, weights.pointer}, {DNNL_ARG_TO, packed}});
-    return packed;
+easel_dnn_packed *easel_dnn_context::repack(easel_dnn_packed &copy, Plan &plan, easel_dnn_weights weights) {
+  void *bytes = copy.buffer.reserve(plan.packed.get_size());
+  if (copy.generation == 0 || copy.generation != weights.generation) {
+    copy.generation = 0;  // in case the next line throws
+    run(plan.reorder, {{DNNL_ARG_FROM, weights.pointer}, {DNNL_ARG_TO, bytes}});
+    copy.generation = weights.generation;
   }
-  std::unique_lock lock(packed_weights_mutex);
-  auto [first, end] = packed_weights.equal_range(weights.pointer);
+  return &copy;
+}
+
+easel_dnn_packed *easel_dnn_context::pack(Plan &plan, easel_dnn_weights weights) {
+  if (!plan.reorder) return nullptr;
+  if (weights.generation == 0) {
+    temporary_weights.plain = plan.plain;
+    temporary_weights.packed = plan.packed;
+    temporary_weights.generation = 0;
+    return repack(temporary_weights, plan, weights);
+  }
+  std::unique_lock lock(shared->mutex);
+  auto [first, end] = shared->copies.equal_range(weights.pointer);
   // Both layouts count: a square matrix and its transpose can be packed alike.
   auto entry = std::find_if(first, end, [&](const auto &candidate) {
     return candidate.second.plain == plan.plain && candidate.second.packed == plan.packed;
   });
   if (entry == end) {
-    entry = packed_weights.emplace(weights.pointer, PackedWeights{plan.plain, plan.packed, 0, Buffer()});
+    entry = shared->copies.emplace(weights.pointer, easel_dnn_packed{plan.plain, plan.packed, 0, Buffer()});
   }
   lock.unlock();  // what follows belongs to weights in use, which nobody gives back
-  PackedWeights &cached = entry->second;
-  void *packed = cached.buffer.reserve(plan.packed.get_size());
-  if (cached.generation != weights.generation) {
-    cached.generation = 0;  // in case the next line throws
-    run(plan.reorder, {{DNNL_ARG_FROM, weights.pointer}, {DNNL_ARG_TO, packed}});
-    cached.generation = weights.generation;
-  }
-  return packed;
+  return repack(entry->second, plan, weights);
+}
+
+const void *easel_dnn_context::weights(Plan &plan, easel_dnn_weights weights) {
+  if (!plan.reorder) return weights.pointer;
+  const easel_dnn_packed *given = weights.packed;
+  if (given && given->plain == plan.plain && given->packed == plan.packed) return given->buffer.bytes();
+  // Other threads may be at the same weights: their shared copies are left alone.
+  if (given) weights.generation = 0;
+  return pack(plan, weights)->buffer.bytes();
 }
 
 void easel_dnn_context::forget(const void *pointer, size_t bytes) {
   const void *end = static_cast<const char *>(pointer) + bytes;
-  std::lock_guard lock(packed_weights_mutex);
-  packed_weights.erase(packed_weights.lower_bound(pointer), packed_weights.lower_bound(end));
+  std::lock_guard lock(shared->mutex);
+  shared->copies.erase(shared->copies.lower_bound(pointer), shared->copies.lower_bound(end));
 }
 
 size_t easel_dnn_context::memory_bytes() const {
-  std::lock_guard lock(packed_weights_mutex);
-  size_t bytes = scratchpad.bytes() + temporaries.bytes();
-  for (const auto &entry : packed_weights) bytes += entry.second.buffer.bytes();
+  size_t bytes = scratchpad.size() + temporaries.size() + temporary_weights.buffer.size();
+  if (!is_first) return bytes;
+  std::lock_guard lock(shared->mutex);
+  for (const auto &entry : shared->copies) bytes += entry.second.buffer.size();
   return bytes;
 }
 
@@ -160,6 +177,14 @@ easel_dnn_context *easel_dnn_create(void) {
   } catch (...) {
     return nullptr;
   }
+}
+
+easel_dnn_context *easel_dnn_create_beside(const easel_dnn_context *first) {
+  easel_dnn_context *context = easel_dnn_create();
+  if (!context) return nullptr;
+  context->shared = first->shared;
+  context->is_first = false;
+  return context;
 }
 
 void easel_dnn_destroy(easel_dnn_context *context) { delete context; }

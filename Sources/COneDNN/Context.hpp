@@ -35,15 +35,17 @@ inline void require(bool condition, const char *reason) {
 
 dnnl::memory::data_type data_type(easel_dnn_type type);
 
-// The number of threads that oneDNN would use now. Primitives are made for one number.
-int thread_count();
+// Makes what oneDNN does on the calling thread from now on its own work alone. Primitives are made for a number of
+// threads, and those for one have no barriers in them.
+void use_one_thread();
 
 // 64-byte-aligned memory that only grows.
 class Buffer {
  public:
   // At least `bytes` bytes; what was there before is lost when it has to grow.
   void *reserve(size_t bytes);
-  size_t bytes() const { return capacity; }
+  const void *bytes() const { return memory.get(); }
+  size_t size() const { return capacity; }
 
  private:
   struct Free {
@@ -109,7 +111,6 @@ enum class Operation : int64_t {
   convolution_backward_data,
   convolution_backward_weights,
   matmul,
-  linear_backward_weights,
 };
 
 // All that a plan depends on, as integers.
@@ -128,11 +129,30 @@ class Key {
 
 }  // namespace easel
 
+// A copy of weights in a layout that oneDNN likes.
+struct easel_dnn_packed {
+  easel::Layout plain, packed;
+  uint64_t generation = 0;
+  easel::Buffer buffer;
+};
+
+namespace easel {
+
+// The copies of weights that are kept, which the contexts of several threads share.
+struct SharedWeights {
+  std::multimap<const void *, easel_dnn_packed> copies;  // ordered, so that a range can be forgotten
+  std::mutex mutex;  // memory may be given back on another thread than the one that computes
+};
+
+}  // namespace easel
+
 struct easel_dnn_context {
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
   easel::Buffer scratchpad;   // oneDNN's, within a primitive
   easel::Buffer temporaries;  // ours, within a call
+  std::shared_ptr<easel::SharedWeights> shared = std::make_shared<easel::SharedWeights>();
+  bool is_first = true;  // of those that share
   char error[512] = "";
   std::string implementation;
 
@@ -141,6 +161,7 @@ struct easel_dnn_context {
   easel::Plan &plan(const easel::Key &key, Make make) {
     auto found = plans.find(key);
     if (found == plans.end()) {
+      easel::use_one_thread();
       // A process meets a few hundred shapes. One that meets ever more must not grow for ever.
       if (plans.size() >= 4096) plans.clear();
       found = plans.emplace(key, make()).first;
@@ -149,11 +170,13 @@ struct easel_dnn_context {
     return found->second;
   }
 
-  // `weights` in the order that `plan` wants, from the cache if they have a generation.
-  // Uses `temporaries` if they have none.
-  const void *pack(easel::Plan &plan, easel_dnn_weights weights);
+  // `weights` in the order that `plan` wants: as they are, as they are given, or packed.
+  const void *weights(easel::Plan &plan, easel_dnn_weights weights);
+  // The packed ones, from the shared copies if they have a generation; null if the plan wants them as they are.
+  easel_dnn_packed *pack(easel::Plan &plan, easel_dnn_weights weights);
 
   void run(easel::Step &step, std::initializer_list<easel::Step::Binding> bindings) {
+    easel::use_one_thread();
     step.run(stream, scratchpad, bindings);
   }
 
@@ -184,11 +207,7 @@ struct easel_dnn_context {
   }
 
  private:
-  struct PackedWeights {
-    easel::Layout plain, packed;
-    uint64_t generation = 0;
-    easel::Buffer buffer;
-  };
+  easel_dnn_packed *repack(easel_dnn_packed &copy, easel::Plan &plan, easel_dnn_weights weights);
 
   static easel_dnn_status status_of(const dnnl::error &failure);
   template <class Subject>
@@ -200,6 +219,5 @@ struct easel_dnn_context {
   int report(easel_dnn_status status, const char *subject, const char *reason) noexcept;
 
   std::unordered_map<easel::Key, easel::Plan, easel::Key::Hash> plans;
-  std::multimap<const void *, PackedWeights> packed_weights;  // ordered, so that a range can be forgotten
-  mutable std::mutex packed_weights_mutex;  // memory may be given back on another thread than the one that computes
+  easel_dnn_packed temporary_weights;  // of those without a generation
 };

@@ -131,6 +131,16 @@ Plan plan_backward_weights(const easel_dnn_context &context, const Convolution &
   return plan;
 }
 
+Plan &forward(easel_dnn_context &context, const Convolution &c, bool has_bias, bool has_residual) {
+  return context.plan(key(Operation::convolution_forward, c, has_bias, has_residual),
+                      [&] { return plan_forward(context, c, has_bias, has_residual); });
+}
+
+Plan &backward_data(easel_dnn_context &context, const Convolution &c) {
+  return context.plan(key(Operation::convolution_backward_data, c, false, false),
+                      [&] { return plan_backward_data(context, c); });
+}
+
 }  // namespace
 
 int easel_dnn_convolution_forward(easel_dnn_context *context, const easel_dnn_convolution *convolution, const void *x,
@@ -138,13 +148,28 @@ int easel_dnn_convolution_forward(easel_dnn_context *context, const easel_dnn_co
   return context->guarded(subject("forward", *convolution), [&] {
     check(*convolution);
     require(x && weights.pointer && y, "a buffer is null");
-    Plan &plan = context->plan(key(Operation::convolution_forward, *convolution, bias, residual),
-                               [&] { return plan_forward(*context, *convolution, bias, residual); });
+    Plan &plan = forward(*context, *convolution, bias, residual);
     context->run(plan.main, {{DNNL_ARG_SRC, x},
-                             {DNNL_ARG_WEIGHTS, context->pack(plan, weights)},
+                             {DNNL_ARG_WEIGHTS, context->weights(plan, weights)},
                              {DNNL_ARG_BIAS, bias},
                              {DNNL_ARG_DST, y}});
     if (residual) context->run(plan.add_residual, {{DNNL_ARG_FROM, residual}, {DNNL_ARG_TO, y}});
+  });
+}
+
+int easel_dnn_convolution_forward_pack(easel_dnn_context *context, const easel_dnn_convolution *part, bool has_bias,
+                                       easel_dnn_weights *weights) {
+  return context->guarded(subject("forward", *part), [&] {
+    check(*part);
+    weights->packed = context->pack(forward(*context, *part, has_bias, false), *weights);
+  });
+}
+
+int easel_dnn_convolution_backward_data_pack(easel_dnn_context *context, const easel_dnn_convolution *part,
+                                             easel_dnn_weights *weights) {
+  return context->guarded(subject("backward to its input", *part), [&] {
+    check(*part);
+    weights->packed = context->pack(backward_data(*context, *part), *weights);
   });
 }
 
@@ -153,10 +178,9 @@ int easel_dnn_convolution_backward_data(easel_dnn_context *context, const easel_
   return context->guarded(subject("backward to its input", *convolution), [&] {
     check(*convolution);
     require(dy && weights.pointer && dx, "a buffer is null");
-    Plan &plan = context->plan(key(Operation::convolution_backward_data, *convolution, false, false),
-                               [&] { return plan_backward_data(*context, *convolution); });
+    Plan &plan = backward_data(*context, *convolution);
     context->run(plan.main, {{DNNL_ARG_DIFF_DST, dy},
-                             {DNNL_ARG_WEIGHTS, context->pack(plan, weights)},
+                             {DNNL_ARG_WEIGHTS, context->weights(plan, weights)},
                              {DNNL_ARG_DIFF_SRC, dx}});
   });
 }

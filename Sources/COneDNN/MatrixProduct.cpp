@@ -137,38 +137,25 @@ void multiply(easel_dnn_context &context, const MatMul &m, const void *a, const 
   context.run(found.main, {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_BIAS, bias}, {DNNL_ARG_DST, c}});
 }
 
+Plan &plan_with_weights(easel_dnn_context &context, const MatMul &m, bool has_bias, bool has_residual) {
+  check(m);
+  Extras extras;
+  extras.packs_b = true;
+  extras.bias = has_bias;
+  extras.residual = has_residual;
+  return plan(context, m, extras);
+}
+
 // c = a · weights [+ bias] [+ residual]
 void multiply(easel_dnn_context &context, const MatMul &m, const void *a, easel_dnn_weights weights,
               const float *bias, const void *residual, void *c) {
-  check(m);
+  Plan &found = plan_with_weights(context, m, bias, residual);
   require(a && weights.pointer && c, "a buffer is null");
-  Extras extras;
-  extras.packs_b = true;
-  extras.bias = bias;
-  extras.residual = residual;
-  Plan &found = plan(context, m, extras);
   context.run(found.main, {{DNNL_ARG_SRC, a},
-                           {DNNL_ARG_WEIGHTS, context.pack(found, weights)},
+                           {DNNL_ARG_WEIGHTS, context.weights(found, weights)},
                            {DNNL_ARG_BIAS, bias},
                            {residual_argument, residual},
                            {DNNL_ARG_DST, c}});
-}
-
-// dyᵀ·x as an inner product with weights in plain order, for which oneDNN 2.6 uses its "gemm:jit".
-Plan plan_backward_weights(const easel_dnn_context &context, int64_t rows, int64_t in_features, int64_t out_features,
-                           easel_dnn_type type, bool accumulate) {
-  const Layout x({rows, in_features}, data_type(type), Tag::ab), y({rows, out_features}, data_type(type), Tag::ab);
-  const Layout weights({out_features, in_features}, data_type(type), Tag::any);
-  const auto forward = describe<dnnl::inner_product_forward>(context.engine, context.attributes(),
-                                                             dnnl::prop_kind::forward_training, x, weights, y);
-  Plan plan;
-  plan.plain = plan.packed = Layout({out_features, in_features}, dnnl::memory::data_type::f32, Tag::ab);
-  const auto description = describe_backward<dnnl::inner_product_backward_weights>(
-      context.engine, context.attributes(), forward, x, plan.packed, y);
-  plan.main = Step(context.engine, description,
-                   {{DNNL_ARG_SRC, x}, {DNNL_ARG_DIFF_DST, y}, {DNNL_ARG_DIFF_WEIGHTS, plan.packed}});
-  if (accumulate) plan.reorder = context.reorder(plan.packed, plan.plain, true);
-  return plan;
 }
 
 // A product of dense matrices without batches; `b_strides` tells whether b is transposed.
@@ -200,38 +187,27 @@ int easel_dnn_linear(easel_dnn_context *context, int64_t rows, int64_t in_featur
   return context->guarded(subject("linear", m), [&] { multiply(*context, m, x, weights, bias, residual, y); });
 }
 
+int easel_dnn_linear_pack(easel_dnn_context *context, int64_t rows, int64_t in_features, int64_t out_features,
+                          easel_dnn_type type, bool has_bias, bool has_residual, easel_dnn_weights *weights) {
+  const MatMul m = product(rows, in_features, out_features, {0, 0, 1, in_features}, type);
+  return context->guarded(subject("linear", m), [&] {
+    weights->packed = context->pack(plan_with_weights(*context, m, has_bias, has_residual), *weights);
+  });
+}
+
+int easel_dnn_linear_backward_data_pack(easel_dnn_context *context, int64_t rows, int64_t in_features,
+                                        int64_t out_features, easel_dnn_type type, bool has_addend,
+                                        easel_dnn_weights *weights) {
+  const MatMul m = product(rows, out_features, in_features, {0, 0, in_features, 1}, type);
+  return context->guarded(subject("linear backward to its input", m), [&] {
+    weights->packed = context->pack(plan_with_weights(*context, m, false, has_addend), *weights);
+  });
+}
+
 int easel_dnn_linear_backward_data(easel_dnn_context *context, int64_t rows, int64_t in_features, int64_t out_features,
                                    easel_dnn_type type, const void *dy, easel_dnn_weights weights, const void *addend,
                                    void *dx) {
   const MatMul m = product(rows, out_features, in_features, {0, 0, in_features, 1}, type);
   return context->guarded(subject("linear backward to its input", m),
                           [&] { multiply(*context, m, dy, weights, nullptr, addend, dx); });
-}
-
-int easel_dnn_linear_backward_weights(easel_dnn_context *context, int64_t rows, int64_t in_features,
-                                      int64_t out_features, easel_dnn_type type, const void *x, const void *dy,
-                                      float *dw, bool accumulate) {
-  // A product with dy transposed: matrices of out_features × rows and rows × in_features.
-  MatMul m = product(out_features, rows, in_features, {0, 0, in_features, 1}, type);
-  m.a_strides = {0, 0, 1, out_features};
-  m.c_type = EASEL_DNN_FLOAT32;
-  m.accumulate = accumulate;
-  return context->guarded(subject("linear backward to its weights", m), [&] {
-    check(m);
-    require(x && dy && dw, "a buffer is null");
-    // A matrix product is faster (and accumulates by itself) while x and dy stay in the cache; with many rows it reads
-    // them from memory again for each block of dw, and an inner product, which shares out the rows, is up to 1.6
-    // times faster.
-    constexpr int64_t cache_bytes = 16 << 20;
-    if (rows * (in_features + out_features) * (type == EASEL_DNN_FLOAT32 ? 4 : 2) <= cache_bytes) {
-      multiply(*context, m, dy, x, nullptr, dw);
-      return;
-    }
-    const Key key(Operation::linear_backward_weights, {rows, in_features, out_features, type, accumulate});
-    Plan &plan = context->plan(
-        key, [&] { return plan_backward_weights(*context, rows, in_features, out_features, type, accumulate); });
-    void *result = accumulate ? context->temporaries.reserve(plan.packed.get_size()) : dw;
-    context->run(plan.main, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DIFF_DST, dy}, {DNNL_ARG_DIFF_WEIGHTS, result}});
-    if (accumulate) context->run(plan.reorder, {{DNNL_ARG_FROM, result}, {DNNL_ARG_TO, dw}});
-  });
 }

@@ -59,7 +59,8 @@ struct FrechetReference: Sendable {
     var resampled = [Double](repeating: 0, count: bootstrap.resamples)
     resampled.withUnsafeMutableBufferPointer { resampled in
       nonisolated(unsafe) let resampled = resampled
-      threads.share(bootstrap.resamples) { resample, _ in
+      threads.run(bootstrap.resamples) { turn in
+        let resample = turn.part
         let statistics = centred.statistics(draws: bootstrap.draws(points.count, resample: resample))
         resampled[resample] = distance(to: statistics)
       }

@@ -42,10 +42,10 @@ struct NeighbourhoodReference {
       .map { $0[NeighbourhoodFigures.manifoldNeighbours - 1] }
     var isPrecise = [UInt8](repeating: 0, count: samples.count)
     var densities = [Int32](repeating: 0, count: samples.count)
-    // Columns belong to all threads: each marks its own copy.
-    let parts = backend.threads.count
-    var isRecalled = [UInt8](repeating: 0, count: parts * points.count)
-    var isCovered = [UInt8](repeating: 0, count: parts * points.count)
+    // Columns belong to all workers: each marks its own copy.
+    let workers = backend.threads.count
+    var isRecalled = [UInt8](repeating: 0, count: workers * points.count)
+    var isCovered = [UInt8](repeating: 0, count: workers * points.count)
     isPrecise.withUnsafeMutableBufferPointer { isPrecise in
       densities.withUnsafeMutableBufferPointer { densities in
         isRecalled.withUnsafeMutableBufferPointer { isRecalled in
@@ -53,7 +53,7 @@ struct NeighbourhoodReference {
             nonisolated(unsafe) let (isPrecise, densities) = (isPrecise, densities)
             nonisolated(unsafe) let (isRecalled, isCovered) = (isRecalled, isCovered)
             forEachDistanceBlock(of: samples, points, on: backend) { block in
-              backend.threads.split(block.rows.count) { range, part in
+              backend.threads.split(block.rows.count) { range, turn in
                 for row in range.lowerBound + block.rows.lowerBound..<range.upperBound + block.rows.lowerBound {
                   let values = block.row(row)
                   let radius = sampleRadii[row]
@@ -63,9 +63,9 @@ struct NeighbourhoodReference {
                     if value < manifoldRadii[point] { precise = 1 }
                     if value < coverageRadii[point] {
                       density += 1
-                      isCovered[part * points.count + point] = 1
+                      isCovered[turn.worker * points.count + point] = 1
                     }
-                    if value < radius { isRecalled[part * points.count + point] = 1 }
+                    if value < radius { isRecalled[turn.worker * points.count + point] = 1 }
                   }
                   isPrecise[row] |= precise
                   densities[row] += density
@@ -79,7 +79,7 @@ struct NeighbourhoodReference {
     func mean(ofColumns marks: [UInt8]) -> Estimate {
       bootstrap.mean(
         of: (0..<points.count).map { point in
-          (0..<parts).contains { marks[$0 * points.count + point] == 1 } ? 1 : 0
+          (0..<workers).contains { marks[$0 * points.count + point] == 1 } ? 1 : 0
         })
     }
     let neighbours = Double(NeighbourhoodFigures.coverageNeighbours)

@@ -21,9 +21,9 @@ public struct Ceilings: Codable, Sendable {
     }
     let threads = backend.threads
     let kernels = easel_kernels_for(InstructionSet.preferred.rawISA).pointee
-    let rounds = 1_000_000
-    let arithmetic = best { threads.split(threads.count) { _, _ in _ = kernels.multiply_add(rounds) } }
-    float32 = Double(threads.count * rounds * kernels.multiply_add_operations) / arithmetic
+    let (rounds, parts) = (100_000, 16 * threads.count)
+    let arithmetic = best { threads.run(parts) { _ in _ = kernels.multiply_add(rounds) } }
+    float32 = Double(parts * rounds * kernels.multiply_add_operations) / arithmetic
 
     let size = 32 << 20
     let (source, target) = (backend.sample([size], .float32), Tensor(uninitialized: [size], on: backend))

@@ -2,20 +2,20 @@ import CKernels
 import Foundation
 import Synchronization
 
-/// The process's one pool of compute threads, which is the OpenMP runtime's, shared with oneDNN.
+/// A share of the process's one pool of compute threads, which all operations run on: the calling thread and workers beside
+/// it, which sleep while there is nothing to do (`CKernels/Threads.c`).
 ///
-/// The runtime keeps a team for each thread that opens parallel regions, so all tensor work belongs on one thread:
-/// see ``TensorThread``.
+/// Work is cut into *parts* by its shape, never by the number of threads, so that results are the same bytes on any number of
+/// them: a sum that is made part by part belongs to the part. Memory that a part works in and leaves belongs to the *worker*.
+/// Parts are taken by whoever is free, and nobody waits for a thread that has taken none.
 public struct ThreadPool: Sendable {
+  /// Threads that work at a time, the caller among them.
   public let count: Int
   private let abandonment = Abandonment()
 
-  /// Sets the number for the calling thread, which is the one that has to do the tensor work.
-  ///
   /// - Parameter count: threads to use; nil means one for each processor this process may run on.
   public init(count: Int? = nil) {
-    self.count = max(1, count ?? ThreadPool.availableProcessors)
-    easel_set_threads(Int32(self.count))
+    self.count = min(max(1, count ?? ThreadPool.availableProcessors), EASEL_MOST_THREADS)
   }
 
   /// Processors this process may run on: its affinity mask, narrowed by `OMP_NUM_THREADS`.
@@ -25,63 +25,69 @@ public struct ThreadPool: Sendable {
     return max(1, limit.map { min($0, processors) } ?? processors)
   }
 
-  /// Splits `0 ..< count` evenly, one range a thread, and waits. The split depends on nothing but the two counts, so
-  /// sums made by range are repeatable.
+  /// Whose turn it is: a part of the work, from 0, on a worker, from 0 and below ``count``.
+  public struct Turn {
+    public let part, worker: Int
+  }
+
+  /// Parts of work that is cut without regard to what is added up: as many threads find something to do.
+  public static let mostParts = 64
+
+  /// How many ranges ``split(_:grain:most:isAbandonable:_:)`` makes.
+  public static func parts(_ count: Int, grain: Int = 1, most: Int = mostParts) -> Int {
+    max(1, min(most, count / max(1, grain)))
+  }
+
+  /// Cuts `0 ..< count` into ranges of like size, hands them out, and waits. The ranges depend on nothing but the arguments.
   ///
   /// - Parameters:
-  ///   - grain: ranges shorter than this are not worth a thread of their own.
+  ///   - grain: ranges shorter than this are not worth a part of their own.
+  ///   - most: ranges at most.
   ///   - isAbandonable: whether it may be left out of work that was given up: see ``abandonable(when:_:)``.
-  ///   - body: called with a range and the number of the part, from 0; on several threads at once.
+  ///   - body: called with a range, on several threads at once.
   public func split(
-    _ count: Int, grain: Int = 1, isAbandonable: Bool = true, _ body: (Range<Int>, Int) -> Void
+    _ count: Int, grain: Int = 1, most: Int = mostParts, isAbandonable: Bool = true, _ body: (Range<Int>, Turn) -> Void
   ) {
+    let parts = ThreadPool.parts(count, grain: grain, most: most)
+    if count == 0 { return }
+    run(parts, isAbandonable: isAbandonable) { turn in
+      body(count * turn.part / parts..<count * (turn.part + 1) / parts, turn)
+    }
+  }
+
+  /// Hands out parts, and waits.
+  ///
+  /// - Parameter body: called once for each part, on several threads at once.
+  public func run(_ parts: Int, isAbandonable: Bool = true, _ body: (Turn) -> Void) {
     if isAbandonable, isAbandoned { return }
-    let parts = parts(count, grain: grain)
-    guard parts > 1 else {
-      if count > 0 { body(0..<count, 0) }
+    guard parts > 1, count > 1 else {
+      for part in 0..<parts { body(Turn(part: part, worker: ThreadPool.currentWorker)) }
       return
     }
+    // The pool counts parts in 16 bits: of more, several are one to it.
+    let runs = min(parts, EASEL_MOST_PARTS)
     withoutActuallyEscaping(body) { body in
-      var region = Region(count: count, body: body)
+      var region = Region(parts: parts, runs: runs, body: body)
       withUnsafeMutablePointer(to: &region) { region in
         easel_parallel(
-          Int32(parts),
-          { context, part, parts in
-            let region = context.assumingMemoryBound(to: Region.self)
-            let count = region.pointee.count
-            let (part, parts) = (Int(part), Int(parts))
-            region.pointee.body(count * part / parts..<count * (part + 1) / parts, part)
+          Int32(count), Int32(runs),
+          { context, run, worker in
+            guard let region = context?.assumingMemoryBound(to: Region.self).pointee else { return }
+            for part in region.parts * Int(run) / region.runs..<region.parts * (Int(run) + 1) / region.runs {
+              region.body(Turn(part: part, worker: Int(worker)))
+            }
           }, region)
       }
     }
   }
 
-  /// Hands out the items `0 ..< count` one by one to whichever thread is free, and waits.
-  ///
-  /// - Parameter body: called with an item and the number of the part, from 0; on several threads at once. What an item
-  ///   computes must not depend on the part.
-  public func share(_ count: Int, _ body: (Int, Int) -> Void) {
-    let items = Items()
-    split(min(self.count, count)) { _, part in
-      while true {
-        let item = items.next.wrappingAdd(1, ordering: .relaxed).oldValue
-        guard item < count else { return }
-        body(item, part)
-      }
-    }
-  }
-
-  private final class Items: Sendable {
-    let next = Atomic<Int>(0)
-  }
-
-  /// How many ranges ``split(_:grain:_:)`` makes.
-  public func parts(_ count: Int, grain: Int = 1) -> Int { max(1, min(self.count, count / max(1, grain))) }
-
   private struct Region {
-    let count: Int
-    let body: (Range<Int>, Int) -> Void
+    let parts, runs: Int
+    let body: (Turn) -> Void
   }
+
+  /// The worker that the calling thread is; 0 for those outside of the pool.
+  private static var currentWorker: Int { Int(easel_current_worker()) }
 }
 
 /// What a pool knows of work that may be given up; used by the thread that does the tensor work.

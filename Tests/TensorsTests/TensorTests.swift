@@ -89,29 +89,6 @@ struct TensorTests {
     init(_ value: Value) { self.value = value }
   }
 
-  @Test("A split covers each index once, in parts of like size")
-  func split() throws {
-    for (threads, count, grain) in [
-      (1, 10, 1), (2, 1, 1), (2, 7, 1), (2, 1000, 600), (2, 1000, 500), (3, 1001, 1), (2, 0, 1),
-    ] {
-      let (marks, parts, promised) = try TensorThread.run {
-        let pool = ThreadPool(count: threads)
-        let marks = Mutex([Int](repeating: 0, count: count))
-        let parts = Mutex<[Int: Int]>([:])
-        pool.split(count, grain: grain) { range, part in
-          marks.withLock { marks in for i in range { marks[i] += 1 } }
-          parts.withLock { $0[part, default: 0] += range.count }
-        }
-        return (marks.withLock { $0 }, parts.withLock { $0 }, pool.parts(count, grain: grain))
-      }
-      #expect(marks.allSatisfy { $0 == 1 }, "\(count) over \(threads)")
-      #expect(parts.count == (count == 0 ? 0 : promised))
-      #expect(parts.keys.allSatisfy { $0 < promised })
-      #expect((parts.values.max() ?? 0) - (parts.values.min() ?? 0) <= 1)
-      if promised > 1 { #expect(parts.values.allSatisfy { $0 >= grain }) }
-    }
-  }
-
   @Test("Tensor work runs on one thread, nests, and passes results and errors on")
   func tensorThread() async throws {
     struct Failure: Error, Equatable { let number: Int }

@@ -1,6 +1,6 @@
 // Loops that oneDNN and OpenBLAS lack, compiled once per instruction set and picked at run time.
 //
-// A kernel works on the range it is given, on the calling thread; the caller splits work with easel_parallel(). Images
+// A kernel works on the range it is given, on the calling thread; the caller cuts work with easel_parallel(). Images
 // are channels-last. "T" stands for the activations' type of the table a kernel is taken from (float or bfloat16);
 // statistics, parameters and reductions are float or double whatever T is.
 #pragma once
@@ -15,10 +15,16 @@ extern "C" {
 
 // MARK: Threads
 
-// Calls body(context, thread, threads) once on each of `threads` threads of the OpenMP runtime's pool and waits.
-void easel_parallel(int threads, void (*body)(void *context, int thread, int threads), void *context);
-// Sets how many threads the OpenMP runtime gives to the calling thread's parallel regions (oneDNN's too).
-void easel_set_threads(int threads);
+enum { EASEL_MOST_THREADS = 1024, EASEL_MOST_PARTS = 65535 };
+
+// Calls body(context, part, worker) for each of the parts from 0, at most EASEL_MOST_PARTS, on the calling thread and those
+// of the process's pool, at most `width` in all, and waits for them. The worker's number, the caller's being 0, is below
+// `width`; no two threads have the same at a time.
+void easel_parallel(int width, int parts, void (*body)(void *_Nullable context, int part, int worker),
+                    void *_Nullable context);
+
+// The number of the worker that the calling thread is; 0 outside of the pool.
+int easel_current_worker(void);
 
 // MARK: Memory
 
@@ -269,12 +275,12 @@ typedef struct {
   // m = v · u at each point
   void (*winograd_multiply)(ptrdiff_t points, ptrdiff_t rows, ptrdiff_t inputs, ptrdiff_t outputs, const float *v,
                             const float *u, float *m);
-  // u (here [points, inputs, outputs]) = vᵀ · m at each point, over `tiles` of the block's rows; added when `accumulate`.
-  void (*winograd_accumulate)(ptrdiff_t points, ptrdiff_t rows, ptrdiff_t tiles, ptrdiff_t inputs, ptrdiff_t outputs,
-                              bool accumulate, const float *v, const float *m, float *u);
-  // Adds to the weights of outputs `first ..< last` the gradient from u, [parts, points, inputs of all phases, outputs].
-  void (*winograd_weights_gradient)(const easel_winograd *w, ptrdiff_t first, ptrdiff_t last, ptrdiff_t parts,
-                                    const float *u, float *weights);
+  // One point's u ([inputs, outputs]) = vᵀ · m over `tiles` of its rows; added when `accumulate`.
+  void (*winograd_accumulate)(ptrdiff_t tiles, ptrdiff_t inputs, ptrdiff_t outputs, bool accumulate, const float *v,
+                              const float *m, float *u);
+  // Adds to the weights of outputs `first ..< last` the gradient from u, [points, inputs of all phases, outputs].
+  void (*winograd_weights_gradient)(const easel_winograd *w, ptrdiff_t first, ptrdiff_t last, const float *u,
+                                    float *weights);
 } easel_kernels;
 
 enum easel_isa { EASEL_BASELINE, EASEL_AVX2, EASEL_AVX512, EASEL_AVX512_BF16 };

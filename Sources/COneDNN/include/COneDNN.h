@@ -9,8 +9,8 @@
 // Errors. Each function that returns `int` returns 0 or an `easel_dnn_status`; `easel_dnn_last_error` then says which
 // operation failed, with its shapes. No C++ exception leaves this interface.
 //
-// Threads. A context serves one thread at a time. Work runs on the OpenMP team of the calling thread (libgomp keeps
-// one for each), as wide as `omp_get_max_threads()` says at that moment.
+// Threads. A call does its work on the calling thread alone, whatever oneDNN was built to run on: the caller cuts what it
+// has to do into parts. A context serves one thread at a time; those of several threads share cached copies of weights.
 
 #ifndef EASEL_CONEDNN_H
 #define EASEL_CONEDNN_H
@@ -41,6 +41,8 @@ typedef enum { EASEL_DNN_FLOAT32 = 0, EASEL_DNN_BFLOAT16 = 1 } easel_dnn_type;
 
 // Null when oneDNN has no CPU engine or memory is exhausted.
 easel_dnn_context *easel_dnn_create(void);
+// A context for another thread, which shares the copies of weights of `first`. Null as above.
+easel_dnn_context *easel_dnn_create_beside(const easel_dnn_context *first);
 void easel_dnn_destroy(easel_dnn_context *context);
 
 // What went wrong in the latest call that failed, in one line; "" before any. Valid until the next call.
@@ -50,7 +52,7 @@ const char *easel_dnn_last_error(const easel_dnn_context *context);
 // "" before any. Valid until the next call.
 const char *easel_dnn_last_implementation(const easel_dnn_context *context);
 
-// Bytes held for scratch memory and cached weights.
+// Bytes held for scratch memory, and for cached weights by the first of the contexts that share them.
 size_t easel_dnn_memory_bytes(const easel_dnn_context *context);
 
 // The library's version: major, minor, patch.
@@ -74,9 +76,15 @@ bool easel_dnn_has_bfloat16_matrices(void);
 // A parameter, float32, in PyTorch's order. oneDNN wants it in a layout of its own, perhaps in bfloat16. With a
 // generation other than 0 that copy is kept under the pointer and remade only when the generation differs: give every
 // value that the same address ever holds another number. Generation 0 is a temporary, which is converted every time.
+//
+// Where several threads use the weights in parts of one operation, have the copy made before, by a function whose name ends
+// in `_pack`, and give it to all of them. It is valid until the context's next such call. A part for which oneDNN wants
+// another layout makes a copy of its own.
+typedef struct easel_dnn_packed easel_dnn_packed;
 typedef struct {
   const float *pointer;
   uint64_t generation;
+  const easel_dnn_packed *packed;  // or null
 } easel_dnn_weights;
 
 // Drops cached copies of weights that lie in `bytes` bytes from `pointer`. Call it before that memory is given back; on
@@ -96,6 +104,12 @@ typedef struct {
   int64_t pad_top, pad_left, pad_bottom, pad_right;
   easel_dnn_type type;
 } easel_dnn_convolution;
+
+// Sets weights->packed to what a part of the work wants.
+int easel_dnn_convolution_forward_pack(easel_dnn_context *context, const easel_dnn_convolution *part, bool has_bias,
+                                       easel_dnn_weights *weights);
+int easel_dnn_convolution_backward_data_pack(easel_dnn_context *context, const easel_dnn_convolution *part,
+                                             easel_dnn_weights *weights);
 
 // y = convolution(x, weights) [+ bias] [+ residual]
 // bias: [output_channels] or null. residual: of y's shape and type, or null.
@@ -147,11 +161,12 @@ int easel_dnn_linear_backward_data(easel_dnn_context *context, int64_t rows, int
                                    easel_dnn_type type, const void *dy, easel_dnn_weights weights, const void *addend,
                                    void *dx);
 
-// dw = dyᵀ · x, [out_features, in_features]; added to what is there with `accumulate`. The bias's gradient is the sum
-// of dy's rows.
-int easel_dnn_linear_backward_weights(easel_dnn_context *context, int64_t rows, int64_t in_features,
-                                      int64_t out_features, easel_dnn_type type, const void *x, const void *dy,
-                                      float *dw, bool accumulate);
+// Set weights->packed to what a part of so many rows wants.
+int easel_dnn_linear_pack(easel_dnn_context *context, int64_t rows, int64_t in_features, int64_t out_features,
+                          easel_dnn_type type, bool has_bias, bool has_residual, easel_dnn_weights *weights);
+int easel_dnn_linear_backward_data_pack(easel_dnn_context *context, int64_t rows, int64_t in_features,
+                                        int64_t out_features, easel_dnn_type type, bool has_addend,
+                                        easel_dnn_weights *weights);
 
 #ifdef __cplusplus
 }

@@ -90,12 +90,12 @@ extension HostBackend {
     require(mask.map { $0.count == tokens.head.keys } ?? true, "mask for \(tokens.head.keys) keys")
     let scratch = empty([threads.count, tokens.scratchSize], .float32)
     let kernel = typed(y.type).attention
-    threads.split(tokens.count) { range, part in
+    threads.split(tokens.count) { range, turn in
       for item in range {
         withUnsafePointer(to: tokens.head) { head in
           kernel(
             head, tokens.query(item), tokens.key(item), tokens.value(item), mask?.floats, y.at(tokens.result(item)),
-            scratch.floats + part * tokens.scratchSize)
+            scratch.floats + turn.worker * tokens.scratchSize)
         }
       }
     }
@@ -104,13 +104,13 @@ extension HostBackend {
   private func attentionGradient(_ tokens: HeadTokens, _ mask: Tensor?, dy: Tensor, into gradients: HeadTokens) {
     let scratch = empty([threads.count, tokens.scratchSize], .float32)
     let kernel = typed(dy.type).attention_backward
-    threads.split(tokens.count) { range, part in
+    threads.split(tokens.count) { range, turn in
       for item in range {
         withUnsafePointer(to: tokens.head) { head in
           kernel(
             head, tokens.query(item), tokens.key(item), tokens.value(item), mask?.floats, dy.at(tokens.result(item)),
             gradients.query(item), gradients.key(item), gradients.value(item),
-            scratch.floats + part * tokens.scratchSize)
+            scratch.floats + turn.worker * tokens.scratchSize)
         }
       }
     }

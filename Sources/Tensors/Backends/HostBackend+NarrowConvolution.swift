@@ -51,7 +51,8 @@ extension HostBackend {
     let y = empty([x.shape[0], n.output_height, n.output_width, n.outputs], x.type)
     let (inputSize, outputSize) = (samples(x).size, samples(y).size)
     let kernel = typed(x.type).narrow_convolution
-    threads.share(x.shape[0]) { image, _ in
+    threads.run(x.shape[0]) { turn in
+      let image = turn.part
       withUnsafePointer(to: n) {
         kernel(
           $0, x.at(image * inputSize), packed.floats, bias?.floats, residual?.at(image * outputSize),
@@ -68,13 +69,9 @@ extension HostBackend {
     let packed = empty([weightGradient.count], .float32)
     fill(packed, with: 0)
     let kernel = typed(x.type).narrow_weight_gradient
-    sumByPart(of: packed.count, parts: threads.parts(x.shape[0]), into: [packed]) { partial in
-      threads.split(x.shape[0]) { images, part in
-        for image in images {
-          withUnsafePointer(to: n) {
-            kernel($0, x.at(image * inputSize), dy.at(image * outputSize), partial(part, 0))
-          }
-        }
+    sumByPart(of: packed.count, over: x.shape[0], into: [packed]) { images, _, partial in
+      for image in images {
+        withUnsafePointer(to: n) { kernel($0, x.at(image * inputSize), dy.at(image * outputSize), partial(0)) }
       }
     }
     n.forEachWeight { stored, lowered in weightGradient.floats[stored] += packed.floats[lowered] }

@@ -77,7 +77,7 @@ extension HostBackend {
     let kernel = typed(x.type).norm
     let scratchSize = 2 * pieces.width
     let scratch = empty([threads.count, scratchSize], .float32)
-    threads.split(pieces.count, grain: grain(pieces)) { range, part in
+    threads.split(pieces.count, grain: grain(pieces)) { range, turn in
       for item in range {
         let (norm, sample, group, channel) = pieces[item]
         let first = sample * pieces.sampleSize + channel
@@ -86,7 +86,7 @@ extension HostBackend {
             norm, known, x.at(first), shift?.at(sample * channels + channel), gamma.map { $0.floats + channel },
             beta.map { $0.floats + channel }, y.at(first), statistics.mean.floats + sample * pieces.groups + group,
             statistics.reciprocalDeviation.floats + sample * pieces.groups + group,
-            scratch.floats + part * scratchSize)
+            scratch.floats + turn.worker * scratchSize)
         }
       }
     }
@@ -104,39 +104,34 @@ extension HostBackend {
     let dx = empty(x.shape, x.type)
     if let gamma, let gammaGradient, let betaGradient, normalization.isLayerNorm, shift == nil {
       let kernel = typed(x.type).layer_norm_backward
-      let parts = threads.parts(pieces.samples, grain: grain(pieces))
-      sumByPart(of: channels, parts: parts, into: [gammaGradient, betaGradient]) { partial in
-        threads.split(pieces.samples, grain: grain(pieces)) { range, part in
-          let (row, first) = (range.lowerBound, range.lowerBound * channels)
-          kernel(
-            range.count, channels, x.at(first), gamma.floats, statistics.mean.floats + row,
-            statistics.reciprocalDeviation.floats + row, dy.at(first), adding?.at(first), dx.at(first),
-            partial(part, 0),
-            partial(part, 1))
-        }
+      sumByPart(
+        of: channels, over: pieces.samples, grain: grain(pieces), into: [gammaGradient, betaGradient]
+      ) { range, _, partial in
+        let (row, first) = (range.lowerBound, range.lowerBound * channels)
+        kernel(
+          range.count, channels, x.at(first), gamma.floats, statistics.mean.floats + row,
+          statistics.reciprocalDeviation.floats + row, dy.at(first), adding?.at(first), dx.at(first), partial(0),
+          partial(1))
       }
       return (dx, nil)
     }
     let dshift = shift.map { empty($0.shape, $0.type) }
     let kernel = typed(x.type).norm_backward
-    let parts = threads.parts(pieces.count, grain: grain(pieces))
     let scratchSize = (7 + pieces.positions) * pieces.width
-    let scratch = empty([parts, scratchSize], .float32)
+    let scratch = empty([threads.count, scratchSize], .float32)
     let targets = [gammaGradient, betaGradient].compactMap { $0 }
-    sumByPart(of: channels, parts: parts, into: targets) { partial in
-      threads.split(pieces.count, grain: grain(pieces)) { range, part in
-        for item in range {
-          let (norm, sample, group, channel) = pieces[item]
-          let first = sample * pieces.sampleSize + channel
-          withUnsafePointer(to: norm) { norm in
-            kernel(
-              norm, x.at(first), shift?.at(sample * channels + channel), gamma.map { $0.floats + channel },
-              beta.map { $0.floats + channel }, statistics.mean.floats + sample * pieces.groups + group,
-              statistics.reciprocalDeviation.floats + sample * pieces.groups + group, dy.at(first), adding?.at(first),
-              dx.at(first), gammaGradient.map { _ in partial(part, 0) + channel },
-              betaGradient.map { _ in partial(part, gammaGradient == nil ? 0 : 1) + channel },
-              dshift?.at(sample * channels + channel), scratch.floats + part * scratchSize)
-          }
+    sumByPart(of: channels, over: pieces.count, grain: grain(pieces), into: targets) { range, turn, partial in
+      for item in range {
+        let (norm, sample, group, channel) = pieces[item]
+        let first = sample * pieces.sampleSize + channel
+        withUnsafePointer(to: norm) { norm in
+          kernel(
+            norm, x.at(first), shift?.at(sample * channels + channel), gamma.map { $0.floats + channel },
+            beta.map { $0.floats + channel }, statistics.mean.floats + sample * pieces.groups + group,
+            statistics.reciprocalDeviation.floats + sample * pieces.groups + group, dy.at(first), adding?.at(first),
+            dx.at(first), gammaGradient.map { _ in partial(0) + channel },
+            betaGradient.map { _ in partial(gammaGradient == nil ? 0 : 1) + channel },
+            dshift?.at(sample * channels + channel), scratch.floats + turn.worker * scratchSize)
         }
       }
     }

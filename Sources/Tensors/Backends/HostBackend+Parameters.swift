@@ -55,11 +55,11 @@ extension HostBackend {
 
   public func sumOfSquares(_ x: Tensor) -> Double {
     let kernel = kernels.pointee.sum_of_squares
-    let partials = Partials(threads.count)
+    let partials = Partials(HostBackend.mostSums)
     let blocks = (x.count + 15) / 16
-    threads.split(blocks, grain: elementGrain / 16) { range, part in
+    threads.split(blocks, grain: elementGrain / 16, most: HostBackend.mostSums) { range, turn in
       let first = range.lowerBound * 16
-      partials.sums[part] = kernel(min(range.upperBound * 16, x.count) - first, x.floats + first)
+      partials.sums[turn.part] = kernel(min(range.upperBound * 16, x.count) - first, x.floats + first)
     }
     return partials.sums.reduce(0, +)
   }

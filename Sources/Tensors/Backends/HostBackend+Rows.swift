@@ -32,11 +32,9 @@ extension HostBackend {
     let (rows, columns) = matrix(x)
     require(sums.count == columns, "sums \(sums.shape) of \(x.shape)")
     let kernel = typed(x.type).sum_columns
-    sumByPart(of: columns, parts: threads.parts(rows, grain: max(1, elementGrain / max(1, columns))), into: [sums]) {
-      partial in
-      forEachRow(rows, columns) { range, part in
-        kernel(range.count, columns, x.at(range.lowerBound * columns), partial(part, 0))
-      }
+    sumByPart(of: columns, over: rows, grain: max(1, elementGrain / max(1, columns)), into: [sums]) {
+      range, _, partial in
+      kernel(range.count, columns, x.at(range.lowerBound * columns), partial(0))
     }
   }
 
@@ -124,15 +122,12 @@ extension HostBackend {
     let places = checkedIndices(indices, below: count)
     let kernel = typed(dy.type).scatter_rows
     let grain = max(1, elementGrain / max(1, chosen * columns))
-    sumByPart(
-      of: columns, parts: threads.parts(samples, grain: grain), into: [fillerGradient].compactMap { $0 }
-    ) { partial in
-      threads.split(samples, grain: grain) { range, part in
-        for n in range {
-          kernel(
-            count, chosen, columns, dy.at(n * chosen * columns), places + n * chosen, dx.at(n * count * columns),
-            fillerGradient.map { _ in partial(part, 0) })
-        }
+    sumByPart(of: columns, over: samples, grain: grain, into: [fillerGradient].compactMap { $0 }) {
+      range, _, partial in
+      for n in range {
+        kernel(
+          count, chosen, columns, dy.at(n * chosen * columns), places + n * chosen, dx.at(n * count * columns),
+          fillerGradient.map { _ in partial(0) })
       }
     }
     return dx

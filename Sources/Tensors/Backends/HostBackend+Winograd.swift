@@ -4,8 +4,9 @@ import Synchronization
 /// Convolutions with a 3×3 kernel, and those with a 4×4 kernel and stride 2, by Winograd's method: a quarter to two fifths of
 /// the multiplications, in float32 whatever the activations' type (`CKernels/Winograd.inc` has the mathematics and its error).
 ///
-/// A thread takes a block of tiles through all steps while it is in the cache: transform, a product for each point, transform
-/// back. The gradient of the weights takes points · inputs · outputs floats for each thread.
+/// A worker takes a block of tiles through all steps while it is in the cache: transform, a product for each point, transform
+/// back. The gradient of the weights is made of larger blocks, whose tiles are transformed by all workers and then multiplied
+/// by all workers, a point each: no two add to the same sum.
 extension HostBackend {
   /// The convolution as Winograd's, where that is the better way.
   func winograd(_ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType) -> easel_winograd? {
@@ -24,16 +25,14 @@ extension HostBackend {
   /// What the transforms take must be won too.
   private static let leastGain = 1.9
 
-  /// The same for the gradient of the input. With a stride each image is one thread's: there must be enough for all threads,
-  /// of few enough tiles.
+  /// The same for the gradient of the input. With a stride each image is one worker's: there must be several, of few enough
+  /// tiles.
   func winogradForInput(
     _ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType
   ) -> easel_winograd? {
     guard let w = winograd(input, weight: weight, window, type) else { return nil }
     if w.stride == 1 { return w }
-    let places = (input[0] + threads.count - 1) / threads.count * threads.count
-    let isWorthIt = w.gain * Double(input[0]) >= HostBackend.leastGain * Double(places)
-    return isWorthIt && w.tilesPerImage <= HostBackend.mostTransposedTiles ? w : nil
+    return input[0] > 1 && w.tilesPerImage <= HostBackend.mostTransposedTiles ? w : nil
   }
 
   /// The same for the gradient of the weights, whose sums at all points are read, written and transformed back: that takes as
@@ -80,16 +79,16 @@ extension HostBackend {
   private func winogradTransposed(_ w: easel_winograd, _ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
     let images = dy.shape[0]
     let dx = empty([images, w.height, w.width, w.inputs], dy.type)
-    let blocks = WinogradImages(w, images: images, threads: threads.count, rows: kernels.pointee.winograd_rows)
+    let blocks = WinogradImages(w, images: images, rows: kernels.pointee.winograd_rows)
     let scratch = empty([threads.count, blocks.scratch], .float32)
     let size = w.height * w.width * w.inputs
     let (typed, kernels) = (typed(dy.type), kernels.pointee)
     withWinogradWeights(w, weight, use: EASEL_WINOGRAD_TRANSPOSED) { weights in
-      threads.share(blocks.count) { block, part in
-        let m = scratch.floats + part * blocks.scratch
+      threads.run(blocks.count) { turn in
+        let m = scratch.floats + turn.worker * blocks.scratch
         let v = m + blocks.outputPlanes
         let sums = v + blocks.inputPlanes
-        let range = blocks[block]
+        let range = blocks[turn.part]
         let (first, tiles) = (range.lowerBound * w.tilesPerImage, range.count * w.tilesPerImage)
         if let adding {
           typed.to_float(range.count * size, adding.at(range.lowerBound * size), sums)
@@ -108,19 +107,18 @@ extension HostBackend {
     return dx
   }
 
-  /// Takes blocks of tiles from an image through the products to an image. The threads take the next block as they come: no
-  /// result depends on who computes it, and one that is interrupted leaves the rest to the others.
+  /// Takes blocks of tiles from an image through the products to an image.
   private func winogradConvolution(
     _ w: easel_winograd, _ x: Tensor, weights: UnsafePointer<Float>, bias: Tensor?, addend: Tensor?
   ) -> Tensor {
     let y = empty([x.shape[0], w.output_height, w.output_width, w.outputs], x.type)
-    let blocks = WinogradBlocks(w, images: x.shape[0], threads: threads.count, rows: kernels.pointee.winograd_rows)
+    let blocks = WinogradBlocks(w, images: x.shape[0], rows: kernels.pointee.winograd_rows)
     let scratch = empty([threads.count, blocks.scratch], .float32)
     let (typed, kernels) = (typed(x.type), kernels.pointee)
-    threads.share(blocks.count) { block, part in
-      let v = scratch.floats + part * blocks.scratch
+    threads.run(blocks.count) { turn in
+      let v = scratch.floats + turn.worker * blocks.scratch
       let m = v + blocks.inputPlanes
-      let (first, count) = blocks[block]
+      let (first, count) = blocks[turn.part]
       withUnsafePointer(to: w) { w in
         typed.winograd_input(w, first, count, blocks.rows, x.pointer, v)
         kernels.winograd_multiply(w.pointee.points, blocks.rows, w.pointee.depth, w.pointee.outputs, v, weights, m)
@@ -133,38 +131,51 @@ extension HostBackend {
   func winogradWeightGradient(
     _ w: easel_winograd, _ x: Tensor, _ dy: Tensor, into weightGradient: Tensor, bias biasGradient: Tensor?
   ) {
-    // Where the sums are those of four phases, reading and writing them for each block takes longest.
-    let blocks = WinogradBlocks(
-      w, images: x.shape[0], threads: threads.count, rows: kernels.pointee.winograd_rows, most: 48 * w.stride)
-    guard blocks.count > 0 else { return }
-    let parts = threads.parts(blocks.count)
-    let size = w.points * w.depth * w.outputs
-    let (scratch, points) = (empty([parts, blocks.scratch], .float32), empty([parts, size], .float32))
+    let tiles = x.shape[0] * w.tilesPerImage
+    guard tiles > 0 else { return }
+    let step = kernels.pointee.winograd_rows
+    let gap = EASEL_WINOGRAD_GAP
+    // As many tiles as the processor's shared cache holds beside other things.
+    let largest = HostBackend.gradientBlockFloats / (w.points * (w.depth + w.outputs))
+    let rows = min(max(48, largest / 48 * 48), (tiles + step - 1) / step * step)
+    let (inputPlane, outputPlane) = (rows * w.depth + gap, rows * w.outputs + gap)
+    let scratch = empty([w.points * (inputPlane + outputPlane)], .float32)
+    let points = empty([w.points, w.depth * w.outputs], .float32)
+    let (v, m) = (scratch.floats, scratch.floats + w.points * inputPlane)
     let (typed, kernels) = (typed(x.type), kernels.pointee)
-    sumByPart(of: w.outputs, parts: parts, into: [biasGradient].compactMap { $0 }) { partial in
-      // Split evenly, not by who comes first: the sums depend on the split.
-      threads.split(blocks.count) { range, part in
-        let v = scratch.floats + part * blocks.scratch
-        let m = v + blocks.inputPlanes
-        for block in range {
-          let (first, count) = blocks[block]
-          withUnsafePointer(to: w) { w in
-            typed.winograd_input(w, first, count, blocks.rows, x.pointer, v)
-            typed.winograd_output_gradient(
-              w, first, count, blocks.rows, dy.pointer, m, biasGradient.map { _ in partial(part, 0) })
-          }
+    let biasSums = empty([HostBackend.mostSums, w.outputs], .float32)
+    fill(biasSums, with: 0)
+    for first in stride(from: 0, to: tiles, by: rows) {
+      let count = min(rows, tiles - first)
+      threads.split(count, grain: 8, most: HostBackend.mostSums) { strip, turn in
+        let start = strip.lowerBound
+        withUnsafePointer(to: w) { w in
+          typed.winograd_input(w, first + start, strip.count, rows, x.pointer, v + start * w.pointee.depth)
+          typed.winograd_output_gradient(
+            w, first + start, strip.count, rows, dy.pointer, m + start * w.pointee.outputs,
+            biasGradient.map { _ in biasSums.floats + turn.part * w.pointee.outputs })
+        }
+      }
+      threads.run(w.points) { turn in
+        let (v, m) = (v + turn.part * inputPlane, m + turn.part * outputPlane)
+        // So few at a time that they stay in a core's nearest cache.
+        for start in stride(from: 0, to: count, by: 48) {
           kernels.winograd_accumulate(
-            w.points, blocks.rows, count, w.depth, w.outputs, block != range.lowerBound, v, m,
-            points.floats + part * size)
+            min(48, count - start), w.depth, w.outputs, first + start > 0, v + start * w.depth, m + start * w.outputs,
+            points.floats + turn.part * w.depth * w.outputs)
         }
       }
     }
+    if let biasGradient { sumRows(biasSums, into: biasGradient) }
     forEachPanel(of: w.outputs) { first, last in
       withUnsafePointer(to: w) {
-        kernels.winograd_weights_gradient($0, first, last, parts, points.floats, weightGradient.floats)
+        kernels.winograd_weights_gradient($0, first, last, points.floats, weightGradient.floats)
       }
     }
   }
+
+  /// Floats of a block's transformed tiles: 6 MB.
+  private static let gradientBlockFloats = 3 << 19
 
   /// Splits the columns of the weights' matrices over the threads.
   private func forEachPanel(of columns: Int, _ body: (Int, Int) -> Void) {
@@ -215,15 +226,13 @@ private struct WinogradBlocks {
   /// Floats of a block's input tiles, and of these and the results.
   let inputPlanes, scratch: Int
 
-  /// - Parameters:
-  ///   - rows: blocks have a multiple of this many tiles.
-  ///   - most: so few that their planes stay near a core's own cache, and enough to read the weights not too often: 48 was
-  ///     the best number for each of the reference models' layers.
-  init(_ w: easel_winograd, images: Int, threads: Int, rows step: Int, most: Int = 48) {
+  /// - Parameter step: blocks have a multiple of this many tiles.
+  init(_ w: easel_winograd, images: Int, rows step: Int) {
     tiles = images * w.tilesPerImage
-    // Every thread shall get something.
-    let fair = (tiles + threads - 1) / threads
-    rows = max(step, min(most, (fair + step - 1) / step * step))
+    // So few that their planes stay near a core's own cache, and enough to read the weights not too often: 48 was the best
+    // number for each of the reference models' layers. Of few tiles, several workers shall have some.
+    let fair = (tiles + 7) / 8
+    rows = max(step, min(48, (fair + step - 1) / step * step))
     let gap = EASEL_WINOGRAD_GAP
     inputPlanes = w.points * (rows * w.depth + gap)
     scratch = inputPlanes + w.points * (rows * w.outputs + gap)
@@ -241,13 +250,15 @@ private struct WinogradImages {
   /// Floats of a block's input tiles, of its output tiles, and of both with the images themselves.
   let inputPlanes, outputPlanes, scratch: Int
 
-  init(_ w: easel_winograd, images: Int, threads: Int, rows step: Int) {
+  /// - Parameter step: blocks have a multiple of this many tiles.
+  init(_ w: easel_winograd, images: Int, rows step: Int) {
     self.images = images
     func rows(_ count: Int) -> Int { (count * w.tilesPerImage + step - 1) / step * step }
-    // What the thread with the most to do has to do, as rows: the last of a block's are made up.
-    func most(_ count: Int) -> Int { ((images + count - 1) / count + threads - 1) / threads * rows(count) }
-    let choices = 1...max(1, min(64 / w.tilesPerImage, images))
-    perBlock = choices.min { (most($0), $1) < (most($1), $0) } ?? 1
+    func blocks(_ count: Int) -> Int { (images + count - 1) / count }
+    // The fewest rows in all, for the last ones of a block are made up; then the fewest blocks, as long as several workers
+    // have some.
+    let choices = (1...max(1, min(64 / w.tilesPerImage, images))).filter { $0 == 1 || blocks($0) >= 8 }
+    perBlock = choices.min { (blocks($0) * rows($0), -$0) < (blocks($1) * rows($1), -$1) } ?? 1
     self.rows = rows(perBlock)
     let gap = EASEL_WINOGRAD_GAP
     inputPlanes = w.points * (self.rows * w.depth + gap)

@@ -12,6 +12,10 @@ public class HostBackend {
 
   /// Elements below which an elementwise pass stays on one thread.
   let elementGrain = 16_384
+  /// Parts with sums of their own: so many that many threads find some, so few that adding them up takes no time.
+  static let mostSums = 16
+  /// The same for sums of so many numbers that their memory counts: 16 MB at most beside the result's.
+  static func mostSums(of count: Int) -> Int { max(1, min(mostSums, (4 << 20) / max(1, count))) }
 
   /// - Parameter winogradTypes: activations whose convolutions are Winograd's, by the stride.
   init(on threads: ThreadPool, instructionSet: InstructionSet, winogradTypes: [Int: Set<ScalarType>]) {
@@ -78,19 +82,24 @@ public class HostBackend {
     return (count, count == 0 ? 0 : x.count / count)
   }
 
-  func forEachRow(_ rows: Int, _ columns: Int, _ body: (Range<Int>, Int) -> Void) {
+  func forEachRow(_ rows: Int, _ columns: Int, _ body: (Range<Int>, ThreadPool.Turn) -> Void) {
     threads.split(rows, grain: max(1, elementGrain / max(1, columns)), body)
   }
 
-  /// Runs work whose parts each add to sums of their own, then adds those up in the parts' order, so that the result does
-  /// not depend on which thread was first. `partial(part, k)` is the part's share of `targets[k]`, zero to begin with.
+  /// Cuts `0 ..< count` into ranges which each add to sums of their own, then adds those up in the ranges' order.
+  ///
+  /// - Parameter body: called with a range, whose turn it is, and where its share of `targets[k]` is, zero to begin with.
   func sumByPart(
-    of columns: Int, parts: Int, into targets: [Tensor], _ work: ((Int, Int) -> UnsafeMutablePointer<Float>) -> Void
+    of columns: Int, over count: Int, grain: Int = 1, into targets: [Tensor],
+    _ body: (Range<Int>, ThreadPool.Turn, _ partial: (_ k: Int) -> UnsafeMutablePointer<Float>) -> Void
   ) {
+    let parts = ThreadPool.parts(count, grain: grain, most: HostBackend.mostSums)
     let partials = empty([parts, targets.count, columns], .float32)
     fill(partials, with: 0)
     let base = partials.floats
-    work { part, k in base + (part * targets.count + k) * columns }
+    threads.split(count, grain: grain, most: HostBackend.mostSums) { range, turn in
+      body(range, turn) { k in base + (turn.part * targets.count + k) * columns }
+    }
     for part in 0..<parts {
       for (k, target) in targets.enumerated() {
         let sums = base + (part * targets.count + k) * columns

@@ -3,7 +3,7 @@ import Foundation
 
 /// Convolutions as im2col and SGEMM: float32 only, portable, and the reference that tests hold oneDNN against.
 ///
-/// OpenBLAS runs single-threaded on each thread of our pool, which splits the batch.
+/// OpenBLAS runs single-threaded on each thread of the pool, which cuts the batch into parts.
 public final class OpenBLASBackend: HostBackend, Backend {
   public var kind: BackendKind { .openblas }
 
@@ -32,8 +32,8 @@ public final class OpenBLASBackend: HostBackend, Backend {
     let lowering = Lowering(x.shape, weight.shape, y.shape, window)
     let matrix = lowering.matrix(of: weight)
     let columns = empty([threads.count, lowering.columnCount], .float32)
-    threads.split(x.shape[0]) { range, part in
-      let scratch = columns.floats + part * lowering.columnCount
+    threads.split(x.shape[0]) { range, turn in
+      let scratch = columns.floats + turn.worker * lowering.columnCount
       for n in range {
         let target = y.floats + n * lowering.outputSize
         lowering.gather(x.floats + n * lowering.inputSize, into: scratch)
@@ -64,8 +64,8 @@ public final class OpenBLASBackend: HostBackend, Backend {
     let lowering = Lowering(inputShape, weight.shape, dy.shape, window)
     let matrix = lowering.matrix(of: weight)
     let columns = empty([threads.count, lowering.columnCount], .float32)
-    threads.split(inputShape[0]) { range, part in
-      let scratch = columns.floats + part * lowering.columnCount
+    threads.split(inputShape[0]) { range, turn in
+      let scratch = columns.floats + turn.worker * lowering.columnCount
       for n in range {
         sgemm(
           lowering.positions, lowering.patch, lowering.outputChannels, dy.floats + n * lowering.outputSize,
@@ -89,19 +89,20 @@ public final class OpenBLASBackend: HostBackend, Backend {
     let lowering = Lowering(x.shape, weightGradient.shape, dy.shape, window)
     let size = weightGradient.count
     let columns = empty([threads.count, lowering.columnCount], .float32)
-    let partials = empty([threads.count, size], .float32)
+    let parts = ThreadPool.parts(x.shape[0], most: HostBackend.mostSums)
+    let partials = empty([parts, size], .float32)
     fill(partials, with: 0)
-    threads.split(x.shape[0]) { range, part in
-      let scratch = columns.floats + part * lowering.columnCount
+    threads.split(x.shape[0], most: HostBackend.mostSums) { range, turn in
+      let scratch = columns.floats + turn.worker * lowering.columnCount
       for n in range {
         lowering.gather(x.floats + n * lowering.inputSize, into: scratch)
         sgemm(
           lowering.outputChannels, lowering.patch, lowering.positions, dy.floats + n * lowering.outputSize,
-          lowering.outputChannels, true, scratch, lowering.patch, false, partials.floats + part * size, lowering.patch,
+          lowering.outputChannels, true, scratch, lowering.patch, false, partials.floats + turn.part * size, lowering.patch,
           1, true)
       }
     }
-    for part in 0..<threads.count { lowering.addMatrix(partials.floats + part * size, to: weightGradient) }
+    for part in 0..<parts { lowering.addMatrix(partials.floats + part * size, to: weightGradient) }
     if let biasGradient { sumRows(dy, into: biasGradient) }
   }
 
@@ -133,7 +134,7 @@ public final class OpenBLASBackend: HostBackend, Backend {
     require(c.strides.column == 1, "a product is written row by row")
     let batches = c.batch.0 * c.batch.1
     // A single large product is split by rows instead of by batch.
-    let chunks = batches >= threads.count ? 1 : threads.parts(c.rows, grain: 64)
+    let chunks = batches >= 8 ? 1 : ThreadPool.parts(c.rows, grain: 64)
     threads.split(batches * chunks) { range, _ in
       for item in range {
         let (index, chunk) = (item / chunks, item % chunks)
