@@ -38,7 +38,7 @@ let package = Package(
       name: "CImageCodecs",
       cSettings: imageLibraries.map { .define($0.2) },
       linkerSettings: (["png", "z"] + imageLibraries.map(\.0)).map { .linkedLibrary($0) }),
-    .target(name: "CKernels", linkerSettings: [.linkedLibrary("gomp"), .linkedLibrary("m")]),
+    .target(name: "CKernels", linkerSettings: [.linkedLibrary("m")]),
 
     // Swift, from the ground up
     .target(

@@ -1,8 +1,6 @@
 import Foundation
 
-/// The one operating-system thread that does all tensor work.
-///
-/// libgomp keeps a team of threads for each thread that opens parallel regions: with tensor work on one, there is one team.
+/// One operating-system thread for all tensor work: a backend serves one thread at a time.
 public enum TensorThread {
   /// Runs work on the tensor thread and waits for it. Called on that thread, it just runs.
   public static func run<Result>(_ work: @escaping @Sendable () throws -> Result) throws -> Result {

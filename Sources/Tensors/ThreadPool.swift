@@ -9,13 +9,17 @@ import Synchronization
 /// them: a sum that is made part by part belongs to the part. Memory that a part works in and leaves belongs to the *worker*.
 /// Parts are taken by whoever is free, and nobody waits for a thread that has taken none.
 public struct ThreadPool: Sendable {
-  /// Threads that work at a time, the caller among them.
+  /// Threads that work at a time at most, the caller among them.
   public let count: Int
+  /// Whether a person has asked for that number; else it is what Easel's processes share out (``ProcessorShares``).
+  private let isFixed: Bool
   private let abandonment = Abandonment()
 
-  /// - Parameter count: threads to use; nil means one for each processor this process may run on.
+  /// - Parameter count: threads to use; nil means one for each processor this process may run on, less what other processes
+  ///   of Easel use at the time.
   public init(count: Int? = nil) {
     self.count = min(max(1, count ?? ThreadPool.availableProcessors), EASEL_MOST_THREADS)
+    isFixed = count != nil
   }
 
   /// Processors this process may run on: its affinity mask, narrowed by `OMP_NUM_THREADS`.
@@ -60,7 +64,8 @@ public struct ThreadPool: Sendable {
   /// - Parameter body: called once for each part, on several threads at once.
   public func run(_ parts: Int, isAbandonable: Bool = true, _ body: (Turn) -> Void) {
     if isAbandonable, isAbandoned { return }
-    guard parts > 1, count > 1 else {
+    let width = ProcessorShares.ofThisMachine.threads(wanted: count, isFixed: isFixed)
+    guard parts > 1, width > 1 else {
       for part in 0..<parts { body(Turn(part: part, worker: ThreadPool.currentWorker)) }
       return
     }
@@ -70,7 +75,7 @@ public struct ThreadPool: Sendable {
       var region = Region(parts: parts, runs: runs, body: body)
       withUnsafeMutablePointer(to: &region) { region in
         easel_parallel(
-          Int32(count), Int32(runs),
+          Int32(width), Int32(runs),
           { context, run, worker in
             guard let region = context?.assumingMemoryBound(to: Region.self).pointee else { return }
             for part in region.parts * Int(run) / region.runs..<region.parts * (Int(run) + 1) / region.runs {

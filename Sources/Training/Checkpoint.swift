@@ -98,7 +98,6 @@ public struct LoadedModel {
       difference("Easel", recorded.easel, present.easel),
       difference("backend", recorded.backend.rawValue, present.backend.rawValue),
       difference("precision", recorded.precision.rawValue, present.precision.rawValue),
-      difference("threads", recorded.threads, present.threads),
       difference("instruction set", recorded.instructionSet, present.instructionSet),
       difference("oneDNN", recorded.oneDNN ?? "none", present.oneDNN ?? "none"),
     ].compactMap { $0 }

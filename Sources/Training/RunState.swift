@@ -38,7 +38,6 @@ public struct RunState: Codable, Sendable, Equatable {
     public var easel: String
     public var backend: BackendKind
     public var precision: ScalarType
-    public var threads: Int
     public var instructionSet: String
     /// Nil in checkpoints of versions that did not record it.
     public var processor: String?
@@ -48,7 +47,6 @@ public struct RunState: Codable, Sendable, Equatable {
       easel = easelVersion
       self.backend = backend.kind
       precision = type
-      threads = backend.threads.count
       instructionSet = InstructionSet.preferred.rawValue
       processor = Processor.name
       oneDNN = backend.kind == .onednn ? Backends.oneDNN.map { "\($0.version) \($0.instructionSet)" } : nil

@@ -16,7 +16,7 @@ struct BackendOptions: ParsableArguments {
   @Option(help: "onednn or openblas.")
   var backend: BackendKind?
 
-  @Option(parsing: .unconditional, help: "Compute threads (default: one for each processor).")
+  @Option(parsing: .unconditional, help: "Compute threads; they change no result (default: one for each processor that no other easel uses).")
   var threads: Int?
 
   func make() throws -> any Backend {
@@ -77,7 +77,6 @@ struct CheckpointOptions: ParsableArguments {
     loading.compute.precision = loading.compute.precision ?? recipe["precision"].flatMap(Precision.init)
     let backend = loading.compute.backend
     loading.compute.backend.backend = backend.backend ?? recipe["backend"].flatMap(BackendKind.init)
-    loading.compute.backend.threads = backend.threads ?? recipe["threads"].flatMap { Int($0) }
   }
 }
 

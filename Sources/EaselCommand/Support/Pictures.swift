@@ -28,7 +28,6 @@ struct Recipe {
       fields["checkpoint"] = loaded.modelHash
       fields["backend"] = loaded.model.context.backend.kind.rawValue
       fields["precision"] = loaded.model.context.type.rawValue
-      fields["threads"] = String(loaded.model.context.backend.threads.count)
     }
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

@@ -56,8 +56,7 @@ struct Inspect: ParsableCommand {
     let environment = state.environment
     Console.print(
       "made with   easel \(environment.easel), \(environment.backend.rawValue), \(environment.precision.rawValue), "
-        + "\(environment.threads) threads" + (environment.processor.map { " of \($0)" } ?? "")
-        + ", \(environment.instructionSet)"
+        + (environment.processor.map { "\($0), " } ?? "") + environment.instructionSet
         + (environment.oneDNN.map { ", oneDNN \($0)" } ?? ""))
     for (name, file) in checkpoint.manifest.files.sorted(by: { $0.key < $1.key }) {
       Console.print("file        \(name), \(file.size) bytes")

@@ -332,7 +332,7 @@ struct TrainingSession {
     }
     Console.note(
       "\(trainer.folder.name): \(state.preset), \(parameters) parameters; \(sets.joined())\(state.environment.backend.rawValue), \(state.environment.precision.rawValue), "
-        + "\(state.environment.threads) threads" + (state.step > 0 ? "; from step \(state.step)" : ""))
+        + "up to \(trainer.model.context.backend.threads.count) threads" + (state.step > 0 ? "; from step \(state.step)" : ""))
     let plan = trainer.learningRatePlan(until: limit)
     let elapsed = state.elapsed ?? 0
     Console.note(
