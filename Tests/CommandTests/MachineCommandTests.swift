@@ -42,6 +42,9 @@ import Testing
       Self.train + ["--run", "r", "--steps", "100000000", "--set", "checkpoint-every=1000000"])
     let metrics = program.path("Checkpoints/r/metrics.jsonl")
     try wait { (try? MetricsLog.lastRecord(at: metrics)) ?? nil != nil || !running.process.isRunning }
+    // The training sees what has happened and nothing in between, such as a folder that is to be deleted in its new place.
+    kill(running.process.processIdentifier, SIGSTOP)
+    defer { kill(running.process.processIdentifier, SIGCONT) }
     if isMoved {
       try files.moveItem(atPath: program.path("Checkpoints/r"), toPath: program.path("Checkpoints/moved"))
     } else {
@@ -50,6 +53,7 @@ import Testing
     }
     // The training may save into a free name before another run has it.
     try? files.copyItem(atPath: program.path("Checkpoints/other"), toPath: program.path("Checkpoints/r"))
+    kill(running.process.processIdentifier, SIGCONT)
     let result = try program.finish(running)
     #expect(result.status == 74, "\(result.errors)")
     let told = try #require(result.errors.firstMatch(of: #/is saved in (\S+)/#), "\(result.errors)")
