@@ -86,6 +86,9 @@ enum {
   EASEL_WINOGRAD_GAP = 16,  // floats between planes
 };
 
+// Floats from a tile's channels to the next one's.
+static inline ptrdiff_t easel_winograd_pitch(ptrdiff_t channels) { return channels % 128 == 0 ? channels + 16 : channels; }
+
 // What the transformed weights are for: the convolution, the gradient of its input as a convolution of its own (stride 1
 // only; the kernel rotated by half a turn), or the same by the transposes of the convolution's steps (not rotated).
 enum easel_winograd_use { EASEL_WINOGRAD_FORWARD, EASEL_WINOGRAD_TURNED, EASEL_WINOGRAD_TRANSPOSED };

@@ -136,9 +136,9 @@ extension HostBackend {
     let step = kernels.pointee.winograd_rows
     let gap = EASEL_WINOGRAD_GAP
     // As many tiles as the processor's shared cache holds beside other things.
-    let largest = HostBackend.gradientBlockFloats / (w.points * (w.depth + w.outputs))
+    let largest = HostBackend.gradientBlockFloats / (w.points * (w.inputPitch + w.outputPitch))
     let rows = min(max(48, largest / 48 * 48), (tiles + step - 1) / step * step)
-    let (inputPlane, outputPlane) = (rows * w.depth + gap, rows * w.outputs + gap)
+    let (inputPlane, outputPlane) = (rows * w.inputPitch + gap, rows * w.outputPitch + gap)
     let scratch = empty([w.points * (inputPlane + outputPlane)], .float32)
     let points = empty([w.points, w.depth * w.outputs], .float32)
     let (v, m) = (scratch.floats, scratch.floats + w.points * inputPlane)
@@ -150,9 +150,9 @@ extension HostBackend {
       threads.split(count, grain: 8, most: HostBackend.mostSums) { strip, turn in
         let start = strip.lowerBound
         withUnsafePointer(to: w) { w in
-          typed.winograd_input(w, first + start, strip.count, rows, x.pointer, v + start * w.pointee.depth)
+          typed.winograd_input(w, first + start, strip.count, rows, x.pointer, v + start * w.pointee.inputPitch)
           typed.winograd_output_gradient(
-            w, first + start, strip.count, rows, dy.pointer, m + start * w.pointee.outputs,
+            w, first + start, strip.count, rows, dy.pointer, m + start * w.pointee.outputPitch,
             biasGradient.map { _ in biasSums.floats + turn.part * w.pointee.outputs })
         }
       }
@@ -161,7 +161,8 @@ extension HostBackend {
         // So few at a time that they stay in a core's nearest cache.
         for start in stride(from: 0, to: count, by: 48) {
           kernels.winograd_accumulate(
-            min(48, count - start), w.depth, w.outputs, first + start > 0, v + start * w.depth, m + start * w.outputs,
+            min(48, count - start), w.depth, w.outputs, first + start > 0, v + start * w.inputPitch,
+            m + start * w.outputPitch,
             points.floats + turn.part * w.depth * w.outputs)
         }
       }
@@ -213,6 +214,9 @@ extension easel_winograd {
   fileprivate var phases: Int { stride * stride }
   /// Inputs of all phases: the products' inner size.
   fileprivate var depth: Int { phases * inputs }
+  /// Floats from a tile's inputs, or results, to the next one's.
+  fileprivate var inputPitch: Int { easel_winograd_pitch(depth) }
+  fileprivate var outputPitch: Int { easel_winograd_pitch(outputs) }
   /// Multiplications of a direct convolution for each one here: tiles over the edge waste some of them.
   fileprivate var gain: Double {
     let taps = (stride + 2) * (stride + 2)
@@ -234,8 +238,8 @@ private struct WinogradBlocks {
     let fair = (tiles + 7) / 8
     rows = max(step, min(48, (fair + step - 1) / step * step))
     let gap = EASEL_WINOGRAD_GAP
-    inputPlanes = w.points * (rows * w.depth + gap)
-    scratch = inputPlanes + w.points * (rows * w.outputs + gap)
+    inputPlanes = w.points * (rows * w.inputPitch + gap)
+    scratch = inputPlanes + w.points * (rows * w.outputPitch + gap)
   }
 
   var count: Int { (tiles + rows - 1) / rows }
@@ -261,8 +265,8 @@ private struct WinogradImages {
     perBlock = choices.min { (blocks($0) * rows($0), -$0) < (blocks($1) * rows($1), -$1) } ?? 1
     self.rows = rows(perBlock)
     let gap = EASEL_WINOGRAD_GAP
-    inputPlanes = w.points * (self.rows * w.depth + gap)
-    outputPlanes = w.points * (self.rows * w.outputs + gap)
+    inputPlanes = w.points * (self.rows * w.inputPitch + gap)
+    outputPlanes = w.points * (self.rows * w.outputPitch + gap)
     scratch = inputPlanes + outputPlanes + perBlock * w.height * w.width * w.inputs
   }
 
