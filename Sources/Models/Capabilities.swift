@@ -87,6 +87,8 @@ public protocol LatentSpace: Model {
   func describe(decoding options: SamplingOptions) throws -> [(key: String, value: String)]
   /// The codes that random image `range` of a seed are decoded from; nil where no distribution of codes is known.
   func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor?
+  /// The codes that decoding with the same options leads to the random images of the options' seed.
+  func randomCodes(_ range: Range<Int>, _ options: SamplingOptions) -> Tensor?
   var interpolation: Interpolation { get }
 }
 
@@ -109,6 +111,10 @@ extension LatentSpace {
   public func describe(decoding options: SamplingOptions) throws -> [(key: String, value: String)] {
     try options.refuse(except: [])
     return []
+  }
+
+  public func randomCodes(_ range: Range<Int>, _ options: SamplingOptions) -> Tensor? {
+    randomCodes(range, seed: options.seed)
   }
 }
 

@@ -132,11 +132,16 @@ public struct TrainingStep {
   public let settings: TrainingSettings
   /// What the schedule has made of the settings' learning rate by this step.
   public let learningRate: Float
+  /// How much of the training is over, 0 to 1: what else than the learning rate may follow.
+  public let progress: Double
 
-  /// - Parameter learningRate: nil for that of a training of ``TrainingSettings/steps``.
-  public init(index: Int, settings: TrainingSettings, learningRate: Float? = nil) {
+  /// - Parameters:
+  ///   - learningRate: nil for that of a training of ``TrainingSettings/steps``.
+  ///   - progress: likewise.
+  public init(index: Int, settings: TrainingSettings, learningRate: Float? = nil, progress: Double? = nil) {
     self.index = index
     self.settings = settings
+    self.progress = progress ?? min(1, Double(index) / Double(max(1, settings.steps)))
     self.learningRate =
       learningRate ?? settings.learningRate * settings.schedule(steps: settings.steps).factor(at: index)
   }
@@ -237,6 +242,8 @@ extension Model {
 
 /// A model with one network and one loss, which is all that its training step needs.
 public protocol SingleLossModel: Model {
+  /// Told of each step before its loss is asked for; most losses are the same all along.
+  func begin(_ step: TrainingStep)
   /// The mean loss of images and what else shall be reported.
   ///
   /// - Parameter draw: the random numbers of a purpose for these images, numbered by the model.
@@ -244,8 +251,11 @@ public protocol SingleLossModel: Model {
 }
 
 extension SingleLossModel {
+  public func begin(_ step: TrainingStep) {}
+
   /// Forward and backward over each part of the batch, whose gradients add up, then one optimizer step.
   public func trainingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics {
+    begin(step)
     let parts = batch.parts(step.settings.accumulate)
     var metrics: Metrics = [:]
     for (images, offset) in parts {

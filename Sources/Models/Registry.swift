@@ -13,6 +13,8 @@ public protocol ModelFamily: Sendable {
   static var domains: Domains { get }
   /// Whether nearly all of its multiplications are those of 3×3 convolutions: what `--precision auto` may depend on.
   static var convolves3x3: Bool { get }
+  /// What its training goes on from; nil for a family that can begin with nothing.
+  static var startingPoint: StartingPoint? { get }
   /// Other settings for images that are larger than those a preset was made for, so that it gives something in as many minutes;
   /// keys with their values as one would set them.
   static func settings(_ preset: Preset<Settings>, for data: DataDescription) -> [(key: String, value: String)]
@@ -25,6 +27,7 @@ public protocol ModelFamily: Sendable {
 extension ModelFamily {
   public static var domains: Domains { .one }
   public static var convolves3x3: Bool { false }
+  public static var startingPoint: StartingPoint? { nil }
   public static func settings(_ preset: Preset<Settings>, for data: DataDescription) -> [(key: String, value: String)] {
     []
   }
@@ -37,6 +40,18 @@ public enum Domains: Sendable {
   case unpaired
   /// Two kinds of images, image k of one belonging to image k of the other.
   case paired
+}
+
+/// A trained checkpoint that a family's training goes on from, and what that decides.
+public struct StartingPoint: Sendable {
+  /// The families whose checkpoints will do.
+  public let families: [String]
+  /// A preset that makes one, for people who have none.
+  public let example: String
+  /// The keys of settings that are the checkpoint's: its weights are of no use with others.
+  public let fixed: Set<String>
+  /// The keys of settings that are the checkpoint's unless a person sets them.
+  public let suggested: Set<String>
 }
 
 /// A family's own settings: a flat struct with kebab-case keys.
@@ -91,6 +106,7 @@ public let modelFamilies: [any ModelFamily.Type] = [
   CycleGANFamily.self,
   Pix2PixFamily.self,
   DiffusionFamily.self,
+  ConsistencyFamily.self,
   ClassifierFamily.self,
 ]
 
@@ -184,6 +200,37 @@ public struct AnyPreset: Sendable {
     for (key, value) in settings { try document.set(key, to: value, origin: "for images of this size") }
     let list = settings.map { "\($0.key)=\($0.value)" }.joined(separator: ", ")
     return "For images of \(data.width)×\(data.height): \(list); set one of them to have the preset's others."
+  }
+
+  /// Takes the settings that the checkpoint decides which a training goes on from; a family that can begin with nothing has
+  /// none.
+  ///
+  /// - Parameters:
+  ///   - source: the checkpoint's settings.
+  ///   - preset: what it was trained as.
+  ///   - name: the checkpoint's, for messages.
+  /// - Throws: `UserError` (usage) for a checkpoint of another family, and where a person has set what the checkpoint decides.
+  public func build(
+    _ document: inout ConfigurationDocument, on source: ConfigurationDocument, of preset: AnyPreset, named name: String
+  ) throws {
+    guard let startingPoint = family.startingPoint else { return }
+    guard startingPoint.families.contains(preset.family.name) else {
+      throw UserError(
+        .usage,
+        "--from: expected a checkpoint of \(startingPoint.families.joined(separator: " or ")), found \(name) of "
+          + preset.name,
+        hint: "Train one with: easel train \(startingPoint.example)")
+    }
+    for (key, value, other, _) in source.changes(from: document) {
+      if document.isSet(key) {
+        guard startingPoint.fixed.contains(key) else { continue }
+        throw UserError(
+          .usage, "\(key): expected \(value), as the checkpoint \(name) has it, found \(other)",
+          hint: "Leave it out: the network and its noise are the checkpoint's.")
+      }
+      guard startingPoint.fixed.union(startingPoint.suggested).contains(key) else { continue }
+      try document.set(key, to: value, origin: "the checkpoint \(name)")
+    }
   }
 
   /// The settings of a document that change nothing beside the others.

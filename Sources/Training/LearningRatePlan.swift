@@ -33,6 +33,13 @@ public struct LearningRatePlan: Sendable {
     return peak * (risen < 1 ? Float(risen) : settings.learningRateDecay.factor(at: min(1, max(0, share))))
   }
 
+  /// How much of the training is over before a step, 0 to 1: by the steps that the schedule has, or by time.
+  ///
+  /// - Parameters: as of ``rate(at:share:)``.
+  public func progress(at step: Int, share: Double = 0) -> Double {
+    min(1, max(0, followsTime ? share : Double(step) / Double(max(1, schedule.totalSteps))))
+  }
+
   private var falls: Bool { settings.learningRateDecay != .constant }
 
   /// The rate from a step on, in a line: `learning rate 0.0005, falls to 0 at step 3000`.

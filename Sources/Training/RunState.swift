@@ -86,7 +86,10 @@ public struct RunState: Codable, Sendable, Equatable {
 
   static let fileName = "state.json"
 
-  static func read(_ checkpoint: CheckpointFolder) throws -> RunState {
+  /// What a checkpoint tells of its run.
+  ///
+  /// - Throws: `UserError` where the file is missing or damaged.
+  public static func read(_ checkpoint: CheckpointFolder) throws -> RunState {
     let path = try checkpoint.path(of: fileName)
     let state: RunState
     do {

@@ -345,8 +345,10 @@ public final class Trainer {
       if meter.steps == 0 { phase(.firstStep) }
       let stepStart = clock.now
       let batch = loader.next()
-      let rate = plan.rate(at: state.step, share: shareOfTime())
-      let result = step(on: batch, learningRate: rate)
+      let share = shareOfTime()
+      let rate = plan.rate(at: state.step, share: share)
+      let result = step(
+        on: batch, learningRate: rate, progress: plan.progress(at: state.step, share: share))
       if meter.steps == 0 { phase(nil) }
       // One that was given up was not: a session that goes on begins with it.
       guard case (let metrics, var obstacle)? = result else { break }
@@ -453,8 +455,10 @@ public final class Trainer {
   }
 
   /// - Returns: nil for a step that a signal has cut short, of which nothing remains.
-  private func step(on batch: Batch, learningRate: Float) -> (metrics: Metrics, obstacle: String?)? {
-    let step = TrainingStep(index: state.step, settings: settings, learningRate: learningRate)
+  private func step(
+    on batch: Batch, learningRate: Float, progress: Double
+  ) -> (metrics: Metrics, obstacle: String?)? {
+    let step = TrainingStep(index: state.step, settings: settings, learningRate: learningRate, progress: progress)
     return model.guardedStep(batch, step) { StopSignal.received != nil }.map { ($0.metrics, $0.obstacle) }
   }
 

@@ -142,7 +142,7 @@ struct Interpolate: ParsableCommand {
     _ job: PictureJob<any LatentSpace>, walks: Int, _ options: SamplingOptions
   ) throws -> (Tensor, String) {
     let model = job.model
-    if images.isEmpty, data == nil, let codes = model.randomCodes(0..<2 * walks, seed: seed) {
+    if images.isEmpty, data == nil, let codes = model.randomCodes(0..<2 * walks, options) {
       return (codes, "noises")
     }
     guard let encoder = model as? any ImageEncoding else {

@@ -178,7 +178,7 @@ struct SamplingArguments: ParsableArguments {
   @Option(parsing: .unconditional, help: "Steps from noise to image.")
   var steps: Int?
 
-  @Option(help: "ddim, ddpm, dpm++, or heun, which takes two passes a step.")
+  @Option(help: "ddim, ddpm, dpm++, or heun, which takes two passes a step; consistency models have one of their own.")
   var sampler: String?
 
   @Option(parsing: .unconditional, help: "The noise of ddim's and dpm++'s steps, 0 to 1.")

@@ -62,7 +62,7 @@ struct Train: ParsableCommand {
   @Flag(help: "Leave out pictures that cannot be read, and list them.")
   var skipBroken = false
 
-  @Option(help: "A checkpoint whose weights to start from.")
+  @Option(help: "A checkpoint whose weights to start from; for consistency the diffusion model to tune.")
   var from: String?
 
   @Flag(help: "Print the settings, with what they mean, as a YAML file to start from, and stop.")
@@ -91,7 +91,17 @@ struct Train: ParsableCommand {
     try configuration.set("preset", to: preset.name, origin: "preset")
     let training = try configuration.decode(TrainingSettings.self)
     try training.validate()
-    try preset.requireEffects(of: configuration, over: preset.configuration()) { Console.note($0) }
+    // A run that goes on has its own settings, against which all that was asked for is held.
+    let goesOn =
+      resume && !overwrite
+      ? try !RunFolder(workspace: workspace.path, name: runName ?? "").checkpointSteps.isEmpty : false
+    let origin = goesOn ? nil : try origin(of: preset, workspace)
+    if !goesOn {
+      var base = try preset.configuration()
+      try origin?.lay(under: &base, of: preset, workspace)
+      try origin?.lay(under: &configuration, of: preset, workspace)
+      try preset.requireEffects(of: configuration, over: base) { Console.note($0) }
+    }
     if printConfig { return Console.print(text: try configuration.commentedYAML()) }
 
     let description = try configuration.decode(RunDescription.self)
@@ -114,7 +124,8 @@ struct Train: ParsableCommand {
     let data = try workspace.data(of: description, for: preset)
     for (key, set) in zip(["data", "data-b"], data) { try configuration.set(key, to: set.name, origin: "--\(key)") }
     if let fitted = try preset.fit(&configuration, to: DataDescription(data[0].splits.train)) { Console.note(fitted) }
-    let source = try from.map { try workspace.checkpoints.resolve($0).checkpoint }
+    try origin?.requireLikeness(of: DataDescription(data[0].splits.train))
+    let source = try origin?.checkpoint ?? from.map { try workspace.checkpoints.resolve($0).checkpoint }
     let trainer = try Trainer(
       preset: preset, configuration: configuration, data: data[0].splits, counterpart: data.dropFirst().first?.splits,
       folder: folder, backend: compute.backend.make())
@@ -124,6 +135,18 @@ struct Train: ParsableCommand {
     try trainer.prepareFolder(replacing: isBegun)
     try folder.write(dataPlaces: data.map(\.place))
     try session.run()
+  }
+
+  /// The checkpoint of `--from`, where the family takes more of it than its weights; nil for other families.
+  ///
+  /// - Throws: `UserError`; usage where such a family is to begin with nothing.
+  private func origin(of preset: AnyPreset, _ workspace: Workspace) throws -> Origin? {
+    guard let needed = preset.family.startingPoint else { return nil }
+    if let from { return try Origin(from, workspace) }
+    if printConfig { return nil }
+    throw UserError(
+      .usage, "\(preset.name): expected --from with a checkpoint of \(needed.families[0]) to tune, found none",
+      hint: "Train one with: easel train \(needed.example)")
   }
 
   /// Lays a file of settings over those of a preset.
@@ -178,6 +201,53 @@ struct Train: ParsableCommand {
       if let value { try configuration.set(key, to: value, origin: "--\(key)") }
     }
     if skipBroken { try configuration.set("skip-broken", to: "true", origin: "--skip-broken") }
+  }
+}
+
+/// A checkpoint that a training goes on from, with what it was trained on and set to.
+private struct Origin {
+  let checkpoint: CheckpointFolder
+  private let name: String
+  private let state: RunState
+  private let configuration: ConfigurationDocument
+
+  init(_ name: String, _ workspace: Workspace) throws {
+    self.name = name
+    checkpoint = try workspace.checkpoints.resolve(name).checkpoint
+    (state, configuration) = (try RunState.read(checkpoint), try Trainer.configuration(of: checkpoint))
+  }
+
+  /// Gives a document the checkpoint's settings, and its data where no others are named.
+  func lay(under document: inout ConfigurationDocument, of preset: AnyPreset, _ workspace: Workspace) throws {
+    try preset.build(&document, on: configuration, of: .named(state.preset), named: name)
+    let own = try configuration.decode(RunDescription.self)
+    func set(_ key: RunDescription.CodingKeys, to value: String) throws {
+      if document.isSet(key.rawValue) || value.isEmpty { return }
+      try document.set(key.rawValue, to: value, origin: "the checkpoint \(name)")
+    }
+    // Other images come to the size of those that the network knows.
+    let size = state.data.description
+    try set(.imageSize, to: document.isSet("data") ? "\(size.width)x\(size.height)" : own.imageSize)
+    try set(.fit, to: own.fit.rawValue)
+    try set(.data, to: workspace.place(of: own.data, "data", of: checkpoint))
+    if own.skipBroken { try set(.skipBroken, to: "true") }
+  }
+
+  /// - Throws: `UserError` (usage) for images with other channels or, where the network knows classes, other classes.
+  func requireLikeness(of data: DataDescription) throws {
+    let own = state.data.description
+    guard data.channels == own.channels else {
+      throw UserError(
+        .usage, "--data: expected images of \(own.channels) channels, as \(name) was trained on, found \(data.channels)"
+      )
+    }
+    let isConditional = configuration.given.contains { $0 == ("conditional", "true") }
+    guard !isConditional || data.classNames == own.classNames else {
+      throw UserError(
+        .usage,
+        "--data: expected the classes that \(name) was trained on (\(own.list(Array(own.classNames.indices)))), found "
+          + (data.classNames.isEmpty ? "none" : data.list(Array(data.classNames.indices))))
+    }
   }
 }
 

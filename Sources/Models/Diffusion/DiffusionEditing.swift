@@ -1,9 +1,10 @@
 import Foundation
 import Layers
 
-// What a diffusion model does with images that it is given: it takes them for what stands somewhere on the way from noise.
+// What a diffusion or consistency model does with images that it is given: it takes them for what stands somewhere on the way
+// from noise.
 
-extension Diffusion: Restoring {
+extension DenoisingModel {
   public var corruption: Corruption { Corruption(.gaussian, strength: 0.3) }
 
   /// Begins at the timestep that has as much noise as the image, and goes on from there.
@@ -15,17 +16,17 @@ extension Diffusion: Restoring {
     }
     // Pixels 0…1 have half the deviation of −1…1.
     let start = schedule.timestep(forNoise: Double(2 * corruption.strength))
-    let sampler = DiffusionSampler(.ddim)
+    let sampler = DiffusionSampler(restorer)
     let levels = sampler.levels(min(start + 1, settings.samplerSteps), of: schedule, .trailing, from: start)
-    let noisy = context.backend.affine(signed(images), scale: Float(levels[0].signal), shift: 0)
-    return unit(
+    let noisy = context.backend.affine(denoiser.signed(images), scale: Float(levels[0].signal), shift: 0)
+    return denoiser.unit(
       Chunks.map(noisy) { chunk, first in
-        walk(chunk, through: levels, sampler, Conditioning(), clips: settings.clip, seed: seed, first: first)
+        walk(chunk, through: levels, sampler, .init(), seed: seed, first: first)
       })
   }
 }
 
-extension Diffusion: Translating {
+extension DenoisingModel {
   /// SDEdit (Meng et al. 2022): noise is added to the image and taken away again.
   public var directions: [TranslationDirection] { [TranslationDirection("redraw")] }
 
@@ -45,17 +46,16 @@ extension Diffusion: Translating {
     let sampler = DiffusionSampler(settings.sampler, variance: settings.variance)
     let steps = max(1, Int((strength * Double(settings.samplerSteps)).rounded(.up)))
     let levels = sampler.levels(min(steps, start + 1), of: schedule, .trailing, from: start)
-    let condition = Conditioning(
+    let condition = Denoiser.Conditioning(
       labels: options.label.map { [Int32](repeating: Int32($0), count: Chunks.size) }, guidance: settings.guidance)
     let all = 0..<images.shape[0]
-    let made = Chunks.map(signed(images)) { chunk, first in
-      let noise = normal(chunk.shape, seed: options.seed, first: first, draw: 0)
+    let made = Chunks.map(denoiser.signed(images)) { chunk, first in
+      let noise = denoiser.normal(chunk.shape, seed: options.seed, first: first, draw: 0)
       return walk(
-        levels[0].add(noise, to: chunk), through: levels, sampler, condition, clips: settings.clip, seed: options.seed,
-        first: first
+        levels[0].add(noise, to: chunk), through: levels, sampler, condition, seed: options.seed, first: first
       ) { progress(Chunks.share(of: all, first: first, $0)) }
     }
-    return unit(made)
+    return denoiser.unit(made)
   }
 }
 
@@ -71,9 +71,9 @@ public struct Resampling: Sendable {
   public init() {}
 }
 
-extension Diffusion: Inpainting {
+extension DenoisingModel {
   public func inpaint(_ images: Tensor, missing: Tensor, seed: UInt64, progress: (Double) -> Void) throws -> Tensor {
-    try inpaint(images, missing: missing, Resampling(), seed: seed, progress: progress)
+    try inpaint(images, missing: missing, inpainter.resampling, seed: seed, progress: progress)
   }
 
   /// RePaint: what is missing is drawn by ancestral sampling, while what is known is given the noise of each level anew. Every
@@ -91,7 +91,7 @@ extension Diffusion: Inpainting {
     try check.finish()
 
     let backend = context.backend
-    let sampler = DiffusionSampler(.ddpm, variance: settings.variance)
+    let sampler = DiffusionSampler(inpainter.method, variance: settings.variance)
     let levels = sampler.levels(resampling.steps, of: schedule, settings.spacing)
     let mask = Tensor(
       missing.values().flatMap { [Float](repeating: $0, count: context.data.channels) }, shape: images.shape,
@@ -99,22 +99,22 @@ extension Diffusion: Inpainting {
     let known = backend.affine(mask, scale: -1, shift: 1)
     let (all, channels) = (0..<images.shape[0], context.data.channels)
     // What stands where pixels are missing must not matter. The mask goes along in the same chunks.
-    let made = Chunks.map(backend.concatenate([signed(images * known), mask])) { chunk, first in
+    let made = Chunks.map(backend.concatenate([denoiser.signed(images * known), mask])) { chunk, first in
       let (clean, mask) = (backend.slice(chunk, 0..<channels), backend.slice(chunk, channels..<2 * channels))
       let known = backend.affine(mask, scale: -1, shift: 1)
       var draws = 0
       func noise() -> Tensor {
         draws += 1
-        return normal(clean.shape, seed: seed, first: first, draw: draws)
+        return denoiser.normal(clean.shape, seed: seed, first: first, draw: draws)
       }
-      var x = normal(clean.shape, seed: seed, first: first, draw: 0)
+      var x = denoiser.normal(clean.shape, seed: seed, first: first, draw: 0)
       for start in stride(from: 0, to: resampling.steps, by: resampling.jump) {
         let block = levels[start...min(start + resampling.jump, resampling.steps)]
         for round in 0..<resampling.rounds {
           if round > 0 { x = block[start].add(noise(), to: x, at: block[block.endIndex - 1]) }
           for (level, next) in zip(block, block.dropFirst()) {
             x = sampler.walk(x, through: [level, next]) { x, level in
-              denoised(x, at: level, Conditioning(), clips: settings.clip)
+              denoiser.denoised(x, at: level, .init(), clips: settings.clip)
             } noise: { _ in
               noise()
             }
@@ -125,6 +125,6 @@ extension Diffusion: Inpainting {
       }
       return x
     }
-    return unit(made) * mask + images * known
+    return denoiser.unit(made) * mask + images * known
   }
 }

@@ -95,7 +95,7 @@ public enum DiffusionFamily: ModelFamily {
 
   /// The same with the recipe of Karras et al. 2022, drawn with noise in the steps, which mends what a young network gets
   /// wrong.
-  private static func preconditioned(_ change: (inout DiffusionSettings) -> Void = { _ in }) -> DiffusionSettings {
+  static func preconditioned(_ change: (inout DiffusionSettings) -> Void = { _ in }) -> DiffusionSettings {
     small {
       $0.noiseSchedule = .edm
       $0.prediction = .velocity

@@ -14,6 +14,8 @@ public struct DiffusionSampler: Sendable {
     case dpm = "dpm++"
     /// Heun's method on the probability flow: each step looks at its end once more, two passes (Karras et al. 2022).
     case heun
+    /// For consistency models, whose every pass ends at an image: what is not the last gets fresh noise (Song et al. 2023).
+    case consistency
 
     /// Whether its steps' noise can be chosen.
     public var takesEta: Bool { self == .ddim || self == .dpm }
@@ -31,10 +33,13 @@ public struct DiffusionSampler: Sendable {
   }
 
   /// Noise beyond which nothing is to be seen of an image: where the solvers begin at the latest. A cosine's goes to 20,000.
-  private static let mostNoise = 80.0
+  static let mostNoise = 80.0
+
+  /// How the levels of consistency models' passes are spaced: two passes meet at σ = 0.8, four at 9, 0.8 and 0.05.
+  private static let consistencyExponent = 20.0
 
   /// The levels that S steps visit, from a timestep's down, then the clean image: a spacing of timesteps, or for the solvers
-  /// of higher order Karras et al.'s.
+  /// of higher order Karras et al.'s; for consistency models one that divides the way to the least noise into S parts.
   public func levels(
     _ steps: Int, of schedule: NoiseSchedule, _ spacing: TimestepSpacing, from start: Int? = nil
   ) -> [NoiseLevel] {
@@ -44,7 +49,48 @@ public struct DiffusionSampler: Sendable {
     case .dpm, .heun:
       let most = schedule.level(start).ratio
       return schedule.karrasLevels(steps, from: min(most, DiffusionSampler.mostNoise)) + [.clean]
+    case .consistency:
+      let most = min(schedule.level(start).ratio, DiffusionSampler.mostNoise)
+      return schedule.karrasLevels(steps + 1, from: most, exponent: DiffusionSampler.consistencyExponent).dropLast()
+        + [.clean]
     }
+  }
+
+  /// How many noises a walk through levels is made of, the one that it begins with among them: what a code consists of.
+  public func noiseCount(_ levels: [NoiseLevel]) -> Int { method == .consistency ? levels.count - 1 : 1 }
+
+  /// The noises that a walk leads to given images.
+  ///
+  /// Samplers without noise in their steps are run backwards: what they begin with comes out. A consistency model has no way
+  /// back. Its noises are chosen instead, as Huberman-Spiegelglas et al. 2024 do for DDPM's: at each level x is the image under
+  /// a noise of its own, and the noise that makes it of the pass before is what the code has. Only the last pass is then left to
+  /// go wrong.
+  ///
+  /// - Parameters:
+  ///   - clean: `[N, H, W, C]` in [−1, 1].
+  ///   - levels: from noise to image, as for ``walk(_:through:denoise:noise:progress:)``.
+  ///   - noise: standard normal, of the images' shape, for each of a consistency model's levels.
+  /// - Returns: `[N, H, W, C · noises]`.
+  public func encode(
+    _ clean: Tensor, through levels: [NoiseLevel], denoise: (Tensor, NoiseLevel) -> Denoised,
+    noise: (_ step: Int) -> Tensor
+  ) -> Tensor {
+    let levels = levels.dropLast()
+    guard method == .consistency else {
+      let up = Array(levels.reversed())
+      // The first step takes the noise that the network sees in the clean image at the lowest level.
+      let scaled = clean.backend.affine(clean, scale: Float(up[0].signal), shift: 0)
+      let found = denoise(scaled, up[0]).image
+      return walk(up[0].add(up[0].noise(in: scaled, of: found), to: clean), through: up, denoise: denoise, noise: noise)
+    }
+    var x = levels[0].add(noise(0), to: clean)
+    var noises = [x]
+    for (step, (level, next)) in zip(levels, levels.dropFirst()).enumerated() {
+      let image = denoise(x, level).image
+      x = next.add(noise(step + 1), to: clean)
+      noises.append(next.noise(in: x, of: image))
+    }
+    return clean.backend.concatenate(noises)
   }
 
   /// Goes from level to level, down to images or up to noise.
@@ -70,6 +116,7 @@ public struct DiffusionSampler: Sendable {
         x = multistep(x, found.image, last, from: level, to: next) { noise(index + 1) }
         last = (level, found.image)
       case .heun: x = heunStep(x, found.image, from: level, to: next, denoise)
+      case .consistency: x = next.sigma == 0 ? found.image : next.add(noise(index + 1), to: found.image)
       }
       progress(index + 1, x)
     }

@@ -1,6 +1,6 @@
 import Layers
 
-extension Diffusion: StepwiseSampling {
+extension DenoisingModel {
   public func validate(_ options: SamplingOptions) throws {
     var check = SettingsCheck()
     if let steps = options.steps { check(steps, "--steps", 1...settings.timesteps) }
@@ -13,6 +13,9 @@ extension Diffusion: StepwiseSampling {
     try SamplingOptions.check(labels: options.labels, of: context.data, isConditional: settings.conditional)
     let sampler = try sampler(options)
     if options.eta != nil, !sampler.method.takesEta {
+      guard Self.samplers.contains(where: \.takesEta) else {
+        throw UserError(.usage, "--eta: this model draws by \(sampler.method.rawValue) alone, which has no such choice")
+      }
       throw UserError(
         .usage, "--eta: expected the sampler ddim or dpm++, found \(sampler.method.rawValue)",
         hint: "ddpm always draws its noise, heun never any.")
@@ -28,12 +31,17 @@ extension Diffusion: StepwiseSampling {
   private func sampler(_ options: SamplingOptions) throws -> DiffusionSampler {
     var sampler = DiffusionSampler(settings.sampler, variance: settings.variance, eta: eta(options) ?? 0)
     guard let name = options.sampler else { return sampler }
+    let known = Self.samplers.map(\.rawValue)
     guard let method = DiffusionSampler.Method(rawValue: name) else {
-      let known = DiffusionSampler.Method.allCases.map(\.rawValue)
       throw UserError(
         .usage, "--sampler: there is no sampler \(name)",
         hint: nearestName(to: name, among: known).map { "Did you mean \($0)?" }
           ?? "Known: \(known.joined(separator: ", ")).")
+    }
+    guard Self.samplers.contains(method) else {
+      throw UserError(
+        .usage, "--sampler: this model was not trained for \(name)", hint: "It takes: \(known.joined(separator: ", "))."
+      )
     }
     sampler.method = method
     return sampler
@@ -46,21 +54,21 @@ extension Diffusion: StepwiseSampling {
     let sampler = try sampler(options)
     let levels = sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing)
     func make(_ first: Int) -> Tensor {
-      let condition = Conditioning(
+      let condition = Denoiser.Conditioning(
         labels: settings.conditional ? options.labels(of: first..<first + Chunks.size, in: context.data) : nil,
         guidance: options.guidance ?? settings.guidance)
-      let noise = normal(context.data.shape(Chunks.size), seed: options.seed, first: first, draw: 0)
-      watch?(0, first, unit(noise))
+      let noise = denoiser.normal(context.data.shape(Chunks.size), seed: options.seed, first: first, draw: 0)
+      watch?(0, first, denoiser.unit(noise))
       return walk(
-        noise, through: levels, sampler, condition, clips: settings.clip, seed: options.seed, first: first
+        noise, through: levels, sampler, condition, seed: options.seed, first: first
       ) {
         progress(Chunks.share(of: range, first: first, $0))
       } watch: { step, x in
-        watch?(step, first, unit(x))
+        watch?(step, first, denoiser.unit(x))
       }
     }
     let made = Chunks.series(range, shape: context.data.shape, on: context.backend, progress: { _ in }, make: make)
-    return unit(made)
+    return denoiser.unit(made)
   }
 
   public func columns(_ options: SamplingOptions) -> Int? {
@@ -79,28 +87,12 @@ extension Diffusion: StepwiseSampling {
     }
     return description.map { (key: $0.0, value: $0.1) }
   }
-
-  /// A sampler's walk with this network. Sample n takes the random numbers of index `first + n`.
-  func walk(
-    _ x: Tensor, through levels: [NoiseLevel], _ sampler: DiffusionSampler, _ condition: Conditioning, clips: Bool,
-    seed: UInt64, first: Int, progress: (Double) -> Void = { _ in },
-    watch: (_ steps: Int, _ x: Tensor) -> Void = { _, _ in }
-  ) -> Tensor {
-    sampler.walk(x, through: levels) { x, level in
-      denoised(x, at: level, condition, clips: clips)
-    } noise: { step in
-      normal(x.shape, seed: seed, first: first, draw: step)
-    } progress: { steps, x in
-      watch(steps, x)
-      progress(Double(steps) / Double(levels.count - 1))
-    }
-  }
 }
 
-extension Diffusion: ImageEncoding {
+extension DenoisingModel {
   public var interpolation: Interpolation { .spherical }
 
-  /// The steps take no noise: a code has one image.
+  /// A code has one image: the steps take no noise that is not in it.
   public func describe(decoding options: SamplingOptions) throws -> [(key: String, value: String)] {
     try validate(options)
     if let eta = options.eta, eta != 0 {
@@ -131,9 +123,9 @@ extension Diffusion: ImageEncoding {
   }
 
   /// What the images of a chunk show; nothing in particular where no labels are asked for.
-  private func condition(_ options: SamplingOptions, first: Int) -> Conditioning {
-    guard options.labels != nil else { return Conditioning() }
-    return Conditioning(
+  private func condition(_ options: SamplingOptions, first: Int) -> Denoiser.Conditioning {
+    guard options.labels != nil else { return Denoiser.Conditioning() }
+    return Denoiser.Conditioning(
       labels: options.labels(of: first..<first + Chunks.size, in: context.data),
       guidance: options.guidance ?? settings.guidance)
   }
@@ -151,33 +143,49 @@ extension Diffusion: ImageEncoding {
     return decoded(codes, options, progress)
   }
 
-  /// The noise that the sampler leads to the image: the sampler run backwards.
   private func encoded(_ images: Tensor, _ options: SamplingOptions) -> Tensor {
-    let (sampler, down) = codec(options)
-    let levels = Array(down.dropLast().reversed())
-    return Chunks.map(signed(images)) { clean, first in
+    let (sampler, levels) = codec(options)
+    return Chunks.map(denoiser.signed(images)) { clean, first in
       let condition = condition(options, first: first)
-      // The first step takes the noise that the network sees in the clean image at the lowest level.
-      let scaled = context.backend.affine(clean, scale: Float(levels[0].signal), shift: 0)
-      let found = denoised(scaled, at: levels[0], condition, clips: settings.clip).image
-      return walk(
-        levels[0].add(levels[0].noise(in: scaled, of: found), to: clean), through: levels, sampler, condition,
-        clips: settings.clip, seed: 0, first: first)
+      return sampler.encode(clean, through: levels) { x, level in
+        denoiser.denoised(x, at: level, condition, clips: settings.clip)
+      } noise: { step in
+        denoiser.normal(clean.shape, seed: 0, first: first, draw: step)
+      }
     }
   }
 
   private func decoded(_ codes: Tensor, _ options: SamplingOptions, _ progress: (Double) -> Void) -> Tensor {
     let (sampler, levels) = codec(options)
+    let channels = context.data.channels
+    require(
+      codes.shape.last == channels * sampler.noiseCount(levels),
+      "codes \(codes.shape) for \(sampler.noiseCount(levels)) noises of \(channels) channels")
     let all = 0..<codes.shape[0]
-    return unit(
-      Chunks.map(codes) { chunk, first in
-        walk(
-          chunk, through: levels, sampler, condition(options, first: first), clips: settings.clip, seed: 0, first: first
-        ) { progress(Chunks.share(of: all, first: first, $0)) }
+    return denoiser.unit(
+      Chunks.map(codes) { code, first in
+        let condition = condition(options, first: first)
+        func noise(_ step: Int) -> Tensor { context.backend.slice(code, step * channels..<(step + 1) * channels) }
+        return sampler.walk(noise(0), through: levels) { x, level in
+          denoiser.denoised(x, at: level, condition, clips: settings.clip)
+        } noise: {
+          noise($0)
+        } progress: { steps, _ in
+          progress(Chunks.share(of: all, first: first, Double(steps) / Double(levels.count - 1)))
+        }
       })
   }
 
   public func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor? {
-    normal(context.data.shape(range.count), seed: seed, first: range.lowerBound, draw: 0)
+    randomCodes(range, SamplingOptions(seed: seed))
+  }
+
+  /// The noises that ``sample(_:_:watch:progress:)`` draws.
+  public func randomCodes(_ range: Range<Int>, _ options: SamplingOptions) -> Tensor? {
+    let (sampler, levels) = codec(options)
+    return context.backend.concatenate(
+      (0..<sampler.noiseCount(levels)).map {
+        denoiser.normal(context.data.shape(range.count), seed: options.seed, first: range.lowerBound, draw: $0)
+      })
   }
 }

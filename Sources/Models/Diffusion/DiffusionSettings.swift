@@ -59,7 +59,10 @@ public struct DiffusionSettings: ModelSettings {
 
   public init() {}
 
-  public func validate() throws {
+  public func validate() throws { try validate(for: Diffusion.samplers) }
+
+  /// - Parameter samplers: those that the model's network is trained for.
+  func validate(for samplers: [DiffusionSampler.Method]) throws {
     var check = SettingsCheck()
     check.require((1...8).contains(channels.count), "channels: expected 1 to 8 levels, found \(channels.count)")
     check(groups, "groups", 1...4096)
@@ -95,6 +98,9 @@ public struct DiffusionSettings: ModelSettings {
     check(labelDropout, "label-dropout", 0..<1)
     check.require((0...1).contains(augment), "augment: expected 0 to 1, found \(augment)")
     check(guidance, "guidance", atLeast: 0)
+    check.require(
+      samplers.contains(sampler),
+      "sampler: expected \(samplers.map(\.rawValue).joined(separator: ", ")), found \(sampler.rawValue)")
     check(samplerSteps, "sampler-steps", 1...max(1, timesteps))
     check.require((0...1).contains(samplerEta), "sampler-eta: expected 0 to 1, found \(samplerEta)")
     try check.finish()

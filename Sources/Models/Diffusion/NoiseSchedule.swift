@@ -119,29 +119,39 @@ public struct NoiseSchedule: Sendable, Hashable {
     return Double(above - 1) + (log(ratio) - low) / (high - low)
   }
 
-  /// S levels whose noise falls from a ratio to the schedule's least, as the seventh power of a line: dense where there is
-  /// little noise (Karras et al. 2022).
-  public func karrasLevels(_ steps: Int, from ratio: Double) -> [NoiseLevel] {
-    NoiseSchedule.karrasRatios(steps, from: ratio, to: levels[0].ratio).map { level(ratio: $0) }
+  /// S levels whose noise falls from a ratio to the schedule's least, as a power of a line: dense where there is little noise
+  /// (Karras et al. 2022, who take the seventh).
+  public func karrasLevels(_ steps: Int, from ratio: Double, exponent: Double = 7) -> [NoiseLevel] {
+    NoiseSchedule.karrasRatios(steps, from: ratio, to: levels[0].ratio, exponent).map { level(ratio: $0) }
   }
 
-  private static func karrasRatios(_ steps: Int, from high: Double, to low: Double) -> [Double] {
-    let (first, last) = (pow(high, 1 / 7), pow(low, 1 / 7))
-    return (0..<steps).map { pow(first + (last - first) * Double($0) / Double(max(1, steps - 1)), 7) }
+  private static func karrasRatios(
+    _ steps: Int, from high: Double, to low: Double, _ exponent: Double = 7
+  ) -> [Double] {
+    let (first, last) = (pow(high, 1 / exponent), pow(low, 1 / exponent))
+    return (0..<steps).map { pow(first + (last - first) * Double($0) / Double(max(1, steps - 1)), exponent) }
   }
 
   /// Random levels to train at, one for each sample.
   public func trainingLevels(_ count: Int, _ draw: RandomDraw, on backend: any Backend) -> [NoiseLevel] {
-    let numbers = Tensor(uninitialized: [count], on: backend)
     switch kind {
     case .linear, .cosine:
+      let numbers = Tensor(uninitialized: [count], on: backend)
       backend.fillUniform(numbers, draw)
       return numbers.values().map { levels[min(self.count - 1, Int($0 * Float(self.count)))] }
     case .edm:
-      backend.fillNormal(numbers, draw)
       let (mean, deviation) = NoiseSchedule.logNormal
-      return numbers.values().map { level(ratio: exp(mean + deviation * Double($0))) }
+      return logNormalRatios(count, mean: mean, deviation: deviation, draw, on: backend).map { level(ratio: $0) }
     }
+  }
+
+  /// Random ratios of noise to image whose logarithm is normal, one for each sample.
+  func logNormalRatios(
+    _ count: Int, mean: Double, deviation: Double, _ draw: RandomDraw, on backend: any Backend
+  ) -> [Double] {
+    let numbers = Tensor(uninitialized: [count], on: backend)
+    backend.fillNormal(numbers, draw)
+    return numbers.values().map { exp(mean + deviation * Double($0)) }
   }
 }
 

@@ -98,7 +98,7 @@ extension Diffusion: Likelihood {
     let bound = VariationalBound(schedule: schedule, variance: settings.variance)
     let names = ["bits-per-dimension", "vlb", "prior", "decoder"]
     let bits = Chunks.map(images.tensor(signed: true, on: context.backend)) { clean, first in
-      let condition = Conditioning(
+      let condition = Denoiser.Conditioning(
         labels: images.labels.map { labels in
           (first..<first + Chunks.size).map { labels.indices.contains($0) ? labels[$0] : -1 }
         })
@@ -106,8 +106,8 @@ extension Diffusion: Likelihood {
       var terms = sum
       for timestep in (0..<schedule.count).reversed() {
         let level = schedule.level(timestep)
-        let noise = normal(clean.shape, seed: seed, first: first, draw: timestep)
-        let found = denoised(level.add(noise, to: clean), at: level, condition, clips: true)
+        let noise = denoiser.normal(clean.shape, seed: seed, first: first, draw: timestep)
+        let found = denoiser.denoised(level.add(noise, to: clean), at: level, condition, clips: true)
         terms =
           bound.terms(
             clean, errors: clean - found.image, output: found.varianceOutput.map { Variable($0) },
