@@ -86,10 +86,7 @@ public struct RunState: Codable, Sendable, Equatable {
 
   static let fileName = "state.json"
 
-  /// What a checkpoint tells of its run.
-  ///
-  /// - Throws: `UserError` where the file is missing or damaged.
-  public static func read(_ checkpoint: CheckpointFolder) throws -> RunState {
+  static func read(_ checkpoint: CheckpointFolder) throws -> RunState {
     let path = try checkpoint.path(of: fileName)
     let state: RunState
     do {

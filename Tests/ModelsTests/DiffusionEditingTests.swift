@@ -92,7 +92,7 @@ import Testing
 
   // MARK: Redrawing
 
-  @Test("The stronger, the less is left of an image", arguments: DiffusionSampler.Method.allCases)
+  @Test("The stronger, the less is left of an image", arguments: Diffusion.samplers)
   func redraw(_ sampler: DiffusionSampler.Method) throws {
     let (images, results) = try onTensors { backend -> ([Float], [[Float]]) in
       let settings = tinyDiffusion {

@@ -10,6 +10,7 @@ import Testing
     arguments: [
       ("diffusion-base", 8_949_761), ("diffusion-small", 3_939_393), ("diffusion-edm", 3_939_393),
       ("diffusion-quick", 1_806_401),
+      ("consistency", 3_939_393),
       ("diffusion-cifar10", 35_746_307),
       ("autoencoder", 593_825), ("denoising-autoencoder", 593_825), ("vae", 794_561), ("gan", 1_611_202),
       ("cyclegan", 9_459_592),
@@ -128,6 +129,7 @@ import Testing
       ("gan", ["loss=hinge", "label-smoothing=0.1"], "cross-entropies"),
       ("cyclegan", ["cycle=0", "identity=1"], "a cycle"),
       ("diffusion-small", ["guidance=3"], "conditional=true"),
+      ("consistency", ["spacing=trailing"], "a diffusion model"), ("consistency", ["sampler-eta=0.5"], "dpm++"),
       ("diffusion-small", ["label-dropout=0.3"], "conditional=true"),
       ("diffusion-small", ["data-deviation=0.3"], "edm"),
       ("diffusion-small", ["sampler=heun", "sampler-eta=0.5"], "ddim"),
@@ -236,6 +238,78 @@ import Testing
     try expectRefusal(of: assignment, by: "masked-autoencoder") {
       try $0.decode(MaskedAutoencoderSettings.self).validate()
     }
+  }
+
+  @Test(
+    "Nonsense in a consistency model's settings is refused by key",
+    arguments: [
+      "stages=0", "stages=21", "shrink=1", "shrink=.nan", "huber=0", "huber=-1", "huber=.nan", "noise-mean=11",
+      "noise-mean=.nan", "noise-deviation=0", "noise-deviation=.inf", "sampler=ddim", "prediction=sample",
+      "variance=learned-range", "channels=0", "guidance=-1",
+    ])
+  func consistencyNonsense(_ assignment: String) throws {
+    try expectRefusal(of: assignment, by: "consistency") { try $0.decode(ConsistencySettings.self).validate() }
+  }
+
+  @Test("A diffusion model is not drawn from as if it were a consistency model")
+  func samplerOfDiffusion() throws {
+    try expectRefusal(of: "sampler=consistency", by: "diffusion-edm") {
+      try $0.decode(DiffusionSettings.self).validate()
+    }
+  }
+
+  // MARK: Starting points
+
+  private func tuned(
+    from source: String, _ sourceSettings: [String] = [], setting own: [String] = []
+  ) throws -> ConsistencySettings {
+    let (preset, other) = (try AnyPreset.named("consistency"), try AnyPreset.named(source))
+    var (document, checkpoint) = (try preset.configuration(), try other.configuration())
+    let folder = try ScratchFolder()
+    for setting in sourceSettings { try checkpoint.set(setting) }
+    // As it is read from a checkpoint: every key is of the file.
+    var read = try other.configuration()
+    try read.overlay(yamlFile: folder.write(checkpoint.yaml(), to: "config.yaml"))
+    for setting in own { try document.set(setting) }
+    try preset.build(&document, on: read, of: other, named: "base")
+    return try document.decode(ConsistencySettings.self)
+  }
+
+  @Test("A consistency model has the network and the noise of the diffusion model that it is tuned from")
+  func startingPoint() throws {
+    let settings = try tuned(
+      from: "diffusion-quick", ["augment=0.1", "guidance=2", "dropout=0.3", "sampler-steps=99", "batch-size=7"],
+      setting: ["guidance=3", "channels=[32, 64, 96]"])
+    #expect(settings.diffusion.channels == [32, 64, 96] && settings.diffusion.layersPerBlock == 1)
+    #expect(settings.diffusion.conditional && settings.diffusion.augment == 0.1 && settings.diffusion.dropout == 0.3)
+    #expect(settings.diffusion.noiseSchedule == .edm && settings.diffusion.prediction == .velocity)
+    // What may be another is a person's, and how to draw is the consistency model's own.
+    #expect(settings.diffusion.guidance == 3)
+    #expect(settings.diffusion.sampler == .consistency && settings.diffusion.samplerSteps == 2)
+    try settings.validate()
+    // A consistency model is tuned further in the same way.
+    #expect(try tuned(from: "consistency", ["channels=[8, 16]"]).diffusion.channels == [8, 16])
+    // Variance-preserving schedules have a network of the same kind where it predicts velocity.
+    try tuned(from: "diffusion-small", ["prediction=velocity"]).validate()
+  }
+
+  @Test("What a checkpoint decides cannot be set otherwise, and other families' checkpoints are refused")
+  func startingPointRefusals() throws {
+    expectUserError(.usage, "channels: expected [32, 64, 96], as the checkpoint base has it, found [8]") {
+      try tuned(from: "diffusion-quick", setting: ["channels=[8]"])
+    }
+    expectUserError(.usage, "--from: expected a checkpoint of diffusion", "base of vae", "easel train diffusion-edm") {
+      try tuned(from: "vae")
+    }
+    expectUserError(.usage, "prediction: expected velocity", "epsilon") {
+      try tuned(from: "diffusion-small").validate()
+    }
+    // Families that can begin with nothing take no settings from a checkpoint.
+    let preset = try AnyPreset.named("diffusion-small")
+    var document = try preset.configuration()
+    let before = try document.yaml()
+    try preset.build(&document, on: AnyPreset.named("vae").configuration(), of: .named("vae"), named: "base")
+    #expect(try document.yaml() == before)
   }
 
   @Test("A model is not made of nonsense either", arguments: ["channels=32,60,128", "groups=0", "timesteps=1"])

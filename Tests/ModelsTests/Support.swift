@@ -124,6 +124,26 @@ func perturbedDiffusion(
   return model
 }
 
+/// Settings of a consistency model that takes a millisecond a pass.
+func tinyConsistency(_ change: (inout ConsistencySettings) -> Void = { _ in }) -> ConsistencySettings {
+  ConsistencySettings {
+    $0.diffusion = tinyDiffusion {
+      ($0.noiseSchedule, $0.prediction) = (.edm, .velocity)
+      ($0.sampler, $0.samplerSteps) = (.consistency, 2)
+    }
+    change(&$0)
+  }
+}
+
+/// A consistency model whose every layer does something, though it was never trained.
+func perturbedConsistency(
+  _ settings: ConsistencySettings = tinyConsistency(), _ data: DataDescription = .tiny, on backend: any Backend
+) throws -> Consistency {
+  let model = try Consistency(settings, .float32(on: backend, data))
+  model.components[0].perturb(by: 0.1)
+  return model
+}
+
 extension Model {
   /// Trains on one batch until it is learned, and no longer than `limit` steps. How many steps that takes depends on how a
   /// processor rounds; that it comes to it does not.

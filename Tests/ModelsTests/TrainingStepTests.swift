@@ -292,6 +292,17 @@ struct TrainedModel: Sendable, CustomTestStringConvertible {
         return try DiffusionFamily.make(settings, context)
       }),
     TrainedModel(
+      testDescription: "conditional consistency with dropout", data: .tinyLabelled,
+      curve: [6.495294, 3.591046, 6.262332, 8.594592, 7.464501, 8.168110, 20.485472, 6.225843, 5.589829, 6.190763],
+      build: { context in
+        let settings = tinyConsistency {
+          ($0.diffusion.conditional, $0.diffusion.dropout) = (true, 0.1)
+          ($0.tuning.shrink, $0.tuning.huber) = (10, 0.001)
+          ($0.tuning.noiseMean, $0.tuning.noiseDeviation) = (-1.1, 2)
+        }
+        return try ConsistencyFamily.make(settings, context)
+      }),
+    TrainedModel(
       testDescription: "diffusion with a learned variance", data: .tiny,
       curve: [0.952243, 0.912336, 0.918666, 0.949071, 0.963114, 0.894270, 0.890907, 0.798373, 0.738617, 0.768187],
       build: { context in

@@ -30,6 +30,16 @@ import Training
     #expect(plan.summary(from: 0) == "learning rate 0.01, falls to 0 as the time runs out")
   }
 
+  @Test("Progress follows what the learning rate follows")
+  func progress() {
+    let steps = LearningRatePlan(Self.settings(), until: TrainingLimit(steps: 200))
+    #expect(steps.progress(at: 0) == 0 && steps.progress(at: 50, share: 0.9) == 0.25 && steps.progress(at: 300) == 1)
+    let time = LearningRatePlan(Self.settings(), until: TrainingLimit(seconds: 60))
+    #expect(time.progress(at: 4000, share: 0.25) == 0.25 && time.progress(at: 1, share: 1.5) == 1)
+    let exact = LearningRatePlan(Self.settings { $0.scheduleSteps = 400 }, until: TrainingLimit(seconds: 60))
+    #expect(exact.progress(at: 100, share: 0.9) == 0.25)
+  }
+
   @Test("A short training warms up for a tenth of its length at most, and says so")
   func warmup() {
     let settings = Self.settings { $0.warmupSteps = 200 }

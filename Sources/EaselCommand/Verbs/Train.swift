@@ -214,7 +214,7 @@ private struct Origin {
   init(_ name: String, _ workspace: Workspace) throws {
     self.name = name
     checkpoint = try workspace.checkpoints.resolve(name).checkpoint
-    (state, configuration) = (try RunState.read(checkpoint), try Trainer.configuration(of: checkpoint))
+    (state, configuration) = (try CheckpointSummary.state(of: checkpoint), try Trainer.configuration(of: checkpoint))
   }
 
   /// Gives a document the checkpoint's settings, and its data where no others are named.

@@ -17,6 +17,9 @@ public struct Denoised {
   public var image: Tensor
   /// Where the variance of a step back lies between the posterior's own (−1) and β (1), for models that learn it.
   public var varianceOutput: Tensor?
+
+  /// - Parameter image: `[N, H, W, C]`.
+  public init(image: Tensor) { self.image = image }
 }
 
 extension PredictionTarget {
