@@ -16,7 +16,7 @@ import Testing
   @Test("Tuned from a checkpoint without a word on its network, it draws, goes on as if never stopped, and is exported")
   func endToEnd() throws {
     let program = try Program()
-    try program.writeImages("images", count: 100, channels: 3)
+    try program.writeImages("images", count: 200, channels: 3)
     #expect(
       try program.trainTinyDiffusion(
         run: "base", steps: 2, Self.edm + ["--image-size", "14x10", "--set", "augment=0.3", "--set", "dropout=0.2"]
@@ -63,9 +63,8 @@ import Testing
     #expect(try program.run("inspect", "a.png").output.contains("Steps: 2, Sampler: consistency"))
     #expect(try program.run("inspect", "whole").output.contains("preset      consistency"))
     let judged = try program.run(
-      "evaluate", "whole", "--features", "pixels", "--dimensions", "4", "--count", "16", "--references", "16",
-      "--steps",
-      "1")
+      "evaluate", "whole", "--features", "pixels", "--dimensions", "6", "--count", "40", "--resamples", "20",
+      "--steps", "1")
     #expect(judged.status == 0, "\(judged.errors)")
     let refused = try program.run("evaluate", "whole", "--likelihood")
     #expect(refused.status == 69 && refused.errors.contains("bounds no likelihood"), "\(refused.errors)")
