@@ -36,7 +36,7 @@ import Testing
   /// written out in Karras et al.'s terms, one image after the other.
   private func steps(stage: Int, targetIsTaped: Bool) throws -> (loss: [Float], changes: [[Float]], clean: Int) {
     try onTensors { backend in
-      let settings = tinyConsistency { $0.tuning.huber = 0.02 }
+      let settings = tinyConsistency { ($0.tuning.huber, $0.tuning.shrink) = (0.02, 4) }
       let model = try perturbedConsistency(settings, on: backend)
       let batch = blobs(count: 6)
       model.prepareForTraining(Self.settings)

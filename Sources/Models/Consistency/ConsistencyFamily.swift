@@ -23,7 +23,7 @@ public enum ConsistencyFamily: ModelFamily {
       training: TrainingSettings {
         $0.steps = 5000
         $0.batchSize = 64
-        $0.learningRate = 3e-4
+        $0.learningRate = 1e-3
         $0.emaDecay = 0.999
         $0.optimizer = .adamw
         $0.learningRateDecay = .cosine

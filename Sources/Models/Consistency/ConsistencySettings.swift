@@ -6,13 +6,13 @@ public struct ConsistencyTuning: Codable, Sendable, ExplainedSettings {
   /// The parts of the training, of equal length; from each to the next the two noises that are compared come nearer.
   public var stages = 4
   /// By how much the share of noise between the two shrinks with each stage.
-  public var shrink = 4.0
+  public var shrink = 2.0
   /// Of ln σ, the larger noise's.
   public var noiseMean = -1.1
   public var noiseDeviation = 2.0
   /// Differences below this, as a root of the mean square over an image of −1 to 1, count by their square, those above by
-  /// themselves.
-  public var huber = 0.001
+  /// themselves. Larger than the paper's, which trains for longer: little noise weighs less, and the gradients are steadier.
+  public var huber = 0.03
 
   public enum CodingKeys: String, CodingKey, CaseIterable {
     case stages, shrink, huber
