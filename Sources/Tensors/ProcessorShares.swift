@@ -8,7 +8,8 @@ import Synchronization
 /// nothing by then, and its processors are the others'.
 package final class ProcessorShares: Sendable {
   /// Those of this machine; those of one container where `/dev/shm` is its own.
-  static let ofThisMachine = ProcessorShares(path: "/dev/shm/easel-processors", processors: ThreadPool.availableProcessors)
+  static let ofThisMachine = ProcessorShares(
+    path: "/dev/shm/easel-processors", processors: ThreadPool.availableProcessors)
 
   /// What a process says: 24 bytes of the file.
   private struct Entry {

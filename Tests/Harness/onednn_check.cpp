@@ -21,7 +21,7 @@
 #include <string>
 #include <vector>
 
-static easel_dnn_context *context;
+static easel_dnn_context *context, *other;
 static int failures = 0, checks = 0;
 static std::mt19937 generator(1);
 
@@ -143,7 +143,7 @@ static void check_convolution(const easel_dnn_convolution &c) {
   const easel_dnn_type f32 = EASEL_DNN_FLOAT32;
   Array x = Array::random(x_count, c.type), dy = Array::random(y_count, c.type), w = Array::random(w_count, f32);
   Array bias = Array::random(c.output_channels, f32), residual = Array::random(y_count, c.type);
-  const easel_dnn_weights weights = {w.floats(), 0};
+  const easel_dnn_weights weights = {w.floats(), 0, nullptr};
 
   Expected y0(y_count), dx0(x_count), dw0(w_count), db0(c.output_channels);
   each_multiplication(c, [&](size_t i, size_t j, size_t k) {
@@ -171,6 +171,16 @@ static void check_convolution(const easel_dnn_convolution &c) {
 
   status = easel_dnn_convolution_backward_data(context, &c, dy.data(), weights, dx.data());
   compare("backward data " + what, status, dx, dx0, c.type);
+
+  easel_dnn_weights packed = weights;
+  status = easel_dnn_convolution_forward_pack(context, &c, true, &packed);
+  if (status == 0)
+    status = easel_dnn_convolution_forward(other, &c, x.data(), packed, bias.floats(), nullptr, y.data());
+  compare("packed forward+bias " + what, status, y, biased, c.type);
+  packed = weights;
+  status = easel_dnn_convolution_backward_data_pack(context, &c, &packed);
+  if (status == 0) status = easel_dnn_convolution_backward_data(other, &c, dy.data(), packed, dx.data());
+  compare("packed backward data " + what, status, dx, dx0, c.type);
 
   status = easel_dnn_convolution_backward_weights(context, &c, x.data(), dy.data(), dw.floats(), nullptr, false);
   compare("backward weights " + what, status, dw, dw0, c.type);
@@ -296,14 +306,13 @@ static void check_linear(int64_t rows, int64_t in, int64_t out, easel_dnn_type t
   Array x = Array::random(rows * in, type), dy = Array::random(rows * out, type);
   Array residual = Array::random(rows * out, type);
   Array w = Array::random(out * in, EASEL_DNN_FLOAT32), bias = Array::random(out, EASEL_DNN_FLOAT32);
-  const easel_dnn_weights weights = {w.floats(), 0};
-  Expected y0(rows * out), dx0(rows * in), dw0(out * in);
+  const easel_dnn_weights weights = {w.floats(), 0, nullptr};
+  Expected y0(rows * out), dx0(rows * in);
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t o = 0; o < out; ++o)
       for (int64_t i = 0; i < in; ++i) {
         y0[r * out + o] += double(x[r * in + i]) * w[o * in + i];
         dx0[r * in + i] += double(dy[r * out + o]) * w[o * in + i];
-        dw0[o * in + i] += double(dy[r * out + o]) * x[r * in + i];
       }
   Expected biased = y0, full = y0;
   for (size_t k = 0; k < y0.size(); ++k) biased[k] += bias[k % out];
@@ -311,7 +320,7 @@ static void check_linear(int64_t rows, int64_t in, int64_t out, easel_dnn_type t
 
   char what[100];
   std::snprintf(what, sizeof what, "%s rows %d, %d->%d", name(type), int(rows), int(in), int(out));
-  Array y(rows * out, type), dx(rows * in, type), dw(out * in, EASEL_DNN_FLOAT32);
+  Array y(rows * out, type), dx(rows * in, type);
   int status = easel_dnn_linear(context, rows, in, out, type, x.data(), weights, nullptr, nullptr, y.data());
   compare(std::string("linear ") + what, status, y, y0, type);
   status = easel_dnn_linear(context, rows, in, out, type, x.data(), weights, bias.floats(), nullptr, y.data());
@@ -324,11 +333,19 @@ static void check_linear(int64_t rows, int64_t in, int64_t out, easel_dnn_type t
   for (size_t k = 0; k < sum.size(); ++k) sum[k] += x[k];
   status = easel_dnn_linear_backward_data(context, rows, in, out, type, dy.data(), weights, x.data(), dx.data());
   compare(std::string("linear backward data+addend ") + what, status, dx, sum, type);
-  status = easel_dnn_linear_backward_weights(context, rows, in, out, type, x.data(), dy.data(), dw.floats(), false);
-  compare(std::string("linear backward weights ") + what, status, dw, dw0, type);
-  status = easel_dnn_linear_backward_weights(context, rows, in, out, type, x.data(), dy.data(), dw.floats(), true);
-  for (double &value : dw0) value *= 2;
-  compare(std::string("linear accumulated backward weights ") + what, status, dw, dw0, type);
+
+  // Packed for one part, used by that part and by a shorter one, in a context of another thread.
+  for (int64_t part : {rows, (rows + 1) / 2}) {
+    easel_dnn_weights packed = weights;
+    status = easel_dnn_linear_pack(context, rows, in, out, type, true, true, &packed);
+    if (status == 0)
+      status = easel_dnn_linear(other, part, in, out, type, x.data(), packed, bias.floats(), residual.data(), y.data());
+    compare(std::string("packed linear+bias+residual ") + what, status, y, full, type);
+    packed = weights;
+    status = easel_dnn_linear_backward_data_pack(context, rows, in, out, type, false, &packed);
+    if (status == 0) status = easel_dnn_linear_backward_data(other, part, in, out, type, dy.data(), packed, nullptr, dx.data());
+    compare(std::string("packed linear backward data ") + what, status, dx, dx0, type);
+  }
 }
 
 static void check_linears() {
@@ -342,7 +359,7 @@ static void check_linears() {
     check_linear(128, 6272, 32, type);
     check_linear(4099, 33, 40, type);
     check_linear(6272, 64, 128, type);
-    check_linear(100352, 40, 48, type);  // another way for the gradient of weights
+    check_linear(100352, 40, 48, type);
   }
 }
 
@@ -355,7 +372,7 @@ static void check_generations() {
   Array x = Array::random(count, EASEL_DNN_FLOAT32), w = Array::random(16 * 16 * 9, EASEL_DNN_FLOAT32);
   Array first(count, EASEL_DNN_FLOAT32), second = first;
   const auto run = [&](uint64_t generation, Array &y) {
-    easel_dnn_convolution_forward(context, &c, x.data(), {w.floats(), generation}, nullptr, nullptr, y.data());
+    easel_dnn_convolution_forward(context, &c, x.data(), {w.floats(), generation, nullptr}, nullptr, nullptr, y.data());
   };
   const auto double_weights = [&] {
     for (float &value : w.wide) value *= 2;
@@ -385,24 +402,24 @@ static void check_generations() {
   Array square = Array::random(64 * 64, EASEL_DNN_FLOAT32), input = Array::random(64, EASEL_DNN_FLOAT32);
   Array forward(64, EASEL_DNN_FLOAT32), backward = forward, again = forward;
   const auto type = EASEL_DNN_FLOAT32;
-  easel_dnn_linear(context, 1, 64, 64, type, input.data(), {square.floats(), 1}, nullptr, nullptr, forward.data());
-  easel_dnn_linear_backward_data(context, 1, 64, 64, type, input.data(), {square.floats(), 1}, nullptr, backward.data());
-  easel_dnn_linear_backward_data(context, 1, 64, 64, type, input.data(), {square.floats(), 0}, nullptr, again.data());
+  easel_dnn_linear(context, 1, 64, 64, type, input.data(), {square.floats(), 1, nullptr}, nullptr, nullptr, forward.data());
+  easel_dnn_linear_backward_data(context, 1, 64, 64, type, input.data(), {square.floats(), 1, nullptr}, nullptr, backward.data());
+  easel_dnn_linear_backward_data(context, 1, 64, 64, type, input.data(), {square.floats(), 0, nullptr}, nullptr, again.data());
   expect(forward.wide != backward.wide && backward.wide == again.wide, "both directions of a square matrix");
 }
 
 static void check_errors() {
   float buffer[64] = {};
   easel_dnn_convolution c = {1, 2, 2, 4, 4, 5, 5, 1, 1, 0, 0, 0, 0, EASEL_DNN_FLOAT32};
-  expect(easel_dnn_convolution_forward(context, &c, buffer, {buffer, 0}, nullptr, nullptr, buffer) == EASEL_DNN_INVALID,
+  expect(easel_dnn_convolution_forward(context, &c, buffer, {buffer, 0, nullptr}, nullptr, nullptr, buffer) == EASEL_DNN_INVALID,
          "a kernel larger than its input is refused");
   expect(std::strstr(easel_dnn_last_error(context), "[1, 2, 2, 4]") != nullptr, "the message has the shape");
   c.kernel_height = c.kernel_width = 1;
-  const easel_dnn_weights weights = {buffer, 0};
+  const easel_dnn_weights weights = {buffer, 0, nullptr};
   expect(easel_dnn_convolution_forward(context, &c, nullptr, weights, nullptr, nullptr, buffer) == EASEL_DNN_INVALID,
          "a null buffer is refused");
   c.stride_width = 0;
-  expect(easel_dnn_convolution_backward_data(context, &c, buffer, {buffer, 0}, buffer) == EASEL_DNN_INVALID,
+  expect(easel_dnn_convolution_backward_data(context, &c, buffer, {buffer, 0, nullptr}, buffer) == EASEL_DNN_INVALID,
          "stride 0 is refused");
   easel_dnn_matmul m = {1, 1, 2, 2, 2, {0, 0, 4, 2}, {0, 0, 2, 1}, {0, 0, 2, 1}, {}, {}, {}, false, 1};
   expect(easel_dnn_matmul_run(context, &m, buffer, buffer, nullptr, buffer) == EASEL_DNN_INVALID,
@@ -436,7 +453,7 @@ static void bench_convolution(easel_dnn_convolution c) {
   Array x = Array::random(x_count, c.type), y = Array::random(y_count, c.type);
   Array residual = Array::random(y_count, c.type);
   Array w = Array::random(w_count, EASEL_DNN_FLOAT32), dw = w, bias(c.output_channels, EASEL_DNN_FLOAT32), db = bias;
-  const easel_dnn_weights weights = {w.floats(), 1};
+  const easel_dnn_weights weights = {w.floats(), 1, nullptr};
   const double operations = 2.0 * y_count * c.input_channels * c.kernel_height * c.kernel_width;
   std::printf("convolution %s\n", describe(c).c_str());
   measure("forward", operations, [&] {
@@ -456,8 +473,8 @@ static void bench_convolution(easel_dnn_convolution c) {
 
 static void bench_linear(int64_t rows, int64_t in, int64_t out, easel_dnn_type type) {
   Array x = Array::random(rows * in, type), y(rows * out, type), residual(rows * out, type);
-  Array w = Array::random(out * in, EASEL_DNN_FLOAT32), dw = w, bias(out, EASEL_DNN_FLOAT32);
-  const easel_dnn_weights weights = {w.floats(), 1};
+  Array w = Array::random(out * in, EASEL_DNN_FLOAT32), bias(out, EASEL_DNN_FLOAT32);
+  const easel_dnn_weights weights = {w.floats(), 1, nullptr};
   const double operations = 2.0 * rows * in * out;
   std::printf("linear %s rows %d %d->%d\n", name(type), int(rows), int(in), int(out));
   measure("forward", operations, [&] {
@@ -468,9 +485,6 @@ static void bench_linear(int64_t rows, int64_t in, int64_t out, easel_dnn_type t
   });
   measure("data", operations, [&] {
     return easel_dnn_linear_backward_data(context, rows, in, out, type, y.data(), weights, nullptr, x.data());
-  });
-  measure("weights", operations, [&] {
-    return easel_dnn_linear_backward_weights(context, rows, in, out, type, x.data(), y.data(), dw.floats(), true);
   });
   easel_dnn_forget(context, w.floats(), w.size() * sizeof(float));
 }
@@ -547,6 +561,7 @@ static void bench() {
 
 int main(int count, char **arguments) {
   context = easel_dnn_create();
+  other = easel_dnn_create_beside(context);
   int version[3];
   easel_dnn_version(version);
   std::printf("oneDNN %d.%d.%d, %s\n", version[0], version[1], version[2], easel_dnn_isa());
@@ -560,6 +575,7 @@ int main(int count, char **arguments) {
     check_errors();
     std::printf("%d checks, %d failures\n", checks, failures);
   }
+  easel_dnn_destroy(other);
   easel_dnn_destroy(context);
   return failures == 0 ? 0 : 1;
 }

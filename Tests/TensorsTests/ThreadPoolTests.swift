@@ -138,7 +138,8 @@ struct ThreadPoolTests {
     let linear = zeros([64, 64])
     backend.linearWeightGradient(x, dy, into: linear)
     let y = backend.convolution(
-      x, weight: backend.sample([64, 64, 5, 5], .float32), bias: nil, residual: nil, ConvolutionWindow(stride: 2, padding: 2))
+      x, weight: backend.sample([64, 64, 5, 5], .float32), bias: nil, residual: nil,
+      ConvolutionWindow(stride: 2, padding: 2))
     return [bias, weights, wide, linear, y].map { $0.values().map(\.bitPattern) }
       + [[UInt32(truncatingIfNeeded: backend.sumOfSquares(x).bitPattern)]]
   }

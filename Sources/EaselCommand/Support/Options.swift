@@ -16,7 +16,9 @@ struct BackendOptions: ParsableArguments {
   @Option(help: "onednn or openblas.")
   var backend: BackendKind?
 
-  @Option(parsing: .unconditional, help: "Compute threads; they change no result (default: one for each processor that no other easel uses).")
+  @Option(
+    parsing: .unconditional,
+    help: "Compute threads; they change no result (default: one for each processor that no other easel uses).")
   var threads: Int?
 
   func make() throws -> any Backend {

@@ -402,7 +402,8 @@ struct TrainingSession {
     }
     Console.note(
       "\(trainer.folder.name): \(state.preset), \(parameters) parameters; \(sets.joined())\(state.environment.backend.rawValue), \(state.environment.precision.rawValue), "
-        + "up to \(trainer.model.context.backend.threads.count) threads" + (state.step > 0 ? "; from step \(state.step)" : ""))
+        + "up to \(trainer.model.context.backend.threads.count) threads"
+        + (state.step > 0 ? "; from step \(state.step)" : ""))
     let plan = trainer.learningRatePlan(until: limit)
     let elapsed = state.elapsed ?? 0
     Console.note(

@@ -342,7 +342,8 @@
       let rows = isGradient ? input[1] : output[1]
       // A band shall be several rows, and have some of the image in its window.
       let canBeBanded = window.top < weight[2] && window.bottom < weight[2]
-      let bands = images < min(count, 8) && canBeBanded ? min((count + images - 1) / images, most / images, rows / 4) : 1
+      let bands =
+        images < min(count, 8) && canBeBanded ? min((count + images - 1) / images, most / images, rows / 4) : 1
       let (inputSize, outputSize) = (input.count / max(1, images), output.count / max(1, images))
       guard bands > 1 else {
         let cut = RowCut(rows: images, parts: min(count, images), multiple: 1)

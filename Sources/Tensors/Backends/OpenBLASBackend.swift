@@ -98,7 +98,8 @@ public final class OpenBLASBackend: HostBackend, Backend {
         lowering.gather(x.floats + n * lowering.inputSize, into: scratch)
         sgemm(
           lowering.outputChannels, lowering.patch, lowering.positions, dy.floats + n * lowering.outputSize,
-          lowering.outputChannels, true, scratch, lowering.patch, false, partials.floats + turn.part * size, lowering.patch,
+          lowering.outputChannels, true, scratch, lowering.patch, false, partials.floats + turn.part * size,
+          lowering.patch,
           1, true)
       }
     }
