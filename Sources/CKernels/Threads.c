@@ -165,10 +165,13 @@ static void *worker_main(void *argument) {
   return NULL;
 }
 
-// Starts the workers up to a number. They take no signals: those are for the threads that the program knows of.
+// Starts the workers up to a number. They take no signals but those of their own mistakes: others are for the threads that
+// the program knows of.
 static int start_workers(int width) {
+  static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
   sigset_t all, before;
   sigfillset(&all);
+  for (size_t i = 0; i < sizeof own / sizeof *own; i++) sigdelset(&all, own[i]);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   while (pool.started + 1 < width) {
     struct worker *worker = &pool.workers[pool.started + 1];

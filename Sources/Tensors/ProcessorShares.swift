@@ -11,7 +11,7 @@ package final class ProcessorShares: Sendable {
   static let ofThisMachine = ProcessorShares(
     path: "/dev/shm/easel-processors", processors: ThreadPool.availableProcessors)
 
-  /// What a process says: 24 bytes of the file.
+  /// What a process says: 32 bytes of the file.
   private struct Entry {
     /// Of the process; anything but 0.
     var owner: UInt64 = 0
@@ -19,10 +19,12 @@ package final class ProcessorShares: Sendable {
     var renewed: Int64 = 0
     /// Threads that a person has asked for; 0 for as many as are fair.
     var threads: Int64 = 0
+    /// Which processors it may run on. Others have nothing to share with it.
+    var processors: UInt64 = 0
 
     /// Whether it still holds. One from the future is of before the machine was started anew.
     func holds(at time: Int64) -> Bool {
-      owner != 0 && renewed <= time && time - renewed < ProcessorShares.validity && threads >= 0
+      owner != 0 && renewed >= 0 && renewed <= time && time - renewed < ProcessorShares.validity && threads >= 0
     }
   }
 
@@ -41,13 +43,23 @@ package final class ProcessorShares: Sendable {
   private let path: String
   private let processors: Int
   private let owner = UInt64.random(in: 1...UInt64.max)
+  private let affinity: UInt64
   private let next = Atomic<Int64>(0)
   private let share = Atomic<Int>(0)
   private let state = Mutex(State())
 
-  package init(path: String, processors: Int) {
+  /// - Parameter affinity: a number that stands for the processors that this process may run on; nil for those it may.
+  package init(path: String, processors: Int, affinity: UInt64? = nil) {
     self.path = path
     self.processors = processors
+    self.affinity = affinity ?? ProcessorShares.ownAffinity
+  }
+
+  private static var ownAffinity: UInt64 {
+    var set = cpu_set_t()
+    _ = sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set)
+    // FNV-1a: the same number in each process.
+    return withUnsafeBytes(of: set) { $0.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 } }
   }
 
   deinit { state.withLock { if let file = $0.file, file >= 0 { close(file) } } }
@@ -86,11 +98,11 @@ package final class ProcessorShares: Sendable {
       if let place = state.place, entries[place].owner != owner { state.place = nil }
       guard let place = state.place ?? entries.firstIndex(where: { !$0.holds(at: now) }) else { return 0 }
       state.place = place
-      entries[place] = Entry(owner: owner, renewed: now, threads: Int64(threads))
+      entries[place] = Entry(owner: owner, renewed: now, threads: Int64(threads), processors: affinity)
       let size = MemoryLayout<Entry>.stride
       _ = withUnsafeBytes(of: entries[place]) { pwrite(file, $0.baseAddress, size, off_t(place * size)) }
 
-      let holders = entries.indices.filter { entries[$0].holds(at: now) }
+      let holders = entries.indices.filter { entries[$0].holds(at: now) && entries[$0].processors == affinity }
       let fixed = holders.reduce(0) { $0 + Int(min(entries[$1].threads, 1 << 20)) }
       let sharing = holders.filter { entries[$0].threads == 0 }
       guard let rank = sharing.firstIndex(of: place) else { return processors }

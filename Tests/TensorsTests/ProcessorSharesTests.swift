@@ -54,6 +54,20 @@ import Testing
     }
   }
 
+  @Test("Processes on other processors have nothing to share")
+  func pinned() throws {
+    try Self.inFile { path in
+      let (a, b, c) = (
+        ProcessorShares(path: path, processors: 4, affinity: 1),
+        ProcessorShares(path: path, processors: 4, affinity: 2),
+        ProcessorShares(path: path, processors: 4, affinity: 2)
+      )
+      for process in [a, b, c] { _ = process.threads(wanted: 4, isFixed: false, at: 0) }
+      let shares = [a, b, c].map { $0.threads(wanted: 4, isFixed: false, at: 60 * Self.millisecond) }
+      #expect(shares == [4, 2, 2])
+    }
+  }
+
   @Test("Fewer wanted than there are is what is had")
   func fewerWanted() throws {
     try Self.inFile { path in
@@ -64,7 +78,9 @@ import Testing
   @Test("What is no such file, or none at all, changes nothing")
   func unusable() throws {
     try Self.inFile { path in
-      try Data((0..<5000).map { UInt8(truncatingIfNeeded: $0 &* 31) }).write(to: URL(filePath: path))
+      // Every other number is negative, and each is large.
+      try Data((0..<5000).map { UInt8(truncatingIfNeeded: $0 / 8 % 2 == 0 ? 0x80 : 0x7f) }).write(
+        to: URL(filePath: path))
       #expect(ProcessorShares(path: path, processors: 4).threads(wanted: 4, isFixed: false, at: 1) >= 1)
     }
     for path in ["/nowhere/processors", "/proc/self/mem", "/dev/null"] {
