@@ -7,6 +7,7 @@
 //
 // Everything that a worker reads of a region it reads before its claim succeeds. The claim's success says that the region
 // had a part left, so that the caller had not gone on to write the next one.
+#define _GNU_SOURCE
 #include "include/CKernels.h"
 
 #include <linux/futex.h>
@@ -62,8 +63,9 @@ static struct {
   int started;
 } pool = {.busy = ATOMIC_FLAG_INIT};
 
-// The number of the worker that this thread is.
+// The number of the worker that this thread is, and whether it is at a part.
 static _Thread_local int this_worker;
+static _Thread_local bool is_working;
 
 static int64_t now(void) {
   struct timespec time;
@@ -88,7 +90,6 @@ static void futex_wake(_Atomic uint32_t *word) { syscall(SYS_futex, word, FUTEX_
 static uint64_t pack(uint32_t number, uint32_t first, uint32_t last) {
   return (uint64_t)number << 32 | (uint64_t)first << 16 | last;
 }
-static uint32_t number_of(uint64_t left) { return (uint32_t)(left >> 32); }
 static uint32_t first_of(uint64_t left) { return (uint32_t)(left >> 16) & 0xffff; }
 static uint32_t last_of(uint64_t left) { return (uint32_t)left & 0xffff; }
 
@@ -134,6 +135,7 @@ static bool has_work(const struct worker *self) {
 static void *worker_main(void *argument) {
   struct worker *self = argument;
   this_worker = self->number;
+  is_working = true;  // whenever it calls anything that could ask
   prctl(PR_SET_NAME, "easel-worker");
   self->turn_began = now();
   while (true) {
@@ -187,11 +189,24 @@ static int start_workers(int width) {
 
 int easel_current_worker(void) { return this_worker; }
 
+uint64_t easel_affinity(void) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  sched_getaffinity(0, sizeof set, &set);
+  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (size_t i = 0; i < sizeof set; i++) hash = (hash ^ ((const unsigned char *)&set)[i]) * 0x100000001b3;
+  return hash;
+}
+
 void easel_parallel(int width, int parts, part_body *body, void *context) {
   if (width > EASEL_MOST_THREADS) width = EASEL_MOST_THREADS;
   // Work within a part, or on another thread at the same time, is done by whoever has it.
-  if (width <= 1 || parts <= 1 || atomic_flag_test_and_set_explicit(&pool.busy, memory_order_acquire)) {
+  const bool was_working = is_working;
+  is_working = true;
+  if (was_working || width <= 1 || parts <= 1 ||
+      atomic_flag_test_and_set_explicit(&pool.busy, memory_order_acquire)) {
     for (int part = 0; part < parts; part++) body(context, part, this_worker);
+    is_working = was_working;
     return;
   }
   if (pool.started + 1 < width) width = start_workers(width);
@@ -231,4 +246,5 @@ void easel_parallel(int width, int parts, part_body *body, void *context) {
     }
   }
   atomic_flag_clear_explicit(&pool.busy, memory_order_release);
+  is_working = false;
 }

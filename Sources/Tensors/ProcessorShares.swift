@@ -1,3 +1,4 @@
+import CKernels
 import Foundation
 import Synchronization
 
@@ -52,14 +53,7 @@ package final class ProcessorShares: Sendable {
   package init(path: String, processors: Int, affinity: UInt64? = nil) {
     self.path = path
     self.processors = processors
-    self.affinity = affinity ?? ProcessorShares.ownAffinity
-  }
-
-  private static var ownAffinity: UInt64 {
-    var set = cpu_set_t()
-    _ = sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set)
-    // FNV-1a: the same number in each process.
-    return withUnsafeBytes(of: set) { $0.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 } }
+    self.affinity = affinity ?? easel_affinity()
   }
 
   deinit { state.withLock { if let file = $0.file, file >= 0 { close(file) } } }

@@ -26,6 +26,9 @@ void easel_parallel(int width, int parts, void (*body)(void *_Nullable context, 
 // The number of the worker that the calling thread is; 0 outside of the pool.
 int easel_current_worker(void);
 
+// A number that stands for the processors that this process may run on, the same in each process that may run on the same.
+uint64_t easel_affinity(void);
+
 // MARK: Memory
 
 // A range of addresses without memory behind them; NULL when there is none so long.
