@@ -159,8 +159,8 @@ extension GaussianCodes {
 
   public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
     try validate(options)
-    return Chunks.series(range, shape: context.data.shape, on: context.backend, progress: progress) { first in
-      decode(codes(first..<first + Chunks.size, seed: options.seed))
+    return Chunks.series(range, shape: context.data.shape, on: context.backend, progress: progress) {
+      decode(codes($0, seed: options.seed))
     }
   }
 

@@ -54,7 +54,7 @@ import Testing
   @Test func progressRisesToOne() throws {
     let shares = try onTensors { backend in
       var shares: [Double] = []
-      _ = try perturbedDiffusion(on: backend).sample(10..<20, SamplingOptions(steps: 3)) { shares.append($0) }
+      _ = try perturbedDiffusion(on: backend).sample(10..<30, SamplingOptions(steps: 3)) { shares.append($0) }
       return shares
     }
     #expect(shares.count == 6)

@@ -200,17 +200,26 @@ struct ConvolutionTests {
     }
   }
 
-  @Test("Few tiles' weight gradients, and input gradients of fewer images than threads, are direct")
+  @Test("Convolutions of few tiles, and a single image's input gradient with a stride, are direct, but for separate samples")
   func smallBatches() throws {
-    for (c, isStrided) in [
-      (Case([2, 8, 8, 32], 32, kernel: 3, .init(padding: 1)), false),
-      (Case([1, 16, 16, 32], 32, kernel: 4, .init(stride: 2, padding: 1)), true),
+    let strided = ConvolutionWindow(stride: 2, padding: 1)
+    for (c, isDirect) in [
+      (Case([2, 8, 8, 32], 32, kernel: 3, .init(padding: 1)), (y: true, dx: true, dw: true)),
+      (Case([8, 8, 8, 32], 32, kernel: 3, .init(padding: 1)), (y: false, dx: false, dw: true)),
+      (Case([2, 16, 16, 32], 32, kernel: 4, strided), (y: true, dx: true, dw: true)),
+      (Case([1, 56, 56, 32], 32, kernel: 4, strided), (y: false, dx: true, dw: true)),
     ] {
-      let (fast, slow) = try TensorThread.run {
-        (Self.run(c, on: Self.fast(2, .preferred)), Self.run(c, on: OpenBLASBackend(threads: ThreadPool(count: 2))))
+      let (fast, separate, slow) = try TensorThread.run {
+        let backend = Self.fast(2, .preferred)
+        return (
+          Self.run(c, on: backend), backend.separately { Self.run(c, on: backend) },
+          Self.run(c, on: OpenBLASBackend(threads: ThreadPool(count: 2)))
+        )
       }
       // To the last bit: it is the same way.
-      #expect(fast.y != slow.y && fast.dw == slow.dw && (fast.dx == slow.dx) == isStrided)
+      #expect((fast.y == slow.y) == isDirect.y && (fast.dx == slow.dx) == isDirect.dx, "\(c)")
+      #expect((fast.dw == slow.dw) == isDirect.dw, "\(c)")
+      #expect(separate.y != slow.y && separate.dx != slow.dx, "\(c)")
     }
   }
 

@@ -167,6 +167,25 @@ typedef struct {
                         const void *_Nullable addend, void *dx, float *_Nullable dgamma, float *_Nullable dbeta,
                         void *_Nullable dshift, float *scratch);
 
+  // The same by bands of positions, in which n->positions are the band's but for the steps in the middle.
+  // sums ([2][channels]) = those over the band of x - pivot and its square, pivot being the sample's first position.
+  void (*norm_sums)(const easel_norm *n, const void *x, const void *pivot, float *sums);
+  // mean and rstd, from the bands' sums added up; then `norm`, which knows them, of each band.
+  void (*norm_statistics)(const easel_norm *n, const void *pivot, const void *_Nullable shift, const float *sums,
+                          float *mean, float *rstd);
+  // sums ([2][channels]) = those over the band that the gradients of beta and gamma are made of; scratch: 4 channels.
+  void (*norm_backward_sums)(const easel_norm *n, const void *x, const void *_Nullable shift,
+                             const float *_Nullable gamma, const float *_Nullable beta, const float *mean,
+                             const float *rstd, const void *dy, float *sums, float *scratch);
+  // Adds the bands' sums to dgamma and dbeta, and makes means of them; scratch: channels.
+  void (*norm_backward_means)(const easel_norm *n, const float *_Nullable gamma, float *sums, float *_Nullable dgamma,
+                              float *_Nullable dbeta, float *scratch);
+  // dx of a band; the last of scratch's 5 channels gets dx's sums without the addend.
+  void (*norm_backward_apply)(const easel_norm *n, const void *x, const void *_Nullable shift,
+                              const float *_Nullable gamma, const float *_Nullable beta, const float *mean,
+                              const float *rstd, const void *dy, const float *means, const void *_Nullable addend,
+                              void *dx, float *scratch);
+
   // LayerNorm: `norm` for rows that are samples of one group and one position each, without shift and activation; mean and
   // rstd: [rows].
   void (*layer_norm)(ptrdiff_t rows, ptrdiff_t channels, float epsilon, bool known, const void *x, const float *gamma,

@@ -167,9 +167,9 @@ extension CycleGAN {
     let direction = try direction(options)
     try options.checkForOnePass()
     let ensemble = SelfEnsemble(copies: options.copies)
-    return Chunks.map(images) { chunk, first in
+    return Chunks.map(images) { chunk, numbers in
       let result = ensemble(chunk) { translate($0, by: direction.from == 0 ? aToB : bToA) }
-      progress(Chunks.share(of: 0..<images.shape[0], first: first, 1))
+      progress(Chunks.share(of: 0..<images.shape[0], numbers, 1))
       return result
     }
   }

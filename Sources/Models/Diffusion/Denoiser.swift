@@ -120,7 +120,7 @@ public struct Denoiser {
 
     let labelled: Tensor
     var prediction: Tensor
-    if let labels = condition.labels, condition.guidance != 1 {
+    if let labels = condition.labels, condition.guidance != 1, condition.guidance != 0 {
       // Both passes as one of twice the images: w · with − (w − 1) · without.
       let count = x.shape[0]
       let twice = Tensor(uninitialized: Shape([2 * count] + x.shape.sizes.dropFirst()), on: backend)
@@ -131,7 +131,7 @@ public struct Denoiser {
       prediction = backend.add(
         mean(labelled), mean(both[count..<2 * count]), alpha: condition.guidance, beta: 1 - condition.guidance)
     } else {
-      labelled = output(x, condition.labels)
+      labelled = output(x, condition.guidance == 0 ? nil : condition.labels)
       prediction = mean(labelled)
     }
     var found = settings.prediction.interpret(prediction, at: level, x, clips: clips)

@@ -20,8 +20,8 @@ extension DenoisingModel {
     let levels = sampler.levels(min(start + 1, settings.samplerSteps), of: schedule, .trailing, from: start)
     let noisy = context.backend.affine(denoiser.signed(images), scale: Float(levels[0].signal), shift: 0)
     return denoiser.unit(
-      Chunks.map(noisy) { chunk, first in
-        walk(chunk, through: levels, sampler, .init(), seed: seed, first: first)
+      Chunks.map(noisy) { chunk, numbers in
+        walk(chunk, through: levels, sampler, .init(), seed: seed, first: numbers.lowerBound)
       })
   }
 }
@@ -46,14 +46,15 @@ extension DenoisingModel {
     let sampler = DiffusionSampler(settings.sampler, variance: settings.variance)
     let steps = max(1, Int((strength * Double(settings.samplerSteps)).rounded(.up)))
     let levels = sampler.levels(min(steps, start + 1), of: schedule, .trailing, from: start)
-    let condition = Denoiser.Conditioning(
-      labels: options.label.map { [Int32](repeating: Int32($0), count: Chunks.size) }, guidance: settings.guidance)
     let all = 0..<images.shape[0]
-    let made = Chunks.map(denoiser.signed(images)) { chunk, first in
+    let made = Chunks.map(denoiser.signed(images)) { chunk, numbers in
+      let first = numbers.lowerBound
+      let condition = Denoiser.Conditioning(
+        labels: options.label.map { [Int32](repeating: Int32($0), count: numbers.count) }, guidance: settings.guidance)
       let noise = denoiser.normal(chunk.shape, seed: options.seed, first: first, draw: 0)
       return walk(
         levels[0].add(noise, to: chunk), through: levels, sampler, condition, seed: options.seed, first: first
-      ) { progress(Chunks.share(of: all, first: first, $0)) }
+      ) { progress(Chunks.share(of: all, numbers, $0)) }
     }
     return denoiser.unit(made)
   }
@@ -99,7 +100,8 @@ extension DenoisingModel {
     let known = backend.affine(mask, scale: -1, shift: 1)
     let (all, channels) = (0..<images.shape[0], context.data.channels)
     // What stands where pixels are missing must not matter. The mask goes along in the same chunks.
-    let made = Chunks.map(backend.concatenate([denoiser.signed(images * known), mask])) { chunk, first in
+    let made = Chunks.map(backend.concatenate([denoiser.signed(images * known), mask])) { chunk, numbers in
+      let first = numbers.lowerBound
       let (clean, mask) = (backend.slice(chunk, 0..<channels), backend.slice(chunk, channels..<2 * channels))
       let known = backend.affine(mask, scale: -1, shift: 1)
       var draws = 0
@@ -121,7 +123,7 @@ extension DenoisingModel {
             x = x * mask + next.add(noise(), to: clean) * known
           }
         }
-        progress(Chunks.share(of: all, first: first, Double(block.endIndex - 1) / Double(resampling.steps)))
+        progress(Chunks.share(of: all, numbers, Double(block.endIndex - 1) / Double(resampling.steps)))
       }
       return x
     }

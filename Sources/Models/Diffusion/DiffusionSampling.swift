@@ -53,16 +53,17 @@ extension DenoisingModel {
     try validate(options)
     let sampler = try sampler(options)
     let levels = sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing)
-    func make(_ first: Int) -> Tensor {
+    func make(_ numbers: Range<Int>) -> Tensor {
+      let first = numbers.lowerBound
       let condition = Denoiser.Conditioning(
-        labels: settings.conditional ? options.labels(of: first..<first + Chunks.size, in: context.data) : nil,
+        labels: settings.conditional ? options.labels(of: numbers, in: context.data) : nil,
         guidance: options.guidance ?? settings.guidance)
-      let noise = denoiser.normal(context.data.shape(Chunks.size), seed: options.seed, first: first, draw: 0)
+      let noise = denoiser.normal(context.data.shape(numbers.count), seed: options.seed, first: first, draw: 0)
       watch?(0, first, denoiser.unit(noise))
       return walk(
         noise, through: levels, sampler, condition, seed: options.seed, first: first
       ) {
-        progress(Chunks.share(of: range, first: first, $0))
+        progress(Chunks.share(of: range, numbers, $0))
       } watch: { step, x in
         watch?(step, first, denoiser.unit(x))
       }
@@ -122,11 +123,11 @@ extension DenoisingModel {
     return (sampler, sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing))
   }
 
-  /// What the images of a chunk show; nothing in particular where no labels are asked for.
-  private func condition(_ options: SamplingOptions, first: Int) -> Denoiser.Conditioning {
+  /// What images of these numbers show; nothing in particular where no labels are asked for.
+  private func condition(_ options: SamplingOptions, _ numbers: Range<Int>) -> Denoiser.Conditioning {
     guard options.labels != nil else { return Denoiser.Conditioning() }
     return Denoiser.Conditioning(
-      labels: options.labels(of: first..<first + Chunks.size, in: context.data),
+      labels: options.labels(of: numbers, in: context.data),
       guidance: options.guidance ?? settings.guidance)
   }
 
@@ -145,12 +146,12 @@ extension DenoisingModel {
 
   private func encoded(_ images: Tensor, _ options: SamplingOptions) -> Tensor {
     let (sampler, levels) = codec(options)
-    return Chunks.map(denoiser.signed(images)) { clean, first in
-      let condition = condition(options, first: first)
+    return Chunks.map(denoiser.signed(images)) { clean, numbers in
+      let condition = condition(options, numbers)
       return sampler.encode(clean, through: levels) { x, level in
         denoiser.denoised(x, at: level, condition, clips: settings.clip)
       } noise: { step in
-        denoiser.normal(clean.shape, seed: 0, first: first, draw: step)
+        denoiser.normal(clean.shape, seed: 0, first: numbers.lowerBound, draw: step)
       }
     }
   }
@@ -163,15 +164,15 @@ extension DenoisingModel {
       "codes \(codes.shape) for \(sampler.noiseCount(levels)) noises of \(channels) channels")
     let all = 0..<codes.shape[0]
     return denoiser.unit(
-      Chunks.map(codes) { code, first in
-        let condition = condition(options, first: first)
+      Chunks.map(codes) { code, numbers in
+        let condition = condition(options, numbers)
         func noise(_ step: Int) -> Tensor { context.backend.slice(code, step * channels..<(step + 1) * channels) }
         return sampler.walk(noise(0), through: levels) { x, level in
           denoiser.denoised(x, at: level, condition, clips: settings.clip)
         } noise: {
           noise($0)
         } progress: { steps, _ in
-          progress(Chunks.share(of: all, first: first, Double(steps) / Double(levels.count - 1)))
+          progress(Chunks.share(of: all, numbers, Double(steps) / Double(levels.count - 1)))
         }
       })
   }

@@ -97,28 +97,25 @@ extension Diffusion: Likelihood {
     }
     let bound = VariationalBound(schedule: schedule, variance: settings.variance)
     let names = ["bits-per-dimension", "vlb", "prior", "decoder"]
-    let bits = Chunks.map(images.tensor(signed: true, on: context.backend)) { clean, first in
-      let condition = Denoiser.Conditioning(
-        labels: images.labels.map { labels in
-          (first..<first + Chunks.size).map { labels.indices.contains($0) ? labels[$0] : -1 }
-        })
-      var sum = Tensor(repeating: 0, shape: [Chunks.size], on: context.backend)
+    let bits = Chunks.map(images.tensor(signed: true, on: context.backend)) { clean, numbers in
+      let condition = Denoiser.Conditioning(labels: images.labels.map { Array($0[numbers]) })
+      var sum = Tensor(repeating: 0, shape: [numbers.count], on: context.backend)
       var terms = sum
       for timestep in (0..<schedule.count).reversed() {
         let level = schedule.level(timestep)
-        let noise = denoiser.normal(clean.shape, seed: seed, first: first, draw: timestep)
+        let noise = denoiser.normal(clean.shape, seed: seed, first: numbers.lowerBound, draw: timestep)
         let found = denoiser.denoised(level.add(noise, to: clean), at: level, condition, clips: true)
         terms =
           bound.terms(
             clean, errors: clean - found.image, output: found.varianceOutput.map { Variable($0) },
-            timesteps: [Int](repeating: timestep, count: Chunks.size)
+            timesteps: [Int](repeating: timestep, count: numbers.count)
           ).value
         sum = sum + terms
         progress(
-          Chunks.share(of: 0..<images.count, first: first, 1 - Double(timestep) / Double(schedule.count)))
+          Chunks.share(of: 0..<images.count, numbers, 1 - Double(timestep) / Double(schedule.count)))
       }
       let prior = bound.prior(clean)
-      let nats = [sum + prior, sum, prior, terms].map { $0.reshaped([Chunks.size, 1]) }
+      let nats = [sum + prior, sum, prior, terms].map { $0.reshaped([numbers.count, 1]) }
       let scale = Float(1 / (log(2) * Double(context.data.shape(1).count)))
       return context.backend.affine(context.backend.concatenate(nats), scale: scale, shift: 0)
     }.values().map(Double.init)

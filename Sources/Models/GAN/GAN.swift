@@ -281,8 +281,9 @@ public final class GAN: GaussianCodes {
 
   public func decode(_ codes: Tensor) -> Tensor {
     // Classes belong to an image's number, which a code has none of: those of a conditional model are drawn without.
-    let none = isConditional ? Tensor([Int32](repeating: -1, count: Chunks.size), on: context.backend) : nil
-    return Chunks.map(codes) { codes, _ in images(codes, none) }
+    Chunks.map(codes) { codes, numbers in
+      images(codes, isConditional ? Tensor([Int32](repeating: -1, count: numbers.count), on: context.backend) : nil)
+    }
   }
 
   public func samplingPass(_ batch: Batch) { _ = generated(0..<batch.count, SamplingOptions(), .sampling) }
@@ -294,8 +295,8 @@ public final class GAN: GaussianCodes {
 
   public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
     try validate(options)
-    return Chunks.series(range, shape: context.data.shape, on: context.backend, progress: progress) { first in
-      generated(first..<first + Chunks.size, options, .sampling)
+    return Chunks.series(range, shape: context.data.shape, on: context.backend, progress: progress) {
+      generated($0, options, .sampling)
     }
   }
 

@@ -94,14 +94,14 @@ extension Pix2Pix {
     _ = try direction(options)
     try options.checkForOnePass()
     let ensemble = SelfEnsemble(copies: options.copies)
-    return Chunks.map(images) { chunk, first in
+    return Chunks.map(images) { chunk, numbers in
       let made = ensemble(chunk) { copy in
         let made = generator(input(signed(copy))) { level in
-          RandomDraw(seed: options.seed, stream: .sampling, index: UInt64(first), draw: level)
+          RandomDraw(seed: options.seed, stream: .sampling, index: UInt64(numbers.lowerBound), draw: level)
         }
         return unit(made.value)
       }
-      progress(Chunks.share(of: 0..<images.shape[0], first: first, 1))
+      progress(Chunks.share(of: 0..<images.shape[0], numbers, 1))
       return made
     }
   }

@@ -14,6 +14,14 @@ public protocol Backend: AnyObject {
   func allocate(byteCount: Int) -> Storage
   func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int, wasPersistent: Bool)
 
+  /// Does work in which each element of the leading axis, a sample, is computed as if it were alone: what becomes of it does
+  /// not depend on which others are beside it, nor on how many.
+  ///
+  /// A library's kernels may add in another order for another size, so that it is called for one sample at a time. Pictures are
+  /// drawn so; in training, where samples meet in the weights' gradients anyway, larger calls are faster. (Gradients with respect
+  /// to inputs are computed so too: a transposed convolution is one.)
+  func separately<Result>(_ work: () throws -> Result) rethrows -> Result
+
   // MARK: Convolution and matrix products
 
   /// `y = convolution(x, weight) + bias + residual`: x `[N, H, W, I]`, weight `[O, I, KH, KW]`, bias `[O]`,

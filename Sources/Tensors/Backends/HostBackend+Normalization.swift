@@ -1,33 +1,43 @@
 import CKernels
 
 extension HostBackend {
-  /// What the kernels are called on: a run of groups of one sample.
+  /// What the kernels are called on: a run of groups of one sample, all positions or a band of them.
   private struct Pieces {
     let samples, groups, channels, positions: Int
     /// Runs of groups in each sample, whose channels are worked on one run after the other while they are in the cache, or
     /// by several threads (BatchNorm is normalisation of a single sample with as many groups as channels).
     let cuts: Int
+    /// Bands of positions in each piece: more than one where there are too few pieces for many threads.
+    let bands: Int
     let normalization: Normalization
 
-    /// A piece's kernel description, its sample, first group and first channel.
-    subscript(item: Int) -> (norm: easel_norm, sample: Int, group: Int, channel: Int) {
-      let (sample, cut) = (item / cuts, item % cuts)
+    /// A piece's kernel description, the place of its first element in x, its first group among all samples', its sample and
+    /// its first channel.
+    subscript(piece: Int, band band: Int? = nil)
+      -> (norm: easel_norm, first: Int, statistics: Int, sample: Int, channel: Int)
+    {
+      let (sample, cut) = (piece / cuts, piece % cuts)
       let range = groups * cut / cuts..<groups * (cut + 1) / cuts
       let width = channels / groups
+      let rows = band.map { positions * $0 / bands..<positions * ($0 + 1) / bands } ?? 0..<positions
       let norm = easel_norm(
-        positions: positions, channels: range.count * width, stride: channels, groups: range.count,
+        positions: rows.count, channels: range.count * width, stride: channels, groups: range.count,
         epsilon: normalization.epsilon, activation: normalization.activation.code,
         activation_parameter: normalization.activation.parameter)
-      return (norm, sample, range.lowerBound, range.lowerBound * width)
+      let channel = range.lowerBound * width
+      return (
+        norm, (sample * positions + rows.lowerBound) * channels + channel, sample * groups + range.lowerBound, sample,
+        channel
+      )
     }
 
     /// The most channels that a piece has.
     var width: Int { (groups + cuts - 1) / cuts * (channels / max(1, groups)) }
     var count: Int { samples * cuts }
-    var sampleSize: Int { positions * channels }
   }
 
-  private func pieces(_ x: Tensor, _ n: Normalization) -> Pieces {
+  /// - Parameter canBeBanded: whether positions may be cut too.
+  private func pieces(_ x: Tensor, _ n: Normalization, canBeBanded: Bool = true) -> Pieces {
     let channels = x.shape.last
     require(channels % n.groups == 0, "\(channels) channels do not divide into \(n.groups) groups")
     let rows = matrix(x).rows
@@ -35,15 +45,23 @@ extension HostBackend {
     // The groups of as few channels as are whole groups and whole vectors.
     let (width, vectors) = (channels / n.groups, 32)
     let run = (1...vectors).first { $0 * width % vectors == 0 } ?? n.groups
+    let cuts = max(1, n.groups / run)
+    let positions = samples == 0 ? 0 : rows / samples
+    let pieces = max(1, samples * cuts)
+    let bands =
+      canBeBanded
+      ? ThreadPool.parts(
+        positions * channels / cuts, grain: elementGrain, most: (HostBackend.mostSums + pieces - 1) / pieces) : 1
     return Pieces(
-      samples: samples, groups: n.groups, channels: channels, positions: samples == 0 ? 0 : rows / samples,
-      cuts: max(1, n.groups / run), normalization: n)
+      samples: samples, groups: n.groups, channels: channels, positions: positions, cuts: cuts, bands: bands,
+      normalization: n)
   }
 
   public func normalize(_ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization)
     -> (y: Tensor, statistics: NormalizationStatistics)
   {
-    let pieces = pieces(x, normalization)
+    // A sample's sums must not depend on how many others there are, where those are separate.
+    let pieces = pieces(x, normalization, canBeBanded: shift == nil && !isSeparating)
     let shape: Shape = [pieces.samples, pieces.groups]
     let statistics = NormalizationStatistics(mean: empty(shape, .float32), reciprocalDeviation: empty(shape, .float32))
     return (normalize(x, shift, gamma, beta, normalization, pieces, statistics, known: false), statistics)
@@ -75,31 +93,73 @@ extension HostBackend {
     require(shift.map { $0.count == pieces.samples * channels && $0.type == x.type } ?? true, "shift for \(x.shape)")
     let y = empty(x.shape, x.type)
     let kernel = typed(x.type).norm
+    let (mean, deviation) = (statistics.mean.floats, statistics.reciprocalDeviation.floats)
+    let isBanded = pieces.bands > 1
+    if isBanded, !known {
+      let kernels = typed(x.type)
+      let sums = sumsOfBands(of: pieces) { norm, piece, band, sums, _ in
+        kernels.norm_sums(&norm, x.at(band.first), x.at(piece.first), sums)
+      }
+      for number in 0..<pieces.count {
+        var piece = pieces[number]
+        kernels.norm_statistics(
+          &piece.norm, x.at(piece.first), nil, sums.floats + number * 2 * pieces.width, mean + piece.statistics,
+          deviation + piece.statistics)
+      }
+    }
     let scratchSize = 2 * pieces.width
     let scratch = empty([threads.count, scratchSize], .float32)
-    threads.split(pieces.count, grain: grain(pieces)) { range, turn in
+    threads.split(pieces.count * pieces.bands, grain: grain(pieces)) { range, turn in
       for item in range {
-        let (norm, sample, group, channel) = pieces[item]
-        let first = sample * pieces.sampleSize + channel
-        withUnsafePointer(to: norm) { norm in
-          kernel(
-            norm, known, x.at(first), shift?.at(sample * channels + channel), gamma.map { $0.floats + channel },
-            beta.map { $0.floats + channel }, y.at(first), statistics.mean.floats + sample * pieces.groups + group,
-            statistics.reciprocalDeviation.floats + sample * pieces.groups + group,
-            scratch.floats + turn.worker * scratchSize)
-        }
+        var piece = pieces[item / pieces.bands, band: item % pieces.bands]
+        kernel(
+          &piece.norm, known || isBanded, x.at(piece.first), shift?.at(piece.sample * channels + piece.channel),
+          gamma.map { $0.floats + piece.channel }, beta.map { $0.floats + piece.channel }, y.at(piece.first),
+          mean + piece.statistics, deviation + piece.statistics, scratch.floats + turn.worker * scratchSize)
       }
     }
     return y
   }
 
-  private func grain(_ pieces: Pieces) -> Int { max(1, elementGrain * pieces.cuts / max(1, pieces.sampleSize)) }
+  private typealias Piece = (norm: easel_norm, first: Int, statistics: Int, sample: Int, channel: Int)
+
+  /// Sums over the bands of each piece, added up in their order: `[pieces, 2 · width]`, of which a piece of fewer channels uses
+  /// less.
+  ///
+  /// - Parameter kernel: makes a band's sums; called with 4 · width floats to work in.
+  private func sumsOfBands(
+    of pieces: Pieces,
+    _ kernel: (
+      _ norm: inout easel_norm, _ piece: Piece, _ band: Piece, _ sums: UnsafeMutablePointer<Float>,
+      _ scratch: UnsafeMutablePointer<Float>
+    ) -> Void
+  ) -> Tensor {
+    let (bands, size) = (pieces.bands, 2 * pieces.width)
+    let scratch = empty([threads.count, 2 * size], .float32)
+    let parts = empty([pieces.count, bands, size], .float32)
+    fill(parts, with: 0)
+    threads.run(pieces.count * bands) { turn in
+      let number = turn.part / bands
+      let band = pieces[number, band: turn.part % bands]
+      var norm = band.norm
+      kernel(
+        &norm, pieces[number], band, parts.floats + turn.part * size, scratch.floats + turn.worker * 2 * size)
+    }
+    let sums = empty([pieces.count, size], .float32)
+    fill(sums, with: 0)
+    for number in 0..<pieces.count { sumRows(parts[number], into: sums[number]) }
+    return sums
+  }
+
+  private func grain(_ pieces: Pieces) -> Int {
+    max(1, elementGrain * pieces.cuts * pieces.bands / max(1, pieces.positions * pieces.channels))
+  }
 
   public func normalizeGradient(
     _ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization,
     statistics: NormalizationStatistics, dy: Tensor, adding: Tensor?, gammaGradient: Tensor?, betaGradient: Tensor?
   ) -> (dx: Tensor, dshift: Tensor?) {
-    let pieces = pieces(x, normalization)
+    let pieces = pieces(x, normalization, canBeBanded: shift == nil)
     let channels = pieces.channels
     let dx = empty(x.shape, x.type)
     if let gamma, let gammaGradient, let betaGradient, normalization.isLayerNorm, shift == nil {
@@ -115,24 +175,49 @@ extension HostBackend {
       }
       return (dx, nil)
     }
+    let (mean, deviation) = (statistics.mean.floats, statistics.reciprocalDeviation.floats)
+    let targets = [gammaGradient, betaGradient].compactMap { $0 }
+    if pieces.bands > 1 {
+      let kernels = typed(x.type)
+      let sums = sumsOfBands(of: pieces) { norm, _, band, sums, scratch in
+        kernels.norm_backward_sums(
+          &norm, x.at(band.first), nil, gamma.map { $0.floats + band.channel }, beta.map { $0.floats + band.channel },
+          mean + band.statistics, deviation + band.statistics, dy.at(band.first), sums, scratch)
+      }
+      let scratch = empty([threads.count, 5 * pieces.width], .float32)
+      for number in 0..<pieces.count {
+        var piece = pieces[number]
+        kernels.norm_backward_means(
+          &piece.norm, gamma.map { $0.floats + piece.channel }, sums.floats + number * 2 * pieces.width,
+          gammaGradient.map { $0.floats + piece.channel }, betaGradient.map { $0.floats + piece.channel },
+          scratch.floats)
+      }
+      threads.run(pieces.count * pieces.bands) { turn in
+        let number = turn.part / pieces.bands
+        var band = pieces[number, band: turn.part % pieces.bands]
+        kernels.norm_backward_apply(
+          &band.norm, x.at(band.first), nil, gamma.map { $0.floats + band.channel },
+          beta.map { $0.floats + band.channel }, mean + band.statistics, deviation + band.statistics, dy.at(band.first),
+          sums.floats + number * 2 * pieces.width, adding?.at(band.first), dx.at(band.first),
+          scratch.floats + turn.worker * 5 * pieces.width)
+      }
+      return (dx, nil)
+    }
     let dshift = shift.map { empty($0.shape, $0.type) }
     let kernel = typed(x.type).norm_backward
     let scratchSize = (7 + pieces.positions) * pieces.width
     let scratch = empty([threads.count, scratchSize], .float32)
-    let targets = [gammaGradient, betaGradient].compactMap { $0 }
     sumByPart(of: channels, over: pieces.count, grain: grain(pieces), into: targets) { range, turn, partial in
       for item in range {
-        let (norm, sample, group, channel) = pieces[item]
-        let first = sample * pieces.sampleSize + channel
-        withUnsafePointer(to: norm) { norm in
-          kernel(
-            norm, x.at(first), shift?.at(sample * channels + channel), gamma.map { $0.floats + channel },
-            beta.map { $0.floats + channel }, statistics.mean.floats + sample * pieces.groups + group,
-            statistics.reciprocalDeviation.floats + sample * pieces.groups + group, dy.at(first), adding?.at(first),
-            dx.at(first), gammaGradient.map { _ in partial(0) + channel },
-            betaGradient.map { _ in partial(gammaGradient == nil ? 0 : 1) + channel },
-            dshift?.at(sample * channels + channel), scratch.floats + turn.worker * scratchSize)
-        }
+        var piece = pieces[item]
+        let shifts = piece.sample * channels + piece.channel
+        kernel(
+          &piece.norm, x.at(piece.first), shift?.at(shifts), gamma.map { $0.floats + piece.channel },
+          beta.map { $0.floats + piece.channel }, mean + piece.statistics, deviation + piece.statistics,
+          dy.at(piece.first), adding?.at(piece.first), dx.at(piece.first),
+          gammaGradient.map { _ in partial(0) + piece.channel },
+          betaGradient.map { _ in partial(gammaGradient == nil ? 0 : 1) + piece.channel }, dshift?.at(shifts),
+          scratch.floats + turn.worker * scratchSize)
       }
     }
     return (dx, dshift)

@@ -19,11 +19,17 @@ extension HostBackend {
     let problem = easel_winograd(
       height: input[1], width: input[2], inputs: weight[1], output_height: output[1], output_width: output[2],
       outputs: weight[0], pad_top: window.top, pad_left: window.left, stride: stride)
-    return problem.gain >= HostBackend.leastGain ? problem : nil
+    guard problem.gain >= HostBackend.leastGain else { return nil }
+    // The weights of few tiles take longer to read, at all points, than direct sums do. Separate samples have no number.
+    let tiles = input[0] * problem.tilesPerImage
+    return isSeparating || problem.wins(tiles, over: HostBackend.leastTilesWon) ? problem : nil
   }
 
   /// What the transforms take must be won too.
   private static let leastGain = 1.9
+  /// Tiles whose products at all points take as long as reading a matrix of weights at all points does: some 10 to 20 operations a
+  /// byte from the shared cache.
+  private static let leastTilesWon = 60.0
 
   /// The same for the gradient of the input. With a stride each image is one worker's: there must be several, of few enough
   /// tiles.
@@ -32,16 +38,16 @@ extension HostBackend {
   ) -> easel_winograd? {
     guard let w = winograd(input, weight: weight, window, type) else { return nil }
     if w.stride == 1 { return w }
-    return input[0] > 1 && w.tilesPerImage <= HostBackend.mostTransposedTiles ? w : nil
+    return (input[0] > 1 || isSeparating) && w.tilesPerImage <= HostBackend.mostTransposedTiles ? w : nil
   }
 
-  /// The same for the gradient of the weights, whose sums at all points are read, written and transformed back: that takes as
+  /// The same for the gradient of the weights, which is never of separate samples, and whose sums at all points are read, written and transformed back: that takes as
   /// long as the products of some 200 tiles.
   func winogradForWeights(
     _ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType
   ) -> easel_winograd? {
     guard let w = winograd(input, weight: weight, window, type),
-      Double(input[0] * w.tilesPerImage) * (w.gain - 1) >= 200
+      w.wins(input[0] * w.tilesPerImage, over: 200)
     else { return nil }
     return w
   }
@@ -217,6 +223,8 @@ extension easel_winograd {
   /// Floats from a tile's inputs, or results, to the next one's.
   fileprivate var inputPitch: Int { easel_winograd_pitch(depth) }
   fileprivate var outputPitch: Int { easel_winograd_pitch(outputs) }
+  /// Whether so many tiles save the products of more than so many others.
+  fileprivate func wins(_ tiles: Int, over least: Double) -> Bool { Double(tiles) * (gain - 1) >= least }
   /// Multiplications of a direct convolution for each one here: tiles over the edge waste some of them.
   fileprivate var gain: Double {
     let taps = (stride + 2) * (stride + 2)

@@ -10,6 +10,9 @@ public class HostBackend {
   let winogradWeights: WinogradWeights
   private let winogradTypes: [Int: Set<ScalarType>]
 
+  /// Whether samples are computed one by one: see ``Backend/separately(_:)``.
+  private(set) var isSeparating = false
+
   /// Elements below which an elementwise pass stays on one thread.
   let elementGrain = 16_384
   /// Parts with sums of their own: so many that many threads find some, so few that adding them up takes no time.
@@ -49,6 +52,13 @@ public class HostBackend {
   public func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int, wasPersistent: Bool) {
     if wasPersistent { winogradWeights.forget(pointer, byteCount: byteCount) }
     pool.release(pointer, byteCount: byteCount)
+  }
+
+  public func separately<Result>(_ work: () throws -> Result) rethrows -> Result {
+    let outer = isSeparating
+    isSeparating = true
+    defer { isSeparating = outer }
+    return try work()
   }
 
   func empty(_ shape: Shape, _ type: ScalarType) -> Tensor { Tensor(uninitialized: shape, type: type, on: asBackend) }

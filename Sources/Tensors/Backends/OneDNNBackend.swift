@@ -79,7 +79,8 @@
         return narrowConvolution(n, x, weight: weight, bias: bias, residual: residual)
       }
       let y = empty(shape, x.type)
-      let cut = ConvolutionCut(x.shape, weight.shape, output: shape, window, type: x.type.dnn)
+      let cut = ConvolutionCut(
+        x.shape, weight.shape, output: shape, window, type: x.type.dnn, separately: isSeparating)
       let weights = packed(weight) { context, weights in
         withUnsafePointer(to: cut.parts[0].convolution) {
           easel_dnn_convolution_forward_pack(context, $0, bias != nil, &weights)
@@ -110,7 +111,8 @@
       }
       let dx = empty(inputShape, dy.type)
       let cut = ConvolutionCut(
-        inputShape, weight.shape, output: dy.shape, window, type: dy.type.dnn, ofInputGradient: true)
+        inputShape, weight.shape, output: dy.shape, window, type: dy.type.dnn, ofInputGradient: true,
+        separately: isSeparating)
       let weights = packed(weight) { context, weights in
         withUnsafePointer(to: cut.parts[0].convolution) {
           easel_dnn_convolution_backward_data_pack(context, $0, &weights)
@@ -183,7 +185,8 @@
     public func linear(_ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?) -> Tensor {
       let y = empty(x.shape.replacingLast(with: weight.shape[0]), x.type)
       let (inputs, outputs) = (weight.shape[1], weight.shape[0])
-      let cut = RowCut(rows: matrix(x).rows, operations: 2 * inputs * outputs)
+      let cut = RowCut(
+        rows: matrix(x).rows, operations: 2 * inputs * outputs, groups: isSeparating ? samples(x).count : 1)
       let weights = packed(weight) {
         easel_dnn_linear_pack(
           $0, Int64(cut.largest), Int64(inputs), Int64(outputs), x.type.dnn, bias != nil, residual != nil, &$1)
@@ -202,7 +205,8 @@
     public func linearInputGradient(_ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
       let dx = empty(dy.shape.replacingLast(with: weight.shape[1]), dy.type)
       let (inputs, outputs) = (weight.shape[1], weight.shape[0])
-      let cut = RowCut(rows: matrix(dy).rows, operations: 2 * inputs * outputs)
+      let cut = RowCut(
+        rows: matrix(dy).rows, operations: 2 * inputs * outputs, groups: isSeparating ? samples(dy).count : 1)
       let weights = packed(weight) {
         easel_dnn_linear_backward_data_pack(
           $0, Int64(cut.largest), Int64(inputs), Int64(outputs), dy.type.dnn, adding != nil, &$1)
@@ -254,24 +258,28 @@
         inner: Int64(a.columns), a_strides: a.dnnStrides, b_strides: b.dnnStrides, c_strides: c.dnnStrides,
         a_type: a.tensor.type.dnn, b_type: b.tensor.type.dnn, c_type: c.tensor.type.dnn, accumulate: accumulating,
         scale: scale)
-      // By the outermost axis that there is.
+      // By the outermost axis that there is, in each sample where those are separate.
       let operations = 2 * c.rows * c.columns * a.columns
+      let (groups, outer) = isSeparating ? (c.batch.0, 1) : (1, c.batch.0)
       let cut =
-        c.batch.0 > 1
-        ? RowCut(rows: c.batch.0, operations: operations * c.batch.1, multiple: 1)
+        outer > 1
+        ? RowCut(rows: outer, operations: operations * c.batch.1, multiple: 1)
         : c.batch.1 > 1
-          ? RowCut(rows: c.batch.1, operations: operations, multiple: 1)
-          : RowCut(rows: c.rows, operations: operations / max(1, c.rows))
+          ? RowCut(rows: groups * c.batch.1, operations: operations, multiple: 1, groups: groups)
+          : RowCut(rows: groups * c.rows, operations: operations / max(1, c.rows), groups: groups)
       threads.run(cut.count) { turn in
         var product = whole
         let range = cut[turn.part]
-        let (count, first) = (Int64(range.count), range.lowerBound)
+        let (count, group) = (Int64(range.count), cut.group(of: turn.part))
+        let first = range.lowerBound - group * cut.size
         func offset(_ strides: easel_dnn_strides, hasRows: Bool) -> Int {
-          if c.batch.0 > 1 { return first * Int(strides.batch0) }
-          if c.batch.1 > 1 { return first * Int(strides.batch1) }
-          return hasRows ? first * Int(strides.row) : 0
+          if outer > 1 { return first * Int(strides.batch0) }
+          let sample = group * Int(strides.batch0)
+          if c.batch.1 > 1 { return sample + first * Int(strides.batch1) }
+          return sample + (hasRows ? first * Int(strides.row) : 0)
         }
-        if c.batch.0 > 1 {
+        product.batch0 = 1
+        if outer > 1 {
           product.batch0 = count
         } else if c.batch.1 > 1 {
           product.batch1 = count
@@ -292,25 +300,39 @@
   }
 
   /// How rows, or anything else that is independent, are cut into parts: by their number and the work that they are alone.
+  ///
+  /// Where samples are separate, the rows of each are a group of their own, cut without regard to the others.
   private struct RowCut {
-    let rows, largest: Int
-    var count: Int { (rows + largest - 1) / largest }
+    /// Rows of a group, and of a part at most.
+    let size, largest: Int
+    private let groups: Int
+    private var partsOfGroup: Int { (size + largest - 1) / largest }
+    var count: Int { groups * partsOfGroup }
 
     /// - Parameters:
+    ///   - rows: of all groups.
     ///   - operations: multiplications and additions of a row.
     ///   - multiple: of which parts have as many rows as the kernels do at a time.
-    init(rows: Int, operations: Int, multiple: Int = 16) {
-      let parts = ThreadPool.parts(rows * operations, grain: OneDNNBackend.operationsOfPart)
-      self.init(rows: rows, parts: parts, multiple: multiple)
+    init(rows: Int, operations: Int, multiple: Int = 16, groups: Int = 1) {
+      let parts = ThreadPool.parts(rows / max(1, groups) * operations, grain: OneDNNBackend.operationsOfPart)
+      self.init(rows: rows, parts: parts, multiple: multiple, groups: groups)
     }
 
-    init(rows: Int, parts: Int, multiple: Int) {
-      self.rows = rows
-      let even = (rows + parts - 1) / parts
-      largest = max(1, min(rows, (even + multiple - 1) / multiple * multiple))
+    init(rows: Int, parts: Int, multiple: Int, groups: Int = 1) {
+      self.groups = groups
+      size = rows / max(1, groups)
+      let even = (size + parts - 1) / parts
+      largest = max(1, min(size, (even + multiple - 1) / multiple * multiple))
     }
 
-    subscript(part: Int) -> Range<Int> { part * largest..<min(rows, (part + 1) * largest) }
+    func group(of part: Int) -> Int { part / max(1, partsOfGroup) }
+
+    /// The rows of a part, counted over all groups.
+    subscript(part: Int) -> Range<Int> {
+      let group = group(of: part)
+      let first = (part - group * partsOfGroup) * largest
+      return group * size + first..<group * size + min(size, first + largest)
+    }
   }
 
   /// A convolution cut into convolutions of some of its images, or of bands of rows where there are few images.
@@ -327,9 +349,10 @@
     ///   - most: parts at most.
     ///   - isGradient: whether bands are rows of the input, which gradients of the output's rows are added to; rows of the
     ///     output else.
+    ///   - isSeparating: whether each image is cut as if it were alone.
     init(
       _ input: Shape, _ weight: Shape, output: Shape, _ window: ConvolutionWindow, type: easel_dnn_type,
-      most: Int = ThreadPool.mostParts, ofInputGradient isGradient: Bool = false
+      most: Int = ThreadPool.mostParts, ofInputGradient isGradient: Bool = false, separately isSeparating: Bool = false
     ) {
       let whole = easel_dnn_convolution(
         batch: Int64(input[0]), height: Int64(input[1]), width: Int64(input[2]), input_channels: Int64(input[3]),
@@ -337,16 +360,19 @@
         stride_height: Int64(window.strideHeight), stride_width: Int64(window.strideWidth), pad_top: Int64(window.top),
         pad_left: Int64(window.left), pad_bottom: Int64(window.bottom), pad_right: Int64(window.right), type: type)
       let images = input[0]
-      let operations = 2 * output.count * weight[1] * weight[2] * weight[3]
+      // Of images that are separate, what they do not have in common with others is what one of them is.
+      let together = isSeparating ? 1 : images
+      let operations = 2 * output.count / max(1, images) * together * weight[1] * weight[2] * weight[3]
       let count = ThreadPool.parts(operations, grain: OneDNNBackend.operationsOfPart, most: most)
       let rows = isGradient ? input[1] : output[1]
       // A band shall be several rows, and have some of the image in its window.
       let canBeBanded = window.top < weight[2] && window.bottom < weight[2]
       let bands =
-        images < min(count, 8) && canBeBanded ? min((count + images - 1) / images, most / images, rows / 4) : 1
+        together < min(count, 8) && canBeBanded
+        ? min((count + together - 1) / together, isSeparating ? 8 : most / images, rows / 4) : 1
       let (inputSize, outputSize) = (input.count / max(1, images), output.count / max(1, images))
       guard bands > 1 else {
-        let cut = RowCut(rows: images, parts: min(count, images), multiple: 1)
+        let cut = RowCut(rows: images, parts: isSeparating ? images : min(count, images), multiple: 1)
         for range in (0..<cut.count).map({ cut[$0] }) {
           var part = whole
           part.batch = Int64(range.count)

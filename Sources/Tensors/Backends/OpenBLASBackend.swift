@@ -112,15 +112,20 @@ public final class OpenBLASBackend: HostBackend, Backend {
   public func linear(_ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?) -> Tensor {
     let y = empty(x.shape.replacingLast(with: weight.shape[0]), .float32)
     if let residual { memcpy(y.pointer, residual.pointer, y.count * 4) }
+    let samples = isSeparating ? samples(x).count : 1
     matmul(
-      .rows(of: x), MatrixBatch(weight).transposed, scale: 1, into: .rows(of: y), accumulating: residual != nil)
+      .rows(of: x, samples: samples), MatrixBatch(weight).transposed, scale: 1, into: .rows(of: y, samples: samples),
+      accumulating: residual != nil)
     return bias.map { addRow(y, $0) } ?? y
   }
 
   public func linearInputGradient(_ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
     let dx = empty(dy.shape.replacingLast(with: weight.shape[1]), .float32)
     if let adding { memcpy(dx.pointer, adding.pointer, dx.count * 4) }
-    matmul(.rows(of: dy), MatrixBatch(weight), scale: 1, into: .rows(of: dx), accumulating: adding != nil)
+    let samples = isSeparating ? samples(dy).count : 1
+    matmul(
+      .rows(of: dy, samples: samples), MatrixBatch(weight), scale: 1, into: .rows(of: dx, samples: samples),
+      accumulating: adding != nil)
     return dx
   }
 
@@ -135,7 +140,7 @@ public final class OpenBLASBackend: HostBackend, Backend {
     require(c.strides.column == 1, "a product is written row by row")
     let batches = c.batch.0 * c.batch.1
     // A single large product is split by rows instead of by batch.
-    let chunks = batches >= 8 ? 1 : ThreadPool.parts(c.rows, grain: 64)
+    let chunks = batches >= 8 && !isSeparating ? 1 : ThreadPool.parts(c.rows, grain: 64)
     threads.split(batches * chunks) { range, _ in
       for item in range {
         let (index, chunk) = (item / chunks, item % chunks)
@@ -164,8 +169,10 @@ private func sgemm(
 }
 
 extension MatrixBatch {
-  /// All rows of a tensor as one matrix.
-  static func rows(of tensor: Tensor) -> MatrixBatch { MatrixBatch(tensor.reshaped([-1, tensor.shape.last])) }
+  /// All rows of a tensor as one matrix, or as one for each of some samples.
+  static func rows(of tensor: Tensor, samples: Int = 1) -> MatrixBatch {
+    MatrixBatch(tensor.reshaped([samples, -1, tensor.shape.last]))
+  }
 
   /// BLAS wants one of the two strides to be 1.
   var isTransposed: Bool { strides.column != 1 && strides.row == 1 }

@@ -31,6 +31,8 @@ public final class ProfilingBackend: Backend {
     base.release(pointer, byteCount: byteCount, wasPersistent: wasPersistent)
   }
 
+  public func separately<Result>(_ work: () throws -> Result) rethrows -> Result { try base.separately(work) }
+
   // MARK: Recording
 
   /// Runs an operation and notes its time.
