@@ -23,7 +23,8 @@ struct SeparateSamplesTests {
     static func transposed(_ shape: Shape, _ outputs: Int, _ kernel: Int, _ window: ConvolutionWindow) -> Case {
       let size = (0..<2).map { (shape[$0 + 1] - 1) * window.strideHeight + kernel - 2 * window.top }
       return Case(
-        testDescription: "\(shape) by \(kernel)×\(kernel)/\(window.strideHeight), transposed, to \(outputs)", shape: shape
+        testDescription: "\(shape) by \(kernel)×\(kernel)/\(window.strideHeight), transposed, to \(outputs)",
+        shape: shape
       ) { x in
         let weight = randomTensor([shape[3], outputs, kernel, kernel], seed: 2, on: x.backend)
         return x.backend.convolutionInputGradient(
@@ -52,7 +53,9 @@ struct SeparateSamplesTests {
       transposed([20, 9, 9, 32], 32, 3, ConvolutionWindow(padding: 1)),
       linear([20, 100], 300), linear([20, 49, 64], 192), linear([20, 700, 64], 128),
       Case(testDescription: "attention of few tokens", shape: [20, 49, 96]) { $0.backend.selfAttention($0, heads: 2) },
-      Case(testDescription: "attention of many tokens", shape: [20, 100, 96]) { $0.backend.selfAttention($0, heads: 2) },
+      Case(testDescription: "attention of many tokens", shape: [20, 100, 96]) {
+        $0.backend.selfAttention($0, heads: 2)
+      },
     ]
   }
 

@@ -136,6 +136,7 @@ extension Profile {
     let products = ["convolution", "linear", "matmul", "attention"]
     let heavy = rows.filter { row in products.contains { row.operation.hasPrefix($0) } }
     let heavyTime = heavy.reduce(0) { $0 + $1.milliseconds }
+    let leastTime = heavy.reduce(0) { $0 + $1.milliseconds * $1.shareOfCeiling }
     let totals = Dictionary(grouping: rows, by: \.operation)
       .map {
         (
@@ -148,7 +149,8 @@ extension Profile {
     return """
       \(model)  \(mode)  \(image)  batch \(batch)  threads \(threads)
       \(ceilings.text)
-      step \(step.formatted(1)) ms: \(share(heavyTime)) convolutions and matrix products, \
+      step \(step.formatted(1)) ms: \(share(heavyTime)) convolutions and matrix products \
+      (\((leastTime / max(heavyTime, .leastNormalMagnitude)).percent) of the ceilings), \
       \(share(step - heavyTime - between)) other operations, \(share(between)) between operations
 
       \(Console.table(
