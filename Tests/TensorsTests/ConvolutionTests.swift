@@ -89,6 +89,8 @@ struct ConvolutionTests {
       Case([4, 8, 8, 16], 16, kernel: 3, .init(stride: 2, top: 0, left: 0, bottom: 1, right: 1)),
       Case([1, 10, 12, 8], 3, kernel: 4, .init(stride: 2, padding: 1)),
       Case([5, 6, 6, 3], 1, kernel: 4, .init()),
+      // More weights than gradients of the output, whose channels do not divide evenly.
+      Case([3, 8, 8, 40], 200, kernel: 4, .init(padding: 1)),
       Case([1, 16, 15, 3], 8, kernel: 7, .init(padding: 3)),
       Case([2, 9, 9, 1], 2, kernel: 7, .init(stride: 3, top: 3, left: 1, bottom: 2, right: 0)),
       Case([2, 9, 8, 4], 6, kernel: (1, 3), .init(stride: 1, top: 0, left: 2, bottom: 0, right: 1)),

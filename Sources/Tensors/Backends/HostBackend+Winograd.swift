@@ -42,12 +42,12 @@ extension HostBackend {
   }
 
   /// The same for the gradient of the weights, which is never of separate samples, and whose sums at all points are read, written and transformed back: that takes as
-  /// long as the products of some 200 tiles.
+  /// long as the products of some 150 tiles.
   func winogradForWeights(
     _ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType
   ) -> easel_winograd? {
     guard let w = winograd(input, weight: weight, window, type),
-      w.wins(input[0] * w.tilesPerImage, over: 200)
+      w.wins(input[0] * w.tilesPerImage, over: 150)
     else { return nil }
     return w
   }

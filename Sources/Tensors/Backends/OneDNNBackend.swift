@@ -143,6 +143,9 @@
       if let n = narrow(x.shape, weight: weightGradient.shape, window) {
         return narrowWeightGradient(n, x, dy, into: weightGradient, bias: biasGradient)
       }
+      if weightGradient.count > dy.count {
+        return weightGradientByChannels(x, dy, into: weightGradient, bias: biasGradient, window)
+      }
       let cut = ConvolutionCut(
         x.shape, weightGradient.shape, output: dy.shape, window, type: x.type.dnn,
         most: HostBackend.mostSums(of: weightGradient.count))
@@ -159,6 +162,31 @@
           }
         }
         if let biases, let biasGradient { sumRows(biases, into: biasGradient) }
+      }
+    }
+
+    /// The same cut by dy's channels, each with weights of its own: where there are more weights than gradients, a copy of some
+    /// channels is made sooner than sums of weights are added up.
+    private func weightGradientByChannels(
+      _ x: Tensor, _ dy: Tensor, into weightGradient: Tensor, bias biasGradient: Tensor?, _ window: ConvolutionWindow
+    ) {
+      let kernel = Shape(Array(weightGradient.shape.sizes.dropFirst()))
+      let (channels, rows) = (weightGradient.shape[0], matrix(dy).rows)
+      let parts = ThreadPool.parts(2 * dy.count * kernel.count, grain: OneDNNBackend.operationsOfPart, most: 16)
+      let cut = RowCut(rows: channels, parts: parts, multiple: 32)
+      let copies = empty([threads.count, rows, cut.largest], dy.type)
+      let copy = typed(dy.type).copy_rows
+      threads.run(cut.count) { turn in
+        let range = cut[turn.part]
+        let slice = copies[turn.worker]
+        copy(rows, range.count, dy.at(range.lowerBound), channels, slice.pointer, range.count, false)
+        var part = easel_dnn_convolution(
+          x.shape, output: Shape(dy.shape.sizes.dropLast() + [range.count]), kernel: kernel, window, type: x.type.dnn)
+        call(on: turn.worker) { context in
+          easel_dnn_convolution_backward_weights(
+            context, &part, x.pointer, slice.pointer, weightGradient.floats + range.lowerBound * kernel.count,
+            biasGradient.map { $0.floats + range.lowerBound }, true)
+        }
       }
     }
 
@@ -355,10 +383,7 @@
       most: Int = ThreadPool.mostParts, ofInputGradient isGradient: Bool = false, separately isSeparating: Bool = false
     ) {
       let whole = easel_dnn_convolution(
-        batch: Int64(input[0]), height: Int64(input[1]), width: Int64(input[2]), input_channels: Int64(input[3]),
-        output_channels: Int64(weight[0]), kernel_height: Int64(weight[2]), kernel_width: Int64(weight[3]),
-        stride_height: Int64(window.strideHeight), stride_width: Int64(window.strideWidth), pad_top: Int64(window.top),
-        pad_left: Int64(window.left), pad_bottom: Int64(window.bottom), pad_right: Int64(window.right), type: type)
+        input, output: output, kernel: Shape(Array(weight.sizes.dropFirst())), window, type: type)
       let images = input[0]
       // Of images that are separate, what they do not have in common with others is what one of them is.
       let together = isSeparating ? 1 : images
@@ -396,6 +421,15 @@
   }
 
   extension easel_dnn_convolution {
+    /// - Parameter kernel: `[I, KH, KW]`.
+    fileprivate init(_ input: Shape, output: Shape, kernel: Shape, _ window: ConvolutionWindow, type: easel_dnn_type) {
+      self.init(
+        batch: Int64(input[0]), height: Int64(input[1]), width: Int64(input[2]), input_channels: Int64(input[3]),
+        output_channels: Int64(output[3]), kernel_height: Int64(kernel[1]), kernel_width: Int64(kernel[2]),
+        stride_height: Int64(window.strideHeight), stride_width: Int64(window.strideWidth), pad_top: Int64(window.top),
+        pad_left: Int64(window.left), pad_bottom: Int64(window.bottom), pad_right: Int64(window.right), type: type)
+    }
+
     /// The convolution of one image that gives rows `first ..< last` of the output, and where its input and output begin.
     fileprivate func givingOutput(_ first: Int, _ last: Int)
       -> (convolution: easel_dnn_convolution, inputRow: Int, outputRow: Int)
