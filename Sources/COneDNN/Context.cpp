@@ -105,10 +105,41 @@ easel_dnn_packed *easel_dnn_context::repack(easel_dnn_packed &copy, Plan &plan, 
   void *bytes = copy.buffer.reserve(plan.packed.get_size());
   if (copy.generation == 0 || copy.generation != weights.generation) {
     copy.generation = 0;  // in case the next line throws
-    run(plan.reorder, {{DNNL_ARG_FROM, weights.pointer}, {DNNL_ARG_TO, bytes}});
+    if (copy.parts.empty()) run(plan.reorder, {{DNNL_ARG_FROM, weights.pointer}, {DNNL_ARG_TO, bytes}});
+    copy.is_to_fill = !copy.parts.empty();
     copy.generation = weights.generation;
   }
   return &copy;
+}
+
+// Rows of the outermost axis, in multiples of every layout's blocks. oneDNN may not know how to cut a layout: then none.
+std::vector<easel_dnn_packed::Part> easel_dnn_context::parts(const Plan &plan) const {
+  constexpr dnnl::memory::dim block = 64, worth_a_part = 1 << 15, most = 16;
+  const dnnl::memory::dims whole = plan.plain.dims();
+  dnnl::memory::dim elements = 1;
+  for (dnnl::memory::dim size : whole) elements *= size;
+  const dnnl::memory::dim blocks = (whole[0] + block - 1) / block;
+  const dnnl::memory::dim count = std::min({elements / worth_a_part, blocks, most});
+  std::vector<easel_dnn_packed::Part> parts;
+  if (count < 2) return parts;
+  try {
+    for (dnnl::memory::dim part = 0; part < count; ++part) {
+      dnnl::memory::dims size = whole, first(whole.size(), 0);
+      first[0] = blocks * part / count * block;
+      size[0] = std::min(whole[0], blocks * (part + 1) / count * block) - first[0];
+      parts.push_back({reorder(plan.plain.submemory_desc(size, first), plan.packed.submemory_desc(size, first)),
+                       dnnl::stream(engine), Buffer()});
+    }
+  } catch (const dnnl::error &) {
+    parts.clear();
+  }
+  return parts;
+}
+
+void easel_dnn_context::run(easel_dnn_packed &copy, size_t part, const void *weights) {
+  use_one_thread();
+  easel_dnn_packed::Part &work = copy.parts.at(part);
+  work.reorder.run(work.stream, work.scratchpad, {{DNNL_ARG_FROM, weights}, {DNNL_ARG_TO, copy.buffer.bytes()}});
 }
 
 easel_dnn_packed *easel_dnn_context::pack(Plan &plan, easel_dnn_weights weights) {
@@ -126,7 +157,11 @@ easel_dnn_packed *easel_dnn_context::pack(Plan &plan, easel_dnn_weights weights)
     return candidate.second.plain == plan.plain && candidate.second.packed == plan.packed;
   });
   if (entry == end) {
-    entry = shared->copies.emplace(weights.pointer, easel_dnn_packed{plan.plain, plan.packed, 0, Buffer()});
+    easel_dnn_packed copy;
+    copy.plain = plan.plain;
+    copy.packed = plan.packed;
+    copy.parts = parts(plan);
+    entry = shared->copies.emplace(weights.pointer, std::move(copy));
   }
   lock.unlock();  // what follows belongs to weights in use, which nobody gives back
   return repack(entry->second, plan, weights);
@@ -138,7 +173,12 @@ const void *easel_dnn_context::weights(Plan &plan, easel_dnn_weights weights) {
   if (given && given->plain == plan.plain && given->packed == plan.packed) return given->buffer.bytes();
   // Other threads may be at the same weights: their shared copies are left alone.
   if (given) weights.generation = 0;
-  return pack(plan, weights)->buffer.bytes();
+  easel_dnn_packed *packed = pack(plan, weights);
+  if (packed->is_to_fill) {
+    for (size_t part = 0; part < packed->parts.size(); ++part) run(*packed, part, weights.pointer);
+    packed->is_to_fill = false;
+  }
+  return packed->buffer.bytes();
 }
 
 void easel_dnn_context::forget(const void *pointer, size_t bytes) {
@@ -170,6 +210,20 @@ int easel_dnn_context::report(easel_dnn_status status, const char *subject, cons
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
+
+int easel_dnn_begin_packing(easel_dnn_weights weights) {
+  easel_dnn_packed *packed = const_cast<easel_dnn_packed *>(weights.packed);
+  if (!packed || !packed->is_to_fill) return 0;
+  packed->is_to_fill = false;
+  return int(packed->parts.size());
+}
+
+int easel_dnn_pack_part(easel_dnn_context *context, easel_dnn_weights weights, int part) {
+  auto subject = [](char *text, size_t size) { std::snprintf(text, size, "packing weights"); };
+  return context->guarded(subject, [&] {
+    easel_dnn_context::run(*const_cast<easel_dnn_packed *>(weights.packed), size_t(part), weights.pointer);
+  });
+}
 
 easel_dnn_context *easel_dnn_create(void) {
   try {

@@ -76,7 +76,7 @@ class Step {
         scratchpad_bytes(description.scratchpad_desc().get_size()),
         name(description.impl_info_str()) {
     for (const Argument &argument : arguments) {
-      if (argument.layout.get_size() > 0) add(engine, argument);
+      if (!argument.layout.is_zero()) add(engine, argument);
     }
     if (scratchpad_bytes > 0) add(engine, {DNNL_ARG_SCRATCHPAD, description.scratchpad_desc()});
   }
@@ -131,9 +131,18 @@ class Key {
 
 // A copy of weights in a layout that oneDNN likes.
 struct easel_dnn_packed {
+  // Some of the weights' rows, which a thread packs by itself.
+  struct Part {
+    easel::Step reorder;
+    dnnl::stream stream;
+    easel::Buffer scratchpad;
+  };
+
   easel::Layout plain, packed;
   uint64_t generation = 0;
   easel::Buffer buffer;
+  std::vector<Part> parts;    // of weights that are worth it
+  bool is_to_fill = false;    // by its parts
 };
 
 namespace easel {
@@ -172,7 +181,8 @@ struct easel_dnn_context {
 
   // `weights` in the order that `plan` wants: as they are, as they are given, or packed.
   const void *weights(easel::Plan &plan, easel_dnn_weights weights);
-  // The packed ones, from the shared copies if they have a generation; null if the plan wants them as they are.
+  // The packed ones, from the shared copies if they have a generation, maybe still to be filled in; null if the plan wants
+  // them as they are.
   easel_dnn_packed *pack(easel::Plan &plan, easel_dnn_weights weights);
 
   void run(easel::Step &step, std::initializer_list<easel::Step::Binding> bindings) {
@@ -185,6 +195,9 @@ struct easel_dnn_context {
 
   // A step from one layout to another; adds to its destination with `accumulate`.
   easel::Step reorder(const easel::Layout &from, const easel::Layout &to, bool accumulate = false) const;
+
+  // Runs one part of packing.
+  static void run(easel_dnn_packed &copy, size_t part, const void *weights);
 
   void forget(const void *pointer, size_t bytes);
   size_t memory_bytes() const;
@@ -208,6 +221,7 @@ struct easel_dnn_context {
 
  private:
   easel_dnn_packed *repack(easel_dnn_packed &copy, easel::Plan &plan, easel_dnn_weights weights);
+  std::vector<easel_dnn_packed::Part> parts(const easel::Plan &plan) const;
 
   static easel_dnn_status status_of(const dnnl::error &failure);
   template <class Subject>

@@ -78,14 +78,19 @@ bool easel_dnn_has_bfloat16_matrices(void);
 // value that the same address ever holds another number. Generation 0 is a temporary, which is converted every time.
 //
 // Where several threads use the weights in parts of one operation, have the copy made before, by a function whose name ends
-// in `_pack`, and give it to all of them. It is valid until the context's next such call. A part for which oneDNN wants
-// another layout makes a copy of its own.
+// in `_pack` and `easel_dnn_begin_packing`, and give it to all of them. It is valid until the context's next such call. A part
+// for which oneDNN wants another layout makes a copy of its own.
 typedef struct easel_dnn_packed easel_dnn_packed;
 typedef struct {
   const float *pointer;
   uint64_t generation;
   const easel_dnn_packed *packed;  // or null
 } easel_dnn_weights;
+
+// The number of parts in which a copy of large weights is now to be filled in, by `easel_dnn_pack_part` on any threads; 0 if it
+// is whole. All must be done before the copy is used.
+int easel_dnn_begin_packing(easel_dnn_weights weights);
+int easel_dnn_pack_part(easel_dnn_context *context, easel_dnn_weights weights, int part);
 
 // Drops cached copies of weights that lie in `bytes` bytes from `pointer`. Call it before that memory is given back; on
 // any thread.

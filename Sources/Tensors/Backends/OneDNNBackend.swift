@@ -59,7 +59,15 @@
       -> easel_dnn_weights
     {
       var weights = easel_dnn_weights(pointer: weight.floats, generation: weight.storage.generation, packed: nil)
-      if !threads.isAbandoned { call(on: 0) { pack($0, &weights) } }
+      guard !threads.isAbandoned else { return weights }
+      call(on: 0) { pack($0, &weights) }
+      // Carried through even if the work is given up now: who comes next takes the copy to be whole.
+      let (copy, parts) = (weights, Int(easel_dnn_begin_packing(weights)))
+      if parts > 0 {
+        threads.run(parts, isAbandonable: false) { turn in
+          call(on: turn.worker) { easel_dnn_pack_part($0, copy, Int32(turn.part)) }
+        }
+      }
       return weights
     }
 
