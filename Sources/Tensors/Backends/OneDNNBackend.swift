@@ -258,13 +258,14 @@
       return dx
     }
 
-    /// dyᵀ · x: cut by dy's columns, and by rows where those are so many that a part's would not stay in the cache.
+    /// dyᵀ · x: cut by dy's columns, two cache lines of them at least, and by rows where there are too few of those, or so many
+    /// rows that a part's would not stay in the cache.
     public func linearWeightGradient(_ x: Tensor, _ dy: Tensor, into weightGradient: Tensor) {
       let (inputs, outputs, rows) = (weightGradient.shape[1], weightGradient.shape[0], matrix(dy).rows)
       let parts = ThreadPool.parts(2 * inputs * outputs * rows, grain: OneDNNBackend.operationsOfPart, most: 16)
       let bytes = rows * (inputs + outputs) * x.type.byteCount
       let bands = min(
-        max(bytes >> 21, parts / max(1, outputs / 32)), parts, max(1, rows / 16),
+        max(bytes >> 21, parts / max(1, outputs * dy.type.byteCount / 128)), parts, max(1, rows / 16),
         HostBackend.mostSums(of: weightGradient.count))
       let bandCount = max(1, bands)
       let columnCut = RowCut(rows: outputs, parts: max(1, parts / bandCount), multiple: 16)
