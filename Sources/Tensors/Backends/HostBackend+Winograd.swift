@@ -41,8 +41,8 @@ extension HostBackend {
     return (input[0] > 1 || isSeparating) && w.tilesPerImage <= HostBackend.mostTransposedTiles ? w : nil
   }
 
-  /// The same for the gradient of the weights, which is never of separate samples, and whose sums at all points are read, written and transformed back: that takes as
-  /// long as the products of some 150 tiles.
+  /// The same for the gradient of the weights, which is never of separate samples. Its sums at all points are read, written and
+  /// transformed back: that takes as long as the products of some 150 tiles.
   func winogradForWeights(
     _ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType
   ) -> easel_winograd? {
@@ -139,6 +139,67 @@ extension HostBackend {
   ) {
     let tiles = x.shape[0] * w.tilesPerImage
     guard tiles > 0 else { return }
+    let points = empty([w.points, w.depth * w.outputs], .float32)
+    let biasSums = empty([HostBackend.mostSums, w.outputs], .float32)
+    fill(biasSums, with: 0)
+    let parts = min(HostBackend.mostSums(of: points.count), ThreadPool.parts(tiles, grain: 48))
+    if parts < HostBackend.fewestTileSums {
+      winogradSumsByPoint(w, x, dy, tiles: tiles, into: points, bias: biasGradient.map { _ in biasSums })
+    } else {
+      winogradSumsByTile(w, x, dy, tiles: tiles, parts: parts, into: points, bias: biasGradient.map { _ in biasSums })
+    }
+    if let biasGradient { sumRows(biasSums, into: biasGradient) }
+    forEachPanel(of: w.outputs) { first, last in
+      withUnsafePointer(to: w) {
+        kernels.pointee.winograd_weights_gradient($0, first, last, points.floats, weightGradient.floats)
+      }
+    }
+  }
+
+  /// Fewer sums than this would leave too many threads without work.
+  private static let fewestTileSums = 4
+
+  /// Each part transforms and multiplies tiles of its own, a few at a time, so that nothing crosses between cores but its sums.
+  private func winogradSumsByTile(
+    _ w: easel_winograd, _ x: Tensor, _ dy: Tensor, tiles: Int, parts: Int, into points: Tensor, bias: Tensor?
+  ) {
+    let (rows, gap) = (48, EASEL_WINOGRAD_GAP)
+    let (inputPlane, outputPlane) = (rows * w.inputPitch + gap, rows * w.outputPitch + gap)
+    let scratch = empty([threads.count, w.points * (inputPlane + outputPlane)], .float32)
+    let sums = empty([parts, points.count], .float32)
+    let (typed, kernels) = (typed(x.type), kernels.pointee)
+    threads.run(parts) { turn in
+      let range = tiles * turn.part / parts..<tiles * (turn.part + 1) / parts
+      let v = scratch[turn.worker].floats
+      let m = v + w.points * inputPlane
+      for first in stride(from: range.lowerBound, to: range.upperBound, by: rows) {
+        let count = min(rows, range.upperBound - first)
+        withUnsafePointer(to: w) { w in
+          typed.winograd_input(w, first, count, rows, x.pointer, v)
+          typed.winograd_output_gradient(
+            w, first, count, rows, dy.pointer, m, bias.map { $0.floats + turn.part * w.pointee.outputs })
+        }
+        for point in 0..<w.points {
+          kernels.winograd_accumulate(
+            count, w.depth, w.outputs, first > range.lowerBound, v + point * inputPlane, m + point * outputPlane,
+            sums[turn.part].floats + point * w.depth * w.outputs)
+        }
+      }
+    }
+    fill(points, with: 0)
+    forEachElement(of: points) { first, count in
+      for part in 0..<parts {
+        kernels.float32.add(
+          count, 1, points.floats + first, 1, sums.floats + part * points.count + first, points.floats + first)
+      }
+    }
+  }
+
+  /// Where sums at all points are too large for several: all parts transform a block's tiles, then each multiplies all of them at
+  /// one point.
+  private func winogradSumsByPoint(
+    _ w: easel_winograd, _ x: Tensor, _ dy: Tensor, tiles: Int, into points: Tensor, bias: Tensor?
+  ) {
     let step = kernels.pointee.winograd_rows
     let gap = EASEL_WINOGRAD_GAP
     // As many tiles as the processor's shared cache holds beside other things.
@@ -146,11 +207,8 @@ extension HostBackend {
     let rows = min(max(48, largest / 48 * 48), (tiles + step - 1) / step * step)
     let (inputPlane, outputPlane) = (rows * w.inputPitch + gap, rows * w.outputPitch + gap)
     let scratch = empty([w.points * (inputPlane + outputPlane)], .float32)
-    let points = empty([w.points, w.depth * w.outputs], .float32)
     let (v, m) = (scratch.floats, scratch.floats + w.points * inputPlane)
     let (typed, kernels) = (typed(x.type), kernels.pointee)
-    let biasSums = empty([HostBackend.mostSums, w.outputs], .float32)
-    fill(biasSums, with: 0)
     for first in stride(from: 0, to: tiles, by: rows) {
       let count = min(rows, tiles - first)
       threads.split(count, grain: 8, most: HostBackend.mostSums) { strip, turn in
@@ -159,7 +217,7 @@ extension HostBackend {
           typed.winograd_input(w, first + start, strip.count, rows, x.pointer, v + start * w.pointee.inputPitch)
           typed.winograd_output_gradient(
             w, first + start, strip.count, rows, dy.pointer, m + start * w.pointee.outputPitch,
-            biasGradient.map { _ in biasSums.floats + turn.part * w.pointee.outputs })
+            bias.map { $0.floats + turn.part * w.pointee.outputs })
         }
       }
       threads.run(w.points) { turn in
@@ -171,12 +229,6 @@ extension HostBackend {
             m + start * w.outputPitch,
             points.floats + turn.part * w.depth * w.outputs)
         }
-      }
-    }
-    if let biasGradient { sumRows(biasSums, into: biasGradient) }
-    forEachPanel(of: w.outputs) { first, last in
-      withUnsafePointer(to: w) {
-        kernels.winograd_weights_gradient($0, first, last, points.floats, weightGradient.floats)
       }
     }
   }
