@@ -5,8 +5,8 @@ import Synchronization
 /// the multiplications, in float32 whatever the activations' type (`CKernels/Winograd.inc` has the mathematics and its error).
 ///
 /// A worker takes a block of tiles through all steps while it is in the cache: transform, a product for each point, transform
-/// back. The gradient of the weights is made of larger blocks, whose tiles are transformed by all workers and then multiplied
-/// by all workers, a point each: no two add to the same sum.
+/// back. So it is with the gradient of the weights, each part with sums of its own, unless those are too large: then blocks are
+/// larger, whose tiles are transformed by all workers and multiplied by all workers, a point each.
 extension HostBackend {
   /// The convolution as Winograd's, where that is the better way.
   func winograd(_ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType) -> easel_winograd? {
@@ -355,7 +355,7 @@ final class WinogradWeights: Sendable {
     var isWorthKeeping = false
   }
 
-  /// A CycleGAN's step, which uses its weights twice in each direction, is 1 % slower for it and takes a third less memory.
+  /// As many as a CycleGAN's step makes of a version at most: keeping those took a sixth of its memory.
   private static let fewUses = 3
 
   private let pool: MemoryPool
