@@ -26,56 +26,56 @@ let package = Package(
     .executable(name: "easel", targets: ["EaselCommand"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-crypto", exact: "3.12.3"),
-    .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.3.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
   ],
   targets: [
     // C and C++
-    .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
-    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CEaselOpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(name: "CEaselZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CEaselCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .target(
-      name: "CImageCodecs",
+      name: "CEaselImageCodecs",
       cSettings: imageLibraries.map { .define($0.2) },
       linkerSettings: (["png", "z"] + imageLibraries.map(\.0)).map { .linkedLibrary($0) }),
-    .target(name: "CKernels", linkerSettings: [.linkedLibrary("m")]),
+    .target(name: "CEaselKernels", linkerSettings: [.linkedLibrary("m")]),
 
     // Swift, from the ground up
+    .target(name: "EaselSupport", dependencies: ["CEaselCrypto"]),
     .target(
-      name: "Tensors",
-      dependencies: ["COpenBLAS", "CKernels"] + (hasOneDNN ? ["COneDNN"] : []),
+      name: "EaselTensors",
+      dependencies: ["EaselSupport", "CEaselOpenBLAS", "CEaselKernels"] + (hasOneDNN ? ["CEaselOneDNN"] : []),
       swiftSettings: hasOneDNN ? [.define("EASEL_HAS_ONEDNN")] : []),
-    .target(name: "Gradients", dependencies: ["Tensors"]),
-    .target(name: "Layers", dependencies: ["Gradients"]),
-    .target(name: "Optimizers", dependencies: ["Layers"]),
-    .target(name: "Images", dependencies: ["CImageCodecs", "CZlib", "Tensors"]),
-    .target(name: "Datasets", dependencies: ["Images", .product(name: "Crypto", package: "swift-crypto")]),
+    .target(name: "EaselGradients", dependencies: ["EaselTensors"]),
+    .target(name: "EaselLayers", dependencies: ["EaselGradients"]),
+    .target(name: "EaselOptimizers", dependencies: ["EaselLayers"]),
+    .target(name: "EaselImages", dependencies: ["EaselSupport", "CEaselImageCodecs", "CEaselZlib"]),
+    .target(name: "EaselDatasets", dependencies: ["EaselImages", "EaselTensors"]),
     .target(
-      name: "RunStorage",
-      dependencies: [
-        "Tensors", .product(name: "Crypto", package: "swift-crypto"), .product(name: "Yams", package: "Yams"),
-      ]),
-    .target(name: "Metrics", dependencies: ["Images", "Tensors"]),
-    .target(name: "Models", dependencies: ["Optimizers", "Datasets", "RunStorage"]),
-    .target(name: "Training", dependencies: ["Models", "Metrics"]),
-    .target(name: "EaselKit", dependencies: ["Training"]),
+      name: "EaselRunStorage",
+      dependencies: ["EaselTensors", .product(name: "Yams", package: "Yams")]),
+    .target(name: "EaselMetrics", dependencies: ["EaselImages", "EaselTensors"]),
+    .target(name: "EaselModels", dependencies: ["EaselOptimizers", "EaselDatasets", "EaselRunStorage"]),
+    .target(name: "EaselTraining", dependencies: ["EaselModels", "EaselMetrics"]),
+    .target(name: "EaselKit", dependencies: ["EaselTraining"]),
     .executableTarget(
       name: "EaselCommand",
       dependencies: ["EaselKit", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
     // Tests, one target for each module that has any
-    .target(name: "TestSupport", dependencies: ["CZlib", "Tensors"], path: "Tests/TestSupport"),
-    .testTarget(name: "TensorsTests", dependencies: ["Tensors", "TestSupport"]),
-    .testTarget(name: "GradientsTests", dependencies: ["Optimizers", "TestSupport"]),
-    .testTarget(name: "GoldenTests", dependencies: ["Optimizers", "RunStorage", "TestSupport"]),
-    .testTarget(name: "ImagesTests", dependencies: ["Images", "TestSupport"], exclude: ["Fixtures"]),
-    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "TestSupport"]),
-    .testTarget(name: "RunStorageTests", dependencies: ["RunStorage", "TestSupport"]),
-    .testTarget(name: "MetricsTests", dependencies: ["Metrics", "RunStorage", "TestSupport"]),
-    .testTarget(name: "ModelsTests", dependencies: ["Models", "TestSupport"]),
-    .testTarget(name: "TrainingTests", dependencies: ["Training", "TestSupport"]),
-    .testTarget(name: "FuzzTests", dependencies: ["Training", "CZlib", "TestSupport"]),
-    .testTarget(name: "CommandTests", dependencies: ["EaselKit", "EaselCommand", "TestSupport"]),
+    .target(name: "EaselTestSupport", dependencies: ["CEaselZlib", "EaselTensors"], path: "Tests/EaselTestSupport"),
+    .testTarget(name: "EaselSupportTests", dependencies: ["EaselSupport", "EaselTestSupport"]),
+    .testTarget(name: "EaselTensorsTests", dependencies: ["EaselTensors", "EaselTestSupport"]),
+    .testTarget(name: "EaselGradientsTests", dependencies: ["EaselOptimizers", "EaselTestSupport"]),
+    .testTarget(name: "EaselGoldenTests", dependencies: ["EaselOptimizers", "EaselRunStorage", "EaselTestSupport"]),
+    .testTarget(name: "EaselImagesTests", dependencies: ["EaselImages", "EaselTestSupport"], exclude: ["Fixtures"]),
+    .testTarget(name: "EaselDatasetsTests", dependencies: ["EaselDatasets", "EaselTestSupport"]),
+    .testTarget(name: "EaselRunStorageTests", dependencies: ["EaselRunStorage", "EaselTestSupport"]),
+    .testTarget(name: "EaselMetricsTests", dependencies: ["EaselMetrics", "EaselRunStorage", "EaselTestSupport"]),
+    .testTarget(name: "EaselModelsTests", dependencies: ["EaselModels", "EaselTestSupport"]),
+    .testTarget(name: "EaselTrainingTests", dependencies: ["EaselTraining", "EaselTestSupport"]),
+    .testTarget(name: "EaselFuzzTests", dependencies: ["EaselTraining", "CEaselZlib", "EaselTestSupport"]),
+    .testTarget(name: "EaselCommandTests", dependencies: ["EaselKit", "EaselCommand", "EaselTestSupport"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu17,
@@ -83,5 +83,6 @@ let package = Package(
 )
 
 if hasOneDNN {
-  package.targets.append(.target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl"), .linkedLibrary("gomp")]))
+  package.targets.append(
+    .target(name: "CEaselOneDNN", linkerSettings: [.linkedLibrary("dnnl"), .linkedLibrary("gomp")]))
 }

@@ -1,11 +1,12 @@
 /// Everything of Easel for programs: tensors, gradients, layers, optimizers, images, data sets, models, training.
-@_exported import Datasets
-@_exported import Gradients
-@_exported import Images
-@_exported import Layers
-@_exported import Metrics
-@_exported import Models
-@_exported import Optimizers
-@_exported import RunStorage
-@_exported import Tensors
-@_exported import Training
+@_exported import EaselDatasets
+@_exported import EaselGradients
+@_exported import EaselImages
+@_exported import EaselLayers
+@_exported import EaselMetrics
+@_exported import EaselModels
+@_exported import EaselOptimizers
+@_exported import EaselRunStorage
+@_exported import EaselSupport
+@_exported import EaselTensors
+@_exported import EaselTraining

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes classifier.safetensors: the network of Sources/Models/Classifier in PyTorch, with 3 classes, base 8, 16 features.
+"""Makes classifier.safetensors: the network of Sources/EaselModels/Classifier in PyTorch, with 3 classes, base 8, 16 features.
 
     make_classifier.py [FOLDER]        (this script's own folder unless given)
 

@@ -1,13 +1,13 @@
-// Holds every function of COneDNN against plain loops, and measures them.
+// Holds every function of CEaselOneDNN against plain loops, and measures them.
 //
-//   g++ -std=c++17 -O2 -Wall -Wextra -ISources/COneDNN/include Tests/Harness/onednn_check.cpp
-//       Sources/COneDNN/*.cpp -ldnnl -lgomp -o onednn_check               (one line, from the root)
+//   g++ -std=c++17 -O2 -Wall -Wextra -ISources/CEaselOneDNN/include Tests/Harness/onednn_check.cpp
+//       Sources/CEaselOneDNN/*.cpp -ldnnl -lgomp -o onednn_check               (one line, from the root)
 //   ./onednn_check            checks; prints each failure and exits with 1 if there was any
 //   ./onednn_check --bench    GFLOP/s and the names of oneDNN's implementations
 //
 // For another oneDNN, add its -I and -L before the others and set LD_LIBRARY_PATH.
 
-#include <COneDNN.h>
+#include <CEaselOneDNN.h>
 
 #include <algorithm>
 #include <chrono>

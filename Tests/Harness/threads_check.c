@@ -1,13 +1,13 @@
 // Runs the pool of compute threads under ThreadSanitizer:
 //
-//   gcc -std=gnu17 -O1 -g -fsanitize=thread -ISources/CKernels/include Tests/Harness/threads_check.c
-//       Sources/CKernels/Threads.c -lpthread -o threads_check            (one line, from the root; Swift's clang needs
+//   gcc -std=gnu17 -O1 -g -fsanitize=thread -ISources/CEaselKernels/include Tests/Harness/threads_check.c
+//       Sources/CEaselKernels/Threads.c -lpthread -o threads_check            (one line, from the root; Swift's clang needs
 //                                                                         its libdispatch and libBlocksRuntime besides)
 //   ./threads_check           exits with 1 if a part is left out or done twice, and with 66 if there is a data race
 //
 // Memory that parts write is read by the caller after the region, and memory that the caller writes by the parts of the
 // next, without any atomics: a pool that does not order them is found.
-#include <CKernels.h>
+#include <CEaselKernels.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

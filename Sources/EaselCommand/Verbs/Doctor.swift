@@ -59,7 +59,7 @@ struct Doctor: ParsableCommand {
     }
     let report = Report(
       easel: easelVersion, processor: Processor.name, instructionSet: InstructionSet.best.rawValue,
-      threads: ThreadPool.availableProcessors, oneDNN: Backends.oneDNN.map { "\($0.version), \($0.instructionSet)" },
+      threads: Processor.available, oneDNN: Backends.oneDNN.map { "\($0.version), \($0.instructionSet)" },
       bfloat16: Backends.bfloat16.rawValue, precision: try precision(), jpeg: Image.readsJPEG,
       webp: Image.readsWebP, gif: Image.readsGIF,
       memoryBytes: ProcessInfo.processInfo.physicalMemory, workspace: workspace.path, dataFolders: folders("Data"),

@@ -21,9 +21,9 @@ struct Inpaint: ParsableCommand {
 
   @Option(
     help:
-      "\(Hole.Shape.names), or a picture's path: bright pixels are missing, dark and transparent ones are kept; it comes to the model's size as --fit says."
+      "\(InpaintingMask.Pattern.names), or a picture's path: bright pixels are missing, dark and transparent ones are kept; it comes to the model's size as --fit says."
   )
-  var mask = Hole.Shape.randomPatches.rawValue
+  var mask = InpaintingMask.Pattern.randomPatches.rawValue
 
   @Option(
     parsing: .unconditional,
@@ -45,7 +45,7 @@ struct Inpaint: ParsableCommand {
     if let patch { try check(patch, "--patch", 1...1000) }
     let job = try picture.begin((any Inpainting).self, "inpaint")
     let model = job.model
-    let hole = try Hole(
+    let hole = try InpaintingMask(
       mask, share: masked, patch: patch ?? model.inpaintingPatch ?? 4, seed: seed, fit: input.fit(for: job.loaded),
       in: model.context.data)
     if let size = hole.cutFrom {

@@ -60,7 +60,7 @@ struct Interpolate: ParsableCommand {
     }
     var options = SamplingOptions()
     var description: [(key: String, value: String)] = []
-    let job = try picture.begin((any LatentSpace).self, "interpolate") { model in
+    let job = try picture.begin((any CodeDecoding).self, "interpolate") { model in
       options = try sampling.options(for: model.context.data)
       description = try model.describe(decoding: options)
     }
@@ -89,7 +89,7 @@ struct Interpolate: ParsableCommand {
     try finish(job, pictures, recipe)
   }
 
-  private func finish(_ job: PictureJob<any LatentSpace>, _ pictures: [Image], _ recipe: Recipe) throws {
+  private func finish(_ job: PictureJob<any CodeDecoding>, _ pictures: [Image], _ recipe: Recipe) throws {
     if let animate {
       var film = Film()
       for (index, picture) in pictures.enumerated() { film.add([picture], to: index % frames) }
@@ -100,7 +100,7 @@ struct Interpolate: ParsableCommand {
   }
 
   /// Images of codes that one goes through number by number.
-  private func sheet(_ job: PictureJob<any LatentSpace>) throws {
+  private func sheet(_ job: PictureJob<any CodeDecoding>) throws {
     guard let model = job.model as? any GaussianCodes else {
       throw UserError(
         .unavailable, "--along \(along.rawValue): the codes of \(job.loaded.state.preset) are not normal numbers",
@@ -139,7 +139,7 @@ struct Interpolate: ParsableCommand {
 
   /// Codes of both ends of every walk, one after the other, and what they are.
   private func ends(
-    _ job: PictureJob<any LatentSpace>, walks: Int, _ options: SamplingOptions
+    _ job: PictureJob<any CodeDecoding>, walks: Int, _ options: SamplingOptions
   ) throws -> (Tensor, String) {
     let model = job.model
     if images.isEmpty, data == nil, let codes = model.randomCodes(0..<2 * walks, options) {

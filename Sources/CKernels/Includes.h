@@ -1,6 +1,0 @@
-// System headers, outside of any instruction set's attribute.
-#pragma once
-#include "include/CKernels.h"
-
-#include <math.h>
-#include <string.h>

@@ -1,0 +1,308 @@
+import EaselImages
+import EaselSupport
+import EaselTensors
+import Foundation
+
+/// Emoji as Noto draws them (Google, Apache-2.0), and as EmojiOne 3 did (Ranks.com, CC-BY-SA-4.0), out of Debian's packages
+/// `ruby-tanuki-emoji` and `ruby-gemojione`: small pictures in colour over white, of faces, animals, food, things and signs.
+public enum Emoji {
+  /// The names of the data sets in the catalogue; the second is a folder of several.
+  public static let name = "emoji"
+  public static let stylesName = "emoji-styles"
+
+  /// Sides that an import takes; the pictures in the packages are 64, 72 or 128 pixels wide.
+  public static let sizes = 8...128
+
+  /// Makes `dataFolder/emoji`: Noto's emoji in folders by Unicode's groups, which are the classes, each file named by its
+  /// code points and its name; a tenth is held out.
+  ///
+  /// - Parameters:
+  ///   - size: The side of the pictures.
+  ///   - source: A folder into which the package was unpacked. Without one: the installed package if there is one, else
+  ///     the package is fetched with `apt-get` and unpacked; no Ruby is installed or run.
+  ///   - dataFolder: A workspace's `Data` folder; made if need be.
+  ///   - progress: Is told, in words, what is being done.
+  /// - Returns: The new folder's path.
+  ///
+  /// Throws ``UserError``: `cannotCreate` when the data set is there already or cannot be written, `missingInput` when
+  /// `source` does not hold the package, `badData` when a picture is damaged, `unavailable` when it cannot be fetched.
+  @discardableResult
+  public static func importDataset(
+    size: Int = 64, from source: String?, into dataFolder: String, progress: (String) -> Void = { _ in }
+  ) throws -> String {
+    try importDataset(size: size, from: source, into: dataFolder, by: PackageImport(), progress: progress)
+  }
+
+  /// Makes `dataFolder/emoji-styles` with four data sets: `noto` and `gemojione`, the same emoji drawn in two ways, for
+  /// training without pairs, and `noto-paired` and `gemojione-paired` for training with them.
+  ///
+  /// Image k held out of one is image k held out of every other, drawn in its way: 200 pairs. No emoji that `noto` is to be
+  /// trained on is among those for `gemojione`; the two `-paired` ones have all that are not held out, in the same order.
+  /// Emoji that differ in skin colour or sex only, and those that look the same, stay together. Flags are left out: one
+  /// style waves them, the other makes discs of them.
+  ///
+  /// Parameters and errors are those of ``importDataset(size:from:into:progress:)``.
+  @discardableResult
+  public static func importStyles(
+    size: Int = 64, from source: String?, into dataFolder: String, progress: (String) -> Void = { _ in }
+  ) throws -> String {
+    try importStyles(size: size, from: source, into: dataFolder, by: PackageImport(), progress: progress)
+  }
+
+  package static func importDataset(
+    size: Int, from source: String?, into dataFolder: String, by importer: PackageImport, progress: (String) -> Void
+  ) throws -> String {
+    try importer.run(name, packages: [Noto.package], from: source, into: dataFolder, progress: progress) {
+      packages, folder in
+      let drawings = try drawings(of: packages[0], in: Noto.pictures, named: Noto.codePoints, size: size, progress)
+        .sorted { $0.codePoints.lexicographicallyPrecedes($1.codePoints) }
+      let table = try UnicodeEmoji(testFile: packages[0].data.appendingPathComponent(Noto.testFile))
+      var random = StreamGenerator(seed: 0, stream: .validation)
+      let parts = families(of: drawings.map(\.codePoints), lookingLike: drawings.map(\.original.pixels))
+        .split(heldOut: drawings.count / 10, using: &random)
+      for (part, places) in [("train", parts.rest.flatMap { $0 }), ("validation", parts.heldOut)] {
+        for drawing in places.map({ drawings[$0] }) {
+          let entry = table[drawing.codePoints]
+          try write(drawing, named: entry.name, to: "\(folder)/\(part)/\(slug(entry.group))")
+        }
+      }
+      try writeText(try packages[0].copyright(), to: "\(folder)/LICENSE")
+      try writeText(
+        """
+        # emoji
+
+        \(drawings.count) emoji as Noto Emoji draws them, \(size)×\(size) pixels in colour: the pictures of Debian's
+        package \(packages[0].title), laid over white and brought to one size. Their sub-folders are Unicode's groups, their
+        names Unicode's code points and names. \(parts.heldOut.count) are held out in `validation/`; emoji that differ in
+        skin colour or sex only, and flags that look the same, are on one side.
+
+        The pictures are under the Apache License 2.0 (flags are in the public domain), names and groups under Unicode's
+        licence: see LICENSE.
+
+        """, to: "\(folder)/README.md")
+    }
+  }
+
+  package static func importStyles(
+    size: Int, from source: String?, into dataFolder: String, by importer: PackageImport, progress: (String) -> Void
+  ) throws -> String {
+    try importer.run(
+      stylesName, packages: [Noto.package, Gemojione.package], from: source, into: dataFolder, progress: progress
+    ) { packages, folder in
+      let noto = try drawings(of: packages[0], in: Noto.pictures, named: Noto.codePoints, size: size, progress)
+      let gemojione = try drawings(
+        of: packages[1], in: Gemojione.pictures, named: Gemojione.codePoints, size: size, progress)
+      let table = try UnicodeEmoji(testFile: packages[0].data.appendingPathComponent(Noto.testFile))
+      let others = Dictionary(gemojione.map { ($0.codePoints, $0) }, uniquingKeysWith: { first, _ in first })
+      let pairs = noto.compactMap { one in others[one.codePoints].map { (noto: one, gemojione: $0) } }
+        .filter { !isFlag($0.noto.codePoints) }
+        .sorted { $0.noto.codePoints.lexicographicallyPrecedes($1.noto.codePoints) }
+      guard pairs.count > 2 * heldOutPairs else {
+        throw UserError(
+          .badData,
+          "\(packages[1].root): expected more than \(2 * heldOutPairs) emoji in both styles, found \(pairs.count)")
+      }
+      var random = StreamGenerator(seed: 0, stream: .validation)
+      let parts = families(
+        of: pairs.map(\.noto.codePoints),
+        lookingLike: pairs.map { $0.noto.original.pixels + $0.gemojione.original.pixels }
+      ).split(heldOut: heldOutPairs, using: &random)
+      let halves = parts.rest.halves
+      for (style, places, license) in [("noto", halves.0, packages[0]), ("gemojione", halves.1, packages[1])] {
+        for (set, training) in [(style, places), ("\(style)-paired", parts.rest.flatMap { $0 })] {
+          for (part, places) in [("train", training), ("validation", parts.heldOut)] {
+            for pair in places.map({ pairs[$0] }) {
+              let drawing = style == "noto" ? pair.noto : pair.gemojione
+              try write(drawing, named: table[drawing.codePoints].name, to: "\(folder)/\(set)/\(part)")
+            }
+          }
+          try writeText(try license.copyright(), to: "\(folder)/\(set)/LICENSE")
+        }
+      }
+      try writeText(
+        """
+        # emoji-styles
+
+        \(pairs.count) emoji in two styles, \(size)×\(size) pixels in colour over white: those of Debian's packages
+        \(packages[0].title) (Noto Emoji, Apache License 2.0) and \(packages[1].title) (EmojiOne 3 by Ranks.com Inc.,
+        CC-BY-SA-4.0, changed here in size and background only).
+
+        | data set | for training | held out |
+        |---|---|---|
+        | `noto` | \(halves.0.count) | \(parts.heldOut.count) |
+        | `gemojione` | \(halves.1.count) others | the same |
+        | `noto-paired`, `gemojione-paired` | \(pairs.count - parts.heldOut.count), the same in both | the same |
+
+        Files are named by Unicode's code points and names. Emoji that differ in skin colour or sex only are on one side
+        of every division. Pictures that a model makes of EmojiOne's may be shared under CC-BY-SA-4.0 with that attribution.
+
+        """, to: "\(folder)/README.md")
+    }
+  }
+
+  private static let heldOutPairs = 200
+
+  /// The package with Noto's pictures and Unicode's table of emoji.
+  private enum Noto {
+    static let package = DebianPackage(
+      name: "ruby-tanuki-emoji", folder: "usr/share/rubygems-integration/all/gems/tanuki_emoji-*", size: "6 MB")
+    static let pictures = "app/assets/images/tanuki_emoji"
+    static let testFile = "vendor/unicode/emoji-test.txt"
+
+    /// `emoji_u1f468_200d_2764`, and `AC` for a flag, whose code points are two regional indicators.
+    static func codePoints(_ name: String) -> [UInt32]? {
+      if name.hasPrefix("emoji_u") { return hexadecimal(name.dropFirst(7), separator: "_") }
+      let letters = Array(name.utf8)
+      guard letters.count == 2, letters.allSatisfy({ 0x41...0x5A ~= $0 }) else { return nil }
+      return letters.map { firstRegionalIndicator + UInt32($0) - 0x41 }
+    }
+  }
+
+  /// The package with EmojiOne's pictures.
+  private enum Gemojione {
+    static let package = DebianPackage(
+      name: "ruby-gemojione", folder: "usr/share/rubygems-integration/all/gems/gemojione-*", size: "5 MB")
+    static let pictures = "assets/png"
+
+    /// `1F468-2764-1F468`.
+    static func codePoints(_ name: String) -> [UInt32]? { hexadecimal(name[...], separator: "-") }
+  }
+
+  private struct Drawing {
+    /// Without joiners and variation selectors, which the packages write in some names only.
+    let codePoints: [UInt32]
+    /// In the package's size: what looks the same does not depend on the size that is asked for.
+    let original: Image
+    let image: Image
+  }
+
+  private static func drawings(
+    of package: UnpackedPackage, in subfolder: String, named codePoints: (String) -> [UInt32]?, size: Int,
+    _ progress: (String) -> Void
+  ) throws -> [Drawing] {
+    let folder = package.data.appendingPathComponent(subfolder)
+    guard folder.isFolder else {
+      throw UserError(
+        .missingInput, "\(package.root): expected \(package.package.folder)/\(subfolder) in it",
+        hint: "Name the folder that \(package.package.name) was unpacked into with dpkg -x.")
+    }
+    progress("Reading the pictures of \(package.title)")
+    let files = try visibleNames(inFolder: folder).compactMap { file in
+      file.hasSuffix(".png") ? codePoints(String(file.dropLast(4))).map { (file: file, codePoints: $0) } : nil
+    }
+    return try concurrentMap(files) { entry in
+      let path = folder.appendingPathComponent(entry.file)
+      // Over white before it is resized: transparent pixels have a colour too, which must not bleed into the edges.
+      let original = try Image.read(path, background: 255).converted(channels: 3)
+      guard original.width == original.height else {
+        throw UserError(.badData, "\(path): expected a square picture, found \(original.size)")
+      }
+      return Drawing(
+        codePoints: entry.codePoints, original: original, image: original.resized(width: size, height: size))
+    }
+  }
+
+  private static func write(_ drawing: Drawing, named name: String, to folder: String) throws {
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    let digits = drawing.codePoints.map { String(format: "%04x", $0) }.joined(separator: "-")
+    try drawing.image.write(to: "\(folder)/\(digits)-\(slug(name)).png")
+  }
+
+  private static func writeText(_ text: String, to path: String) throws { try FileIO.write(Array(text.utf8), to: path) }
+
+  /// Letters and digits in lower case, with a hyphen for whatever else stands between them.
+  private static func slug(_ text: String) -> String {
+    text.lowercased().split { !($0.isASCII && ($0.isLetter || $0.isNumber)) }.joined(separator: "-")
+  }
+
+  // MARK: Code points
+
+  private static let firstRegionalIndicator: UInt32 = 0x1F1E6
+
+  private static func isFlag(_ codePoints: [UInt32]) -> Bool {
+    codePoints.count == 2
+      && codePoints.allSatisfy { firstRegionalIndicator..<firstRegionalIndicator + 26 ~= $0 }
+  }
+
+  fileprivate static func hexadecimal(_ text: Substring, separator: Character) -> [UInt32]? {
+    var codePoints: [UInt32] = []
+    for part in text.split(separator: separator, omittingEmptySubsequences: false) {
+      guard let codePoint = UInt32(part, radix: 16) else { return nil }
+      let joinerAndSelector: [UInt32] = [0x200D, 0xFE0F]
+      if !joinerAndSelector.contains(codePoint) { codePoints.append(codePoint) }
+    }
+    return codePoints.isEmpty ? nil : codePoints
+  }
+
+  /// Without what says skin colour and sex.
+  fileprivate static func base(_ codePoints: [UInt32]) -> [UInt32] {
+    let modifiers: Set<UInt32> = [0x1F3FB, 0x1F3FC, 0x1F3FD, 0x1F3FE, 0x1F3FF, 0x2640, 0x2642]
+    let base = codePoints.filter { !modifiers.contains($0) }
+    return base.isEmpty ? codePoints : base
+  }
+
+  /// The places of emoji by family: those of one base, and those that look the same.
+  private static func families(of codePoints: [[UInt32]], lookingLike pixels: [[UInt8]]) -> [[Int]] {
+    var families: [[Int]] = []
+    var byBase: [[UInt32]: Int] = [:]
+    var byPixels: [[UInt8]: Int] = [:]
+    for place in codePoints.indices {
+      let base = base(codePoints[place])
+      let family = byBase[base] ?? byPixels[pixels[place]] ?? families.count
+      if family == families.count { families.append([]) }
+      families[family].append(place)
+      byBase[base] = family
+      byPixels[pixels[place]] = family
+    }
+    return families
+  }
+}
+
+extension [[Int]] {
+  /// Whole families by a shuffle, as long as they fit, until so many places are held out; the rest in the shuffle's order.
+  fileprivate func split(heldOut wanted: Int, using random: inout StreamGenerator) -> (heldOut: [Int], rest: [[Int]]) {
+    var heldOut: [Int] = []
+    var rest: [[Int]] = []
+    for family in shuffledIndices(count: count, using: &random).map({ self[$0] }) {
+      if heldOut.count + family.count <= wanted { heldOut += family } else { rest.append(family) }
+    }
+    return (heldOut, rest)
+  }
+
+  /// Two halves of about equal size, each of whole families, with about as many large families in one as in the other.
+  fileprivate var halves: ([Int], [Int]) {
+    sorted { $0.count > $1.count }.reduce(into: ([], [])) { halves, family in
+      if halves.0.count <= halves.1.count { halves.0 += family } else { halves.1 += family }
+    }
+  }
+}
+
+/// Unicode's names and groups of emoji (`emoji-test.txt`).
+private struct UnicodeEmoji {
+  struct Entry {
+    let group: String
+    let name: String
+  }
+
+  private var entries: [[UInt32]: Entry] = [:]
+
+  /// Throws ``UserError``: `missingInput` when there is no such file.
+  init(testFile path: String) throws {
+    let text = String(decoding: try FileIO.read(path, maximumSize: 1 << 24), as: UTF8.self)
+    var group = ""
+    for line in text.split(separator: "\n") {
+      if let heading = line.wholeMatch(of: /# group: (.+)/) { group = String(heading.1) }
+      // 1F600 ; fully-qualified # 😀 E1.0 grinning face
+      guard let match = line.wholeMatch(of: /([0-9A-F ]+?) *; *[a-z-]+ *# \S+ (?:E[0-9.]+ )?(.+)/),
+        let codePoints = Emoji.hexadecimal(match.1, separator: " "), entries[codePoints] == nil
+      else { continue }
+      // The swatches of skin colours are a group of their own, too small for a class.
+      entries[codePoints] = Entry(group: group == "Component" ? "Symbols" : group, name: String(match.2))
+    }
+  }
+
+  /// What an emoji is called. One in a skin colour that Unicode does not know yet has the name of its base.
+  subscript(codePoints: [UInt32]) -> Entry {
+    entries[codePoints] ?? entries[Emoji.base(codePoints)] ?? Entry(group: "Symbols", name: "emoji")
+  }
+}

@@ -1,0 +1,171 @@
+import EaselImages
+import EaselSupport
+import EaselTensors
+
+/// Pictures of one size in memory, with or without labels.
+///
+/// Image `i` is the bytes `i × sampleSize ..< (i + 1) × sampleSize` of ``pixels``: `[count, height, width, channels]`.
+public struct ImageDataset: Sendable {
+  /// What people call it (`fashion-mnist`, a folder's name).
+  public let name: String
+  /// Where it came from: a sentence or path for people.
+  public let source: String
+  public let width: Int
+  public let height: Int
+  /// 1 (grey) or 3 (red, green, blue).
+  public let channels: Int
+  /// 8-bit levels, row-major, channels interleaved.
+  public let pixels: [UInt8]
+  /// One class index for each image, if the data are labelled.
+  public let labels: [Int32]?
+  /// The name of each class index; empty without labels.
+  public let classNames: [String]
+  /// What each image is called (its file's path below the data's folder, without the extension); empty where images have no
+  /// names.
+  public let names: [String]
+
+  /// Puts a data set together.
+  ///
+  /// Traps when the bytes are no whole number of images, labels or names are not as many as the images, or a label has no
+  /// class name; the readers of this module check their files before.
+  public init(
+    name: String, source: String, width: Int, height: Int, channels: Int, pixels: [UInt8], labels: [Int32]? = nil,
+    classNames: [String] = [], names: [String] = []
+  ) {
+    guard width > 0, height > 0, channels == 1 || channels == 3,
+      pixels.count.isMultiple(of: width * height * channels)
+    else { fatalError("ImageDataset \(name): \(pixels.count) bytes for images of \(width)×\(height)×\(channels)") }
+    let count = pixels.count / (width * height * channels)
+    guard names.isEmpty || names.count == count else {
+      fatalError("ImageDataset \(name): \(names.count) names for \(count) images")
+    }
+    if let labels {
+      let classes = Int32(classNames.count)
+      guard labels.count == count, labels.allSatisfy({ 0..<classes ~= $0 }) else {
+        fatalError("ImageDataset \(name): \(labels.count) labels of \(classes) classes for \(count) images")
+      }
+    }
+    self.name = name
+    self.source = source
+    self.width = width
+    self.height = height
+    self.channels = channels
+    self.pixels = pixels
+    self.labels = labels
+    self.classNames = classNames
+    self.names = names
+  }
+
+  /// How many images there are.
+  public var count: Int { pixels.count / sampleSize }
+
+  /// Bytes of one image: `height × width × channels`.
+  public var sampleSize: Int { width * height * channels }
+
+  public var imageSize: ImageSize { ImageSize(width: width, height: height) }
+
+  /// How many images there are of each class; empty without labels.
+  public var classCounts: [Int] {
+    labels?.reduce(into: [Int](repeating: 0, count: classNames.count)) { $0[Int($1)] += 1 } ?? []
+  }
+
+  /// SHA-256 (hexadecimal) of sizes, pixels and labels; the same wherever the data came from.
+  ///
+  /// Reads everything: keep the result where it is needed often.
+  public var fingerprint: String {
+    let hash = SHA256()
+    for size in [count, height, width, channels, labels == nil ? 0 : 1] {
+      withUnsafeBytes(of: UInt64(size).littleEndian) { hash.update($0) }
+    }
+    pixels.withUnsafeBytes { hash.update($0) }
+    labels?.map(\.littleEndian).withUnsafeBytes { hash.update($0) }
+    return hash.hexadecimal()
+  }
+}
+
+extension ImageDataset {
+  /// All pictures of a folder (PNG, JPEG), none held out; in sub-folders, these are their classes.
+  ///
+  /// - Parameters:
+  ///   - skippingBroken: whether pictures and folders that cannot be read are left out.
+  ///   - skipped: is told of each of them.
+  ///
+  /// Throws ``UserError``: `missingInput` when there is no such folder, `badData` with the path of a picture that is broken.
+  public init(
+    folder path: String, imageSize: ImageSize? = nil, skippingBroken: Bool = false,
+    skipped: ([UserError]) -> Void = { _ in }
+  ) throws {
+    guard path.isFolder else { throw UserError(.missingInput, "\(path): no such folder") }
+    let (images, broken) = try ImageFolderFormat(path: path, skipsBroken: skippingBroken)
+      .dataset(name: path.lastPathComponent, imageSize: imageSize)
+    guard images.count > 0 else {
+      throw UserError(.badData, "\(path): none of the pictures can be read; the first: \(broken.first?.message ?? "")")
+    }
+    skipped(broken)
+    self = images
+  }
+
+  /// One image, by its place.
+  public func image(at index: Int) -> Image {
+    let bytes = pixels[index * sampleSize..<(index + 1) * sampleSize]
+    return Image(width: width, height: height, channels: channels, pixels: Array(bytes))
+  }
+
+  /// Images by their places, in order.
+  public func images(_ range: Range<Int>) -> [Image] { range.map(image) }
+
+  /// Consecutive images as a data set of its own.
+  public func subset(_ range: Range<Int>) -> ImageDataset {
+    replacing(
+      pixels: Array(pixels[range.lowerBound * sampleSize..<range.upperBound * sampleSize]),
+      labels: labels.map { Array($0[range]) }, names: names.isEmpty ? [] : Array(names[range]))
+  }
+
+  /// Chosen images as a data set of its own, in the order of `indices`.
+  public func subset(_ indices: [Int]) -> ImageDataset {
+    var chosen: [UInt8] = []
+    chosen.reserveCapacity(indices.count * sampleSize)
+    for index in indices { chosen += pixels[index * sampleSize..<(index + 1) * sampleSize] }
+    return replacing(
+      pixels: chosen, labels: labels.map { labels in indices.map { labels[$0] } },
+      names: names.isEmpty ? [] : indices.map { names[$0] })
+  }
+
+  /// The images of some classes, which are numbered anew in the order given; nil where there are no labels.
+  ///
+  /// - Parameter classes: different numbers of classes that there are.
+  public func subset(classes: [Int]) -> ImageDataset? {
+    guard let labels else { return nil }
+    let numbers = Dictionary(uniqueKeysWithValues: classes.enumerated().map { (Int32($1), Int32($0)) })
+    let chosen = subset(labels.indices.filter { numbers[labels[$0]] != nil })
+    return ImageDataset(
+      name: name, source: source, width: width, height: height, channels: channels, pixels: chosen.pixels,
+      labels: chosen.labels?.compactMap { numbers[$0] }, classNames: classes.map { classNames[$0] }, names: chosen.names
+    )
+  }
+
+  /// The same images at another size, as ``Image/brought(to:by:)``.
+  public func resized(to size: ImageSize, by fit: ImageFit = .crop) -> ImageDataset {
+    if size == imageSize { return self }
+    let places = Array(0..<count)
+    let resized = concurrentMap(places) { image(at: $0).brought(to: size, by: fit).pixels }
+    return ImageDataset(
+      name: name, source: source, width: size.width, height: size.height, channels: channels,
+      pixels: concatenated(resized), labels: labels, classNames: classNames, names: names)
+  }
+
+  /// The same images with 1 or 3 channels, as ``Image/converted(channels:)``.
+  public func converted(channels: Int) -> ImageDataset {
+    if channels == self.channels { return self }
+    let column = Image(width: width, height: height * count, channels: self.channels, pixels: pixels)
+    return ImageDataset(
+      name: name, source: source, width: width, height: height, channels: channels,
+      pixels: column.converted(channels: channels).pixels, labels: labels, classNames: classNames, names: names)
+  }
+
+  private func replacing(pixels: [UInt8], labels: [Int32]?, names: [String]) -> ImageDataset {
+    ImageDataset(
+      name: name, source: source, width: width, height: height, channels: channels, pixels: pixels, labels: labels,
+      classNames: classNames, names: names)
+  }
+}

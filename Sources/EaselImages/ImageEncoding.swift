@@ -1,0 +1,36 @@
+import CEaselImageCodecs
+import EaselSupport
+
+extension Image {
+  /// The picture as a PNG of 8 bits, grey or RGB, with text chunks; equal pictures and texts give equal bytes.
+  ///
+  /// Throws ``UserError``: `usage` when a text's key is not one PNG allows, `internalFailure` when memory runs out.
+  public func pngData(text: PNGText = [:]) throws -> [UInt8] {
+    let chunks = try text.chunks()
+    var encoded = try encodedPixels()
+    if !chunks.isEmpty { encoded.insert(contentsOf: chunks, at: PNGChunk.endOfHeader) }
+    return encoded
+  }
+
+  /// Writes the picture as PNG; the file appears whole or not at all.
+  ///
+  /// Throws ``UserError``: `cannotCreate` when the file cannot be made there, `inputOutput` when writing fails, and as
+  /// ``pngData(text:)`` does.
+  public func write(to path: String, text: PNGText = [:]) throws {
+    try FileIO.write(try pngData(text: text), to: path)
+  }
+
+  private func encodedPixels() throws -> [UInt8] {
+    guard let width = UInt32(exactly: width), let height = UInt32(exactly: height) else {
+      throw UserError(.usage, "a PNG cannot hold \(width)×\(height) pixels")
+    }
+    var info = easel_image_info(width: width, height: height, channels: UInt32(channels), memory: 0)
+    var encoded: UnsafeMutablePointer<UInt8>?
+    var count = 0
+    try withCodecErrors(.internalFailure, name: "PNG encoder") { error in
+      easel_png_encode(pixels, &info, &encoded, &count, error)
+    }
+    defer { easel_png_free(encoded) }
+    return Array(UnsafeBufferPointer(start: encoded, count: count))
+  }
+}

@@ -1,0 +1,219 @@
+@_exported import EaselGradients
+
+/// A named array of learned numbers, float32, in PyTorch's order (`OIHW`, `[out, in]`), which lives in an ``Arena``.
+public final class Parameter {
+  /// The full path, such as `down_blocks.0.resnets.1.conv1.weight`.
+  public let name: String
+  public let shape: Shape
+  let initializer: Initializer
+  // The arena owns its parameters; whoever trains or uses a network keeps its arena.
+  fileprivate weak var arena: Arena?
+  fileprivate var offset = 0
+
+  init(name: String, shape: Shape, initializer: Initializer) {
+    self.name = name
+    self.shape = shape
+    self.initializer = initializer
+  }
+
+  private var home: Arena {
+    guard let arena else { fatalShape("parameter \(name) is used without its arena") }
+    return arena
+  }
+
+  /// The values in use: the trained ones or their moving average; see ``Arena/usesAverage``.
+  public var value: Tensor { home.active.view(at: offset, shape: shape) }
+  public var gradient: Tensor { home.gradients.view(at: offset, shape: shape) }
+
+  /// The parameter in a computation: on a tape, its gradient is added to ``gradient``, unless the arena is frozen.
+  public func variable(on tape: Tape?) -> Variable {
+    guard let tape, !home.isFrozen else { return Variable(value, on: tape) }
+    return tape.variable(value, accumulatingInto: gradient)
+  }
+
+  /// This parameter's part of a buffer of the arena (its values, a moment, an average).
+  public func view(of buffer: Tensor) -> Tensor { buffer.view(at: offset, shape: shape) }
+
+  fileprivate func settle(in arena: Arena, at offset: Int) {
+    self.arena = arena
+    self.offset = offset
+  }
+}
+
+/// Numbers that belong to a network without being learned, such as a norm's running statistics: float32, kept with the
+/// parameters under names like theirs.
+public final class Buffer {
+  public let name: String
+  public let shape: Shape
+  let initialValue: Float
+  fileprivate weak var arena: Arena?
+  fileprivate var trained: Tensor?
+  fileprivate var averaged: Tensor?
+
+  fileprivate init(name: String, shape: Shape, initialValue: Float) {
+    (self.name, self.shape, self.initialValue) = (name, shape, initialValue)
+  }
+
+  /// The numbers in use: those beside the trained parameters or those beside their moving average.
+  public var value: Tensor {
+    guard let tensor = (arena?.usesAverage == true ? averaged : nil) ?? trained else {
+      fatalShape("buffer \(name) is used without its arena")
+    }
+    return tensor
+  }
+
+  fileprivate func settle(in arena: Arena) {
+    self.arena = arena
+    trained = Tensor(repeating: initialValue, shape: shape, on: arena.backend)
+  }
+
+  fileprivate func startAverage(on backend: any Backend) {
+    guard let trained else { return }
+    let copy = Tensor(uninitialized: shape, on: backend)
+    backend.copy(trained, into: copy)
+    averaged = copy
+  }
+}
+
+/// Where in a network's tree of names a layer stands: `scope["down_blocks"][0]["conv1"]`.
+///
+/// Layers declare their parameters here when they are made; ``makeArena(on:seed:)`` then gives all of them memory.
+public struct Scope {
+  private final class Registry {
+    var parameters: [Parameter] = []
+    var buffers: [Buffer] = []
+    var names: Set<String> = []
+  }
+
+  private let registry: Registry
+  private let path: String
+
+  public init() { self.init(registry: Registry(), path: "") }
+
+  private init(registry: Registry, path: String) {
+    self.registry = registry
+    self.path = path
+  }
+
+  public subscript(name: String) -> Scope {
+    Scope(registry: registry, path: path.isEmpty ? name : "\(path).\(name)")
+  }
+
+  public subscript(index: Int) -> Scope { self[String(index)] }
+
+  /// Declares a parameter.
+  public func parameter(_ name: String, _ shape: Shape, _ initializer: Initializer) -> Parameter {
+    let parameter = Parameter(name: self[name].path, shape: shape, initializer: initializer)
+    require(registry.names.insert(parameter.name).inserted, "two parameters are named \(parameter.name)")
+    registry.parameters.append(parameter)
+    return parameter
+  }
+
+  /// Declares numbers that are not learned.
+  public func buffer(_ name: String, _ shape: Shape, initialValue: Float) -> Buffer {
+    let buffer = Buffer(name: self[name].path, shape: shape, initialValue: initialValue)
+    require(registry.names.insert(buffer.name).inserted, "two parameters are named \(buffer.name)")
+    registry.buffers.append(buffer)
+    return buffer
+  }
+
+  /// Numbers in all parameters that are declared so far.
+  public var parameterCount: Int { registry.parameters.reduce(0) { $0 + $1.shape.count } }
+
+  /// Gives the declared parameters memory and first values, drawn from the `parameters` stream of `seed`.
+  public func makeArena(on backend: any Backend, seed: UInt64) -> Arena {
+    Arena(registry.parameters, registry.buffers, on: backend, seed: seed)
+  }
+}
+
+/// The parameters that one optimizer trains, in parallel buffers: values, gradients and, where wanted, a moving average.
+///
+/// A pass over an arena (a step, a norm, zeroing) is one loop. Every parameter begins at a multiple of 64 bytes; the gaps
+/// are zero and stay so. Parameters of several axes come first, then those of one, in their order.
+public final class Arena {
+  public let parameters: [Parameter]
+  public let buffers: [Buffer]
+  public let backend: any Backend
+  public let values: Tensor
+  /// Where parameters of one axis begin: biases and norms, which some recipes keep out of weight decay.
+  public let vectorsStart: Int
+  public private(set) lazy var gradients = Tensor(repeating: 0, shape: values.shape, on: backend)
+  /// The exponential moving average of the values, once ``startAverage()`` was called.
+  public private(set) var average: Tensor?
+  /// Whether parameters read the average instead of the values: for pictures and validation.
+  public var usesAverage = false
+  /// A frozen arena takes no gradients: the discriminator's while the generator learns.
+  public var isFrozen = false
+
+  fileprivate init(_ parameters: [Parameter], _ buffers: [Buffer], on backend: any Backend, seed: UInt64) {
+    self.parameters = parameters
+    self.buffers = buffers
+    self.backend = backend
+    func size(_ parameter: Parameter) -> Int { (parameter.shape.count + 15) / 16 * 16 }
+    let total = parameters.reduce(0) { $0 + size($1) }
+    vectorsStart = parameters.reduce(0) { $0 + ($1.shape.rank > 1 ? size($1) : 0) }
+    values = Tensor(repeating: 0, shape: [total], on: backend)
+    var (matrixEnd, vectorEnd) = (0, vectorsStart)
+    for (index, parameter) in parameters.enumerated() {
+      if parameter.shape.rank > 1 {
+        parameter.settle(in: self, at: matrixEnd)
+        matrixEnd += size(parameter)
+      } else {
+        parameter.settle(in: self, at: vectorEnd)
+        vectorEnd += size(parameter)
+      }
+      parameter.initializer.fill(
+        parameter.value, RandomDraw(seed: seed, stream: .parameters, index: UInt64(index)))
+    }
+    values.storage.markModified()
+    for buffer in buffers { buffer.settle(in: self) }
+  }
+
+  fileprivate var active: Tensor { usesAverage ? average ?? values : values }
+
+  /// The number of learned numbers.
+  public var count: Int { parameters.reduce(0) { $0 + $1.shape.count } }
+
+  public func zeroGradients() { backend.fill(gradients, with: 0) }
+
+  /// Has backends make anew what they keep of the parameters, as reordered copies: work that was given up may have left half of
+  /// it.
+  public func forgetDerived() {
+    values.storage.markModified()
+    average?.storage.markModified()
+  }
+
+  /// The name of the first parameter whose gradient holds an infinity or no number at all.
+  public var parameterWithoutFiniteGradient: String? {
+    parameters.first { $0.gradient.values().contains { !$0.isFinite } }?.name
+  }
+
+  /// The name of the first parameter or buffer that holds an infinity or no number at all, or whose average does.
+  public var parameterWithoutFiniteValue: String? {
+    for weights in [values, average].compactMap(\.self) where !backend.sumOfSquares(weights).isFinite {
+      // A sum may also be too large.
+      let broken = parameters.first { $0.view(of: weights).values().contains { !$0.isFinite } }
+      if let broken { return broken.name }
+    }
+    return buffers.first { buffer in
+      [buffer.trained, buffer.averaged].contains { $0?.values().contains { !$0.isFinite } ?? false }
+    }?.name
+  }
+
+  /// Begins an average with the present values.
+  public func startAverage() {
+    let copy = Tensor(uninitialized: values.shape, on: backend)
+    backend.copy(values, into: copy)
+    copy.storage.markModified()
+    average = copy
+    for buffer in buffers { buffer.startAverage(on: backend) }
+  }
+
+  /// Runs work with the average's values, where there is an average.
+  public func withAverage<Result>(_ work: () throws -> Result) rethrows -> Result {
+    let before = usesAverage
+    usesAverage = true
+    defer { usesAverage = before }
+    return try work()
+  }
+}

@@ -1,0 +1,89 @@
+import EaselTensors
+
+/// A figure with the interval that it would lie in for other draws of as many points.
+public struct Estimate: Codable, Sendable, Equatable {
+  public var value: Double
+  /// The bounds of the interval of 95 %.
+  public var low, high: Double
+
+  public init(value: Double, low: Double, high: Double) { (self.value, self.low, self.high) = (value, low, high) }
+}
+
+/// Percentile bootstrap (Efron 1979): points are drawn again, with replacement, and the figure is computed anew.
+///
+/// Resample r draws the same points for every figure of as many points.
+public struct Bootstrap: Sendable {
+  public var seed: UInt64
+  public var resamples: Int
+
+  /// Traps where there are no resamples.
+  public init(seed: UInt64 = 0, resamples: Int = 200) {
+    require(resamples > 0, "\(resamples) resamples")
+    (self.seed, self.resamples) = (seed, resamples)
+  }
+
+  /// How often each of `count` points is drawn in a resample.
+  public func draws(_ count: Int, resample: Int) -> [Int] {
+    var generator = StreamGenerator(seed: seed, stream: .evaluation, index: UInt64(resample))
+    var draws = [Int](repeating: 0, count: count)
+    for _ in 0..<count { draws[generator.uniform(below: count)] += 1 }
+    return draws
+  }
+
+  /// `size` of `count` points without repetition, in rising order.
+  func subset(_ size: Int, of count: Int, number: Int) -> [Int] {
+    var generator = StreamGenerator(seed: seed, stream: .evaluation, index: UInt64(number), draw: 1)
+    return shuffledIndices(count: count, using: &generator)[..<size].sorted()
+  }
+
+  /// The mean of a value that every point has.
+  public func mean(of values: [Double]) -> Estimate {
+    let count = Double(max(1, values.count))
+    let resampled = (0..<resamples).map { resample in
+      zip(draws(values.count, resample: resample), values).reduce(0) { $0 + Double($1.0) * $1.1 } / count
+    }
+    return interval(around: values.reduce(0, +) / count, resampled)
+  }
+
+  /// The mean of a value over points that come in groups: whole groups are drawn, because their points are not independent.
+  ///
+  /// - Parameter groups: each point's group; any numbers.
+  public func mean(of values: [Double], groups: [Int]) -> Estimate {
+    require(values.count == groups.count, "\(values.count) values in \(groups.count) groups")
+    var places: [Int: Int] = [:]
+    var (sums, counts): ([Double], [Double]) = ([], [])
+    for (value, group) in zip(values, groups) {
+      let place = places[group] ?? sums.count
+      if place == sums.count {
+        places[group] = place
+        sums.append(0)
+        counts.append(0)
+      }
+      sums[place] += value
+      counts[place] += 1
+    }
+    let resampled = (0..<resamples).map { resample -> Double in
+      var (sum, count) = (0.0, 0.0)
+      for (place, times) in draws(sums.count, resample: resample).enumerated() {
+        sum += Double(times) * sums[place]
+        count += Double(times) * counts[place]
+      }
+      return sum / max(1, count)
+    }
+    return interval(around: values.reduce(0, +) / Double(max(1, values.count)), resampled)
+  }
+
+  /// The middle 95 % of a figure's resampled values.
+  public func interval(around value: Double, _ resampled: [Double]) -> Estimate {
+    let sorted = resampled.sorted()
+    return Estimate(value: value, low: percentile(0.025, of: sorted), high: percentile(0.975, of: sorted))
+  }
+
+  /// Between two values, a straight line.
+  private func percentile(_ share: Double, of sorted: [Double]) -> Double {
+    let place = share * Double(sorted.count - 1)
+    let lower = Int(place)
+    let upper = min(lower + 1, sorted.count - 1)
+    return sorted[lower] + (place - Double(lower)) * (sorted[upper] - sorted[lower])
+  }
+}

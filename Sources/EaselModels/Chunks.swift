@@ -1,0 +1,55 @@
+import EaselLayers
+
+/// Pictures are computed some at a time, so that memory stays small, and each as if it were alone: image k is the same whatever
+/// the count.
+enum Chunks {
+  /// Images at a time at most.
+  static let size = 16
+
+  /// Images `range` of an endless series, `[range.count, …]`.
+  ///
+  /// - Parameters:
+  ///   - shape: of so many images.
+  ///   - make: the images of these numbers.
+  static func series(
+    _ range: Range<Int>, shape: (Int) -> Shape, on backend: any Backend, progress: (Double) -> Void,
+    make: (_ numbers: Range<Int>) throws -> Tensor
+  ) rethrows -> Tensor {
+    let images = Tensor(uninitialized: shape(range.count), on: backend)
+    for chunk in chunks(of: range) {
+      let made = try backend.separately { try make(chunk) }
+      backend.copy(made, into: images[chunk.lowerBound - range.lowerBound..<chunk.upperBound - range.lowerBound])
+      progress(share(of: range, chunk, 1))
+    }
+    return images
+  }
+
+  /// Work on samples `[N, …]`, a chunk at a time.
+  ///
+  /// - Parameter work: called with samples and their numbers.
+  static func map(
+    _ samples: Tensor, _ work: (_ chunk: Tensor, _ numbers: Range<Int>) throws -> Tensor
+  ) rethrows -> Tensor {
+    let (count, backend) = (samples.shape[0], samples.backend)
+    var joined: Tensor?
+    for chunk in chunks(of: 0..<count) {
+      let result = try backend.separately { try work(samples[chunk], chunk) }
+      let whole =
+        joined
+        ?? Tensor(uninitialized: Shape([count] + result.shape.sizes.dropFirst()), type: result.type, on: backend)
+      backend.copy(result, into: whole[chunk])
+      joined = whole
+    }
+    return joined ?? samples
+  }
+
+  private static func chunks(of range: Range<Int>) -> [Range<Int>] {
+    stride(from: range.lowerBound, to: range.upperBound, by: size).map { $0..<min($0 + size, range.upperBound) }
+  }
+
+  /// The share of images `range` that is done when a chunk of them is done to a share, both 0 to 1: for work that takes so long
+  /// that a chunk's end is not news enough.
+  static func share(of range: Range<Int>, _ chunk: Range<Int>, _ done: Double) -> Double {
+    (Double(chunk.lowerBound - range.lowerBound) + done * Double(chunk.count)) / Double(range.count)
+  }
+}

@@ -1,0 +1,45 @@
+import EaselOptimizers
+
+/// Consistency models: images out of noise in one, two or four passes, tuned from a diffusion model (Geng et al. 2024).
+public enum ConsistencyFamily: ModelFamily {
+  public static let name = "consistency"
+  public static let summary = "draws images out of noise in one to four passes"
+  public static let convolves3x3 = true
+
+  /// The network, what it is told, and its noise are the diffusion model's; how it is drawn from is not.
+  public static var startingPoint: StartingPoint? {
+    let free: [DiffusionSettings.CodingKeys] = [.dropout, .labelDropout, .guidance, .clip]
+    let own: [DiffusionSettings.CodingKeys] = [.sampler, .samplerSteps, .samplerEta, .spacing]
+    let fixed = DiffusionSettings.CodingKeys.allCases.filter { !free.contains($0) && !own.contains($0) }
+    return StartingPoint(
+      families: [DiffusionFamily.name, name], example: "diffusion-edm", fixed: Set(fixed.map(\.stringValue)),
+      suggested: Set(free.map(\.stringValue)))
+  }
+
+  public static let presets = [
+    Preset(
+      "consistency", "a trained diffusion model, --from CHECKPOINT, tuned to draw in 1, 2 or 4 passes",
+      data: DataDescription(width: 28, height: 28, channels: 1),
+      training: TrainingSettings {
+        $0.steps = 5000
+        $0.batchSize = 64
+        $0.learningRate = 1e-3
+        $0.emaDecay = 0.999
+        $0.optimizer = .adamw
+        $0.learningRateDecay = .cosine
+        $0.warmupSteps = 100
+        $0.clipNorm = 1
+      },
+      model: ConsistencySettings {
+        $0.diffusion = DiffusionFamily.preconditioned {
+          $0.sampler = .consistency
+          $0.samplerSteps = 2
+          $0.samplerEta = 0
+        }
+      })
+  ]
+
+  public static func make(_ settings: ConsistencySettings, _ context: ModelContext) throws -> any Model {
+    try Consistency(settings, context)
+  }
+}

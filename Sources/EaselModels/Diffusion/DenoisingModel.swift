@@ -1,0 +1,42 @@
+import EaselLayers
+
+/// A model that draws with a ``Denoiser``, from level to level of noise: what diffusion and consistency models have in common.
+///
+/// What it can do it can by a ``DiffusionSampler``; the models differ in what their network was trained for, and so in which
+/// samplers fit it.
+public protocol DenoisingModel: SingleLossModel, StepwiseSampling, ImageEncoding, Restoring, Translating, Inpainting {
+  var denoiser: Denoiser { get }
+  /// The samplers that its network was trained for.
+  static var samplers: [DiffusionSampler.Method] { get }
+  /// The sampler that takes noise from given images.
+  var restorer: DiffusionSampler.Method { get }
+  /// The sampler that fills in what is missing of images, and how it goes about it.
+  var inpainter: (method: DiffusionSampler.Method, resampling: RePaintResampling) { get }
+}
+
+extension DenoisingModel {
+  public var context: ModelContext { denoiser.context }
+  public var settings: DiffusionSettings { denoiser.settings }
+  public var schedule: NoiseSchedule { denoiser.schedule }
+
+  public func benchmarkPass(_ batch: Batch) {
+    _ = denoiser.denoised(
+      batch.tensor(signed: true, on: context.backend), at: schedule.level(schedule.count / 2), .init(), clips: false)
+  }
+
+  /// A sampler's walk with this network. Sample n takes the random numbers of index `first + n`.
+  func walk(
+    _ x: Tensor, through levels: [NoiseLevel], _ sampler: DiffusionSampler, _ condition: Denoiser.Conditioning,
+    seed: UInt64, first: Int, progress: (Double) -> Void = { _ in },
+    watch: (_ steps: Int, _ x: Tensor) -> Void = { _, _ in }
+  ) -> Tensor {
+    sampler.walk(x, through: levels) { x, level in
+      denoiser.denoised(x, at: level, condition, clips: settings.clip)
+    } noise: { step in
+      denoiser.normal(x.shape, seed: seed, first: first, draw: step)
+    } progress: { steps, x in
+      watch(steps, x)
+      progress(Double(steps) / Double(levels.count - 1))
+    }
+  }
+}

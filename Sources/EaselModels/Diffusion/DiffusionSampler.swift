@@ -1,0 +1,186 @@
+import EaselTensors
+import Foundation
+
+/// The way from noise to image, and back, without a network: given what a network makes of x at a noise level, x at the next.
+///
+/// Images are float32 `[N, H, W, C]` in [−1, 1].
+public struct DiffusionSampler: Sendable {
+  public enum Method: String, Sendable, Codable, CaseIterable {
+    /// Ancestral sampling (Ho et al. 2020).
+    case ddpm
+    /// Song et al. 2021; deterministic with η = 0.
+    case ddim
+    /// DPM-Solver++(2M): two steps' images make one of second order (Lu et al. 2022); with η = 1 the SDE's, with noise.
+    case dpm = "dpm++"
+    /// Heun's method on the probability flow: each step looks at its end once more, two passes (Karras et al. 2022).
+    case heun
+    /// For consistency models, whose every pass ends at an image: what is not the last gets fresh noise (Song et al. 2023).
+    case consistency
+
+    /// Whether its steps' noise can be chosen.
+    public var takesEta: Bool { self == .ddim || self == .dpm }
+  }
+
+  public var method: Method
+  public var variance: PosteriorVariance
+  /// The noise of DDIM's and DPM-Solver++'s steps: 0 for none, 1 for as much as DDPM.
+  public var eta: Double
+
+  public init(_ method: Method, variance: PosteriorVariance = .fixedSmall, eta: Double = 0) {
+    self.method = method
+    self.variance = variance
+    self.eta = eta
+  }
+
+  /// Noise beyond which nothing is to be seen of an image: where the solvers begin at the latest. A cosine's goes to 20,000.
+  static let mostNoise = 80.0
+
+  /// How the levels of consistency models' passes are spaced: two passes meet at σ = 0.8, four at 9, 0.8 and 0.05.
+  private static let consistencyExponent = 20.0
+
+  /// The levels that S steps visit, from a timestep's down, then the clean image: a spacing of timesteps, or for the solvers
+  /// of higher order Karras et al.'s; for consistency models one that divides the way to the least noise into S parts.
+  public func levels(
+    _ steps: Int, of schedule: NoiseSchedule, _ spacing: TimestepSpacing, from start: Int? = nil
+  ) -> [NoiseLevel] {
+    let start = start ?? schedule.count - 1
+    switch method {
+    case .ddpm, .ddim: return spacing.timesteps(steps, of: start + 1).map { schedule.level($0) } + [.clean]
+    case .dpm, .heun:
+      let most = schedule.level(start).ratio
+      return schedule.karrasLevels(steps, from: min(most, DiffusionSampler.mostNoise)) + [.clean]
+    case .consistency:
+      let most = min(schedule.level(start).ratio, DiffusionSampler.mostNoise)
+      return schedule.karrasLevels(steps + 1, from: most, exponent: DiffusionSampler.consistencyExponent).dropLast()
+        + [.clean]
+    }
+  }
+
+  /// How many noises a walk through levels is made of, the one that it begins with among them: what a code consists of.
+  public func noiseCount(_ levels: [NoiseLevel]) -> Int { method == .consistency ? levels.count - 1 : 1 }
+
+  /// The noises that a walk leads to given images.
+  ///
+  /// Samplers without noise in their steps are run backwards: what they begin with comes out. A consistency model has no way
+  /// back. Its noises are chosen instead, as Huberman-Spiegelglas et al. 2024 do for DDPM's: at each level x is the image under
+  /// a noise of its own, and the noise that makes it of the pass before is what the code has. Only the last pass is then left to
+  /// go wrong.
+  ///
+  /// - Parameters:
+  ///   - clean: `[N, H, W, C]` in [−1, 1].
+  ///   - levels: from noise to image, as for ``walk(_:through:denoise:noise:progress:)``.
+  ///   - noise: standard normal, of the images' shape, for each of a consistency model's levels.
+  /// - Returns: `[N, H, W, C · noises]`.
+  public func encode(
+    _ clean: Tensor, through levels: [NoiseLevel], denoise: (Tensor, NoiseLevel) -> Denoised,
+    noise: (_ step: Int) -> Tensor
+  ) -> Tensor {
+    let levels = levels.dropLast()
+    guard method == .consistency else {
+      let up = Array(levels.reversed())
+      // The first step takes the noise that the network sees in the clean image at the lowest level.
+      let scaled = clean.backend.affine(clean, scale: Float(up[0].signal), shift: 0)
+      let found = denoise(scaled, up[0]).image
+      return walk(up[0].add(up[0].noise(in: scaled, of: found), to: clean), through: up, denoise: denoise, noise: noise)
+    }
+    var x = levels[0].add(noise(0), to: clean)
+    var noises = [x]
+    for (step, (level, next)) in zip(levels, levels.dropFirst()).enumerated() {
+      let image = denoise(x, level).image
+      x = next.add(noise(step + 1), to: clean)
+      noises.append(next.noise(in: x, of: image))
+    }
+    return clean.backend.concatenate(noises)
+  }
+
+  /// Goes from level to level, down to images or up to noise.
+  ///
+  /// - Parameters:
+  ///   - levels: the first is that of `x`. Steps lead away from the clean image only.
+  ///   - denoise: what the network makes of x at a level.
+  ///   - noise: standard normal, of x's shape, for a step counted from 1; asked for only where a step adds any.
+  ///   - progress: told the steps done and x by then.
+  /// - Returns: x at the last level.
+  public func walk(
+    _ x: Tensor, through levels: [NoiseLevel], denoise: (Tensor, NoiseLevel) -> Denoised,
+    noise: (_ step: Int) -> Tensor, progress: (_ steps: Int, _ x: Tensor) -> Void = { _, _ in }
+  ) -> Tensor {
+    var x = x
+    var last: (level: NoiseLevel, image: Tensor)?
+    for (index, (level, next)) in zip(levels, levels.dropFirst()).enumerated() {
+      let found = denoise(x, level)
+      switch method {
+      case .ddpm: x = ancestralStep(x, found, from: level, to: next) { noise(index + 1) }
+      case .ddim: x = implicitStep(x, found.image, from: level, to: next) { noise(index + 1) }
+      case .dpm:
+        x = multistep(x, found.image, last, from: level, to: next) { noise(index + 1) }
+        last = (level, found.image)
+      case .heun: x = heunStep(x, found.image, from: level, to: next, denoise)
+      case .consistency: x = next.sigma == 0 ? found.image : next.add(noise(index + 1), to: found.image)
+      }
+      progress(index + 1, x)
+    }
+    return x
+  }
+
+  private func ancestralStep(
+    _ x: Tensor, _ found: Denoised, from level: NoiseLevel, to next: NoiseLevel, noise: () -> Tensor
+  ) -> Tensor {
+    let backend = x.backend
+    let posterior = Posterior(from: level, to: next)
+    let mean = backend.add(found.image, x, alpha: Float(posterior.mean.image), beta: Float(posterior.mean.x))
+    if next.sigma == 0 { return mean }
+    guard variance == .learnedRange, let output = found.varianceOutput else {
+      return backend.add(mean, noise(), alpha: 1, beta: Float(posterior.variance(variance).squareRoot()))
+    }
+    // The deviation's logarithm is half the variance's: a line through those of β̃ at −1 and β at 1.
+    let (small, large) = (log(posterior.variance(.fixedSmall)), log(posterior.variance(.fixedLarge)))
+    let logDeviation = backend.affine(output, scale: Float((large - small) / 4), shift: Float((large + small) / 4))
+    return mean + backend.apply(.exp, logDeviation) * noise()
+  }
+
+  private func implicitStep(
+    _ x: Tensor, _ image: Tensor, from level: NoiseLevel, to next: NoiseLevel, noise: () -> Tensor
+  ) -> Tensor {
+    let backend = x.backend
+    let deviation = eta == 0 ? 0 : eta * Posterior(from: level, to: next).small.squareRoot()
+    let mean = backend.add(
+      image, level.noise(in: x, of: image), alpha: Float(next.signal),
+      beta: Float(max(0, next.sigma * next.sigma - deviation * deviation).squareRoot()))
+    return deviation == 0 ? mean : backend.add(mean, noise(), alpha: 1, beta: Float(deviation))
+  }
+
+  /// The first step and the one to the clean image are of first order.
+  private func multistep(
+    _ x: Tensor, _ image: Tensor, _ last: (level: NoiseLevel, image: Tensor)?, from level: NoiseLevel,
+    to next: NoiseLevel, noise: () -> Tensor
+  ) -> Tensor {
+    let backend = x.backend
+    var image = image
+    if let last, next.sigma > 0 {
+      let (before, now) = (log(last.level.ratio / level.ratio), log(level.ratio / next.ratio))
+      let share = now / before / 2
+      image = backend.add(image, last.image, alpha: Float(1 + share), beta: Float(-share))
+    }
+    // e^(−h) is the quotient of the ratios. Noise is added for η times the way, and taken away besides.
+    let kept = next.sigma / level.sigma * pow(next.ratio / level.ratio, eta)
+    let mean = backend.add(x, image, alpha: Float(kept), beta: Float(next.signal - kept * level.signal))
+    let deviation = next.sigma * (1 - pow(next.ratio / level.ratio, 2 * eta)).squareRoot()
+    return deviation == 0 ? mean : backend.add(mean, noise(), alpha: 1, beta: Float(deviation))
+  }
+
+  /// The probability flow's direction d(x / signal) / dratio is the noise that leads from the image to x.
+  private func heunStep(
+    _ x: Tensor, _ image: Tensor, from level: NoiseLevel, to next: NoiseLevel,
+    _ denoise: (Tensor, NoiseLevel) -> Denoised
+  ) -> Tensor {
+    // All the noise away is the image.
+    if next.sigma == 0 { return image }
+    let backend = x.backend
+    let here = level.noise(in: x, of: image)
+    let guess = next.add(here, to: image)
+    let there = next.noise(in: guess, of: denoise(guess, next).image)
+    let half = next.signal * (next.ratio - level.ratio) / 2
+    return backend.add(guess, there - here, alpha: 1, beta: Float(half))
+  }
+}

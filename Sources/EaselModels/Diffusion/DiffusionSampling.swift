@@ -1,0 +1,193 @@
+import EaselLayers
+import EaselSupport
+
+extension DenoisingModel {
+  public func validate(_ options: SamplingOptions) throws {
+    var check = SettingsCheck()
+    if let steps = options.steps { check(steps, "--steps", 1...settings.timesteps) }
+    if let eta = options.eta { check.require((0...1).contains(eta), "--eta: expected 0 to 1, found \(eta)") }
+    if let guidance = options.guidance {
+      check(guidance, "--guidance", atLeast: 0)
+      check.require(settings.conditional, "--guidance: this model was trained without labels (conditional: false)")
+    }
+    try check.finish()
+    try SamplingOptions.check(labels: options.labels, of: context.data, isConditional: settings.conditional)
+    let sampler = try sampler(options)
+    if options.eta != nil, !sampler.method.takesEta {
+      guard Self.samplers.contains(where: \.takesEta) else {
+        throw UserError(.usage, "--eta: this model draws by \(sampler.method.rawValue) alone, which has no such choice")
+      }
+      throw UserError(
+        .usage, "--eta: expected the sampler ddim or dpm++, found \(sampler.method.rawValue)",
+        hint: "ddpm always draws its noise, heun never any.")
+    }
+  }
+
+  /// The noise of a sampler's steps: the model's own belongs to its own sampler.
+  private func eta(_ options: SamplingOptions) -> Double? {
+    let own = settings.sampler.takesEta && settings.samplerEta > 0 ? settings.samplerEta : nil
+    return options.eta ?? (options.sampler == nil ? own : nil)
+  }
+
+  private func sampler(_ options: SamplingOptions) throws -> DiffusionSampler {
+    var sampler = DiffusionSampler(settings.sampler, variance: settings.variance, eta: eta(options) ?? 0)
+    guard let name = options.sampler else { return sampler }
+    let known = Self.samplers.map(\.rawValue)
+    guard let method = DiffusionSampler.Method(rawValue: name) else {
+      throw UserError(
+        .usage, "--sampler: there is no sampler \(name)",
+        hint: nearestName(to: name, among: known).map { "Did you mean \($0)?" }
+          ?? "Known: \(known.joined(separator: ", ")).")
+    }
+    guard Self.samplers.contains(method) else {
+      throw UserError(
+        .usage, "--sampler: this model was not trained for \(name)", hint: "It takes: \(known.joined(separator: ", "))."
+      )
+    }
+    sampler.method = method
+    return sampler
+  }
+
+  public func sample(
+    _ range: Range<Int>, _ options: SamplingOptions, watch: StepWatcher?, progress: (Double) -> Void
+  ) throws -> Tensor {
+    try validate(options)
+    let sampler = try sampler(options)
+    let levels = sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing)
+    func make(_ numbers: Range<Int>) -> Tensor {
+      let first = numbers.lowerBound
+      let condition = Denoiser.Conditioning(
+        labels: settings.conditional ? options.labels(of: numbers, in: context.data) : nil,
+        guidance: options.guidance ?? settings.guidance)
+      let noise = denoiser.normal(context.data.shape(numbers.count), seed: options.seed, first: first, draw: 0)
+      watch?(0, first, denoiser.unit(noise))
+      return walk(
+        noise, through: levels, sampler, condition, seed: options.seed, first: first
+      ) {
+        progress(Chunks.share(of: range, numbers, $0))
+      } watch: { step, x in
+        watch?(step, first, denoiser.unit(x))
+      }
+    }
+    let made = Chunks.series(range, shape: context.data.shape, on: context.backend, progress: { _ in }, make: make)
+    return denoiser.unit(made)
+  }
+
+  public func columns(_ options: SamplingOptions) -> Int? {
+    settings.conditional ? options.columns(in: context.data) : nil
+  }
+
+  public func description(of options: SamplingOptions) -> [(key: String, value: String)] {
+    var description = [
+      ("Steps", String(options.steps ?? settings.samplerSteps)),
+      ("Sampler", options.sampler ?? settings.sampler.rawValue),
+    ]
+    if let eta = eta(options) { description.append(("Eta", String(eta))) }
+    if settings.conditional {
+      description += options.labelDescription(in: context.data)
+      description.append(("Guidance", String(options.guidance ?? settings.guidance)))
+    }
+    return description.map { (key: $0.0, value: $0.1) }
+  }
+}
+
+extension DenoisingModel {
+  public var interpolation: Interpolation { .spherical }
+
+  /// A code has one image: the steps take no noise that is not in it.
+  public func describe(decoding options: SamplingOptions) throws -> [(key: String, value: String)] {
+    try validate(options)
+    if let eta = options.eta, eta != 0 {
+      throw UserError(.usage, "--eta: expected 0, found \(eta): a code leads to its image without further noise")
+    }
+    if options.sampler == DiffusionSampler.Method.ddpm.rawValue {
+      throw UserError(
+        .usage, "--sampler: expected ddim, dpm++ or heun, found ddpm, whose steps draw noise: a code has one image")
+    }
+    if options.guidance != nil, options.labels == nil {
+      throw UserError(
+        .usage, "--guidance: without a --label there is nothing to guide to", hint: "Add --label, or leave it out.")
+    }
+    let codec = codec(options)
+    var description = [("Steps", String(codec.levels.count - 1)), ("Sampler", codec.sampler.method.rawValue)]
+    if options.labels != nil {
+      description += options.labelDescription(in: context.data)
+      description.append(("Guidance", String(options.guidance ?? settings.guidance)))
+    }
+    return description.map { (key: $0.0, value: $0.1) }
+  }
+
+  /// The sampler, which is the model's own where that is deterministic, and the levels from noise to image.
+  private func codec(_ options: SamplingOptions) -> (sampler: DiffusionSampler, levels: [NoiseLevel]) {
+    let own = settings.sampler == .ddpm ? .ddim : settings.sampler
+    let sampler = DiffusionSampler(options.sampler.flatMap(DiffusionSampler.Method.init) ?? own)
+    return (sampler, sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing))
+  }
+
+  /// What images of these numbers show; nothing in particular where no labels are asked for.
+  private func condition(_ options: SamplingOptions, _ numbers: Range<Int>) -> Denoiser.Conditioning {
+    guard options.labels != nil else { return Denoiser.Conditioning() }
+    return Denoiser.Conditioning(
+      labels: options.labels(of: numbers, in: context.data),
+      guidance: options.guidance ?? settings.guidance)
+  }
+
+  public func encode(_ images: Tensor) -> Tensor { encoded(images, SamplingOptions()) }
+  public func decode(_ codes: Tensor) -> Tensor { decoded(codes, SamplingOptions()) { _ in } }
+
+  public func encode(_ images: Tensor, _ options: SamplingOptions) throws -> Tensor {
+    _ = try describe(decoding: options)
+    return encoded(images, options)
+  }
+
+  public func decode(_ codes: Tensor, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
+    _ = try describe(decoding: options)
+    return decoded(codes, options, progress)
+  }
+
+  private func encoded(_ images: Tensor, _ options: SamplingOptions) -> Tensor {
+    let (sampler, levels) = codec(options)
+    return Chunks.map(denoiser.signed(images)) { clean, numbers in
+      let condition = condition(options, numbers)
+      return sampler.encode(clean, through: levels) { x, level in
+        denoiser.denoised(x, at: level, condition, clips: settings.clip)
+      } noise: { step in
+        denoiser.normal(clean.shape, seed: 0, first: numbers.lowerBound, draw: step)
+      }
+    }
+  }
+
+  private func decoded(_ codes: Tensor, _ options: SamplingOptions, _ progress: (Double) -> Void) -> Tensor {
+    let (sampler, levels) = codec(options)
+    let channels = context.data.channels
+    require(
+      codes.shape.last == channels * sampler.noiseCount(levels),
+      "codes \(codes.shape) for \(sampler.noiseCount(levels)) noises of \(channels) channels")
+    let all = 0..<codes.shape[0]
+    return denoiser.unit(
+      Chunks.map(codes) { code, numbers in
+        let condition = condition(options, numbers)
+        func noise(_ step: Int) -> Tensor { context.backend.slice(code, step * channels..<(step + 1) * channels) }
+        return sampler.walk(noise(0), through: levels) { x, level in
+          denoiser.denoised(x, at: level, condition, clips: settings.clip)
+        } noise: {
+          noise($0)
+        } progress: { steps, _ in
+          progress(Chunks.share(of: all, numbers, Double(steps) / Double(levels.count - 1)))
+        }
+      })
+  }
+
+  public func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor? {
+    randomCodes(range, SamplingOptions(seed: seed))
+  }
+
+  /// The noises that ``sample(_:_:watch:progress:)`` draws.
+  public func randomCodes(_ range: Range<Int>, _ options: SamplingOptions) -> Tensor? {
+    let (sampler, levels) = codec(options)
+    return context.backend.concatenate(
+      (0..<sampler.noiseCount(levels)).map {
+        denoiser.normal(context.data.shape(range.count), seed: options.seed, first: range.lowerBound, draw: $0)
+      })
+  }
+}

@@ -1,0 +1,188 @@
+import EaselTensors
+import Foundation
+
+/// A place on the way from image to noise: `x = signal · image + sigma · noise`.
+///
+/// Everything that is done with noise is said in these two numbers, so that samplers, losses and bounds are the same for all
+/// schedules. Their scale is chosen so that x has variance 1 where the images have the schedule's deviation: it is what the
+/// network sees.
+public struct NoiseLevel: Hashable, Sendable {
+  public let signal: Double
+  public let sigma: Double
+  /// What the network is told of the level: a timestep, or the logarithm of the noise.
+  public let condition: Float
+
+  /// Noise in units of the image: σ of Karras et al. 2022.
+  public var ratio: Double { sigma / signal }
+
+  /// The image itself.
+  public static let clean = NoiseLevel(signal: 1, sigma: 0, condition: 0)
+
+  /// x with so much of a noise in an image.
+  public func add(_ noise: Tensor, to image: Tensor) -> Tensor {
+    image.backend.add(image, noise, alpha: Float(signal), beta: Float(sigma))
+  }
+
+  /// What x holds besides an image. Of an image that was clipped it is more than the network took for noise, and that is as it
+  /// has to be: otherwise every step that clips would leave x with another amount of noise than its level has.
+  public func noise(in x: Tensor, of image: Tensor) -> Tensor {
+    x.backend.add(x, image, alpha: Float(1 / sigma), beta: Float(-signal / sigma))
+  }
+
+  /// x of a level with as much more noise as this one has more.
+  public func add(_ noise: Tensor, to x: Tensor, at level: NoiseLevel) -> Tensor {
+    let scale = signal / level.signal
+    let added = sigma * sigma - scale * scale * level.sigma * level.sigma
+    return x.backend.add(x, noise, alpha: Float(scale), beta: Float(max(0, added).squareRoot()))
+  }
+}
+
+/// How noise grows over T timesteps, in double precision.
+public struct NoiseSchedule: Sendable, Hashable {
+  public enum Kind: String, Sendable, Codable, CaseIterable {
+    /// β from 1e-4 to 0.02 (Ho et al. 2020; diffusers `scheduling_ddpm.py`).
+    case linear
+    /// ᾱ falling as a squared cosine with offset 0.008, β at most 0.999 (Nichol and Dhariwal 2021).
+    case cosine
+    /// Karras et al. 2022: σ from 0.002 to 80, its logarithm normal in training, where any σ can occur.
+    case edm
+  }
+
+  public let kind: Kind
+  /// The timesteps' levels, the least noisy first.
+  public let levels: [NoiseLevel]
+  /// The images' deviation that the levels are scaled for.
+  private let dataDeviation: Double
+
+  /// The normal distribution of ln σ that `edm` trains with.
+  private static let logNormal = (mean: -1.2, deviation: 1.2)
+
+  public var count: Int { levels.count }
+
+  /// - Parameter dataDeviation: the images' deviation, for `edm`; the others take it as 1.
+  public init(
+    _ kind: Kind, timesteps: Int, dataDeviation: Double = 0.5, betaStart: Double = 1e-4, betaEnd: Double = 0.02
+  ) {
+    self.kind = kind
+    switch kind {
+    case .linear:
+      self.dataDeviation = 1
+      levels = NoiseSchedule.levels(
+        betas: (0..<timesteps).map { betaStart + (betaEnd - betaStart) * Double($0) / Double(max(1, timesteps - 1)) })
+    case .cosine:
+      func remaining(_ step: Int) -> Double {
+        let angle = (Double(step) / Double(timesteps) + 0.008) / 1.008 * .pi / 2
+        return cos(angle) * cos(angle)
+      }
+      self.dataDeviation = 1
+      levels = NoiseSchedule.levels(
+        betas: (0..<timesteps).map { min(1 - remaining($0 + 1) / remaining($0), 0.999) })
+    case .edm:
+      self.dataDeviation = dataDeviation
+      levels = NoiseSchedule.karrasRatios(timesteps, from: 80, to: 0.002).reversed().map {
+        NoiseLevel(ratio: $0, dataDeviation: dataDeviation, condition: NoiseSchedule.logarithmicCondition($0))
+      }
+    }
+  }
+
+  private static func levels(betas: [Double]) -> [NoiseLevel] {
+    var alphaBar = 1.0
+    return betas.enumerated().map { timestep, beta in
+      alphaBar *= 1 - beta
+      return NoiseLevel(
+        signal: alphaBar.squareRoot(), sigma: (1 - alphaBar).squareRoot(), condition: Float(timestep))
+    }
+  }
+
+  /// ln σ / 4, a thousandfold as in Song et al. 2023 (consistency_models `karras_diffusion.py`): the embedding's waves are
+  /// made for a thousand timesteps, and would be nearly straight lines over EDM's own −1.6 to 1.1.
+  private static func logarithmicCondition(_ ratio: Double) -> Float { Float(250 * log(ratio)) }
+
+  /// The level of a timestep; the clean image before the first.
+  public func level(_ timestep: Int) -> NoiseLevel { timestep < 0 ? .clean : levels[timestep] }
+
+  /// The level of any noise inside of the schedule; between timesteps, the network is told a fraction.
+  public func level(ratio: Double) -> NoiseLevel {
+    let condition = kind == .edm ? NoiseSchedule.logarithmicCondition(ratio) : Float(place(of: ratio))
+    return NoiseLevel(ratio: ratio, dataDeviation: dataDeviation, condition: condition)
+  }
+
+  /// The timestep whose ratio of noise to image is nearest to a deviation, in units of the image's range [−1, 1].
+  public func timestep(forNoise deviation: Double) -> Int { Int(place(of: deviation).rounded()) }
+
+  /// Where a ratio stands among the timesteps, as a fraction, by its logarithm (diffusers `_sigma_to_t`).
+  private func place(of ratio: Double) -> Double {
+    let above = levels.firstIndex { $0.ratio > ratio } ?? levels.count
+    guard above > 0 else { return 0 }
+    guard above < levels.count else { return Double(levels.count - 1) }
+    let (low, high) = (log(levels[above - 1].ratio), log(levels[above].ratio))
+    return Double(above - 1) + (log(ratio) - low) / (high - low)
+  }
+
+  /// S levels whose noise falls from a ratio to the schedule's least, as a power of a line: dense where there is little noise
+  /// (Karras et al. 2022, who take the seventh).
+  public func karrasLevels(_ steps: Int, from ratio: Double, exponent: Double = 7) -> [NoiseLevel] {
+    NoiseSchedule.karrasRatios(steps, from: ratio, to: levels[0].ratio, exponent).map { level(ratio: $0) }
+  }
+
+  private static func karrasRatios(
+    _ steps: Int, from high: Double, to low: Double, _ exponent: Double = 7
+  ) -> [Double] {
+    let (first, last) = (pow(high, 1 / exponent), pow(low, 1 / exponent))
+    return (0..<steps).map { pow(first + (last - first) * Double($0) / Double(max(1, steps - 1)), exponent) }
+  }
+
+  /// Random levels to train at, one for each sample.
+  public func trainingLevels(_ count: Int, _ draw: RandomDraw, on backend: any Backend) -> [NoiseLevel] {
+    switch kind {
+    case .linear, .cosine:
+      let numbers = Tensor(uninitialized: [count], on: backend)
+      backend.fillUniform(numbers, draw)
+      return numbers.values().map { levels[min(self.count - 1, Int($0 * Float(self.count)))] }
+    case .edm:
+      let (mean, deviation) = NoiseSchedule.logNormal
+      return logNormalRatios(count, mean: mean, deviation: deviation, draw, on: backend).map { level(ratio: $0) }
+    }
+  }
+
+  /// Random ratios of noise to image whose logarithm is normal, one for each sample.
+  func logNormalRatios(
+    _ count: Int, mean: Double, deviation: Double, _ draw: RandomDraw, on backend: any Backend
+  ) -> [Double] {
+    let numbers = Tensor(uninitialized: [count], on: backend)
+    backend.fillNormal(numbers, draw)
+    return numbers.values().map { exp(mean + deviation * Double($0)) }
+  }
+}
+
+extension NoiseLevel {
+  fileprivate init(ratio: Double, dataDeviation: Double, condition: Float) {
+    let signal = 1 / (ratio * ratio + dataDeviation * dataDeviation).squareRoot()
+    self.init(signal: signal, sigma: ratio * signal, condition: condition)
+  }
+}
+
+/// Which S of the T timesteps a sampler visits, highest first.
+public enum TimestepSpacing: String, Sendable, Codable, CaseIterable {
+  /// i · T / S, rounded down: diffusers' default where S divides T.
+  case leading
+  /// From T − 1 down in steps of T / S, so that sampling begins at pure noise; halves round to even (as diffusers).
+  case trailing
+  /// Denser at low noise: the squares of an even division up to √(0.8 T) (Song et al. 2021).
+  case quadratic
+
+  public func timesteps(_ steps: Int, of total: Int) -> [Int] {
+    switch self {
+    case .leading: (0..<steps).map { $0 * total / steps }.reversed()
+    case .trailing:
+      (0..<steps).map {
+        Int((Double(total) - Double($0) * Double(total) / Double(steps)).rounded(.toNearestOrEven)) - 1
+      }
+    case .quadratic:
+      (0..<steps).map { index in
+        let root = (0.8 * Double(total)).squareRoot() * Double(index) / Double(max(1, steps - 1))
+        return Int(root * root)
+      }.reversed()
+    }
+  }
+}

@@ -1,0 +1,58 @@
+import EaselTensors
+
+/// What the network is trained to predict.
+public enum PredictionTarget: String, Sendable, Codable, CaseIterable {
+  case epsilon
+  /// The clean image.
+  case sample
+  /// v = √ᾱ ε − √(1−ᾱ) x₀ (Salimans and Ho 2022). With the `edm` schedule, whose levels are scaled by the data's deviation, this
+  /// is the preconditioning of Karras et al. 2022: c_skip, c_out and c_in, and their weighting of the loss, which makes it a
+  /// plain mean of squares; only F's sign is the other.
+  case velocity
+}
+
+/// What a network makes of noisy images `[N, H, W, C]`.
+public struct Denoised {
+  /// The clean image. What else x holds is noise: see ``NoiseLevel/noise(in:of:)``.
+  public var image: Tensor
+  /// Where the variance of a step back lies between the posterior's own (−1) and β (1), for models that learn it.
+  public var varianceOutput: Tensor?
+
+  /// - Parameter image: `[N, H, W, C]`.
+  public init(image: Tensor) { self.image = image }
+}
+
+extension PredictionTarget {
+  /// The target as a sum of image and noise.
+  package func target(at level: NoiseLevel) -> (image: Double, noise: Double) {
+    switch self {
+    case .epsilon: (0, 1)
+    case .sample: (1, 0)
+    case .velocity: (-level.sigma / level.dataDeviation, level.signal * level.dataDeviation)
+    }
+  }
+
+  /// The clean image as a sum of x and the network's output.
+  package func image(at level: NoiseLevel) -> (x: Double, output: Double) {
+    switch self {
+    case .epsilon: (1 / level.signal, -level.sigma / level.signal)
+    case .sample: (0, 1)
+    case .velocity:
+      (level.signal * level.dataDeviation * level.dataDeviation, -level.sigma * level.dataDeviation)
+    }
+  }
+
+  /// The clean image that a network's output for x implies.
+  ///
+  /// - Parameter clips: whether the image is clipped to [−1, 1].
+  public func interpret(_ output: Tensor, at level: NoiseLevel, _ x: Tensor, clips: Bool) -> Denoised {
+    let parts = image(at: level)
+    let image = x.backend.add(x, output, alpha: Float(parts.x), beta: Float(parts.output))
+    return Denoised(image: clips ? image.clamped(-1, 1) : image)
+  }
+}
+
+extension NoiseLevel {
+  /// The deviation of the images that the level is scaled for: 1 where variances are preserved.
+  fileprivate var dataDeviation: Double { (1 - sigma * sigma).squareRoot() / signal }
+}

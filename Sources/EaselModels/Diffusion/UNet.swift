@@ -1,0 +1,241 @@
+import EaselLayers
+
+/// The switches of a ``UNet``, as diffusers' `UNet2DModel` has them (`unet_2d.py`).
+public struct UNetConfiguration: Hashable, Sendable {
+  public var inputChannels: Int
+  public var outputChannels: Int
+  /// Channels of each level, finest first.
+  public var channels: [Int]
+  public var layersPerBlock: Int
+  /// Levels with attention after each residual block, 0 the finest.
+  public var attentionLevels: Set<Int>
+  /// Channels of one attention head; nil for a single head.
+  public var attentionHeadWidth: Int?
+  public var groups: Int
+  public var epsilon: Float
+  public var flipSinToCos: Bool
+  public var frequencyShift: Float
+  /// 1: symmetric padding of the strided convolutions; 0: one pixel at the right and the bottom (Ho et al.).
+  public var downsamplePadding: Int
+  public var dropout: Float
+  /// 0 for an unconditional network.
+  public var classCount: Int
+  /// How many numbers describe what was done to an image in training (Karras et al. 2022); 0 for none. diffusers has no such
+  /// switch.
+  public var augmentationWidth: Int
+
+  public init(
+    inputChannels: Int, outputChannels: Int, channels: [Int], layersPerBlock: Int = 2, attentionLevels: Set<Int>,
+    attentionHeadWidth: Int? = nil, groups: Int = 32, epsilon: Float = 1e-5, flipSinToCos: Bool = true,
+    frequencyShift: Float = 0, downsamplePadding: Int = 1, dropout: Float = 0, classCount: Int = 0,
+    augmentationWidth: Int = 0
+  ) {
+    self.inputChannels = inputChannels
+    self.outputChannels = outputChannels
+    self.channels = channels
+    self.layersPerBlock = layersPerBlock
+    self.attentionLevels = attentionLevels
+    self.attentionHeadWidth = attentionHeadWidth
+    self.groups = groups
+    self.epsilon = epsilon
+    self.flipSinToCos = flipSinToCos
+    self.frequencyShift = frequencyShift
+    self.downsamplePadding = downsamplePadding
+    self.dropout = dropout
+    self.classCount = classCount
+    self.augmentationWidth = augmentationWidth
+  }
+}
+
+/// The U-Net of Ho et al. 2020, layer for layer and name for name diffusers' `UNet2DModel`.
+///
+/// Images whose sides cannot be halved at every level are padded with zeros inside and cropped back.
+public struct UNet {
+  private struct Level {
+    var resnets: [ResidualBlock] = []
+    var attentions: [ImageAttention] = []
+    /// The strided or the upsampling convolution; nil at the last level.
+    var resampler: Conv2d?
+
+    /// One residual block and its attention.
+    func apply(_ index: Int, to x: Variable, time: Variable, dropping: (Variable) -> Variable) -> Variable {
+      let y = resnets[index](x, time: time, dropping: dropping)
+      return attentions.isEmpty ? y : attentions[index](y)
+    }
+  }
+
+  public let configuration: UNetConfiguration
+  private let timestepEmbedding: TimestepEmbedding
+  private let input: Conv2d
+  private let time1, time2: Linear
+  private let classEmbedding: Embedding?
+  private let augmentationEmbedding: Linear?
+  private var down: [Level] = []
+  private let middle: (ResidualBlock, ImageAttention, ResidualBlock)
+  private var up: [Level] = []
+  private let outputNorm: GroupNorm
+  private let output: Conv2d
+
+  public init(_ configuration: UNetConfiguration, _ scope: Scope) {
+    self.configuration = configuration
+    let c = configuration
+    let first = c.channels[0]
+    let last = c.channels[c.channels.count - 1]
+    let timeChannels = 4 * first
+    let initializer = Initializer.fanAverageUniform(scale: 1)
+
+    func resnet(_ inputs: Int, _ outputs: Int, _ scope: Scope) -> ResidualBlock {
+      ResidualBlock(
+        inputChannels: inputs, outputChannels: outputs, timeChannels: timeChannels, groups: c.groups,
+        epsilon: c.epsilon, scope)
+    }
+    func attention(_ channels: Int, _ scope: Scope) -> ImageAttention {
+      ImageAttention(
+        channels: channels, heads: c.attentionHeadWidth.map { max(1, channels / $0) } ?? 1, groups: c.groups,
+        epsilon: c.epsilon, scope)
+    }
+
+    timestepEmbedding = TimestepEmbedding(
+      width: first, flipSinToCos: c.flipSinToCos, frequencyShift: c.frequencyShift)
+    input = Conv2d(
+      inputChannels: c.inputChannels, outputChannels: first, kernelSize: 3, padding: 1, initializer: initializer,
+      scope["conv_in"])
+    time1 = Linear(first, timeChannels, initializer: initializer, scope["time_embedding"]["linear_1"])
+    time2 = Linear(timeChannels, timeChannels, initializer: initializer, scope["time_embedding"]["linear_2"])
+    classEmbedding =
+      c.classCount == 0 ? nil : Embedding(count: c.classCount, width: timeChannels, scope["class_embedding"])
+    augmentationEmbedding =
+      c.augmentationWidth == 0
+      ? nil
+      : Linear(
+        c.augmentationWidth, timeChannels, bias: false, initializer: .zeros, scope["augmentation_embedding"])
+
+    // What each step down leaves for the way up.
+    var skipChannels = [first]
+    var channels = first
+    for (index, outputs) in c.channels.enumerated() {
+      let scope = scope["down_blocks"][index]
+      var level = Level()
+      for layer in 0..<c.layersPerBlock {
+        level.resnets.append(resnet(channels, outputs, scope["resnets"][layer]))
+        if c.attentionLevels.contains(index) {
+          level.attentions.append(attention(outputs, scope["attentions"][layer]))
+        }
+        channels = outputs
+        skipChannels.append(outputs)
+      }
+      if index < c.channels.count - 1 {
+        let window =
+          c.downsamplePadding == 0
+          ? ConvolutionWindow(stride: 2, top: 0, left: 0, bottom: 1, right: 1)
+          : ConvolutionWindow(stride: 2, padding: c.downsamplePadding)
+        level.resampler = Conv2d(
+          inputChannels: outputs, outputChannels: outputs, kernelSize: 3, window: window, initializer: initializer,
+          scope["downsamplers"][0]["conv"])
+        skipChannels.append(outputs)
+      }
+      down.append(level)
+    }
+
+    let middleScope = scope["mid_block"]
+    middle = (
+      resnet(last, last, middleScope["resnets"][0]), attention(last, middleScope["attentions"][0]),
+      resnet(last, last, middleScope["resnets"][1])
+    )
+
+    for (index, outputs) in c.channels.reversed().enumerated() {
+      let scope = scope["up_blocks"][index]
+      var level = Level()
+      for layer in 0...c.layersPerBlock {
+        level.resnets.append(resnet(channels + skipChannels.removeLast(), outputs, scope["resnets"][layer]))
+        if c.attentionLevels.contains(c.channels.count - 1 - index) {
+          level.attentions.append(attention(outputs, scope["attentions"][layer]))
+        }
+        channels = outputs
+      }
+      if index < c.channels.count - 1 {
+        level.resampler = Conv2d(
+          inputChannels: outputs, outputChannels: outputs, kernelSize: 3, padding: 1, initializer: initializer,
+          scope["upsamplers"][0]["conv"])
+      }
+      up.append(level)
+    }
+
+    outputNorm = GroupNorm(
+      groups: c.groups, channels: first, epsilon: c.epsilon, activation: .silu, scope["conv_norm_out"])
+    output = Conv2d(
+      inputChannels: first, outputChannels: c.outputChannels, kernelSize: 3, padding: 1, initializer: .zeros,
+      scope["conv_out"])
+  }
+
+  /// - Parameters:
+  ///   - x: images `[N, H, W, inputChannels]`.
+  ///   - timesteps: one for each image.
+  ///   - classes: int32 `[N]`, below 0 for none; nil for an unconditional network.
+  ///   - augmentation: float32 `[N, augmentationWidth]`; nil, or zeros, for images as they are.
+  ///   - dropout: which random numbers drop activations; nil outside of training.
+  /// - Returns: `[N, H, W, outputChannels]`.
+  public func callAsFunction(
+    _ x: Variable, timesteps: [Float], classes: Tensor? = nil, augmentation: Tensor? = nil,
+    dropout: RandomDraw? = nil
+  ) -> Variable {
+    require(timesteps.count == x.shape[0], "\(timesteps.count) timesteps for \(x.shape[0]) images")
+    let time = embed(timesteps, classes: classes, augmentation: augmentation, like: x)
+    var draw = dropout
+    // Every dropout of a pass takes random numbers of its own.
+    func dropping(_ x: Variable) -> Variable {
+      guard let current = draw else { return x }
+      draw?.draw += 1
+      return EaselGradients.dropout(x, probability: configuration.dropout, current)
+    }
+
+    let border = border(height: x.shape[1], width: x.shape[2])
+    var hidden = input(pad(x, border))
+    var skips = [hidden]
+    for level in down {
+      for layer in level.resnets.indices {
+        hidden = level.apply(layer, to: hidden, time: time, dropping: dropping)
+        skips.append(hidden)
+      }
+      if let downsample = level.resampler {
+        hidden = downsample(hidden)
+        skips.append(hidden)
+      }
+    }
+    hidden = middle.0(hidden, time: time, dropping: dropping)
+    hidden = middle.1(hidden)
+    hidden = middle.2(hidden, time: time, dropping: dropping)
+    for level in up {
+      for layer in level.resnets.indices {
+        hidden = level.apply(
+          layer, to: concatenate([hidden, skips.removeLast()]), time: time, dropping: dropping)
+      }
+      if let upsample = level.resampler { hidden = upsample(upsampleNearest(hidden)) }
+    }
+    return pad(output(outputNorm(hidden)), -border)
+  }
+
+  /// The time embedding that residual blocks read, through its last SiLU: `[N, 4 · channels[0]]`.
+  private func embed(_ timesteps: [Float], classes: Tensor?, augmentation: Tensor?, like x: Variable) -> Variable {
+    let sinusoids = Tensor(
+      timestepEmbedding(timesteps), shape: [timesteps.count, timestepEmbedding.width], type: x.value.type,
+      on: x.backend)
+    var embedding = time2(apply(.silu, time1(Variable(sinusoids, on: x.tape))))
+    if let classEmbedding {
+      guard let classes else { fatalShape("a class-conditional network needs classes") }
+      embedding = embedding + classEmbedding(classes, type: x.value.type, on: x.tape)
+    }
+    if let augmentationEmbedding, let augmentation {
+      embedding = embedding + augmentationEmbedding(Variable(augmentation.cast(to: x.value.type), on: x.tape))
+    }
+    return apply(.silu, embedding)
+  }
+
+  /// What has to be added to an image so that every level can halve it.
+  private func border(height: Int, width: Int) -> Insets {
+    let multiple = 1 << (configuration.channels.count - 1)
+    let rows = (multiple - height % multiple) % multiple
+    let columns = (multiple - width % multiple) % multiple
+    return Insets(top: rows / 2, left: columns / 2, bottom: rows - rows / 2, right: columns - columns / 2)
+  }
+}

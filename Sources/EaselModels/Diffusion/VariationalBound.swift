@@ -1,0 +1,128 @@
+import EaselLayers
+import EaselSupport
+import Foundation
+
+/// The variational bound of a diffusion model's likelihood, timestep by timestep (Ho et al. 2020; Nichol and Dhariwal 2021).
+///
+/// The first timestep's term is the discretised Gaussian's of 8-bit levels, the others are divergences between the posterior,
+/// given the image, and the model's step. Both have the same logarithm of variance to begin from, the posterior's own, which at
+/// the first timestep is nothing and is taken from the second.
+package struct VariationalBound {
+  let schedule: NoiseSchedule
+  let variance: PosteriorVariance
+
+  package init(schedule: NoiseSchedule, variance: PosteriorVariance) {
+    (self.schedule, self.variance) = (schedule, variance)
+  }
+
+  /// What one timestep's term needs.
+  private struct Step {
+    let timestep: Int
+    /// The squared image error's factor in the divergence: that of the mean, over the posterior's variance.
+    let precision: Double
+    /// Logarithms of the variance between which the model chooses.
+    let small, large: Double
+  }
+
+  private func step(_ timestep: Int) -> Step {
+    let posterior = Posterior(from: schedule.level(timestep), to: schedule.level(timestep - 1))
+    let second = Posterior(from: schedule.level(1), to: schedule.level(0))
+    let small = timestep == 0 ? second.small : posterior.small
+    // A fixed large variance begins with the second posterior's too (Ho et al.).
+    let large = timestep == 0 && variance == .fixedLarge ? second.small : posterior.large
+    return Step(
+      timestep: timestep, precision: posterior.mean.image * posterior.mean.image / small, small: log(small),
+      large: log(large))
+  }
+
+  /// The terms, in nats: float32 `[N]`.
+  ///
+  /// - Parameters:
+  ///   - images: `[N, H, W, C]` in [−1, 1].
+  ///   - errors: the images less what the model takes them for; gradients do not reach it.
+  ///   - output: the network's word on the variance, −1 to 1, where it learns it.
+  ///   - timesteps: one for each image.
+  package func terms(_ images: Tensor, errors: Tensor, output: Variable?, timesteps: [Int]) -> Variable {
+    let backend = images.backend
+    let steps = timesteps.map(step)
+    func perSample(_ value: (Step) -> Double) -> Tensor {
+      Tensor(steps.map { Float(value($0)) }, shape: [steps.count], on: backend)
+    }
+    let ones = Tensor(repeating: 1, shape: images.shape, on: backend)
+    func everywhere(_ value: (Step) -> Double) -> Variable {
+      Variable(backend.scaledSum(ones, by: perSample(value), nil, by: nil))
+    }
+    /// How much larger than the posterior's the variance is, by its logarithm.
+    let excess: Variable
+    switch variance {
+    case .fixedSmall: excess = everywhere { _ in 0 }
+    case .fixedLarge: excess = everywhere { $0.large - $0.small }
+    case .learnedRange:
+      guard let output else { fatalShape("a learned variance needs the network's output") }
+      excess =
+        scaleSamples(output, by: perSample { ($0.large - $0.small) / 2 })
+        + everywhere { ($0.large - $0.small) / 2 }
+    }
+
+    // ½ (excess − 1 + (1 + precision · error²) / e^excess)
+    let spread = backend.scaledSum(errors * errors, by: perSample(\.precision), ones, by: perSample { _ in 1 })
+    let divergence = sumSamples(0.5 * (excess + apply(.exp, -1 * excess) * Variable(spread)))
+    let constant = Tensor(repeating: -0.5 * Float(images.count / steps.count), shape: [steps.count], on: backend)
+    let later = Variable(perSample { $0.timestep == 0 ? 0 : 1 }) * (divergence + Variable(constant))
+    guard steps.contains(where: { $0.timestep == 0 }) else { return later }
+    let levels = discretizedGaussian(
+      images, mean: Variable(images - errors), logVariance: excess + everywhere(\.small))
+    return later + Variable(perSample { $0.timestep == 0 ? 1 : 0 }) * levels
+  }
+
+  /// How far the noisiest images are from noise, in nats: float32 `[N]`.
+  package func prior(_ images: Tensor) -> Tensor {
+    let level = schedule.level(schedule.count - 1)
+    let (signal, variance) = (level.signal * level.signal, level.sigma * level.sigma)
+    let constant = 0.5 * Double(images.count / images.shape[0]) * (variance - 1 - log(variance))
+    return images.backend.affine(
+      images.backend.sumSamples(images * images), scale: Float(signal / 2), shift: Float(constant))
+  }
+}
+
+extension Diffusion: Likelihood {
+  /// The bound over all timesteps, a pass of the network each, in bits a dimension: `bits-per-dimension`, which is the sum of
+  /// `vlb` and `prior`; and `decoder`, the first timestep's part of `vlb`.
+  ///
+  /// A conditional model is told the labels, where the images have some.
+  public func likelihood(
+    _ images: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) -> Void
+  ) throws -> [String: [Double]] {
+    if importanceSamples != nil {
+      throw UserError(.usage, "--importance-samples: a diffusion model has no bound that samples tighten")
+    }
+    let bound = VariationalBound(schedule: schedule, variance: settings.variance)
+    let names = ["bits-per-dimension", "vlb", "prior", "decoder"]
+    let bits = Chunks.map(images.tensor(signed: true, on: context.backend)) { clean, numbers in
+      let condition = Denoiser.Conditioning(labels: images.labels.map { Array($0[numbers]) })
+      var sum = Tensor(repeating: 0, shape: [numbers.count], on: context.backend)
+      var terms = sum
+      for timestep in (0..<schedule.count).reversed() {
+        let level = schedule.level(timestep)
+        let noise = denoiser.normal(clean.shape, seed: seed, first: numbers.lowerBound, draw: timestep)
+        let found = denoiser.denoised(level.add(noise, to: clean), at: level, condition, clips: true)
+        terms =
+          bound.terms(
+            clean, errors: clean - found.image, output: found.varianceOutput.map { Variable($0) },
+            timesteps: [Int](repeating: timestep, count: numbers.count)
+          ).value
+        sum = sum + terms
+        progress(
+          Chunks.share(of: 0..<images.count, numbers, 1 - Double(timestep) / Double(schedule.count)))
+      }
+      let prior = bound.prior(clean)
+      let nats = [sum + prior, sum, prior, terms].map { $0.reshaped([numbers.count, 1]) }
+      let scale = Float(1 / (log(2) * Double(context.data.shape(1).count)))
+      return context.backend.affine(context.backend.concatenate(nats), scale: scale, shift: 0)
+    }.values().map(Double.init)
+    return Dictionary(
+      uniqueKeysWithValues: names.enumerated().map { column, name in
+        (name, stride(from: column, to: bits.count, by: names.count).map { bits[$0] })
+      })
+  }
+}

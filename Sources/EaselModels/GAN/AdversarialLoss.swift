@@ -1,0 +1,122 @@
+import EaselLayers
+
+/// What discriminator and generator are trained for, given the discriminator's scores of real and generated images: float32 `[N]`,
+/// higher for more real.
+public enum AdversarialLoss: String, Sendable, Codable, CaseIterable {
+  /// Goodfellow et al. 2014, equation 1: the generator lowers what the discriminator raises.
+  case minimax
+  /// The same discriminator; the generator raises log σ(score) (ibid., section 3).
+  case nonSaturating = "non-saturating"
+  /// Mao et al. 2017, with targets 1 and 0.
+  case leastSquares = "least-squares"
+  /// Lim and Ye 2017; Miyato et al. 2018.
+  case hinge
+  /// Arjovsky et al. 2017: the critic's weights are clipped after each of its steps.
+  case wasserstein
+  /// Gulrajani et al. 2017: the critic's gradient between real and generated images is drawn to length 1.
+  case wassersteinGradientPenalty = "wgan-gp"
+  /// Mescheder et al. 2018: non-saturating, the squared gradient at real images costs γ / 2.
+  case r1
+
+  /// - Parameter smoothing: real images are called real with the probability 1 − smoothing; of use to cross-entropies and
+  ///   squares.
+  func discriminator(real: Variable, fake: Variable, smoothing: Float) -> Variable {
+    switch self {
+    case .minimax, .nonSaturating, .r1:
+      entropy(real, 1 - smoothing) + entropy(fake, 0)
+    case .leastSquares:
+      0.5 * (squares(real, 1 - smoothing) + squares(fake, 0))
+    case .hinge:
+      mean(apply(.relu, affine(real, scale: -1, shift: 1))) + mean(apply(.relu, affine(fake, scale: 1, shift: 1)))
+    case .wasserstein, .wassersteinGradientPenalty:
+      mean(fake) - mean(real)
+    }
+  }
+
+  func generator(fake: Variable) -> Variable {
+    switch self {
+    case .minimax: -1 * entropy(fake, 0)
+    case .nonSaturating, .r1: entropy(fake, 1)
+    case .leastSquares: 0.5 * squares(fake, 1)
+    case .hinge, .wasserstein, .wassersteinGradientPenalty: -1 * mean(fake)
+    }
+  }
+
+  /// Whether the loss is made of a gradient's length, which a norm over the batch would mix between images.
+  var hasGradientPenalty: Bool { self == .wassersteinGradientPenalty || self == .r1 }
+
+  /// Whether real images can be called real with a probability below 1.
+  var takesSmoothing: Bool {
+    switch self {
+    case .minimax, .nonSaturating, .r1, .leastSquares: true
+    case .hinge, .wasserstein, .wassersteinGradientPenalty: false
+    }
+  }
+
+  private func entropy(_ scores: Variable, _ target: Float) -> Variable {
+    loss(.binaryCrossEntropyWithLogits, scores, constant(target, like: scores))
+  }
+
+  private func squares(_ scores: Variable, _ target: Float) -> Variable {
+    loss(.squaredError, scores, constant(target, like: scores))
+  }
+
+  private func mean(_ scores: Variable) -> Variable {
+    weightedSum(scores, weights: constant(1 / Float(scores.value.count), like: scores))
+  }
+
+  private func constant(_ value: Float, like x: Variable) -> Tensor {
+    Tensor(repeating: value, shape: x.shape, on: x.backend)
+  }
+}
+
+/// The gradient of a critic's score with respect to its image, as a loss: its value, and its exact gradient with respect to the
+/// critic's parameters.
+///
+/// With g = ∇ₓ D(x) and a penalty φ(‖g‖), the parameters' gradient is that of φ′(‖g‖)/‖g‖ · gᵀ ∇ₓ D(x), in which g is a
+/// constant: the change of the score along a direction. One pass finds g; a second carries the direction through the critic
+/// beside the image, and is differentiated like any other.
+struct GradientPenalty {
+  /// Of one image, and its derivative by the length divided by the length.
+  let value: (_ length: Float) -> Float
+  let slopePerLength: (_ length: Float) -> Float
+
+  /// λ (‖g‖ − 1)².
+  static func distanceFromOne(weight: Float) -> GradientPenalty {
+    GradientPenalty(
+      value: { weight * ($0 - 1) * ($0 - 1) }, slopePerLength: { 2 * weight * ($0 - 1) / max($0, 1e-12) })
+  }
+
+  /// γ/2 ‖g‖².
+  static func squaredLength(weight: Float) -> GradientPenalty {
+    GradientPenalty(value: { 0.5 * weight * $0 * $0 }, slopePerLength: { _ in weight })
+  }
+
+  /// Adds the mean penalty's gradient to the critic's parameters.
+  ///
+  /// - Parameter share: multiplies penalty and gradient, as where a batch is computed in parts.
+  /// - Returns: the mean penalty, not multiplied.
+  func accumulate(
+    _ critic: Discriminator, of arena: Arena, at images: Tensor, labels: Tensor?, share: Float = 1
+  ) -> Float {
+    let (count, backend) = (images.shape[0], images.backend)
+    let ones = Tensor(repeating: 1, shape: [count], on: backend)
+    let first = Tape()
+    let input = first.variable(images)
+    arena.isFrozen = true
+    first.backward(from: weightedSum(critic(input, labels: labels).scores, weights: ones))
+    arena.isFrozen = false
+    guard let gradient = first.gradient(of: input)?.cast(to: .float32) else { return 0 }
+    let lengths = backend.sumSamples(gradient * gradient).values().map { $0.squareRoot() }
+
+    let weights = Tensor(lengths.map { slopePerLength($0) / Float(count) }, shape: [count], on: backend)
+    let direction = backend.scaledSum(gradient, by: weights, nil, by: nil).cast(to: images.type)
+    let second = Tape()
+    let changes = critic(
+      Variable(images, on: second), direction: Variable(direction, on: second), labels: labels
+    ).changes
+    guard let changes else { fatalShape("a critic was given a direction and told no change") }
+    second.backward(from: weightedSum(changes, weights: ones), seed: share)
+    return lengths.reduce(0) { $0 + value($1) } / Float(count)
+  }
+}

@@ -1,0 +1,61 @@
+import EaselLayers
+
+/// A model of two components, `generators` and `discriminators`, that learn in turn.
+protocol AdversarialTranslation: Translating {
+  /// The images that the generators made, which the discriminators are shown next.
+  associatedtype Made
+  /// What the generators learn by. The discriminators' parameters are constants meanwhile.
+  ///
+  /// - Parameter draw: the random numbers of a purpose for these images, numbered by the model.
+  func generatorLoss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (
+    loss: Variable, metrics: Metrics, made: Made
+  )
+  /// What the discriminators learn by.
+  func discriminatorLoss(_ batch: Batch, _ made: Made, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (
+    loss: Variable, metrics: Metrics
+  )
+}
+
+extension AdversarialTranslation {
+  /// One step of the generators, then one of the discriminators on the images that were made for it.
+  func alternatingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics {
+    let (generators, discriminators) = (components[0], components[1])
+    var metrics: Metrics = [:]
+    func learn(_ loss: Variable, _ values: Metrics, _ tape: Tape, share: Float) {
+      for (name, value) in values { metrics[name, default: 0] += share * value }
+      tape.backward(from: loss, seed: share)
+    }
+    discriminators.arena.isFrozen = true
+    let parts = batch.parts(step.settings.accumulate).map { images, offset in
+      let tape = Tape()
+      let result = generatorLoss(images, on: tape) { step.draw($0, fromSample: offset) }
+      let share = Float(images.count) / Float(batch.count)
+      metrics["loss", default: 0] += share * result.loss.value.item()
+      learn(result.loss, result.metrics, tape, share: share)
+      return (images: images, offset: offset, made: result.made, share: share)
+    }
+    discriminators.arena.isFrozen = false
+    let norm = step.update(generators, loss: metrics["loss"] ?? .nan)
+    var judgement: Float = 0
+    for part in parts {
+      let tape = Tape()
+      let result = discriminatorLoss(part.images, part.made, on: tape) { step.draw($0, fromSample: part.offset) }
+      judgement += part.share * result.loss.value.item()
+      learn(result.loss, result.metrics, tape, share: part.share)
+    }
+    let otherNorm = step.update(discriminators, loss: judgement)
+    // Of all networks together: not a number as soon as one is not.
+    metrics["gradient-norm"] = (norm * norm + otherNorm * otherNorm).squareRoot()
+    return metrics
+  }
+
+  /// The images of both domains, float32, −1 to 1.
+  func domains(of batch: Batch) -> (a: Tensor, b: Tensor) {
+    guard let counterpart = batch.counterparts.first else { fatalError("a model of two kinds of images got one") }
+    return (batch.tensor(signed: true, on: context.backend), counterpart.tensor(signed: true, on: context.backend))
+  }
+
+  /// From −1…1 to 0…1 and back.
+  func unit(_ images: Tensor) -> Tensor { context.backend.affine(images, scale: 0.5, shift: 0.5) }
+  func signed(_ images: Tensor) -> Tensor { context.backend.affine(images, scale: 2, shift: -1) }
+}

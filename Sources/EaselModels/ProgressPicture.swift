@@ -1,0 +1,60 @@
+import EaselLayers
+
+extension Model {
+  /// What the model can do by now, by its average's weights where it has one: samples of the same noise, or what it makes of the
+  /// same images, so that pictures of different steps can be laid beside each other.
+  ///
+  /// - Parameters:
+  ///   - images: held-out ones of its first domain.
+  ///   - progress: told the share that is done, 0 to 1, by models that tell.
+  /// - Returns: nil for a model that makes no pictures.
+  /// - Throws: `UserError` where the model's settings do not fit its own defaults.
+  public func progressPicture(of images: [Image], progress: (Double) -> Void = { _ in }) throws -> Image? {
+    try withAverages {
+      guard let sheet = try samples(progress) ?? rows(of: images, progress) else { return nil }
+      return ImageGrid.compose(sheet.images, columns: sheet.columns)
+    }
+  }
+
+  private typealias Sheet = (images: [Image], columns: Int)
+
+  private func samples(_ progress: (Double) -> Void) throws -> Sheet? {
+    guard let model = self as? any Sampling else { return nil }
+    let options = SamplingOptions()
+    let columns = model.sheetColumns(options)
+    return (try model.sample(0..<2 * columns, options, progress: progress).images(), columns)
+  }
+
+  private func rows(of originals: [Image], _ progress: (Double) -> Void) throws -> Sheet? {
+    if originals.isEmpty { return nil }
+    let images = Batch(originals).tensor(on: context.backend)
+    let made: [[Image]]
+    switch self {
+    case let model as any Translating:
+      made = [try model.translate(images, TranslationOptions(), progress: progress).images()]
+    case let model as any Inpainting:
+      let hole = try InpaintingMask(
+        InpaintingMask.Pattern.randomPatches.rawValue, patch: model.inpaintingPatch ?? 4, seed: 0, in: context.data)
+      let mask = hole.mask(originals.count, on: context.backend)
+      made = [
+        hole.shown(in: originals), try model.inpaint(images, missing: mask, seed: 0, progress: progress).images(),
+      ]
+    case let model as any Restoring:
+      let damaged = model.corruption.apply(to: images, RandomDraw(seed: 0, stream: .sampling, draw: 1_000_000))
+      made = [damaged.images(), try model.restore(damaged, from: model.corruption, seed: 0).images()]
+    case let model as any ImageEncoding:
+      made = [model.decode(model.encode(images)).images()]
+    default: return nil
+    }
+    return (ImageGrid.alternatingRows([originals] + made, columns: 8), min(8, originals.count))
+  }
+
+  /// Runs work with the averages' values, where there are averages.
+  private func withAverages<Result>(_ work: () throws -> Result) rethrows -> Result {
+    let arenas = components.map(\.arena)
+    let before = arenas.map(\.usesAverage)
+    for arena in arenas { arena.usesAverage = true }
+    defer { for (arena, value) in zip(arenas, before) { arena.usesAverage = value } }
+    return try work()
+  }
+}

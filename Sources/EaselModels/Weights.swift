@@ -1,0 +1,111 @@
+import EaselLayers
+import EaselRunStorage
+import EaselSupport
+
+/// A buffer of an arena in a safetensors file: each parameter's part under the parameter's name.
+extension Arena {
+  /// Entries for ``SafetensorsWriter``.
+  ///
+  /// - Parameters:
+  ///   - buffer: values, an average or a moment.
+  ///   - prefix: put before each name.
+  public func entries(of buffer: Tensor, prefix: String = "") -> [SafetensorsWriter.Tensor] {
+    parameters.map { parameter in
+      let part = parameter.view(of: buffer)
+      return SafetensorsWriter.Tensor(name: prefix + parameter.name, type: .float32, shape: part.shape.sizes) { sink in
+        try part.withBytes { try sink($0) }
+      }
+    }
+  }
+
+  /// Reads every parameter's part of a buffer; float types narrower or wider than float32 are converted.
+  ///
+  /// - Throws: `UserError` (bad data) naming the file and the tensor that is missing or has another shape, before anything is
+  ///   changed, or that holds an infinity or no number at all.
+  public func load(_ buffer: Tensor, from file: SafetensorsReader, prefix: String = "") throws {
+    for parameter in parameters {
+      let name = prefix + parameter.name
+      guard let entry = file.entries[name] else {
+        throw UserError(
+          .badData, "\(file.path): there is no tensor \(name)",
+          hint: "The file belongs to another model, or to one with other settings.")
+      }
+      guard entry.shape == parameter.shape.sizes else {
+        throw UserError(
+          .badData, "\(file.path): tensor \(name) has shape \(Shape(entry.shape)), expected \(parameter.shape)",
+          hint: "The file belongs to a model with other settings.")
+      }
+      guard [.float32, .bfloat16, .float16, .float64].contains(entry.type) else {
+        throw UserError(
+          .badData, "\(file.path): tensor \(name): expected F32, BF16, F16 or F64, found \(entry.type.rawValue)")
+      }
+    }
+    for parameter in parameters {
+      let values = try file.finiteFloats(prefix + parameter.name)
+      parameter.view(of: buffer).withMutableFloats { _ = $0.update(fromContentsOf: values) }
+    }
+    buffer.storage.markModified()
+  }
+}
+
+/// What a network computes with: its parameters, trained or averaged, and the buffers beside them.
+extension Arena {
+  /// Entries for ``SafetensorsWriter``; none where the average is asked for and there is none.
+  public func weightEntries(average: Bool, prefix: String = "") -> [SafetensorsWriter.Tensor] {
+    guard let values = average ? self.average : values else { return [] }
+    return entries(of: values, prefix: prefix)
+      + buffers.map { buffer in
+        let value = withWeights(average: average) { buffer.value }
+        return SafetensorsWriter.Tensor(name: prefix + buffer.name, type: .float32, shape: buffer.shape.sizes) { sink in
+          try value.withBytes { try sink($0) }
+        }
+      }
+  }
+
+  /// Reads what ``weightEntries(average:prefix:)`` wrote into the trained weights, or into the average.
+  ///
+  /// - Throws: `UserError` (bad data), as ``load(_:from:prefix:)``.
+  public func loadWeights(average: Bool, from file: SafetensorsReader, prefix: String = "") throws {
+    guard let values = average ? self.average : values else { return }
+    for buffer in buffers {
+      guard file.entries[prefix + buffer.name]?.shape == buffer.shape.sizes else {
+        throw UserError(
+          .badData, "\(file.path): expected a tensor \(prefix + buffer.name) of shape \(buffer.shape)",
+          hint: "The file belongs to another model, or to one with other settings.")
+      }
+    }
+    try load(values, from: file, prefix: prefix)
+    for buffer in buffers {
+      let numbers = try file.finiteFloats(prefix + buffer.name)
+      withWeights(average: average) { buffer.value }.withMutableFloats { _ = $0.update(fromContentsOf: numbers) }
+    }
+  }
+
+  private func withWeights<Result>(average: Bool, _ work: () throws -> Result) rethrows -> Result {
+    let before = usesAverage
+    usesAverage = average
+    defer { usesAverage = before }
+    return try work()
+  }
+}
+
+extension SafetensorsReader {
+  /// A tensor of a network that can be used: one of which a part is not finite may still give finite losses and pictures,
+  /// because activations such as a sigmoid swallow NaN, but they mean nothing.
+  ///
+  /// - Throws: `UserError` (bad data) naming the first number that is not finite; and as ``floats(_:)``.
+  package func finiteFloats(_ name: String) throws -> [Float] {
+    let values = try floats(name)
+    if let place = values.firstIndex(where: { !$0.isFinite }) {
+      throw UserError(
+        .badData, "\(path): tensor \(name): expected finite numbers, found \(values[place]) at place \(place)",
+        hint: "The training that wrote it had gone wrong. Take an earlier checkpoint, by its folder's path.")
+    }
+    return values
+  }
+}
+
+extension Component {
+  /// What stands before this component's names in checkpoints.
+  public var prefix: String { name.isEmpty ? "" : name + "." }
+}

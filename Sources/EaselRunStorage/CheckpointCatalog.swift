@@ -1,0 +1,81 @@
+import EaselSupport
+import EaselTensors
+import Foundation
+
+/// The runs that can be named on the command line: those of the workspace, then those beside the installed program.
+public struct CheckpointCatalog: Sendable {
+  /// `Checkpoints` folders; a run in an earlier one hides its namesakes in later ones.
+  public let roots: [String]
+
+  public init(roots: [String]) { self.roots = roots }
+
+  /// Every run that has a checkpoint, or was to have one, sorted by name. Roots that do not exist are passed over.
+  ///
+  /// - Throws: `UserError(.inputOutput)` where a root cannot be listed.
+  public func runs() throws -> [RunFolder] {
+    var found: [String: RunFolder] = [:]
+    for root in roots where FileSystem.isFolder(root) {
+      for name in try FileSystem.list(root) where found[name] == nil {
+        // What cannot be a run's name (a stray hidden folder, a link out) is not a run.
+        // Nor is a folder that cannot be looked into (a disk's lost+found).
+        if let run = try? RunFolder(checkpoints: root, name: name), (try? run.isRun) == true {
+          found[name] = run
+        }
+      }
+    }
+    return found.values.sorted { $0.name < $1.name }
+  }
+
+  /// Finds the checkpoint that a command line's CHECKPOINT means: a run's name or a run's folder (its newest valid
+  /// checkpoint), or a checkpoint folder.
+  ///
+  /// - Returns: the checkpoint, its files checked, which training leaves alone as long as the value lives, and newer ones that were
+  ///   passed over as damaged.
+  /// - Throws: `UserError(.missingInput)`, with the known runs and the nearest name, where there is no such thing;
+  ///   `.badData` where it is damaged.
+  public func resolve(_ argument: String) throws -> (checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]) {
+    let named = try roots.compactMap { try? RunFolder(checkpoints: $0, name: argument) }.filter { try $0.isRun }
+    // One that has no checkpoint yet does not hide another that has.
+    if let run = try named.first(where: { try !$0.checkpointSteps.isEmpty }) ?? named.first {
+      return try run.newestValid(isHeld: true)
+    }
+    if FileSystem.isFolder(argument) {
+      if let run = try runFolder(at: argument) { return try run.newestValid(isHeld: true) }
+      let checkpoint = try CheckpointFolder.open(argument, isHeld: true)
+      if let failure = checkpoint.verify(full: true).first { throw failure }
+      return (checkpoint, [])
+    }
+    throw try unknown(argument)
+  }
+
+  /// The newest checkpoint of the first run that has one of a kind, of any step; nil where there is none.
+  ///
+  /// - Throws: `UserError(.inputOutput)` where a folder cannot be listed.
+  public func find(_ isWanted: (CheckpointFolder) -> Bool) throws -> CheckpointFolder? {
+    for run in try runs() {
+      for step in try run.checkpointSteps.reversed() {
+        if let checkpoint = try? CheckpointFolder.open(run.checkpointPath(step: step)), isWanted(checkpoint) {
+          return checkpoint
+        }
+      }
+    }
+    return nil
+  }
+
+  /// The run whose folder a path is, if it holds checkpoints.
+  private func runFolder(at path: String) throws -> RunFolder? {
+    guard let resolved = FileSystem.resolved(path) else { return nil }
+    let name = resolved.lastPathComponent
+    guard let run = try? RunFolder(checkpoints: FileSystem.parent(of: resolved), name: name) else { return nil }
+    return try run.isRun ? run : nil
+  }
+
+  private func unknown(_ argument: String) throws -> UserError {
+    let names = try runs().map(\.name)
+    let known = names.isEmpty ? "There are no runs yet." : "Known runs: \(names.joined(separator: ", "))."
+    let suggestion = nearestName(to: argument, among: names).map { "Did you mean \($0)? " } ?? ""
+    return UserError(
+      .missingInput, "no run and no checkpoint folder is named \(argument) (searched \(roots.joined(separator: ", ")))",
+      hint: suggestion + known)
+  }
+}

@@ -1,0 +1,168 @@
+import EaselSupport
+import EaselTensors
+import Foundation
+
+/// A run's folder, `Checkpoints/<run>/`: its checkpoints, its metrics and what it drew on the way.
+public struct RunFolder: Sendable {
+  public let name: String
+  public let path: String
+
+  /// Where the run's metrics go; see ``MetricsLog``.
+  public var metricsPath: String { "\(path)/metrics.jsonl" }
+
+  /// Where TensorBoard finds them too; see ``EventFile``.
+  public var eventsPath: String { "\(path)/events" }
+
+  /// Where the picture of a step's progress lies, or would.
+  public func samplesPath(step: Int) -> String { "\(path)/samples/\(stepFolderName(step)).png" }
+
+  /// The space that the run takes on the disk, in bytes.
+  public var size: Int { FileSystem.size(of: path) }
+
+  /// The folder of a run in a workspace; nothing is created yet.
+  ///
+  /// - Throws: `UserError(.usage)` where the name cannot name a folder of its own inside the workspace.
+  public init(workspace: String, name: String) throws {
+    try self.init(checkpoints: "\(workspace)/Checkpoints", name: name)
+  }
+
+  /// The folder of a run anywhere; nothing is created yet.
+  ///
+  /// - Throws: `UserError(.usage)` where the path's last part cannot name a folder of its own, or is a link.
+  public init(path: String) throws {
+    let url = URL(fileURLWithPath: path).standardizedFileURL
+    try self.init(checkpoints: url.deletingLastPathComponent().path, name: url.lastPathComponent)
+  }
+
+  /// Whether a checkpoint is one of this run's.
+  public func holds(_ checkpoint: CheckpointFolder) -> Bool {
+    guard let path = FileSystem.resolved(path), let inside = FileSystem.resolved(checkpoint.path) else { return false }
+    return inside == path || FileSystem.parent(of: inside) == path
+  }
+
+  /// The folder of a run in a `Checkpoints` folder. That folder may be a link to another disk; the run's may not leave it.
+  init(checkpoints: String, name: String) throws {
+    try Self.validate(name)
+    self.name = name
+    path = "\(checkpoints)/\(name)"
+    if let target = FileSystem.resolved(path), let parent = FileSystem.resolved(checkpoints),
+      target != "\(parent)/\(name)"
+    {
+      throw UserError(
+        .usage, "run \(name): expected a folder in \(parent), found a link to \(target)",
+        hint: "Choose another --run name, or remove the link.")
+    }
+  }
+
+  private static func validate(_ name: String) throws {
+    let problem: String? =
+      if name.isEmpty {
+        "is empty"
+      } else if name.utf8.count > 128 {
+        "is longer than 128 bytes"
+      } else if name.hasPrefix(".") || name.hasPrefix("-") {
+        "begins with `\(name.prefix(1))`"
+      } else if name.contains("/") {
+        "contains `/`"
+      } else if name.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) {
+        "contains a control character"
+      } else {
+        nil
+      }
+    if let problem {
+      throw UserError(
+        .usage, "run name \(name.debugDescription) \(problem)",
+        hint: "A run's name becomes a folder in Checkpoints: letters, digits, `-`, `_` and `.` are safe.")
+    }
+  }
+
+  /// A name for a run of a preset that no run has yet: `diffusion-small-3`.
+  public static func unusedName(for preset: String, workspace: String) -> String {
+    var number = 1
+    while FileSystem.exists("\(workspace)/Checkpoints/\(preset)-\(number)") { number += 1 }
+    return "\(preset)-\(number)"
+  }
+
+  /// A run beside this one with a name that nobody has: this one's, or that and a number.
+  ///
+  /// - Throws: `UserError(.missingInput)` where the folder of runs is gone too.
+  public func unusedSibling() throws -> RunFolder {
+    let runs = FileSystem.parent(of: path)
+    guard FileSystem.isFolder(runs) else { throw UserError(.missingInput, "\(runs): the folder is not there any more") }
+    var (name, number) = (name, 1)
+    while FileSystem.exists("\(runs)/\(name)") {
+      name = "\(self.name)-\(number)"
+      number += 1
+    }
+    return try RunFolder(checkpoints: runs, name: name)
+  }
+
+  public var exists: Bool { FileSystem.isFolder(path) }
+
+  /// The steps that have a checkpoint folder, whole or damaged, in ascending order.
+  ///
+  /// - Throws: `UserError(.inputOutput)` where the folder exists and cannot be listed.
+  public var checkpointSteps: [Int] {
+    get throws { exists ? try FileSystem.list(path).compactMap(stepNumber(ofFolder:)).sorted() : [] }
+  }
+
+  /// Whether this is the folder of a run that was begun, with a checkpoint or not yet.
+  public var isRun: Bool { get throws { try !checkpointSteps.isEmpty || status != nil } }
+
+  /// Where the checkpoint of a step lies, or would.
+  public func checkpointPath(step: Int) -> String { "\(path)/\(stepFolderName(step))" }
+
+  /// The newest checkpoint (before a step) whose manifest and files hold, and those newer ones that do not.
+  ///
+  /// - Parameter isHeld: as in ``CheckpointFolder/open(_:isHeld:)``: for reading a run that another process may be training. What
+  ///   that process removed meanwhile is not damaged, and a newer one is there.
+  /// - Throws: `UserError(.missingInput)` where the run has no checkpoint; `.badData` where every one is damaged.
+  public func newestValid(
+    before limit: Int = .max, isHeld: Bool = false
+  ) throws -> (checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]) {
+    try newestValid(before: limit, isHeld: isHeld, listed: {})
+  }
+
+  /// - Parameter listed: called between the listing of the checkpoints and their reading.
+  package func newestValid(before limit: Int, isHeld: Bool, listed: () throws -> Void) throws -> (
+    checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]
+  ) {
+    var damaged: [DamagedCheckpoint] = []
+    for _ in 0..<Self.mostListings {
+      damaged = []
+      var isOutdated = false
+      let steps = try checkpointSteps
+      try listed()
+      for step in steps.reversed() where step < limit {
+        let path = checkpointPath(step: step)
+        let identity = FileSystem.identity(of: path)
+        do {
+          let checkpoint = try CheckpointFolder.open(path, isHeld: isHeld)
+          guard checkpoint.step == step else {
+            throw UserError(.badData, "\(path): expected step \(step) in its manifest, found \(checkpoint.step)")
+          }
+          if let failure = checkpoint.verify(full: true).first { throw failure }
+          return (checkpoint, damaged)
+        } catch let error as UserError {
+          if identity == nil || FileSystem.identity(of: path) != identity || CheckpointHold.isBeingRemoved(path) {
+            isOutdated = true
+          } else {
+            damaged.append(DamagedCheckpoint(path: path, error: error))
+          }
+        }
+      }
+      if !isOutdated { break }
+    }
+    guard let newest = damaged.first else {
+      throw UserError(
+        .missingInput, "run \(name) has no checkpoint yet (in \(path))",
+        hint: "Begin it anew with: easel train PRESET --run \(name) --overwrite")
+    }
+    throw UserError(
+      .badData, "run \(name) has \(damaged.count) damaged and no valid checkpoint; the newest: \(newest.error.message)",
+      hint: "Restore the run's folder from a copy, or train it anew.")
+  }
+
+  /// Each further one takes a training that has removed what was listed meanwhile.
+  private static let mostListings = 1000
+}

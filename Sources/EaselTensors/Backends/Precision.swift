@@ -1,0 +1,84 @@
+import EaselSupport
+
+/// How a processor multiplies bfloat16 numbers, compared with how it multiplies float32 ones.
+///
+/// It follows from the processor's family and instructions alone. A timing would choose differently from run to run.
+public enum BFloat16Products: String, Sendable, CaseIterable {
+  /// The backend has no kernels for them.
+  case none
+  /// AVX-512 without bfloat16: they are converted to float32 for each product.
+  case emulated
+  /// AVX512_BF16 at half the rate of float32: Intel's processors with AMX missing or hidden from a virtual machine issue
+  /// `vdpbf16ps`, which counts for two multiply-adds, on one port in two cycles, and multiply-adds on two ports in one.
+  case slow
+  /// AVX512_BF16 at twice the rate of float32: AMD's since Zen 4.
+  case fast
+  /// AMX.
+  case matrices
+
+  package init(isSupported: Bool, hasInstructions: Bool, hasMatrices: Bool, isAMD: Bool) {
+    self =
+      hasMatrices ? .matrices : hasInstructions ? (isAMD ? .fast : .slow) : isSupported ? .emulated : .none
+  }
+
+  /// For people: what the processor does.
+  public var summary: String {
+    switch self {
+    case .none: "no bfloat16 products here"
+    case .emulated: "this processor multiplies bfloat16 by way of float32"
+    case .slow: "this processor multiplies bfloat16 at half float32's rate"
+    case .fast: "this processor multiplies bfloat16 at twice float32's rate"
+    case .matrices: "this processor multiplies bfloat16 matrices (AMX)"
+    }
+  }
+}
+
+/// The type of activations that a run asks for.
+public enum Precision: String, Sendable, CaseIterable, Codable {
+  /// The faster one on this processor, see ``choice(on:convolves3x3:)``.
+  case auto
+  case float32
+  case bfloat16
+
+  /// What `auto` means on a backend, and why, in words. It is never slower than float32.
+  ///
+  /// - Parameter convolves3x3: whether nearly all multiplications are those of 3×3 convolutions. Winograd's method does
+  ///   them in float32 whatever the type in memory, so that bfloat16 saves memory traffic and costs nothing, as long as the
+  ///   processor has instructions that convert it.
+  public static func choice(on backend: any Backend, convolves3x3: Bool) -> (type: ScalarType, reason: String) {
+    guard backend.kind == .onednn else { return (.float32, "the \(backend.kind.rawValue) backend has no other") }
+    return choice(Backends.bfloat16, convolves3x3: convolves3x3)
+  }
+
+  package static func choice(_ products: BFloat16Products, convolves3x3: Bool) -> (type: ScalarType, reason: String) {
+    switch products {
+    case .matrices, .fast: return (.bfloat16, products.summary)
+    case .slow where convolves3x3:
+      return (.bfloat16, "\(products.summary), but most of this model's products are in float32 by Winograd's method")
+    case .none, .emulated, .slow: return (.float32, products.summary)
+    }
+  }
+
+  /// The type on a backend.
+  ///
+  /// - Parameter convolves3x3: see ``choice(on:convolves3x3:)``.
+  /// - Throws: `UserError` (unavailable) for bfloat16 if the backend or the processor cannot.
+  public func scalarType(on backend: any Backend, convolves3x3: Bool = false) throws -> ScalarType {
+    switch self {
+    case .float32: return .float32
+    case .auto: return Precision.choice(on: backend, convolves3x3: convolves3x3).type
+    case .bfloat16:
+      guard backend.kind == .onednn else {
+        throw UserError(
+          .unavailable, "the \(backend.kind.rawValue) backend computes in float32 only",
+          hint: "Use --precision float32, or --backend onednn.")
+      }
+      guard Backends.bfloat16 != .none else {
+        throw UserError(
+          .unavailable, "oneDNN has no bfloat16 kernels for this processor (it needs AVX-512)",
+          hint: "Use --precision float32.")
+      }
+      return .bfloat16
+    }
+  }
+}

@@ -1,0 +1,45 @@
+import CEaselKernels
+
+/// The most that this machine does now, which operations are held against.
+public struct Ceilings: Codable, Sendable {
+  /// Multiplications and additions in registers, on all threads, in operations a second.
+  public var float32: Double
+  /// A large product of bfloat16 matrices; nil where the backend has none.
+  public var bfloat16: Double?
+  /// Bytes read and written a second by a copy far larger than the caches.
+  public var copy: Double
+
+  /// Measures for a second or two.
+  public init(_ backend: any Backend) {
+    let clock = ContinuousClock()
+    // The system may take a while to give each thread a processor of its own.
+    func best(_ body: () -> Void) -> Double {
+      var times: [Double] = []
+      let end = clock.now + .milliseconds(400)
+      while clock.now < end { times.append(clock.measure(body) / .seconds(1)) }
+      return times.min() ?? .infinity
+    }
+    let threads = backend.threads
+    let kernels = easel_kernels_for(InstructionSet.preferred.rawISA).pointee
+    let (rounds, parts) = (100_000, 16 * threads.count)
+    let arithmetic = best { threads.run(parts) { _ in _ = kernels.multiply_add(rounds) } }
+    float32 = Double(parts * rounds * kernels.multiply_add_operations) / arithmetic
+
+    let size = 32 << 20
+    let (source, target) = (backend.sample([size], .float32), Tensor(uninitialized: [size], on: backend))
+    copy = Double(8 * size) / best { backend.copy(source, into: target) }
+
+    guard backend.kind == .onednn, Backends.bfloat16 != .none else { return }
+    let edge = 2048
+    let (a, b) = (backend.sample([edge, edge], .bfloat16), backend.sample([edge, edge], .float32))
+    b.storage.markModified()
+    bfloat16 =
+      Double(2 * edge * edge * edge) / best { _ = backend.linear(a, weight: b, bias: nil, residual: nil) }
+  }
+
+  /// The least time in which operations and bytes could be done, in seconds.
+  public func leastTime(flops: Int, bytes: Int, type: ScalarType) -> Double {
+    let arithmetic = type == .bfloat16 ? max(bfloat16 ?? float32, float32) : float32
+    return max(Double(flops) / arithmetic, Double(bytes) / copy)
+  }
+}

@@ -1,0 +1,137 @@
+import CEaselKernels
+
+/// A dense array of numbers in a backend's memory, innermost axis contiguous.
+///
+/// A tensor is a value that shares its storage: copies, reshapes and slices of the leading axis are views. Operations make
+/// new tensors; only those named `…InPlace` or with an `into:` parameter write to existing ones.
+public struct Tensor {
+  private var _storage: Storage
+  public let shape: Shape
+  public let type: ScalarType
+  /// Where the first element lies in the storage, in elements.
+  let offset: Int
+
+  init(storage: Storage, offset: Int = 0, shape: Shape, type: ScalarType) {
+    _storage = storage
+    self.offset = offset
+    self.shape = shape
+    self.type = type
+  }
+
+  /// Memory for a shape, its contents undefined.
+  public init(uninitialized shape: Shape, type: ScalarType = .float32, on backend: any Backend) {
+    let storage = backend.allocate(byteCount: shape.count * type.byteCount)
+    self.init(storage: storage, shape: shape, type: type)
+  }
+
+  /// A tensor of one value.
+  public init(repeating value: Float, shape: Shape, type: ScalarType = .float32, on backend: any Backend) {
+    self.init(uninitialized: shape, type: type, on: backend)
+    backend.fill(self, with: value)
+  }
+
+  /// A tensor of the given numbers, in row-major order.
+  public init(_ values: [Float], shape: Shape, type: ScalarType = .float32, on backend: any Backend) {
+    require(values.count == shape.count, "\(values.count) values for \(shape)")
+    let host = Tensor(uninitialized: shape, on: backend)
+    host.withMutableFloats { _ = $0.update(fromContentsOf: values) }
+    self = type == .float32 ? host : backend.cast(host, to: type)
+  }
+
+  /// Indices or labels.
+  public init(_ values: [Int32], on backend: any Backend) {
+    self.init(uninitialized: [values.count], type: .int32, on: backend)
+    _ = UnsafeMutableBufferPointer(start: pointer.assumingMemoryBound(to: Int32.self), count: values.count)
+      .update(fromContentsOf: values)
+  }
+
+  public var storage: Storage { _storage }
+  public var backend: any Backend { storage.backend }
+  /// Whether this is the only user of its memory, which may then be overwritten.
+  public mutating func isUniquelyReferenced() -> Bool { isKnownUniquelyReferenced(&_storage) }
+
+  public var count: Int { shape.count }
+  public var rank: Int { shape.rank }
+
+  /// The first element's address; for backends whose memory is the host's.
+  var pointer: UnsafeMutableRawPointer { storage.pointer + offset * type.byteCount }
+  var floats: UnsafeMutablePointer<Float> {
+    require(type == .float32, "float32 expected, found \(type)")
+    return pointer.assumingMemoryBound(to: Float.self)
+  }
+}
+
+// MARK: - Views
+
+extension Tensor {
+  /// The same elements in another shape. One size may be −1: what is left.
+  public func reshaped(_ sizes: [Int]) -> Tensor {
+    let known = sizes.filter { $0 >= 0 }.reduce(1, *)
+    let resolved = Shape(sizes.map { $0 >= 0 ? $0 : (known == 0 ? 0 : count / known) })
+    require(resolved.count == count, "\(shape) cannot become \(Shape(sizes))")
+    return Tensor(storage: storage, offset: offset, shape: resolved, type: type)
+  }
+
+  public func reshaped(_ shape: Shape) -> Tensor { reshaped(shape.sizes) }
+
+  /// Elements `range` of the leading axis.
+  public subscript(range: Range<Int>) -> Tensor {
+    require(rank > 0 && range.lowerBound >= 0 && range.upperBound <= shape[0], "\(range) of \(shape)")
+    let stride = shape[0] == 0 ? 0 : count / shape[0]
+    return Tensor(
+      storage: storage, offset: offset + range.lowerBound * stride,
+      shape: Shape([range.count] + shape.sizes.dropFirst()),
+      type: type)
+  }
+
+  /// Element `index` of the leading axis, without that axis.
+  public subscript(index: Int) -> Tensor { self[index..<index + 1].reshaped(Array(shape.sizes.dropFirst())) }
+
+  /// `count` elements from place `start` in row-major order, as a shape: how an arena hands out parameters.
+  public func view(at start: Int, shape: Shape) -> Tensor {
+    require(start >= 0 && start + shape.count <= count, "\(shape) at \(start) of \(count) elements")
+    return Tensor(storage: storage, offset: offset + start, shape: shape, type: type)
+  }
+}
+
+// MARK: - Host access
+
+extension Tensor {
+  /// The elements as float32, copied out in row-major order.
+  public func values() -> [Float] {
+    require(type != .int32, "floating-point tensor expected")
+    let source = type == .float32 ? self : backend.cast(self, to: .float32)
+    return Array(UnsafeBufferPointer(start: source.floats, count: count))
+  }
+
+  /// The only element.
+  public func item() -> Float {
+    require(count == 1, "one element expected, found \(shape)")
+    return values()[0]
+  }
+
+  /// Scoped access to float32 elements. The buffer must not leave the closure.
+  public func withMutableFloats<Result>(_ body: (UnsafeMutableBufferPointer<Float>) throws -> Result) rethrows -> Result
+  {
+    try body(UnsafeMutableBufferPointer(start: floats, count: count))
+  }
+
+  /// Scoped access to the bytes, in the machine's order.
+  public func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+    try body(UnsafeRawBufferPointer(start: pointer, count: count * type.byteCount))
+  }
+}
+
+// MARK: - Arithmetic without gradients
+
+extension Tensor {
+  /// The same values as another type; itself where it is of that type.
+  public func cast(to type: ScalarType) -> Tensor { type == self.type ? self : backend.cast(self, to: type) }
+
+  public func clamped(_ low: Float, _ high: Float) -> Tensor { backend.clamp(self, low: low, high: high) }
+
+  public static func + (a: Tensor, b: Tensor) -> Tensor { a.backend.add(a, b, alpha: 1, beta: 1) }
+  public static func - (a: Tensor, b: Tensor) -> Tensor { a.backend.add(a, b, alpha: 1, beta: -1) }
+  public static func * (a: Tensor, b: Tensor) -> Tensor { a.backend.multiply(a, b) }
+  public static func * (scale: Float, a: Tensor) -> Tensor { a.backend.affine(a, scale: scale, shift: 0) }
+}

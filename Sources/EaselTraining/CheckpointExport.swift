@@ -1,0 +1,51 @@
+import EaselSupport
+import Foundation
+
+extension LoadedModel {
+  /// Writes a checkpoint for pictures only: the weights that were read, without components that only training needs, the
+  /// settings, and the record of the training. It is a fraction of the size, and training cannot go on from it.
+  ///
+  /// - Parameters:
+  ///   - folder: becomes a run's folder with this one checkpoint, which appears whole or not at all.
+  ///   - type: what floats are stored as, `.float32` or `.bfloat16`.
+  ///   - replacing: whether a folder that is there already may be: its checkpoints then make way for this one.
+  /// - Throws: `UserError(.cannotCreate)` where the folder is there already, is the run's own, or cannot be written.
+  public func export(to folder: RunFolder, as type: ElementType, replacing: Bool = false) throws -> CheckpointFolder {
+    let existed = folder.exists
+    guard !existed || replacing else {
+      throw UserError(
+        .cannotCreate, "\(folder.path): is there already", hint: "Choose another --output, or --overwrite it.")
+    }
+    guard !folder.holds(checkpoint) else {
+      throw UserError(
+        .cannotCreate, "\(folder.path): is the run's own folder, which an export would replace",
+        hint: "Choose another --output.")
+    }
+    var state = state
+    // Nothing to go on from, and no place on the machine that it was made on.
+    (state.optimizerSteps, state.averageUpdates) = ([:], [:])
+    let handedOn = HandedOn(checkpoint)
+    state.data = handedOn.record(state.data)
+    let settings = try handedOn.configuration(configuration).yaml()
+    let name = weights == .ema ? CheckpointFile.average : CheckpointFile.weights
+    let source = try SafetensorsReader(path: checkpoint.path(of: name))
+    let leftOut = model.components.filter(\.isForTrainingOnly).map(\.prefix)
+    let tensors = try source.names.filter { name in !leftOut.contains(where: name.hasPrefix) }
+      .map { try source.tensor($0, floatsAs: type) }
+    do {
+      let lock = try folder.lock()
+      defer { withExtendedLifetime(lock) {} }
+      try folder.removeLeftovers()
+      let exported = try folder.commit(step: state.step, keep: 1) { temporary in
+        try SafetensorsWriter.write(tensors, metadata: source.metadata, to: "\(temporary)/\(name)")
+        try state.write(to: temporary)
+        try RunFolder.write(settings, to: "\(temporary)/\(CheckpointFile.configuration)")
+      }
+      try folder.removeCheckpoints(except: state.step)
+      return exported
+    } catch {
+      if !existed { try? folder.delete() }
+      throw error
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import EaselSupport
+import Foundation
+
+/// What a checkpoint says of itself, without making its model.
+public struct CheckpointSummary {
+  public let state: RunState
+  /// Name and shape of every tensor, by name.
+  public let tensors: [(name: String, shape: [Int])]
+  /// `config.yaml`.
+  public let configuration: String
+
+  /// - Throws: `UserError` (bad data) naming the file that cannot be read.
+  public init(_ checkpoint: CheckpointFolder) throws {
+    state = try RunState.read(checkpoint)
+    let name = checkpoint.contains(CheckpointFile.weights) ? CheckpointFile.weights : CheckpointFile.average
+    let file = try SafetensorsReader(path: checkpoint.path(of: name))
+    tensors = file.names.map { ($0, file.entries[$0]?.shape ?? []) }
+    let path = try checkpoint.path(of: CheckpointFile.configuration)
+    guard let text = String(validating: try FileIO.read(path, maximumSize: 1 << 20), as: UTF8.self) else {
+      throw UserError(.badData, "\(path): expected UTF-8 text, found other bytes")
+    }
+    configuration = text
+  }
+
+  public var parameters: Int { tensors.reduce(0) { $0 + $1.shape.reduce(1, *) } }
+
+  public static func state(of checkpoint: CheckpointFolder) throws -> RunState { try RunState.read(checkpoint) }
+}

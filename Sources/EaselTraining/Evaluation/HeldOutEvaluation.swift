@@ -1,0 +1,79 @@
+import EaselMetrics
+import EaselSupport
+import Foundation
+
+/// A figure's mean over images, and how far the mean would be off for other images.
+public struct MeanFigure: Codable, Sendable {
+  public var mean: Double
+  /// The deviation over images (ddof = 1) ÷ √images; 0 for one image.
+  public var standardError: Double
+
+  public init(_ values: [Double]) {
+    let count = Double(values.count)
+    let mean = values.reduce(0, +) / max(1, count)
+    let squares = values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
+    self.mean = mean
+    standardError = count > 1 ? (squares / (count - 1) / count).squareRoot() : 0
+  }
+}
+
+/// The likelihood of held-out images under a model.
+public struct LikelihoodEvaluation: Encodable, Sendable {
+  public var images: Int
+  public var importanceSamples: Int?
+  /// Each of the model's figures.
+  public var figures: [String: MeanFigure]
+
+  /// - Parameters:
+  ///   - images: of the model's size and channels.
+  ///   - progress: told the share done, 0 to 1.
+  /// - Throws: `UserError` (usage) for a bound that the model does not have.
+  public init(
+    _ model: any Likelihood, _ images: ImageDataset, importanceSamples: Int?, seed: UInt64,
+    progress: (Double) -> Void
+  ) throws {
+    var values: [String: [Double]] = [:]
+    var done = 0
+    for batch in images.batches(of: 100) {
+      let figures = try model.likelihood(batch, importanceSamples: importanceSamples, seed: seed) { share in
+        progress((Double(done) + share * Double(batch.count)) / Double(images.count))
+      }
+      for (name, more) in figures { values[name, default: []] += more }
+      done += batch.count
+      progress(Double(done) / Double(images.count))
+    }
+    self.images = images.count
+    self.importanceSamples = importanceSamples
+    figures = values.mapValues(MeanFigure.init)
+  }
+}
+
+/// How often a classifier is right.
+public struct ClassificationEvaluation: Encodable, Sendable {
+  public var images: Int
+  public var accuracy: Estimate
+  public var classNames: [String]
+  /// The share of each class's images that are recognised; 0 for a class without images.
+  public var recall: [Double]
+
+  /// - Throws: `UserError` (usage) where the images have other classes than the classifier.
+  public init(
+    _ extractor: any FeatureExtractor, _ images: ImageDataset, bootstrap: Bootstrap, progress: (Double) -> Void
+  ) throws {
+    guard let labels = images.labels, images.classNames == extractor.classNames else {
+      throw UserError(
+        .usage,
+        "the images of \(images.name) are not labelled with the classifier's classes: "
+          + extractor.classNames.joined(separator: ", "))
+    }
+    let classes = extractor.extract(images, progress: progress).classes
+    let isRight = zip(labels, classes).map { Int($0) == $1 }
+    self.images = images.count
+    accuracy = bootstrap.mean(of: isRight.map { $0 ? 1 : 0 })
+    classNames = images.classNames
+    recall = classNames.indices.map { name in
+      let own = labels.indices.filter { Int(labels[$0]) == name }
+      return Double(own.filter { isRight[$0] }.count) / Double(max(1, own.count))
+    }
+  }
+}

@@ -1,0 +1,84 @@
+import EaselDatasets
+import EaselImages
+import EaselSupport
+import EaselTensors
+import Testing
+
+@Suite struct ImageDatasetTests {
+  @Test func theFingerprintDependsOnSizesPixelsAndLabels() {
+    let dataset = numberedDataset(count: 4)
+    let fingerprint = dataset.fingerprint
+    #expect(fingerprint.count == 64)
+    #expect(numberedDataset(count: 4).fingerprint == fingerprint)
+    #expect(numberedDataset(count: 5).fingerprint != fingerprint)
+    #expect(numberedDataset(count: 4, labelled: false).fingerprint != fingerprint)
+    let turned = ImageDataset(
+      name: dataset.name, source: dataset.source, width: 2, height: 3, channels: 1, pixels: dataset.pixels,
+      labels: dataset.labels, classNames: dataset.classNames)
+    #expect(turned.fingerprint != fingerprint)
+    let relabelled = ImageDataset(
+      name: dataset.name, source: dataset.source, width: 3, height: 2, channels: 1, pixels: dataset.pixels,
+      labels: [0, 1, 2, 1], classNames: dataset.classNames)
+    #expect(relabelled.fingerprint != fingerprint)
+  }
+
+  /// `sha256` of five little-endian u64 (2, 2, 3, 1, 1), twelve pixels and two little-endian i32, by Python's hashlib.
+  @Test func theFingerprintIsTheDocumentedHash() {
+    #expect(
+      numberedDataset(count: 2).fingerprint == "91fd256c8fd97797d94db7fde4535ec61b4097001d93a72ab564b11e0841fb75")
+  }
+
+  @Test func subsetsKeepImagesAndLabelsTogether() {
+    let dataset = numberedDataset(count: 6)
+    let chosen = dataset.subset([5, 0, 3])
+    #expect(chosen.images(0..<3).map { $0.pixels[0] } == [5, 0, 3])
+    #expect(chosen.labels == [2, 0, 0])
+    let range = dataset.subset(2..<4)
+    #expect(range.images(0..<2).map { $0.pixels[5] } == [2, 3])
+    #expect(range.labels == [2, 0])
+  }
+
+  @Test func evaluationSeesEveryImageOnceInOrder() {
+    let batches = Array(numberedDataset(count: 7).batches(of: 3))
+    #expect(batches.map(\.count) == [3, 3, 1])
+    #expect(batches.map(\.step) == [0, 1, 2])
+    #expect(batches.flatMap(\.pixels) == numberedDataset(count: 7).pixels)
+    #expect(batches.flatMap { $0.labels ?? [] } == [0, 1, 2, 0, 1, 2, 0])
+  }
+
+  // MARK: Two domains
+
+  private func splits(
+    _ name: String, width: Int = 4, channels: Int = 1, training: Int = 5, validation: Int = 2
+  ) -> DatasetSplits {
+    func images(_ count: Int) -> ImageDataset {
+      ImageDataset(
+        name: name, source: "a test", width: width, height: 2, channels: channels,
+        pixels: (0..<count * width * 2 * channels).map { UInt8($0 % 251) })
+    }
+    return DatasetSplits(train: images(training), validation: images(validation), rule: "by hand")
+  }
+
+  @Test func greyBecomesColourBesideColour() throws {
+    let (a, b) = try DatasetSplits.matched(splits("grey"), splits("colour", channels: 3, training: 9), isPaired: false)
+    #expect(a.train.channels == 3 && a.validation.channels == 3 && b.train.channels == 3)
+    #expect(a.train.pixels == splits("grey").train.pixels.flatMap { [$0, $0, $0] })
+    #expect(b.train.pixels == splits("colour", channels: 3, training: 9).train.pixels && b.train.count == 9)
+    let (c, d) = try DatasetSplits.matched(splits("grey"), splits("grey too"), isPaired: true)
+    #expect(c.train.channels == 1 && d.validation.channels == 1)
+  }
+
+  @Test func domainsThatDoNotFitAreRefused() {
+    func message(_ other: DatasetSplits, isPaired: Bool) -> String {
+      let error = #expect(throws: UserError.self) {
+        try DatasetSplits.matched(splits("first"), other, isPaired: isPaired)
+      }
+      #expect(error?.kind == .badData)
+      return error?.description ?? ""
+    }
+    let size = message(splits("second", width: 6), isPaired: false)
+    #expect(size.contains("first is 4×2") && size.contains("second is 6×2") && size.contains("--image-size 2"))
+    #expect(message(splits("second", training: 6), isPaired: true).contains("first has 5, second has 6"))
+    #expect(message(splits("second", validation: 1), isPaired: true).contains("first has 2, second has 1"))
+  }
+}

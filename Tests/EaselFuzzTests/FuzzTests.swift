@@ -1,0 +1,221 @@
+import CEaselZlib
+import EaselSupport
+import EaselTestSupport
+import EaselTraining
+import Foundation
+import Testing
+
+/// Files that were damaged in all sorts of ways are read or refused with an error for people: no trap, no other error.
+///
+/// EASEL_FUZZ_SECONDS says how long each reader is tried, EASEL_FUZZ_SEED with which changes, EASEL_FUZZ_READER which one:
+/// Scripts/fuzz sets them.
+@Suite(.serialized) struct FuzzTests {
+  struct Reader: Sendable, CustomTestStringConvertible {
+    let name: String
+    /// What the file is called that it reads.
+    let file: String
+    /// Valid files to begin with.
+    let seeds: @Sendable () throws -> [[UInt8]]
+    /// Makes checksums right again, so that what lies behind them is reached.
+    var repair: @Sendable ([UInt8]) -> [UInt8] = { $0 }
+    /// Reads the file in a folder.
+    let read: @Sendable (String) throws -> Void
+    var testDescription: String { name }
+  }
+
+  private static var chosen: [Reader] {
+    let name = ProcessInfo.processInfo.environment["EASEL_FUZZ_READER"] ?? ""
+    return name.isEmpty ? readers : readers.filter { $0.name == name }
+  }
+
+  @Test(arguments: chosen)
+  func survives(_ reader: Reader) throws {
+    let environment = ProcessInfo.processInfo.environment
+    let seconds = Double(environment["EASEL_FUZZ_SECONDS"] ?? "") ?? 0.5
+    let seed = UInt64(environment["EASEL_FUZZ_SEED"] ?? "") ?? 1
+    let folder = try ScratchFolder()
+    let path = folder.file(reader.file)
+    let seeds = try reader.seeds()
+    for (index, bytes) in seeds.enumerated() {
+      try Data(bytes).write(to: URL(fileURLWithPath: path))
+      #expect(throws: Never.self, "seed \(index)") { try reader.read(folder.path) }
+    }
+    var mutator = Mutator(seeds, seed: seed)
+    // The peak is to be that of what follows.
+    try? Data("5".utf8).write(to: URL(fileURLWithPath: "/proc/self/clear_refs"))
+    let before = memory("VmRSS")
+    let deadline = Date().addingTimeInterval(seconds)
+    var (read, refused) = (0, 0)
+    while Date() < deadline {
+      var bytes = mutator.next()
+      if (read + refused).isMultiple(of: 2) { bytes = reader.repair(bytes) }
+      // Written before it is read: what traps can be looked at.
+      try Data(bytes).write(to: URL(fileURLWithPath: path))
+      do {
+        try reader.read(folder.path)
+        read += 1
+      } catch is UserError {
+        refused += 1
+      } catch {
+        Issue.record("\(reader.name), try \(read + refused) of seed \(seed): \(type(of: error)): \(error)")
+        return
+      }
+    }
+    #expect(refused > 0)
+    // Neither leaks nor what a header only claims: at no time.
+    let growth = memory("VmHWM") - before
+    if environment["EASEL_FUZZ_SECONDS"] != nil {
+      print("\(reader.name): \(read) read, \(refused) refused, \(growth >> 20) MiB more at most")
+      #expect(growth < 256 << 20)
+    }
+  }
+
+  /// A line of this process's status in bytes: VmRSS for the memory in use, VmHWM for the most there was.
+  private func memory(_ field: String) -> Int {
+    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+    let line = status.split(separator: "\n").first { $0.hasPrefix("\(field):") }
+    return (line?.split(whereSeparator: \.isWhitespace).dropFirst().first).flatMap { Int($0) }.map { $0 << 10 } ?? 0
+  }
+
+  // MARK: Readers
+
+  static let readers = [
+    Reader(
+      name: "PNG", file: "a.png", seeds: { try images("png") }, repair: withChecksums,
+      read: {
+        _ = try Image.read("\($0)/a.png")
+      }),
+    Reader(
+      name: "PNG text", file: "a.png", seeds: { try images("png") }, repair: withChecksums,
+      read: {
+        _ = try PNGText.read("\($0)/a.png")
+      }),
+    Reader(
+      name: "JPEG", file: "a.jpg", seeds: { try images("jpg") },
+      read: { _ = try Image.read("\($0)/a.jpg") }),
+    Reader(
+      name: "WebP", file: "a.webp", seeds: { try images("webp") },
+      read: { _ = try Image.read("\($0)/a.webp") }),
+    Reader(
+      name: "GIF", file: "a.gif", seeds: { try images("gif") },
+      read: { _ = try Image.read("\($0)/a.gif") }),
+    Reader(
+      name: "IDX", file: "train-images-idx3-ubyte",
+      seeds: { [[0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5] + [UInt8](repeating: 7, count: 60)] },
+      read: { _ = try DatasetCatalog(searchRoots: []).resolve("\($0)/train-images-idx3-ubyte") }),
+    Reader(
+      name: "gzip", file: "t10k-images-idx3-ubyte.gz",
+      seeds: {
+        let header: [UInt8] = [0, 0, 8, 3, 0, 0, 0, 20, 0, 0, 0, 8, 0, 0, 0, 8]
+        let pixels: [UInt8] = (0..<1280).map { UInt8($0 % 251) }
+        return [try gzip(header + pixels)]
+      },
+      read: { _ = try DatasetCatalog(searchRoots: []).resolve("\($0)/t10k-images-idx3-ubyte.gz") }),
+    Reader(
+      name: "CIFAR", file: "data_batch_1.bin",
+      seeds: {
+        let record: [UInt8] = (0..<3072).map { UInt8($0 % 251) }
+        return [[0] + record + [1] + record + [2] + record]
+      },
+      read: { _ = try DatasetCatalog(searchRoots: []).resolve("\($0)/data_batch_1.bin") }),
+    Reader(
+      name: "sheet", file: "sheet.json",
+      seeds: {
+        let text = """
+          {"width": 2, "height": 2, "channels": 1, "classes": ["a", "b"],
+           "train": {"count": 3, "labels": [0, 1, 0], "names": ["x", "y", "z"]}, "validation": {"count": 1, "labels": [1]}}
+          """
+        return [Array(text.utf8)]
+      },
+      read: { folder in
+        for (name, width) in [("train", 4), ("validation", 2)]
+        where !FileManager.default.fileExists(atPath: "\(folder)/\(name).png") {
+          try Image(width: width, height: 4, channels: 1, pixels: [UInt8](repeating: 9, count: 4 * width))
+            .write(to: "\(folder)/\(name).png")
+        }
+        _ = try DatasetCatalog(searchRoots: []).resolve(folder)
+      }),
+    Reader(
+      name: "NPY", file: "a.npy",
+      seeds: {
+        let folder = try ScratchFolder()
+        try NPYArray(shape: [2, 3], values: .float32([1, 2, 3, 4, 5, 6])).write(to: folder.file("a"))
+        try NPYArray(shape: [2, 2, 2], values: .uint8([1, 2, 3, 4, 5, 6, 7, 8])).write(to: folder.file("b"))
+        return try ["a", "b"].map { Array(try contents(folder.file($0))) }
+      },
+      read: { _ = try NPYArray(path: "\($0)/a.npy") }),
+    Reader(
+      name: "YAML", file: "a.yaml",
+      seeds: { [Array(try AnyPreset.named("diffusion-small").configuration().yaml().utf8)] },
+      read: { folder in
+        let preset = try AnyPreset.named("diffusion-small")
+        var document = try preset.configuration()
+        try document.overlay(yamlFile: "\(folder)/a.yaml")
+        try document.decode(TrainingSettings.self).validate()
+        try document.decode(DiffusionSettings.self).validate()
+      }),
+    Reader(
+      name: "safetensors", file: "a.safetensors", seeds: { [Array(try contents(fixture("reference.safetensors")))] },
+      read: { folder in
+        let file = try SafetensorsReader(path: "\(folder)/a.safetensors")
+        for name in file.names { _ = try file.withBytes(name) { $0.reduce(0) { $0 &+ Int($1) } } }
+      }),
+    Reader(
+      name: "metrics", file: "metrics.jsonl",
+      seeds: { [Array("{\"step\": 1, \"loss\": 0.5}\n{\"step\": 20, \"loss\": null}\n".utf8)] },
+      read: { folder in
+        _ = try MetricsLog.records(at: "\(folder)/metrics.jsonl")
+        _ = try MetricsLog.lastRecord(at: "\(folder)/metrics.jsonl")
+      }),
+    Reader(
+      name: "manifest", file: "manifest.json",
+      seeds: {
+        [Array(try contents("\(packageFolder)/Checkpoints/vae/\(bundledStep)/manifest.json"))]
+      },
+      read: { _ = try CheckpointFolder.open($0) }),
+    Reader(
+      name: "state", file: "state.json",
+      seeds: { [Array(try contents("\(packageFolder)/Checkpoints/vae/\(bundledStep)/state.json"))] },
+      read: { folder in
+        let files = FileManager.default
+        // Whatever the file says now, a manifest vouches for it.
+        let run = try RunFolder(workspace: folder, name: "r")
+        defer { try? files.removeItem(atPath: "\(folder)/Checkpoints") }
+        let step = try #require(Int(bundledStep.dropFirst("step-".count)))
+        let checkpoint = try run.commit(step: step, keep: 1) {
+          try files.copyItem(atPath: "\(folder)/state.json", toPath: "\($0)/state.json")
+        }
+        _ = try CheckpointSummary.state(of: checkpoint)
+      }),
+  ]
+
+  private static var bundledStep: String {
+    get throws {
+      let names = try FileManager.default.contentsOfDirectory(atPath: "\(packageFolder)/Checkpoints/vae")
+      return try #require(names.first { $0.hasPrefix("step-") })
+    }
+  }
+
+  /// The pictures of the tests of reading them, the small ones.
+  private static func images(_ kind: String) throws -> [[UInt8]] {
+    let folder = "\(packageFolder)/Tests/EaselImagesTests/Fixtures"
+    return try FileManager.default.contentsOfDirectory(atPath: folder).sorted().filter { $0.hasSuffix(".\(kind)") }
+      .map { Array(try contents("\(folder)/\($0)")) }.filter { $0.count < 20_000 }
+  }
+
+  /// A PNG whose chunks have the checksums of what they hold, as far as chunks can be told.
+  @Sendable private static func withChecksums(_ bytes: [UInt8]) -> [UInt8] {
+    var bytes = bytes
+    var offset = 8
+    while offset + 12 <= bytes.count {
+      let length = bytes[offset..<offset + 4].reduce(0) { $0 << 8 | Int($1) }
+      let end = offset + 8 + length
+      guard end + 4 <= bytes.count else { break }
+      let body = Array(bytes[offset + 4..<end])
+      let checksum = UInt32(crc32(0, body, UInt32(body.count)))
+      for byte in 0..<4 { bytes[end + byte] = UInt8(truncatingIfNeeded: checksum >> UInt32(24 - 8 * byte)) }
+      offset = end + 4
+    }
+    return bytes
+  }
+}
