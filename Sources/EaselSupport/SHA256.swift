@@ -3,7 +3,7 @@ import CEaselCrypto
 /// SHA-256 (FIPS 180-4), computed by the system's libcrypto with the processor's own instructions.
 ///
 /// ```swift
-/// var hash = SHA256()
+/// let hash = SHA256()
 /// hash.update(bytes)
 /// let digits = hash.hexadecimal()
 /// ```
