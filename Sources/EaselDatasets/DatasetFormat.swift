@@ -54,7 +54,9 @@ func datasetFormat(at path: String, skippingBroken: Bool = false) throws -> any 
 func holdsTwoDomains(_ name: String, _ members: [String]) -> UserError {
   UserError(
     .usage, "\(name): two data sets to translate between, expected one of them",
-    hint: "Both: easel train cyclegan --data \(name). One: --data \(members.joined(separator: " or --data ")).")
+    hint:
+      "Both: easel train cyclegan \(field: "data") \(name). One: \(field: "data") \(members.joined(separator: " or \(field: "data") "))."
+  )
 }
 
 /// The data sets that a folder holds, sorted: itself, or, where its sub-folders are data sets in their own right, those,

@@ -133,7 +133,7 @@ extension DatasetSplits {
         .badData,
         "the two data sets differ in size: \(a.train.name) is \(a.train.imageSize), "
           + "\(b.train.name) is \(b.train.imageSize)",
-        hint: "Bring them to one size with --image-size, for example --image-size \(side).")
+        hint: "Bring them to one size with \(field: "image-size"), for example \(field: "image-size") \(side).")
     }
     let b = isPaired ? try b.inOrder(of: a) : b
     let channels = max(a.train.channels, b.train.channels)

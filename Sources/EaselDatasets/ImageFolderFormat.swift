@@ -97,7 +97,9 @@ struct ImageFolderFormat: DatasetFormat {
       if imageSize == nil, image.size != size {
         throw UserError(
           .badData, "\(path): images differ in size: \(first.file) is \(size), \(file) is \(image.size)",
-          hint: "Bring them to one size with --image-size, for example --image-size \(min(size.width, size.height)).")
+          hint:
+            "Bring them to one size with \(field: "image-size"), for example \(field: "image-size") \(min(size.width, size.height))."
+        )
       }
       return .success((image.brought(to: size, by: fit), fit == .crop && Image.isCut(image.size, to: size)))
     }
@@ -128,7 +130,7 @@ struct ImageFolderFormat: DatasetFormat {
     guard !overflow, needed <= available else {
       throw UserError(
         .badData, "\(path): \(count) images of \(size) do not fit in this machine's \(available >> 20) MiB of memory",
-        hint: "Make them smaller with --image-size.")
+        hint: "Make them smaller with \(field: "image-size").")
     }
   }
 

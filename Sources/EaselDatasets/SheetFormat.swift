@@ -161,7 +161,7 @@ extension ImageDataset {
       throw UserError(
         .usage,
         "\(source): \(count) images of \(imageSize) do not fit in a picture of \(Image.maximumPixelCount) pixels",
-        hint: "Make them smaller with --image-size.")
+        hint: "Make them smaller with \(field: "image-size").")
     }
     return ImageGrid.compose(images(0..<count), columns: columns, padding: 0, padValue: 255)
   }

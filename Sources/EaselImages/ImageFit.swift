@@ -1,5 +1,7 @@
+import EaselSupport
+
 /// How a picture of other proportions comes to a size.
-public enum ImageFit: String, CaseIterable, Codable, Sendable {
+public enum ImageFit: String, FieldChoice {
   /// Scaled until it covers the size, and its middle is kept.
   case crop
   /// Scaled until it lies inside of the size, with black bars beside it.

@@ -145,7 +145,7 @@ extension Image {
 extension UserError {
   /// The error of one file or folder among many.
   package var advisingToSkip: UserError {
-    let advice = "To leave out what cannot be read: --skip-broken."
+    let advice = "To leave out what cannot be read: \(field: "skip-broken")."
     return UserError(kind, message, hint: hint.map { "\($0) \(advice)" } ?? advice)
   }
 }

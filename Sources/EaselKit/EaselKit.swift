@@ -1,4 +1,5 @@
-/// Everything of Easel for programs: tensors, gradients, layers, optimizers, images, data sets, models, training.
+/// Everything of Easel for programs: tensors, gradients, layers, optimizers, images, data sets, models, training, and what
+/// one can ask of them.
 @_exported import EaselDatasets
 @_exported import EaselGradients
 @_exported import EaselImages
@@ -10,3 +11,4 @@
 @_exported import EaselSupport
 @_exported import EaselTensors
 @_exported import EaselTraining
+@_exported import EaselWorkbench

@@ -2,8 +2,9 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-// What a model can do besides training. Images here are float32 `[N, H, W, C]` with values 0 to 1. A verb of the program asks
-// for a capability; a model that lacks it is refused with the list of those it has.
+// What a model can do besides training. Images here are float32 `[N, H, W, C]` with values 0 to 1. A request asks for a
+// capability; a model that lacks it is refused with the list of those it has. Whoever is told of the progress ends the work by
+// throwing an error, which the work throws on.
 
 /// Makes images out of nothing.
 public protocol Sampling: Model {
@@ -14,7 +15,7 @@ public protocol Sampling: Model {
   /// Images `range` of the endless series that a seed names: image k is the same whatever the range.
   ///
   /// - Parameter progress: told the share done, 0 to 1.
-  func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor
+  func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor
   /// How many images in a row of a grid belong together; nil where any number does.
   func columns(_ options: SamplingOptions) -> Int?
   /// The options in effect, for a picture's recipe.
@@ -39,12 +40,14 @@ public protocol StepwiseSampling: Sampling {
 
   /// As ``Sampling/sample(_:_:progress:)``.
   func sample(
-    _ range: Range<Int>, _ options: SamplingOptions, watch: StepWatcher?, progress: (Double) -> Void
+    _ range: Range<Int>, _ options: SamplingOptions, watch: StepWatcher?, progress: (Double) throws -> Void
   ) throws -> Tensor
 }
 
 extension StepwiseSampling {
-  public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
+  public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) throws -> Void) throws
+    -> Tensor
+  {
     try sample(range, options, watch: nil, progress: progress)
   }
 }
@@ -59,10 +62,15 @@ public struct SamplingOptions: Sendable {
   /// How much the label counts: 1 as trained, more exaggerates.
   public var guidance: Float?
   public var eta: Double?
+  /// Images that are made together, at least 1. Each is the same in any company; fewer take less memory, and can be stopped
+  /// sooner.
+  public var chunk: Int
+
+  public static let usualChunk = 16
 
   public init(
     seed: UInt64 = 0, steps: Int? = nil, sampler: String? = nil, labels: [Int]? = nil, guidance: Float? = nil,
-    eta: Double? = nil
+    eta: Double? = nil, chunk: Int = SamplingOptions.usualChunk
   ) {
     self.seed = seed
     self.steps = steps
@@ -70,6 +78,7 @@ public struct SamplingOptions: Sendable {
     self.labels = labels
     self.guidance = guidance
     self.eta = eta
+    self.chunk = chunk
   }
 }
 
@@ -81,7 +90,7 @@ public protocol CodeDecoding: Model {
   ///
   /// - Parameter progress: told the share done, 0 to 1.
   /// - Throws: `UserError` (usage) for options the model does not take.
-  func decode(_ codes: Tensor, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor
+  func decode(_ codes: Tensor, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor
   /// The options in effect where codes are decoded, for a picture's recipe.
   ///
   /// - Throws: `UserError` (usage) for options the model does not take.
@@ -99,14 +108,17 @@ public protocol ImageEncoding: CodeDecoding {
   func encode(_ images: Tensor) -> Tensor
   /// The codes that decoding with the same options leads back to the images.
   ///
+  /// - Parameter progress: told the share done, 0 to 1; what it throws ends the work.
   /// - Throws: `UserError` (usage) for options the model does not take.
-  func encode(_ images: Tensor, _ options: SamplingOptions) throws -> Tensor
+  func encode(_ images: Tensor, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor
 }
 
 extension CodeDecoding {
-  public func decode(_ codes: Tensor, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
+  public func decode(_ codes: Tensor, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor {
     _ = try describe(decoding: options)
-    return decode(codes)
+    let images = decode(codes)
+    try progress(1)
+    return images
   }
 
   public func describe(decoding options: SamplingOptions) throws -> [(key: String, value: String)] {
@@ -120,9 +132,13 @@ extension CodeDecoding {
 }
 
 extension ImageEncoding {
-  public func encode(_ images: Tensor, _ options: SamplingOptions) throws -> Tensor {
+  public func encode(
+    _ images: Tensor, _ options: SamplingOptions, progress: (Double) throws -> Void
+  ) throws -> Tensor {
     _ = try describe(decoding: options)
-    return encode(images)
+    let codes = encode(images)
+    try progress(1)
+    return codes
   }
 }
 
@@ -158,9 +174,13 @@ public protocol GaussianCodes: Sampling, CodeDecoding {
 extension GaussianCodes {
   public func validate(_ options: SamplingOptions) throws { try options.refuse(except: []) }
 
-  public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
+  public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) throws -> Void) throws
+    -> Tensor
+  {
     try validate(options)
-    return Chunks.series(range, shape: context.data.shape, on: context.backend, progress: progress) {
+    return try Chunks.series(
+      range, of: options.chunk, shape: context.data.shape, on: context.backend, progress: progress
+    ) {
       decode(codes($0, seed: options.seed))
     }
   }
@@ -177,15 +197,15 @@ extension GaussianCodes {
 }
 
 extension SamplingOptions {
-  /// - Parameter known: the options that the model takes, as on the command line; all others have to be nil.
+  /// - Parameter known: the options that the model takes; all others have to be nil.
   /// - Throws: `UserError` (usage) naming the option.
   func refuse(except known: Set<String>) throws {
     let given: [(name: String, isGiven: Bool)] = [
-      ("--steps", steps != nil), ("--sampler", sampler != nil), ("--label", labels != nil),
-      ("--guidance", guidance != nil), ("--eta", eta != nil),
+      ("steps", steps != nil), ("sampler", sampler != nil), ("label", labels != nil),
+      ("guidance", guidance != nil), ("eta", eta != nil),
     ]
     for option in given where option.isGiven && !known.contains(option.name) {
-      throw UserError(.usage, "\(option.name): this model draws an image in one pass and has no such choice")
+      throw UserError(.usage, "\(field: option.name): this model draws an image in one pass and has no such choice")
     }
   }
 
@@ -193,16 +213,18 @@ extension SamplingOptions {
   /// - Throws: `UserError` (usage) for labels that there are not, or that no image for training had.
   static func check(labels: [Int]?, of data: DataDescription, isConditional: Bool) throws {
     guard let labels else { return }
-    if !isConditional { throw UserError(.usage, "--label: this model was trained without labels (conditional: false)") }
+    if !isConditional {
+      throw UserError(.usage, "\(field: "label"): this model was trained without labels (conditional: false)")
+    }
     let classes = data.classNames.count
     if let stray = labels.first(where: { !(0..<classes).contains($0) }) {
-      throw UserError(.usage, "--label: expected 0 to \(classes - 1), found \(stray)")
+      throw UserError(.usage, "\(field: "label"): expected 0 to \(classes - 1), found \(stray)")
     }
-    if labels.isEmpty { throw UserError(.usage, "--label: expected a class, found none") }
+    if labels.isEmpty { throw UserError(.usage, "\(field: "label"): expected a class, found none") }
     let trained = data.trainedClasses
     if let unknown = Set(labels).subtracting(trained).min() {
       throw UserError(
-        .usage, "--label: no image for training was of the class \(data.classNames[unknown])",
+        .usage, "\(field: "label"): no image for training was of the class \(data.classNames[unknown])",
         hint: "Known: \(data.list(trained)).")
     }
   }
@@ -244,8 +266,11 @@ public protocol Restoring: Model {
   var corruption: Corruption { get }
   /// Damaged images made whole.
   ///
+  /// - Parameter progress: told the share done, 0 to 1; what it throws ends the work.
   /// - Throws: `UserError` (usage) for a kind of damage that it cannot undo.
-  func restore(_ images: Tensor, from corruption: Corruption, seed: UInt64) throws -> Tensor
+  func restore(
+    _ images: Tensor, from corruption: Corruption, seed: UInt64, progress: (Double) throws -> Void
+  ) throws -> Tensor
 }
 
 /// Fills in what is missing of images.
@@ -258,7 +283,7 @@ public protocol Inpainting: Model {
   ///     there is not looked at.
   ///   - progress: told the share done, 0 to 1.
   /// - Returns: the images, known pixels unchanged.
-  func inpaint(_ images: Tensor, missing: Tensor, seed: UInt64, progress: (Double) -> Void) throws -> Tensor
+  func inpaint(_ images: Tensor, missing: Tensor, seed: UInt64, progress: (Double) throws -> Void) throws -> Tensor
 }
 
 extension Inpainting {
@@ -271,7 +296,7 @@ public protocol Translating: Model {
   var directions: [TranslationDirection] { get }
   /// - Parameter progress: told the share done, 0 to 1.
   /// - Throws: `UserError` (usage) for options the model does not take.
-  func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) -> Void) throws -> Tensor
+  func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) throws -> Void) throws -> Tensor
 }
 
 /// One way of a ``Translating`` model.
@@ -297,7 +322,7 @@ extension Translating {
     guard let name = options.direction else { return directions[0] }
     guard let direction = directions.first(where: { $0.name == name }) else {
       throw UserError(
-        .usage, "--direction: expected \(directions.map(\.name).joined(separator: " or ")), found \(name)")
+        .usage, "\(field: "direction"): expected \(directions.map(\.name).joined(separator: " or ")), found \(name)")
     }
     return direction
   }
@@ -326,11 +351,11 @@ public struct TranslationOptions: Sendable {
   ///
   /// - Throws: `UserError` (usage) for options that they do not take.
   func checkForOnePass() throws {
-    for (name, isGiven) in [("--strength", strength != nil), ("--label", label != nil)] where isGiven {
-      throw UserError(.usage, "\(name): this model translates an image in one pass and has no such choice")
+    for (name, isGiven) in [("strength", strength != nil), ("label", label != nil)] where isGiven {
+      throw UserError(.usage, "\(field: name): this model translates an image in one pass and has no such choice")
     }
-    var check = SettingsCheck()
-    check(copies, "--copies", 1...SelfEnsemble.maximumCopies)
+    var check = FieldCheck()
+    check(copies, String(field: "copies"), 1...SelfEnsemble.maximumCopies)
     try check.finish()
   }
 }
@@ -342,7 +367,7 @@ public protocol Likelihood: Model {
   /// - Parameter importanceSamples: samples of the tighter bound; nil where it is not asked for.
   /// - Throws: `UserError` (usage) for a bound that the model does not have.
   func likelihood(
-    _ images: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) -> Void
+    _ images: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) throws -> Void
   ) throws -> [String: [Double]]
 }
 
@@ -361,20 +386,4 @@ public protocol Classifying: FeatureExtracting {
 extension Classifying {
   /// Float32 `[N, classes]`, in the order of the data's class names.
   public func logits(_ images: Tensor) -> Tensor { logits(ofFeatures: features(images)) }
-}
-
-extension Model {
-  /// The capabilities' names, for messages.
-  public var capabilities: [String] {
-    var names: [String] = []
-    if self is any Sampling { names.append("sample") }
-    if self is any ImageEncoding { names.append("reconstruct") }
-    if self is any CodeDecoding { names.append("interpolate") }
-    if self is any Restoring { names.append("denoise") }
-    if self is any Inpainting { names.append("inpaint") }
-    if self is any Translating { names.append("translate") }
-    if self is any Sampling || self is any Likelihood || self is any Classifying { names.append("evaluate") }
-    if self is any FeatureExtracting { names.append("evaluate --probe") }
-    return names
-  }
 }

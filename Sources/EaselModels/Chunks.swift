@@ -3,36 +3,38 @@ import EaselLayers
 /// Pictures are computed some at a time, so that memory stays small, and each as if it were alone: image k is the same whatever
 /// the count.
 enum Chunks {
-  /// Images at a time at most.
-  static let size = 16
-
   /// Images `range` of an endless series, `[range.count, …]`.
   ///
   /// - Parameters:
   ///   - shape: of so many images.
+  ///   - size: images at a time at most.
   ///   - make: the images of these numbers.
   static func series(
-    _ range: Range<Int>, shape: (Int) -> Shape, on backend: any Backend, progress: (Double) -> Void,
+    _ range: Range<Int>, of size: Int, shape: (Int) -> Shape, on backend: any Backend,
+    progress: (Double) throws -> Void,
     make: (_ numbers: Range<Int>) throws -> Tensor
-  ) rethrows -> Tensor {
+  ) throws -> Tensor {
     let images = Tensor(uninitialized: shape(range.count), on: backend)
-    for chunk in chunks(of: range) {
+    for chunk in chunks(of: range, size) {
       let made = try backend.separately { try make(chunk) }
       backend.copy(made, into: images[chunk.lowerBound - range.lowerBound..<chunk.upperBound - range.lowerBound])
-      progress(share(of: range, chunk, 1))
+      try progress(share(of: range, chunk, 1))
     }
     return images
   }
 
   /// Work on samples `[N, …]`, a chunk at a time.
   ///
-  /// - Parameter work: called with samples and their numbers.
+  /// - Parameters:
+  ///   - size: samples at a time at most.
+  ///   - work: called with samples and their numbers.
   static func map(
-    _ samples: Tensor, _ work: (_ chunk: Tensor, _ numbers: Range<Int>) throws -> Tensor
+    _ samples: Tensor, of size: Int = SamplingOptions.usualChunk,
+    _ work: (_ chunk: Tensor, _ numbers: Range<Int>) throws -> Tensor
   ) rethrows -> Tensor {
     let (count, backend) = (samples.shape[0], samples.backend)
     var joined: Tensor?
-    for chunk in chunks(of: 0..<count) {
+    for chunk in chunks(of: 0..<count, size) {
       let result = try backend.separately { try work(samples[chunk], chunk) }
       let whole =
         joined
@@ -43,7 +45,7 @@ enum Chunks {
     return joined ?? samples
   }
 
-  private static func chunks(of range: Range<Int>) -> [Range<Int>] {
+  private static func chunks(of range: Range<Int>, _ size: Int) -> [Range<Int>] {
     stride(from: range.lowerBound, to: range.upperBound, by: size).map { $0..<min($0 + size, range.upperBound) }
   }
 

@@ -1,8 +1,9 @@
 import EaselLayers
+import EaselSupport
 
 /// Damage to images that a model learns to undo.
 public struct Corruption: Sendable, Hashable {
-  public enum Kind: String, Sendable, Codable, CaseIterable {
+  public enum Kind: String, FieldChoice {
     /// Normal noise of a deviation, in units of the image's range 0 to 1; what leaves the range is not clipped.
     case gaussian
     /// A share of the pixels becomes black or white, as likely one as the other.
@@ -17,21 +18,17 @@ public struct Corruption: Sendable, Hashable {
 
   public init(_ kind: Kind, strength: Float) { (self.kind, self.strength) = (kind, strength) }
 
-  /// - Parameters:
-  ///   - strengthName: what the person who gave the strength calls it.
-  /// - Throws: `UserError` (usage) for a strength that means nothing.
-  public func validate(strengthName: String) throws {
-    var check = SettingsCheck()
+  /// Looks for a strength that means nothing.
+  ///
+  /// - Parameter name: what the person who gave the strength calls it, as a message has it.
+  public func check(_ check: inout FieldCheck, _ name: String) {
     switch kind {
     case .gaussian:
-      check.require(
-        strength > 0 && strength <= 50, "\(strengthName): expected a number above 0, at most 50, found \(strength)")
+      check.require(strength > 0 && strength <= 50, "\(name): expected a number above 0, at most 50, found \(strength)")
     case .saltAndPepper, .squares:
       check.require(
-        strength > 0 && strength < 1,
-        "\(strengthName): expected a share of the pixels between 0 and 1, found \(strength)")
+        strength > 0 && strength < 1, "\(name): expected a share of the pixels between 0 and 1, found \(strength)")
     }
-    try check.finish()
   }
 
   /// Damaged copies of images `[N, H, W, C]`, float32, 0 to 1. Sample n is damaged by the numbers of index `draw.index + n`.

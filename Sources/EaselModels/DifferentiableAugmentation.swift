@@ -1,9 +1,10 @@
 import EaselLayers
+import EaselSupport
 
 /// Random changes to every image that a discriminator sees, real or generated, through which the generator's gradient flows: a
 /// discriminator of few images cannot learn them by heart (Zhao et al. 2020, whose strengths these are).
 public struct DifferentiableAugmentation: Sendable {
-  public enum Change: String, Sendable, Codable, CaseIterable {
+  public enum Change: String, FieldChoice {
     /// Brightness ± ½ of [−1, 1], saturation 0 to 2, contrast ½ to 1½.
     case color
     /// By up to an eighth of the size; what comes in is 0.

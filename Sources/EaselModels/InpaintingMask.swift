@@ -58,10 +58,10 @@ public struct InpaintingMask {
     let first = missing(0)
     if !first.contains(true) || !first.contains(false) {
       throw UserError(
-        .usage, "--mask \(mask): \(first.contains(true) ? "every pixel" : "no pixel") would be missing",
+        .usage, "\(field: "mask") \(mask): \(first.contains(true) ? "every pixel" : "no pixel") would be missing",
         hint: cutFrom == nil
-          ? "Change --masked or --patch, or use a picture with bright and dark parts."
-          : "It was cropped to the images' proportions; --fit pad or stretch keeps all of it.")
+          ? "Change \(field: "masked") or \(field: "patch"), or use a picture with bright and dark parts."
+          : "It was cropped to the images' proportions; \(field: "fit") pad or stretch keeps all of it.")
     }
   }
 
@@ -83,7 +83,7 @@ public struct InpaintingMask {
   private static func picture(_ path: String) throws -> Image {
     if !FileManager.default.fileExists(atPath: path), !path.contains("/"), !path.contains(".") {
       throw UserError(
-        .usage, "--mask: there is no mask \(path)",
+        .usage, "\(field: "mask"): there is no mask \(path)",
         hint: nearestName(to: path, among: Pattern.allCases.map(\.rawValue)).map { "Did you mean \($0)?" }
           ?? "Known: \(Pattern.names), or a picture's path.")
     }

@@ -9,7 +9,7 @@ extension Model {
   ///   - progress: told the share that is done, 0 to 1, by models that tell.
   /// - Returns: nil for a model that makes no pictures.
   /// - Throws: `UserError` where the model's settings do not fit its own defaults.
-  public func progressPicture(of images: [Image], progress: (Double) -> Void = { _ in }) throws -> Image? {
+  public func progressPicture(of images: [Image], progress: (Double) throws -> Void = { _ in }) throws -> Image? {
     try withAverages {
       guard let sheet = try samples(progress) ?? rows(of: images, progress) else { return nil }
       return ImageGrid.compose(sheet.images, columns: sheet.columns)
@@ -18,14 +18,14 @@ extension Model {
 
   private typealias Sheet = (images: [Image], columns: Int)
 
-  private func samples(_ progress: (Double) -> Void) throws -> Sheet? {
+  private func samples(_ progress: (Double) throws -> Void) throws -> Sheet? {
     guard let model = self as? any Sampling else { return nil }
     let options = SamplingOptions()
     let columns = model.sheetColumns(options)
     return (try model.sample(0..<2 * columns, options, progress: progress).images(), columns)
   }
 
-  private func rows(of originals: [Image], _ progress: (Double) -> Void) throws -> Sheet? {
+  private func rows(of originals: [Image], _ progress: (Double) throws -> Void) throws -> Sheet? {
     if originals.isEmpty { return nil }
     let images = Batch(originals).tensor(on: context.backend)
     let made: [[Image]]
@@ -41,7 +41,9 @@ extension Model {
       ]
     case let model as any Restoring:
       let damaged = model.corruption.apply(to: images, RandomDraw(seed: 0, stream: .sampling, draw: 1_000_000))
-      made = [damaged.images(), try model.restore(damaged, from: model.corruption, seed: 0).images()]
+      made = [
+        damaged.images(), try model.restore(damaged, from: model.corruption, seed: 0, progress: progress).images(),
+      ]
     case let model as any ImageEncoding:
       made = [model.decode(model.encode(images)).images()]
     default: return nil

@@ -55,27 +55,8 @@ public struct StartingPoint: Sendable {
   public let suggested: Set<String>
 }
 
-/// A family's own settings: a flat struct with kebab-case keys.
-public protocol ModelSettings: Codable, Sendable, ExplainedSettings {
-  /// The defaults.
-  init()
-
-  /// - Throws: `UserError` (usage) for values that make no sense.
-  func validate() throws
-
-  /// Those that change nothing beside the others.
-  var idle: [IdleSetting] { get }
-}
-
-extension ModelSettings {
-  public var idle: [IdleSetting] { [] }
-
-  /// The defaults with changes.
-  public init(_ change: (inout Self) -> Void) {
-    self.init()
-    change(&self)
-  }
-}
+/// A family's own settings: a flat struct of declared fields.
+public protocol ModelSettings: DeclaredFields {}
 
 /// A named, complete configuration of a family.
 public struct Preset<Settings: ModelSettings>: Sendable {
@@ -112,7 +93,7 @@ public let modelFamilies: [any ModelFamily.Type] = [
 ]
 
 /// What a run trains on what: with the settings, enough to repeat it.
-public struct RunDescription: Codable, Sendable, Hashable {
+public struct RunDescription: DeclaredFields, Hashable {
   public var preset: String
   /// A data set's name or path.
   public var data: String
@@ -125,37 +106,22 @@ public struct RunDescription: Codable, Sendable, Hashable {
   /// How images of other proportions come to `imageSize`, and pictures to the model's size.
   public var fit = ImageFit.crop
 
-  public enum CodingKeys: String, CodingKey, CaseIterable {
-    case preset, data
-    case dataB = "data-b"
-    case imageSize = "image-size"
-    case skipBroken = "skip-broken"
-    case fit
+  public init() { (preset, data, imageSize) = ("", "", "") }
+
+  init(preset: String, data: String, dataB: String?, imageSize: String) {
+    (self.preset, self.data, self.dataB, self.imageSize) = (preset, data, dataB, imageSize)
   }
 
-  /// Without a key for what the family does not have.
-  public func encode(to encoder: any Encoder) throws {
-    var container = encoder.container(keyedBy: CodingKeys.self)
-    try container.encode(preset, forKey: .preset)
-    try container.encode(data, forKey: .data)
-    if let dataB { try container.encode(dataB, forKey: .dataB) }
-    try container.encode(imageSize, forKey: .imageSize)
-    try container.encode(skipBroken, forKey: .skipBroken)
-    try container.encode(fit, forKey: .fit)
-  }
-}
-
-extension RunDescription: ExplainedSettings {
-  public static func explanation(of key: CodingKeys) -> String {
-    switch key {
-    case .preset: "what the settings began as"
-    case .data: "a data set by name or path; empty for Fashion-MNIST"
-    case .dataB: "the second data set"
-    case .imageSize: "images are brought to N or WxH; empty for the size that they have"
-    case .skipBroken: "whether pictures that cannot be read are left out"
-    case .fit: "images of other proportions are cropped to their middle, padded with black, or stretched"
-    }
-  }
+  public static let fields: [Field<RunDescription>] = [
+    Field("preset", \.preset, "what the settings began as").fixed,
+    Field("data", \.data, "a data set by name or path; empty for Fashion-MNIST").fixed,
+    Field("data-b", \.dataB, "the second data set").fixed,
+    Field("image-size", \.imageSize, "images are brought to N or WxH; empty for the size that they have").fixed,
+    Field("skip-broken", \.skipBroken, "whether pictures that cannot be read are left out").fixed,
+    Field(
+      "fit", \.fit, "images of other proportions are cropped to their middle, padded with black, or stretched"
+    ).fixed,
+  ]
 }
 
 /// A preset with the type of its settings erased: what the program works with.
@@ -167,12 +133,16 @@ public struct AnyPreset: Sendable {
   private let settings: @Sendable (RunDescription) throws -> ConfigurationDocument
   private let build: @Sendable (ConfigurationDocument, ModelContext) throws -> any Model
   private let fitting: @Sendable (DataDescription) -> [(key: String, value: String)]
-  private let idleModelSettings: @Sendable (ConfigurationDocument) throws -> [IdleSetting]
+  private let idleModelSettings: @Sendable (ConfigurationDocument) throws -> [IdleField]
+  private let modelSchema: @Sendable (ConfigurationDocument) throws -> [FieldSchema]
 
   package init<Family: ModelFamily>(_ family: Family.Type, _ preset: Preset<Family.Settings>) {
     self.family = family
     (name, summary, data) = (preset.name, preset.summary, preset.data)
-    settings = { try ConfigurationDocument(defaults: $0, preset.training, preset.model) }
+    settings = { run in
+      let absent: Set = run.dataB == nil ? [RunDescription.key(\.dataB)] : []
+      return try ConfigurationDocument(defaults: run, preset.training, preset.model, leavingOut: absent)
+    }
     build = { document, context in
       let settings = try document.decode(Family.Settings.self)
       try settings.validate()
@@ -180,6 +150,7 @@ public struct AnyPreset: Sendable {
     }
     fitting = { Family.settings(preset, for: $0) }
     idleModelSettings = { try $0.decode(Family.Settings.self).idle }
+    modelSchema = { try $0.decode(Family.Settings.self).schema }
   }
 
   /// What is trained on what, the training and the model's settings as one document.
@@ -198,7 +169,7 @@ public struct AnyPreset: Sendable {
   public func fit(_ document: inout ConfigurationDocument, to data: DataDescription) throws -> String? {
     let settings = fitting(data)
     if settings.isEmpty || settings.contains(where: { document.isSet($0.key) }) { return nil }
-    for (key, value) in settings { try document.set(key, to: value, origin: "for images of this size") }
+    for (key, value) in settings { try document.set(key, to: value, origin: .place("for images of this size")) }
     let list = settings.map { "\($0.key)=\($0.value)" }.joined(separator: ", ")
     return "For images of \(data.width)×\(data.height): \(list); set one of them to have the preset's others."
   }
@@ -218,7 +189,7 @@ public struct AnyPreset: Sendable {
     guard startingPoint.families.contains(preset.family.name) else {
       throw UserError(
         .usage,
-        "--from: expected a checkpoint of \(startingPoint.families.joined(separator: " or ")), found \(name) of "
+        "\(field: "from"): expected a checkpoint of \(startingPoint.families.joined(separator: " or ")), found \(name) of "
           + preset.name,
         hint: "Train one with: easel train \(startingPoint.example)")
     }
@@ -230,13 +201,33 @@ public struct AnyPreset: Sendable {
           hint: "Leave it out: the network and its noise are the checkpoint's.")
       }
       guard startingPoint.fixed.union(startingPoint.suggested).contains(key) else { continue }
-      try document.set(key, to: value, origin: "the checkpoint \(name)")
+      try document.set(key, to: value, origin: .place("the checkpoint \(name)"))
     }
   }
 
   /// The settings of a document that change nothing beside the others.
-  func idle(in document: ConfigurationDocument) throws -> [IdleSetting] {
+  func idle(in document: ConfigurationDocument) throws -> [IdleField] {
     try document.decode(TrainingSettings.self).idle + idleModelSettings(document)
+  }
+
+  /// What there is to know of every setting of a document, in its order, with the values that it has.
+  ///
+  /// - Throws: `UserError` (usage) for a value of another type than its setting's.
+  public func schema(of document: ConfigurationDocument) throws -> [FieldSchema] {
+    let all =
+      try document.decode(RunDescription.self).schema + document.decode(TrainingSettings.self).schema
+      + modelSchema(document)
+    return all.filter { document.keys.contains($0.key) }
+  }
+
+  /// A document's settings for a form: what the preset is, every setting by its key, and their order.
+  ///
+  /// - Throws: as ``schema(of:)`` does.
+  public func settingsSchema(of document: ConfigurationDocument) throws -> SettingsSchema {
+    let fields = try schema(of: document)
+    return SettingsSchema(
+      title: name, family: family.name, description: summary, order: fields.map(\.key),
+      properties: Dictionary(uniqueKeysWithValues: fields.map { ($0.key, $0) }))
   }
 
   /// Makes the model that a document describes.
@@ -268,4 +259,14 @@ public struct AnyPreset: Sendable {
       hint: nearestName(to: name, among: names).map { "Did you mean \($0)?" }
         ?? "Known: \(names.joined(separator: ", ")).")
   }
+}
+
+/// The settings of a preset, in the words of JSON Schema (draft 2020-12).
+public struct SettingsSchema: Encodable {
+  public let title, family, description: String
+  public let type = "object"
+  public let additionalProperties = false
+  /// The keys in the order in which a form shows them.
+  public let order: [String]
+  public let properties: [String: FieldSchema]
 }

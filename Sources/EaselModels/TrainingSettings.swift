@@ -3,15 +3,15 @@ import EaselRunStorage
 import EaselSupport
 
 /// The settings of a training run that every family shares. Keys in files and on the command line are kebab-case.
-public struct TrainingSettings: Codable, Sendable, Hashable {
+public struct TrainingSettings: DeclaredFields, Hashable {
   /// What happens when losses or gradients are not finite for several steps in a row.
-  public enum DivergencePolicy: String, Codable, Sendable, CaseIterable {
+  public enum DivergencePolicy: String, FieldChoice {
     /// Training goes back to its latest checkpoint and goes on with half the learning rate, three times at most.
     case rollBack = "roll-back"
     case stop
   }
 
-  public enum OptimizerName: String, Codable, Sendable, CaseIterable { case sgd, rmsprop, adam, adamw }
+  public enum OptimizerName: String, FieldChoice { case sgd, rmsprop, adam, adamw }
 
   public var seed: UInt64 = 0
   public var batchSize = 128
@@ -60,32 +60,70 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
   public var keep = 2
   public var onDivergence = DivergencePolicy.rollBack
 
-  public enum CodingKeys: String, CodingKey, CaseIterable {
-    case seed, accumulate, optimizer, beta1, beta2, epsilon, momentum, nesterov, flip, shift, precision, steps, keep
-    case batchSize = "batch-size"
-    case jitterBrightness = "jitter-brightness"
-    case jitterContrast = "jitter-contrast"
-    case jitterSaturation = "jitter-saturation"
-    case jitterHue = "jitter-hue"
-    case learningRate = "learning-rate"
-    case weightDecay = "weight-decay"
-    case decayVectors = "decay-vectors"
-    case clipNorm = "clip-norm"
-    case warmupSteps = "warmup-steps"
-    case learningRateDecay = "learning-rate-decay"
-    case scheduleSteps = "schedule-steps"
-    case emaDecay = "ema-decay"
-    case checkpointEvery = "checkpoint-every"
-    case validateEvery = "validate-every"
-    case sampleEvery = "sample-every"
-    case onDivergence = "on-divergence"
-    case validationImages = "validation-images"
-  }
-
   public init() {}
 
-  /// The defaults with changes.
-  public init(_ change: (inout TrainingSettings) -> Void) { change(&self) }
+  public static let fields: [Field<TrainingSettings>] = [
+    Field("seed", \.seed, "of every random number of the run").fixed,
+    Field("batch-size", \.batchSize, .from(1, to: 65_536), "images in a step").fixed,
+    Field(
+      "accumulate", \.accumulate, .from(1, to: 65_536),
+      "the batch is computed in so many parts whose gradients add up: less memory, the same step"),
+    Field("learning-rate", \.learningRate, .above(0), "the learning rate after the warm-up"),
+    Field("optimizer", \.optimizer, "the update rule").fixed,
+    Field("beta1", \.beta1, .from(0, below: 1), "adam and adamw: decay of the mean gradient")
+      .needing("optimizer=adam or optimizer=adamw") { $0.isAdam },
+    Field("beta2", \.beta2, .from(0, below: 1), "adam and adamw: decay of the mean squared gradient")
+      .needing("optimizer=adam or optimizer=adamw") { $0.isAdam },
+    Field("epsilon", \.epsilon, .above(0), "rmsprop, adam and adamw: added to the root of the mean square")
+      .needing("optimizer=adam, adamw or rmsprop") { $0.optimizer != .sgd },
+    Field("momentum", \.momentum, .from(0, below: 1), "sgd and rmsprop").fixed
+      .needing("optimizer=sgd or optimizer=rmsprop") { $0.optimizer == .sgd || $0.optimizer == .rmsprop },
+    Field("nesterov", \.nesterov, "sgd: looks ahead along the momentum")
+      .needing("optimizer=sgd and a momentum") { $0.optimizer == .sgd && $0.momentum > 0 },
+    Field("weight-decay", \.weightDecay, .atLeast(0), "how fast weights shrink; adamw decouples it from the gradient"),
+    Field("decay-vectors", \.decayVectors, "whether biases and norms shrink too")
+      .needing("a weight-decay") { $0.weightDecay > 0 },
+    Field("clip-norm", \.clipNorm, .atLeast(0), "the largest norm of the gradient; 0 for no limit"),
+    Field(
+      "warmup-steps", \.warmupSteps, .from(0, to: 1e9),
+      "steps over which the learning rate rises from 0; without schedule-steps a tenth of the training at most"),
+    Field("learning-rate-decay", \.learningRateDecay, "how the learning rate falls after the warm-up"),
+    Field(
+      "schedule-steps", \.scheduleSteps, .from(1, to: 1e9),
+      "where its fall ends, counted from the run's beginning; null for where the training ends"
+    ).needing("a learning-rate-decay") { $0.learningRateDecay != .constant || $0.warmupSteps > 0 },
+    Field(
+      "ema-decay", \.emaDecay, .from(0, below: 1),
+      "decay of the moving average of the weights, which pictures are made from; 0 for none"),
+    Field("flip", \.flip, "mirror images left to right, half of them"),
+    Field("shift", \.shift, .from(0, to: 1024), "pixels by which images are moved at random"),
+    Field("jitter-brightness", \.jitterBrightness, .from(0, to: 1), "levels times 1 ± this, at random"),
+    Field("jitter-contrast", \.jitterContrast, .from(0, to: 1), "contrast times 1 ± this, at random"),
+    Field("jitter-saturation", \.jitterSaturation, .from(0, to: 1), "saturation times 1 ± this, at random"),
+    Field("jitter-hue", \.jitterHue, .from(0, to: 0.5), "hues go round by ± this, in turns of the circle"),
+    Field("precision", \.precision, "of activations; auto is the faster one on this processor").fixed,
+    Field("steps", \.steps, .from(1, to: 1e9), "when a run ends that is given no other length"),
+    Field("checkpoint-every", \.checkpointEvery, .from(1, to: 1e9), "steps between checkpoints"),
+    Field("validate-every", \.validateEvery, .from(1, to: 1e9), "steps between losses on held-out images"),
+    Field("sample-every", \.sampleEvery, .from(0, to: 1e9), "steps between pictures of the progress; 0 for none"),
+    Field(
+      "validation-images", \.validationImages, .from(1, to: 1_000_000), "held-out images that the loss is taken over"),
+    Field(
+      "keep", \.keep, .from(1, to: 1_000_000),
+      "checkpoints that are kept, besides the one with the lowest held-out loss"),
+    Field(
+      "on-divergence", \.onDivergence,
+      "when ten steps in a row are not finite: back to the latest checkpoint with half the learning rate, or an end"),
+  ]
+
+  public func check(_ check: inout FieldCheck) {
+    check(accumulate, "accumulate", 1...batchSize)
+    // A sample's place in the run is a counter of 40 bits in the random streams.
+    check.require(
+      steps <= (1 << 40) / batchSize, "steps: expected at most \((1 << 40) / batchSize), found \(steps)")
+  }
+
+  private var isAdam: Bool { optimizer == .adam || optimizer == .adamw }
 
   var optimizerMethod: OptimizerMethod {
     switch optimizer {
@@ -117,119 +155,5 @@ public struct TrainingSettings: Codable, Sendable, Hashable {
       horizontalFlip: flip, shift: shift,
       jitter: ColorJitter(
         brightness: jitterBrightness, contrast: jitterContrast, saturation: jitterSaturation, hue: jitterHue))
-  }
-
-  /// - Throws: `UserError` (usage) for values that make no sense.
-  public func validate() throws {
-    var check = SettingsCheck()
-    check(batchSize, "batch-size", 1...65_536)
-    check(accumulate, "accumulate", 1...batchSize.clamped(1, 65_536))
-    check(learningRate, "learning-rate", above: 0)
-    check(beta1, "beta1", 0..<1)
-    check(beta2, "beta2", 0..<1)
-    check(epsilon, "epsilon", above: 0)
-    check(momentum, "momentum", 0..<1)
-    check(weightDecay, "weight-decay", atLeast: 0)
-    check(clipNorm, "clip-norm", atLeast: 0)
-    check(warmupSteps, "warmup-steps", 0...1_000_000_000)
-    if let scheduleSteps { check(scheduleSteps, "schedule-steps", 1...1_000_000_000) }
-    check(emaDecay, "ema-decay", 0..<1)
-    check(shift, "shift", 0...1024)
-    check(jitterBrightness, "jitter-brightness", 0...1)
-    check(jitterContrast, "jitter-contrast", 0...1)
-    check(jitterSaturation, "jitter-saturation", 0...1)
-    check(jitterHue, "jitter-hue", 0...0.5)
-    check(steps, "steps", 1...1_000_000_000)
-    check(checkpointEvery, "checkpoint-every", 1...1_000_000_000)
-    check(validateEvery, "validate-every", 1...1_000_000_000)
-    check(sampleEvery, "sample-every", 0...1_000_000_000)
-    check(validationImages, "validation-images", 1...1_000_000)
-    check(keep, "keep", 1...1_000_000)
-    // A sample's place in the run is a counter of 40 bits in the random streams.
-    check.require(
-      steps <= (1 << 40) / max(1, batchSize), "steps: expected at most \((1 << 40) / max(1, batchSize)), found \(steps)"
-    )
-    try check.finish()
-  }
-}
-
-extension TrainingSettings: ExplainedSettings {
-  public static func explanation(of key: CodingKeys) -> String {
-    switch key {
-    case .seed: "of every random number of the run"
-    case .accumulate: "the batch is computed in so many parts whose gradients add up: less memory, the same step"
-    case .optimizer: "the update rule"
-    case .beta1: "adam and adamw: decay of the mean gradient"
-    case .beta2: "adam and adamw: decay of the mean squared gradient"
-    case .epsilon: "rmsprop, adam and adamw: added to the root of the mean square"
-    case .momentum: "sgd and rmsprop"
-    case .nesterov: "sgd: looks ahead along the momentum"
-    case .flip: "mirror images left to right, half of them"
-    case .shift: "pixels by which images are moved at random"
-    case .precision: "of activations; auto is the faster one on this processor"
-    case .steps: "when a run without --steps, --epochs or --minutes ends"
-    case .keep: "checkpoints that are kept, besides the one with the lowest held-out loss"
-    case .batchSize: "images in a step"
-    case .jitterBrightness: "levels times 1 ± this, at random"
-    case .jitterContrast: "contrast times 1 ± this, at random"
-    case .jitterSaturation: "saturation times 1 ± this, at random"
-    case .jitterHue: "hues go round by ± this, in turns of the circle"
-    case .learningRate: "the learning rate after the warm-up"
-    case .weightDecay: "how fast weights shrink; adamw decouples it from the gradient"
-    case .decayVectors: "whether biases and norms shrink too"
-    case .clipNorm: "the largest norm of the gradient; 0 for no limit"
-    case .warmupSteps:
-      "steps over which the learning rate rises from 0; without schedule-steps a tenth of the training at most"
-    case .learningRateDecay: "how the learning rate falls after the warm-up"
-    case .scheduleSteps: "where its fall ends, counted from the run's beginning; null for where the training ends"
-    case .emaDecay: "decay of the moving average of the weights, which pictures are made from; 0 for none"
-    case .checkpointEvery: "steps between checkpoints"
-    case .validateEvery: "steps between losses on held-out images"
-    case .sampleEvery: "steps between pictures of the progress; 0 for none"
-    case .onDivergence:
-      "when ten steps in a row are not finite: back to the latest checkpoint with half the learning rate, or an end"
-    case .validationImages: "held-out images that the loss is taken over"
-    }
-  }
-}
-
-extension Int {
-  fileprivate func clamped(_ low: Int, _ high: Int) -> Int { Swift.max(low, Swift.min(high, self)) }
-}
-
-/// Gathers what is wrong with a configuration's values, in the words of the person who wrote them.
-struct SettingsCheck {
-  private var problem: String?
-
-  mutating func callAsFunction(_ value: Int, _ key: String, _ range: ClosedRange<Int>) {
-    require(range.contains(value), "\(key): expected \(range.lowerBound) to \(range.upperBound), found \(value)")
-  }
-
-  mutating func callAsFunction(_ value: Float, _ key: String, above bound: Float) {
-    require(value.isFinite && value > bound, "\(key): expected a number above \(bound), found \(value)")
-  }
-
-  mutating func callAsFunction(_ value: Float, _ key: String, atLeast bound: Float) {
-    require(value.isFinite && value >= bound, "\(key): expected a number of at least \(bound), found \(value)")
-  }
-
-  mutating func callAsFunction(_ value: Float, _ key: String, _ range: ClosedRange<Float>) {
-    require(range.contains(value), "\(key): expected \(range.lowerBound) to \(range.upperBound), found \(value)")
-  }
-
-  mutating func callAsFunction(_ value: Float, _ key: String, _ range: Range<Float>) {
-    require(
-      range.contains(value),
-      "\(key): expected a number from \(range.lowerBound) to below \(range.upperBound), found \(value)")
-  }
-
-  /// Any other condition, with the message for when it does not hold.
-  mutating func require(_ holds: Bool, _ message: @autoclosure () -> String) {
-    if problem == nil, !holds { problem = message() }
-  }
-
-  /// - Throws: `UserError` (usage) with the first problem.
-  func finish() throws {
-    if let problem { throw UserError(.usage, problem) }
   }
 }

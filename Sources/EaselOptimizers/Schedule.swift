@@ -1,8 +1,9 @@
+import EaselSupport
 import Foundation
 
 /// The learning rate's factor over a run: a linear warm-up, then constant, or falling to zero at `totalSteps`.
 public struct LearningRateSchedule: Sendable, Hashable {
-  public enum Decay: String, Sendable, Codable, CaseIterable {
+  public enum Decay: String, FieldChoice {
     case constant
     /// A straight line to zero.
     case linear

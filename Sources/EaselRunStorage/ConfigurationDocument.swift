@@ -3,23 +3,25 @@ import EaselTensors
 import Foundation
 import Yams
 
-/// Settings that say what each of their keys means, for whoever writes a file of them.
-public protocol ExplainedSettings: Encodable {
-  associatedtype CodingKeys: CodingKey, CaseIterable
-  /// A few words, as one would write them behind the key.
-  static func explanation(of key: CodingKeys) -> String
-}
+/// Where a setting's value comes from, for messages.
+public enum SettingOrigin: Sendable, CustomStringConvertible {
+  /// A field of a request, on the command line an option.
+  case field(String)
+  /// A line of a file, or something else that one can point to.
+  case place(String)
 
-extension ExplainedSettings {
-  fileprivate static var explanations: [String: String] {
-    Dictionary(uniqueKeysWithValues: CodingKeys.allCases.map { ($0.stringValue, explanation(of: $0)) })
+  public var description: String {
+    switch self {
+    case .field(let name): String(field: name)
+    case .place(let place): place
+    }
   }
 }
 
 /// The settings of a run: one flat list of keys with their defaults, over which files and command-line options are laid.
 ///
-/// Settings are `Codable` structs with kebab-case keys; several of them (the trainer's, the model's) share one document, and
-/// each is decoded from it by its type:
+/// Settings are structs of declared fields; several of them (the trainer's, the model's) share one document, and each is decoded
+/// from it by its type:
 ///
 ///     var document = try ConfigurationDocument(defaults: TrainingSettings(), DiffusionSettings())
 ///     try document.overlay(yamlFile: "mine.yaml")
@@ -28,10 +30,10 @@ extension ExplainedSettings {
 public struct ConfigurationDocument {
   private struct Field {
     var value: Node
-    let expectation: ConfigurationEncoder.Expectation
-    let explanation: String?
+    let type: FieldType
+    let explanation: String
     /// Where the value comes from, for error messages; nil for a default.
-    var origin: String?
+    var origin: SettingOrigin?
   }
 
   /// The largest file of settings that is read: ten times what all settings with their explanations take.
@@ -41,19 +43,20 @@ public struct ConfigurationDocument {
   public private(set) var keys: [String] = []
   private var fields: [String: Field] = [:]
 
+  /// - Parameter absent: fields that the document does without.
   /// - Throws: `UserError(.internalFailure)` where two of the structs declare the same key.
-  public init(defaults: any Encodable...) throws {
-    for configuration in defaults {
-      let (values, expectations) = try ConfigurationEncoder.fields(of: configuration)
-      let explanations = (configuration as? any ExplainedSettings).map { type(of: $0).explanations } ?? [:]
-      for (key, value) in values {
-        guard fields[key] == nil else {
-          throw UserError(.internalFailure, "the configuration key \(key) is declared twice")
-        }
-        keys.append(key)
-        fields[key] = Field(
-          value: value, expectation: expectations[key] ?? .init(), explanation: explanations[key])
+  public init(defaults: any DeclaredFields..., leavingOut absent: Set<String> = []) throws {
+    for settings in defaults { try add(settings, leavingOut: absent) }
+  }
+
+  private mutating func add<Settings: DeclaredFields>(_ settings: Settings, leavingOut absent: Set<String>) throws {
+    for field in Settings.fields where !absent.contains(field.key) {
+      guard fields[field.key] == nil else {
+        throw UserError(.internalFailure, "the configuration key \(field.key) is declared twice")
       }
+      keys.append(field.key)
+      fields[field.key] = Field(
+        value: Node(field.content(of: settings)), type: field.type, explanation: field.explanation)
     }
   }
 
@@ -73,7 +76,7 @@ public struct ConfigurationDocument {
     }
     for (key, value) in mapping {
       let line = key.mark.map { " line \($0.line)" } ?? ""
-      try replace(key.scalar?.string ?? Self.description(of: key), by: value, origin: path + line)
+      try replace(key.scalar?.string ?? Self.description(of: key), by: value, origin: .place(path + line))
     }
   }
 
@@ -82,18 +85,19 @@ public struct ConfigurationDocument {
   /// - Throws: `UserError(.usage)` with the nearest key for a key that does not exist, or where there is no `=`.
   public mutating func set(_ assignment: String) throws {
     guard let separator = assignment.firstIndex(of: "=") else {
-      throw UserError(.usage, "--set: expected KEY=VALUE, found \(assignment.debugDescription)")
+      throw UserError(.usage, "\(field: "set"): expected KEY=VALUE, found \(assignment.debugDescription)")
     }
     try set(
-      String(assignment[..<separator]), to: String(assignment[assignment.index(after: separator)...]), origin: "--set")
+      String(assignment[..<separator]), to: String(assignment[assignment.index(after: separator)...]),
+      origin: .field("set"))
   }
 
-  /// Replaces one value by a text; `origin` names the option that it comes from in error messages.
+  /// Replaces one value by a text; `origin` tells in error messages where it comes from.
   ///
   /// - Throws: `UserError(.usage)` where the key does not exist or the text is not a YAML value.
-  public mutating func set(_ key: String, to text: String, origin: String) throws {
+  public mutating func set(_ key: String, to text: String, origin: SettingOrigin) throws {
     guard !text.isEmpty else { return try replace(key, by: Node("", .implicit, .doubleQuoted), origin: origin) }
-    let isList = fields[key].map { $0.expectation.isList || $0.value.sequence != nil } ?? false
+    let isList = fields[key]?.type.isList ?? false
     let isBareList = isList && !text.hasPrefix("[") && Node(text, .implicit, .plain).null == nil
     do {
       let value = try YAMLSource(text: isBareList ? "[\(text)]" : text, place: "\(origin) \(key)", isFile: false)
@@ -104,7 +108,14 @@ public struct ConfigurationDocument {
     }
   }
 
-  private mutating func replace(_ key: String, by value: Node, origin: String) throws {
+  /// Replaces one value; `origin` tells in error messages where it comes from.
+  ///
+  /// - Throws: `UserError(.usage)` with the nearest key where the key does not exist.
+  public mutating func set(_ key: String, to content: FieldContent, origin: SettingOrigin) throws {
+    try replace(key, by: Node(content), origin: origin)
+  }
+
+  private mutating func replace(_ key: String, by value: Node, origin: SettingOrigin) throws {
     guard fields[key] != nil else {
       let nearest = nearestName(to: key, among: keys).map { "Did you mean \($0)?" }
       throw UserError(
@@ -129,7 +140,7 @@ public struct ConfigurationDocument {
   /// option.
   public func changes(
     from other: ConfigurationDocument
-  ) -> [(key: String, value: String, other: String, origin: String)] {
+  ) -> [(key: String, value: String, other: String, origin: SettingOrigin)] {
     keys.compactMap { key in
       guard let field = fields[key], let origin = field.origin, let old = other.fields[key]?.value else { return nil }
       if Self.isSame(field.value, old) { return nil }
@@ -156,7 +167,7 @@ public struct ConfigurationDocument {
   /// Decodes one of the structs that the document was made of; keys of the others are passed over.
   ///
   /// - Throws: `UserError(.usage)` with key, expected type, found value and where it comes from.
-  public func decode<Configuration: Decodable>(_ type: Configuration.Type) throws -> Configuration {
+  public func decode<Settings: DeclaredFields>(_ type: Settings.Type) throws -> Settings {
     do {
       return try YAMLDecoder().decode(type, from: root)
     } catch let error as DecodingError {
@@ -176,9 +187,8 @@ public struct ConfigurationDocument {
   public func commentedYAML() throws -> String {
     try keys.map { key in
       let field = fields[key]
-      let choices = field?.expectation.choices.map { "one of \($0.joined(separator: ", "))" }
-      let comment = [field?.explanation, choices].compactMap { $0 }.joined(separator: "; ")
-      return (comment.isEmpty ? "" : "# \(comment)\n") + (try yaml([key]))
+      let choices = field?.type.choices.map { "one of \($0.joined(separator: ", "))" }
+      return "# \([field?.explanation, choices].compactMap { $0 }.joined(separator: "; "))\n" + (try yaml([key]))
     }.joined(separator: "\n")
   }
 
@@ -222,7 +232,7 @@ public struct ConfigurationDocument {
     }
     let origin = field.origin.map { " (\($0))" } ?? ""
     let found = Self.description(of: value)
-    if let choices = field.expectation.choices {
+    if let choices = field.type.choices {
       return UserError(.usage, "\(place): expected one of \(choices.joined(separator: ", ")), found \(found)\(origin)")
     }
     // A type that checks its own values says best what is wrong with them.

@@ -115,9 +115,9 @@ enum FileSystem {
     let code = errno
     let hint: String? =
       switch code {
-      case ENOSPC, EDQUOT: "Free some space on that disk, or choose another place with --workspace."
+      case ENOSPC, EDQUOT: "Free some space on that disk, or choose another place with \(field: "workspace")."
       case EFBIG: "Raise the limit on the size of files: ulimit -f."
-      case EACCES, EPERM, EROFS: "Check the folder's permissions, or choose another place with --workspace."
+      case EACCES, EPERM, EROFS: "Check the folder's permissions, or choose another place with \(field: "workspace")."
       default: nil
       }
     return UserError(kind, "cannot \(action) \(path): \(String(cString: strerror(code)))", hint: hint)

@@ -59,7 +59,7 @@ extension RunFolder {
     guard overflow || free >= UInt64(max(bytes, 0)) else {
       throw UserError(
         .cannotCreate, "\(path): expected \(bytes) bytes free for its checkpoints, found \(free)",
-        hint: "Free some space on that disk, or choose another place with --workspace.")
+        hint: "Free some space on that disk, or choose another place with \(field: "workspace").")
     }
   }
 
@@ -233,7 +233,7 @@ extension RunFolder {
   public var isTakenError: UserError {
     UserError(
       .unavailable, "run \(name) is being trained by another process (\(path))",
-      hint: "Wait for it, stop it, or choose another --run name.")
+      hint: "Wait for it, stop it, or choose another \(field: "run") name.")
   }
 
   /// Whether a process trains the run now.

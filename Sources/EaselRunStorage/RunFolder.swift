@@ -50,7 +50,7 @@ public struct RunFolder: Sendable {
     {
       throw UserError(
         .usage, "run \(name): expected a folder in \(parent), found a link to \(target)",
-        hint: "Choose another --run name, or remove the link.")
+        hint: "Choose another \(field: "run") name, or remove the link.")
     }
   }
 
@@ -156,7 +156,7 @@ public struct RunFolder: Sendable {
     guard let newest = damaged.first else {
       throw UserError(
         .missingInput, "run \(name) has no checkpoint yet (in \(path))",
-        hint: "Begin it anew with: easel train PRESET --run \(name) --overwrite")
+        hint: "Begin it anew with: easel train PRESET \(field: "run") \(name) \(field: "overwrite")")
     }
     throw UserError(
       .badData, "run \(name) has \(damaged.count) damaged and no valid checkpoint; the newest: \(newest.error.message)",

@@ -14,15 +14,25 @@ public struct UserError: Error, Equatable, CustomStringConvertible {
   }
 
   public let kind: Kind
+  private let markedMessage: String
+  private let markedHint: String?
+
   /// What is wrong and where (path, byte, field), with what was expected and what was found.
-  public let message: String
+  public var message: String { markedMessage.namingFields("") }
   /// What to do about it.
-  public let hint: String?
+  public var hint: String? { markedHint?.namingFields("") }
 
   public init(_ kind: Kind, _ message: String, hint: String? = nil) {
     self.kind = kind
-    self.message = message.escapingStrayBytes
-    self.hint = hint?.escapingStrayBytes
+    markedMessage = message.escapingStrayBytes
+    markedHint = hint?.escapingStrayBytes
+  }
+
+  /// The error as one says it where fields have other names.
+  ///
+  /// - Parameter prefix: what stands before each field's name: `--` for the options of a program.
+  public func named(_ prefix: String) -> UserError {
+    UserError(kind, markedMessage.namingFields(prefix), hint: markedHint?.namingFields(prefix))
   }
 
   /// The message and the hint, a line each: whatever names they hold, they begin no line of their own.

@@ -4,7 +4,7 @@ import Foundation
 /// A model out of a checkpoint, ready to make pictures.
 public struct LoadedModel {
   /// Which of a checkpoint's weights.
-  public enum Weights: String, Sendable, CaseIterable {
+  public enum Weights: String, FieldChoice {
     /// The moving average where there is one: what pictures are made from.
     case ema
     /// The trained values themselves.
@@ -42,7 +42,7 @@ public struct LoadedModel {
     let hasAverage = checkpoint.contains(CheckpointFile.average)
     if weights == .ema, !hasAverage {
       throw UserError(
-        .unavailable, "\(checkpoint.path): this run keeps no moving average", hint: "Use --weights raw.")
+        .unavailable, "\(checkpoint.path): this run keeps no moving average", hint: "Use \(field: "weights") raw.")
     }
     self.weights = weights ?? (hasAverage ? .ema : .raw)
     let name = self.weights == .ema ? CheckpointFile.average : CheckpointFile.weights

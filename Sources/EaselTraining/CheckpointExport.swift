@@ -14,12 +14,13 @@ extension LoadedModel {
     let existed = folder.exists
     guard !existed || replacing else {
       throw UserError(
-        .cannotCreate, "\(folder.path): is there already", hint: "Choose another --output, or --overwrite it.")
+        .cannotCreate, "\(folder.path): is there already",
+        hint: "Choose another \(field: "output"), or \(field: "overwrite") it.")
     }
     guard !folder.holds(checkpoint) else {
       throw UserError(
         .cannotCreate, "\(folder.path): is the run's own folder, which an export would replace",
-        hint: "Choose another --output.")
+        hint: "Choose another \(field: "output").")
     }
     var state = state
     // Nothing to go on from, and no place on the machine that it was made on.

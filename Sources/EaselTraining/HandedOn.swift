@@ -56,7 +56,7 @@ public struct HandedOn {
     var configuration = configuration
     let run = try configuration.decode(RunDescription.self)
     for (key, name) in [("data", run.data), ("data-b", run.dataB ?? "")] where path(name) != name {
-      try configuration.set(key, to: path(name), origin: key)
+      try configuration.set(key, to: path(name), origin: .place(key))
     }
     return configuration
   }

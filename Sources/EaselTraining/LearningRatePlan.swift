@@ -66,7 +66,7 @@ public struct LearningRatePlan: Sendable {
   ///   - expected: the step at which it will probably end; nil for what the limit says.
   public func warning(from step: Int, expected: Int? = nil) -> String? {
     guard falls, let end = settings.scheduleSteps else { return nil }
-    let cure = "Have it follow the training with --set schedule-steps=null."
+    let cure = "Have it follow the training with \(field: "set") schedule-steps=null."
     if step >= end {
       return "The learning rate is 0: schedule-steps is \(end), and this begins at step \(step). \(cure)"
     }

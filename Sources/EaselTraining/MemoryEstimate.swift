@@ -17,8 +17,8 @@ struct MemoryEstimate {
     func peaks(_ images: Int) throws -> (step: Int, settling: Int) {
       let scratch = try Backends.make(backend.kind, threads: backend.threads.count)
       var few = configuration
-      try few.set("batch-size", to: String(images), origin: "estimate")
-      try few.set("accumulate", to: "1", origin: "estimate")
+      try few.set("batch-size", to: String(images), origin: .place("estimate"))
+      try few.set("accumulate", to: "1", origin: .place("estimate"))
       var training = try BenchmarkTraining(preset, configuration: few, data: data, backend: scratch)
       training.step()
       let step = scratch.memory.peakBytes
@@ -74,7 +74,7 @@ extension Trainer {
       .unavailable,
       "training on \(images) images at once needs about \(MachineMemory.text(needed)) of memory, \(MachineMemory.text(available)) are available",
       hint: fitting > 0
-        ? "\(fitting) fit: --batch-size \(fitting), or --set accumulate=\(parts) for the same step in parts."
+        ? "\(fitting) fit: \(field: "batch-size") \(fitting), or \(field: "set") accumulate=\(parts) for the same step in parts."
         : "Not even one image fits: make the images or the network smaller.")
   }
 }

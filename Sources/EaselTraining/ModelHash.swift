@@ -14,7 +14,7 @@ extension CheckpointFolder {
 
   func modelHash(_ state: RunState, _ configuration: ConfigurationDocument) throws -> String {
     let others =
-      RunDescription.CodingKeys.allCases.map(\.rawValue) + TrainingSettings.CodingKeys.allCases.map(\.rawValue)
+      RunDescription.fields.map(\.key) + TrainingSettings.fields.map(\.key)
     // What the file has: a later version's further settings, at their defaults, make no other model.
     let settings = configuration.given.filter { !others.contains($0.key) }
     let encoder = JSONEncoder()

@@ -65,6 +65,8 @@ public final class Trainer {
   public let folder: RunFolder
   public let settings: TrainingSettings
   public private(set) var state: RunState
+  /// Asked before every operation, by any thread: whether to stop, as after a signal. The run is saved then.
+  public var isCancelled: @Sendable () -> Bool = { false }
   let configuration: ConfigurationDocument
   private let data: TrainingData
   /// Held while training: two processes must not write one run.
@@ -122,7 +124,7 @@ public final class Trainer {
           + "\(expected.trainingImages) images with hash \(expected.fingerprint.prefix(12)) expected, "
           + "\(found.trainingImages) with \(found.fingerprint.prefix(12)) found"
           + found.description.orderNote(beside: expected.description),
-        hint: "Put the original data back, or start a new run with --from \(checkpoint.path).")
+        hint: "Put the original data back, or start a new run with \(field: "from") \(checkpoint.path).")
     }
     let precision = Precision(rawValue: state.environment.precision.rawValue) ?? .auto
     let type = try precision.scalarType(on: backend)
@@ -133,8 +135,7 @@ public final class Trainer {
     settings = try configuration.decode(TrainingSettings.self)
     try settings.validate()
     // A rate that somebody has chosen is meant as it is.
-    if configuration.changes(from: own).contains(where: { $0.key == TrainingSettings.CodingKeys.learningRate.rawValue })
-    {
+    if configuration.changes(from: own).contains(where: { $0.key == TrainingSettings.key(\.learningRate) }) {
       state.learningRateFactor = nil
     }
     try Trainer.requireMemory(for: model)
@@ -154,7 +155,7 @@ public final class Trainer {
     guard checkpoint.contains(CheckpointFile.weights), try !RunState.read(checkpoint).optimizerSteps.isEmpty else {
       throw UserError(
         .unavailable, "\(checkpoint.path): holds weights for pictures only, training cannot go on from it",
-        hint: "Build on it with: easel train PRESET --from \(checkpoint.path)")
+        hint: "Build on it with: easel train PRESET \(field: "from") \(checkpoint.path)")
     }
   }
 
@@ -213,7 +214,7 @@ public final class Trainer {
     if state.step == 0, try folder.isRun {
       throw UserError(
         .cannotCreate, "the run \(folder.name) was begun by another process meanwhile (\(folder.path))",
-        hint: "Choose another --run name.")
+        hint: "Choose another \(field: "run") name.")
     }
     try folder.write(configuration: configuration.yaml())
     isPrepared = true
@@ -301,8 +302,9 @@ public final class Trainer {
       settings.sampleEvery > 0 ? [.validation, .save, .picture] : [.validation, .save]
     session.expect(.save, 0.1 + Double(checkpointSize) / 400e6)
     let deadline = session.deadline
+    let isStopped = isStopped
     let isUnwanted: @Sendable () -> Bool = {
-      StopSignal.received != nil || deadline.map { ContinuousClock.now > $0 } ?? false
+      isStopped() || deadline.map { ContinuousClock.now > $0 } ?? false
     }
 
     func isDone() -> Bool {
@@ -343,7 +345,7 @@ public final class Trainer {
       if let loss = state.validationLoss { try journal.append(step: state.step, ["validation-loss": loss]) }
     }
     var ends = isDone()
-    while !ends, StopSignal.received == nil {
+    while !ends, !isStopped() {
       if meter.steps == 0 { phase(.firstStep) }
       let stepStart = clock.now
       let batch = loader.next()
@@ -384,7 +386,7 @@ public final class Trainer {
       let isValidated = validates && validate(mayBeBest: mayBeBest)
       let owes = validates && !isValidated && isDue(settings.validateEvery) && failures == 0
       state.owesValidation = owes ? true : nil
-      if ends || isDue(Trainer.logInterval) || StopSignal.received != nil || isValidated || state.step == 1
+      if ends || isDue(Trainer.logInterval) || isStopped() || isValidated || state.step == 1
         || nonFinite != nil
       {
         var values = metrics.mapValues(Double.init)
@@ -450,6 +452,12 @@ public final class Trainer {
     return ends ? .complete : .interrupted
   }
 
+  /// Whether a signal has come or the owner wants no more.
+  private var isStopped: @Sendable () -> Bool {
+    let isCancelled = isCancelled
+    return { StopSignal.received != nil || isCancelled() }
+  }
+
   private func makeLoader() -> DataLoader {
     DataLoader(
       data.images.train, batchSize: settings.batchSize, seed: settings.seed, augmentation: settings.augmentation,
@@ -461,7 +469,7 @@ public final class Trainer {
     on batch: Batch, learningRate: Float, progress: Double
   ) -> (metrics: Metrics, nonFinite: String?)? {
     let step = TrainingStep(index: state.step, settings: settings, learningRate: learningRate, progress: progress)
-    return model.guardedStep(batch, step) { StopSignal.received != nil }.map { ($0.metrics, $0.nonFinite) }
+    return model.guardedStep(batch, step, unless: isStopped).map { ($0.metrics, $0.nonFinite) }
   }
 
   /// Guesses what a session has to end with, until it is measured.
@@ -474,7 +482,8 @@ public final class Trainer {
     guard settings.sampleEvery > 0, session.costs[.picture] == nil else { return }
     let start = ContinuousClock.now
     let marks = ProgressMarks()
-    let isKnown: @Sendable () -> Bool = { StopSignal.received != nil || marks.count >= 2 }
+    let isStopped = isStopped
+    let isKnown: @Sendable () -> Bool = { isStopped() || marks.count >= 2 }
     let drawn: Image?? = try? model.unlessUnwanted(isKnown) {
       try model.progressPicture(of: shownImages) { marks.add((ContinuousClock.now - start) / .seconds(1), $0) }
     }
@@ -490,9 +499,9 @@ public final class Trainer {
 
   private func refreshAverageStatistics() {
     if settledStep == state.step { return }
-    model.refreshAverageStatistics { StopSignal.received != nil }
+    model.refreshAverageStatistics(until: isStopped)
     // What a signal has cut short is good enough for pictures, and made anew before anything is compared.
-    settledStep = StopSignal.received == nil ? state.step : nil
+    settledStep = isStopped() ? nil : state.step
   }
 
   /// Takes the loss on held-out images, and notes a step that may be the best where none was better.
@@ -542,7 +551,8 @@ public final class Trainer {
       throw UserError(
         .badData,
         "step \(state.step): \(cause)",
-        hint: "Lower the learning rate: easel train … --learning-rate \(settings.learningRate * Float(factor))")
+        hint:
+          "Lower the learning rate: easel train … \(field: "learning-rate") \(settings.learningRate * Float(factor))")
     }
     var checkpoint = try folder.newestValid().checkpoint
     // Where going back there did not help, the checkpoint itself may be what is wrong.

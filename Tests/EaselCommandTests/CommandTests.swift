@@ -123,7 +123,7 @@ import Testing
     #expect(image.channels == 3 && image.width == 2 * 18 + 2 && image.height == 2 * 15 + 2)
     // An autoencoder draws nothing out of nothing, and says what it can do.
     let sample = try program.run("sample", "colour")
-    #expect(sample.status == 69 && sample.errors.contains("reconstruct, interpolate"))
+    #expect(sample.status == 69 && sample.errors.contains("interpolate, reconstruct"))
     // Between two files, and weights taken over by another run.
     let files = ["images/even/0.png", "images/odd/1.png"]
     #expect(
@@ -196,8 +196,9 @@ import Testing
     let text = try PNGText.read(program.path("one.png"))
     let recipe = try #require(text["easel"])
     let old = recipe.replacing(#""label number":"2,0","#, with: "").replacing(
-      #""label":"12,1""#, with: #""label":"2,0""#)
-    #expect(old.contains(#""label":"2,0""#) && !old.contains("label number"))
+      #""label":"12,1""#, with: #""label":"2,0""#
+    ).replacing(#/"request":\{[^}]*\},/#, with: "")
+    #expect(old.contains(#""label":"2,0""#) && !old.contains("label number") && !old.contains("request"))
     for (name, recipe) in [("new", recipe), ("old", old)] {
       try Image.read(program.path("one.png")).write(to: program.path("\(name).png"), text: ["easel": recipe])
       let again = try program.run("sample", "--recipe", "\(name).png", "--output", "again.png")
@@ -240,7 +241,7 @@ import Testing
       (["train", "autoencoder", "--data", "text"], 65, "text/note.png"),
       (["train", "autoencoder", "--data", "broken"], 65, "broken/even/broken.png"),
       (["train", "autoencoder", "--data", "images", "--batch-size", "-3"], 64, "batch-size: expected 1 to"),
-      (["train", "autoencoder", "--data", "images", "--batch-size", "many"], 64, "expected a whole number"),
+      (["train", "autoencoder", "--data", "images", "--batch-size", "many"], 64, "many"),
       (["train", "autoencoder", "--data", "images", "--learning-rate", "nan"], 64, "learning-rate: expected"),
       (["train", "autoencoder", "--data", "images", "--minutes", "0"], 64, "--minutes: expected"),
       (["train", "autoencoder", "--data", "images", "--threads", "0"], 64, "--threads: expected"),

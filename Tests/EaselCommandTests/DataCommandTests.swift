@@ -109,7 +109,7 @@ extension CommandTests {
       (["data", "import", "emoji-styles", "--from", "nowhere"], 66, "nowhere"),
       (["data", "pack", "nothing", "--output", "x"], 66, "nothing"),
       (
-        ["train", "autoencoder", "--data", "emoji-32", "--set", "jitter-hue=0.6"], 64, "jitter-hue: expected 0.0 to 0.5"
+        ["train", "autoencoder", "--data", "emoji-32", "--set", "jitter-hue=0.6"], 64, "jitter-hue: expected 0 to 0.5"
       ),
       (
         ["train", "autoencoder", "--data", "emoji-32", "--set", "jitter-contrast=nan"], 64, "jitter-contrast: expected"

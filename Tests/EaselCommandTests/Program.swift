@@ -3,7 +3,7 @@ import EaselTestSupport
 import Foundation
 
 /// The built `easel` program, run in a workspace of its own that is deleted afterwards.
-final class Program {
+final class Program: Sendable {
   struct Result {
     let status: Int32
     let output: String

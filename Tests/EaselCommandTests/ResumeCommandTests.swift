@@ -20,7 +20,7 @@ import Testing
       Family(
         preset: "masked-autoencoder",
         settings: [
-          "width=16", "depth=1", "heads=2", "decoder-width=16", "decoder-depth=1", "decoder-heads=2", "drop-path=0.5",
+          "width=16", "depth=2", "heads=2", "decoder-width=16", "decoder-depth=1", "decoder-heads=2", "drop-path=0.5",
         ]),
       Family(
         preset: "cyclegan",

@@ -28,7 +28,7 @@ import Testing
     let state = try CheckpointSummary.state(of: run.newestValid().checkpoint)
     #expect(state.step == 4 && state.optimizerSteps == ["": 4] && state.commands?.count == 2)
     let refused = try train("--steps", "6", "--learning-rate", "0.002")
-    #expect(refused.status == 64 && refused.errors.contains("learning-rate 1e-3, not 0.002"), "\(refused.errors)")
+    #expect(refused.status == 64 && refused.errors.contains("learning-rate 0.001, not 0.002"), "\(refused.errors)")
     // The same data elsewhere will do, others will not.
     try FileManager.default.moveItem(atPath: program.path("images"), toPath: program.path("moved"))
     try program.writeImages("images", count: 9)

@@ -77,7 +77,7 @@ import Testing
       return error?.description ?? ""
     }
     let size = message(splits("second", width: 6), isPaired: false)
-    #expect(size.contains("first is 4×2") && size.contains("second is 6×2") && size.contains("--image-size 2"))
+    #expect(size.contains("first is 4×2") && size.contains("second is 6×2") && size.contains("image-size 2"))
     #expect(message(splits("second", training: 6), isPaired: true).contains("first has 5, second has 6"))
     #expect(message(splits("second", validation: 1), isPaired: true).contains("first has 2, second has 1"))
   }

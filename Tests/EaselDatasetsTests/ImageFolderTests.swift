@@ -95,7 +95,7 @@ import Testing
       let error = #expect(throws: UserError.self) { try catalog.resolve(folder) }
       #expect(error?.kind == .badData)
       #expect(error?.message.contains("\(folder)/a.png is 4×4, \(folder)/b.png is 6×4") == true)
-      #expect(error?.hint?.contains("--image-size") == true)
+      #expect(error?.hint?.contains("image-size") == true)
       let splits = try catalog.resolve(folder, imageSize: ImageSize(width: 3, height: 2))
       #expect(splits.train.imageSize == ImageSize(width: 3, height: 2))
       #expect(splits.train.count == 2)
@@ -270,7 +270,7 @@ import Testing
         let counts: [Int] = [a, b].flatMap { [$0.train.count, $0.validation.count] }
         let expected: [Int] = hasTest ? [10, 3, 20, 2] : [9, 1, 18, 2]
         #expect(counts == expected)
-        expectUserError(.usage, "easel train cyclegan --data \(name)", "--data \(name)/B") {
+        expectUserError(.usage, "easel train cyclegan data \(name)", "data \(name)/B") {
           try catalog.resolve(name)
         }
       }
@@ -369,7 +369,7 @@ import Testing
       try files.createSymbolicLink(atPath: "\(folder)/0/a.png", withDestinationPath: "nowhere.png")
       try files.createSymbolicLink(atPath: "\(folder)/0/b.png", withDestinationPath: "b.png")
       try #require(mkfifo("\(folder)/1/c.png", 0o600) == 0)
-      expectUserError(.missingInput, "0/a.png: no such file", "--skip-broken") { try catalog.resolve(folder) }
+      expectUserError(.missingInput, "0/a.png: no such file", "skip-broken") { try catalog.resolve(folder) }
       let splits = try catalog.resolve(folder, skippingBroken: true)
       #expect(splits.train.count + splits.validation.count == 20)
       #expect(
@@ -388,7 +388,7 @@ import Testing
       let setUser = unsafeBitCast(try #require(dlsym(nil, "setfsuid")), to: SetUser.self)
       if geteuid() == 0 { _ = setUser(65534) }
       defer { if geteuid() == 0 { _ = setUser(0) } }
-      expectUserError(.inputOutput, "\(folder)/2: the folder cannot be read", "--skip-broken") {
+      expectUserError(.inputOutput, "\(folder)/2: the folder cannot be read", "skip-broken") {
         try catalog.resolve(folder)
       }
       let rest = try catalog.resolve(folder, skippingBroken: true)

@@ -110,7 +110,7 @@ import Testing
         pixels: [UInt8](repeating: 1, count: 5 * side * side))
       let splits = DatasetSplits(train: large, validation: large, rule: "")
       let error = #expect(throws: UserError.self) { try splits.writeSheets(to: "\(folder)/large") }
-      #expect(error?.kind == .usage && error?.hint?.contains("--image-size") == true)
+      #expect(error?.kind == .usage && error?.hint?.contains("image-size") == true)
       let left = try FileManager.default.contentsOfDirectory(atPath: folder)
       #expect(left.isEmpty)
     }

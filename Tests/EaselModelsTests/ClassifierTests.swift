@@ -150,11 +150,4 @@ import Testing
     expectUserError(.usage, "features", "multiple of 8") { try Self.settings { $0.features = 20 }.validate() }
     expectUserError(.usage, "label-smoothing") { try Self.settings { $0.labelSmoothing = 1 }.validate() }
   }
-
-  @Test func itTellsClassesAndHasFeatures() throws {
-    let capabilities = try onTensors { backend in
-      try Classifier(Self.settings(), .float32(on: backend, .tinyLabelled)).capabilities
-    }
-    #expect(capabilities == ["evaluate", "evaluate --probe"])
-  }
 }

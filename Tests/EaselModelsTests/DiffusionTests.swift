@@ -72,19 +72,19 @@ import Testing
   @Test(
     "Options that make no sense are refused",
     arguments: [
-      Refusal(SamplingOptions(steps: 2000), "--steps", "1 to 1000", "2000"),
-      Refusal(SamplingOptions(steps: 0), "--steps"), Refusal(SamplingOptions(steps: -1), "--steps"),
-      Refusal(SamplingOptions(sampler: "dddim"), "--sampler", "dddim", "Did you mean ddim?"),
-      Refusal(SamplingOptions(sampler: "dpm+"), "--sampler", "dpm+", "Did you mean dpm++?"),
-      Refusal(SamplingOptions(sampler: "euler"), "--sampler", "euler", "ddpm", "ddim"),
-      Refusal(SamplingOptions(labels: [0]), "--label", "without labels"),
-      Refusal(SamplingOptions(labels: [3]), conditional: true, "--label", "0 to 2", "3"),
-      Refusal(SamplingOptions(labels: [-1]), conditional: true, "--label", "-1"),
-      Refusal(SamplingOptions(guidance: 2), "--guidance", "without labels"),
-      Refusal(SamplingOptions(labels: [0], guidance: -1), conditional: true, "--guidance"),
-      Refusal(SamplingOptions(labels: [0], guidance: .nan), conditional: true, "--guidance"),
-      Refusal(SamplingOptions(eta: 1.5), "--eta", "0 to 1"), Refusal(SamplingOptions(eta: -0.1), "--eta"),
-      Refusal(SamplingOptions(eta: .nan), "--eta"),
+      Refusal(SamplingOptions(steps: 2000), "steps", "1 to 1000", "2000"),
+      Refusal(SamplingOptions(steps: 0), "steps"), Refusal(SamplingOptions(steps: -1), "steps"),
+      Refusal(SamplingOptions(sampler: "dddim"), "sampler", "dddim", "Did you mean ddim?"),
+      Refusal(SamplingOptions(sampler: "dpm+"), "sampler", "dpm+", "Did you mean dpm++?"),
+      Refusal(SamplingOptions(sampler: "euler"), "sampler", "euler", "ddpm", "ddim"),
+      Refusal(SamplingOptions(labels: [0]), "label", "without labels"),
+      Refusal(SamplingOptions(labels: [3]), conditional: true, "label", "0 to 2", "3"),
+      Refusal(SamplingOptions(labels: [-1]), conditional: true, "label", "-1"),
+      Refusal(SamplingOptions(guidance: 2), "guidance", "without labels"),
+      Refusal(SamplingOptions(labels: [0], guidance: -1), conditional: true, "guidance"),
+      Refusal(SamplingOptions(labels: [0], guidance: .nan), conditional: true, "guidance"),
+      Refusal(SamplingOptions(eta: 1.5), "eta", "0 to 1"), Refusal(SamplingOptions(eta: -0.1), "eta"),
+      Refusal(SamplingOptions(eta: .nan), "eta"),
     ])
   func refusals(_ refusal: Refusal) {
     for samples in [false, true] {
@@ -312,13 +312,13 @@ import Testing
         #expect(description.contains { $0 == ("Steps", String(options.steps ?? 6)) })
       }
       let images = uniformImages(DataDescription.tinyLabelled.shape(3), on: backend)
-      let (free, labelled) = (model.encode(images), try model.encode(images, SamplingOptions(labels: [1])))
+      let (free, labelled) = (model.encode(images), try model.encode(images, SamplingOptions(labels: [1])) { _ in })
       #expect(free.values() != labelled.values())
     }
     let refused: [(SamplingOptions, String)] = [
-      (SamplingOptions(sampler: "ddpm"), "--sampler: expected ddim"), (SamplingOptions(eta: 0.5), "--eta: expected 0"),
-      (SamplingOptions(guidance: 2), "--guidance: without a --label"), (SamplingOptions(steps: 0), "--steps"),
-      (SamplingOptions(labels: [3]), "--label"),
+      (SamplingOptions(sampler: "ddpm"), "sampler: expected ddim"), (SamplingOptions(eta: 0.5), "eta: expected 0"),
+      (SamplingOptions(guidance: 2), "guidance: without a label"), (SamplingOptions(steps: 0), "steps"),
+      (SamplingOptions(labels: [3]), "label"),
     ]
     for (options, message) in refused {
       expectUserError(.usage, message) {
@@ -340,7 +340,7 @@ import Testing
       return (
         images.values(),
         try [0, 1e-3, 0.3, 50].map {
-          try model.restore(images, from: Corruption(.gaussian, strength: $0), seed: 1).values()
+          try model.restore(images, from: Corruption(.gaussian, strength: $0), seed: 1) { _ in }.values()
         }
       )
     }
@@ -360,7 +360,7 @@ import Testing
       let model = try Diffusion(tinyDiffusion { $0.prediction = .sample }, .float32(on: backend, .tiny))
       let grey = Tensor(repeating: 0.5, shape: DataDescription.tiny.shape(2), on: backend)
       let noisy = backend.add(grey, normalValues(grey.shape, seed: 2, on: backend), alpha: 1, beta: 0.2)
-      return try model.restore(noisy, from: Corruption(.gaussian, strength: 0.2), seed: 0).values()
+      return try model.restore(noisy, from: Corruption(.gaussian, strength: 0.2), seed: 0) { _ in }.values()
     }
     #expect(values.allSatisfy { abs($0 - 0.5) < 1e-6 })
   }
@@ -375,7 +375,7 @@ import Testing
       }
       let model = try Diffusion(settings, .float32(on: backend, .tiny))
       let white = Tensor(repeating: 1, shape: DataDescription.tiny.shape(1), on: backend)
-      return try model.restore(white, from: Corruption(.gaussian, strength: noise), seed: 0).values()
+      return try model.restore(white, from: Corruption(.gaussian, strength: noise), seed: 0) { _ in }.values()
     }
     // σ in units of −1…1 is twice the noise; the result is back in 0…1.
     let left = 1 / (1 + 4 * noise * noise)

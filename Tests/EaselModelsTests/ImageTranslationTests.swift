@@ -397,10 +397,10 @@ import Testing
     let back = TranslationDirection("b-to-a", inverse: "a-to-b", from: 1, to: 0)
     #expect(directions == (kind == .cyclegan ? [there, back] : [there]))
     for (options, message) in [
-      (TranslationOptions(direction: "b-to-c"), "--direction: expected a-to-b"),
-      (TranslationOptions(strength: 0.5), "--strength"), (TranslationOptions(label: 1), "--label"),
-      (TranslationOptions(copies: 0), "--copies: expected 1 to 8, found 0"),
-      (TranslationOptions(copies: 9), "--copies"),
+      (TranslationOptions(direction: "b-to-c"), "direction: expected a-to-b"),
+      (TranslationOptions(strength: 0.5), "strength"), (TranslationOptions(label: 1), "label"),
+      (TranslationOptions(copies: 0), "copies: expected 1 to 8, found 0"),
+      (TranslationOptions(copies: 9), "copies"),
     ] {
       expectUserError(.usage, message) {
         try onTensors { backend in

@@ -253,11 +253,6 @@ import Testing
     }
   }
 
-  @Test func aMaskedAutoencoderFillsIn() throws {
-    let capabilities = try onTensors { try MaskedAutoencoder(tiny(), .float32(on: $0, .tiny)).capabilities }
-    #expect(capabilities == ["inpaint", "evaluate --probe"])
-  }
-
   // MARK: Helpers
 
   /// The fixture's network.

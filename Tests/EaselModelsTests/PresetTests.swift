@@ -298,7 +298,7 @@ import Testing
     expectUserError(.usage, "channels: expected [32, 64, 96], as the checkpoint base has it, found [8]") {
       try tuned(from: "diffusion-quick", setting: ["channels=[8]"])
     }
-    expectUserError(.usage, "--from: expected a checkpoint of diffusion", "base of vae", "easel train diffusion-edm") {
+    expectUserError(.usage, "from: expected a checkpoint of diffusion", "base of vae", "easel train diffusion-edm") {
       try tuned(from: "vae")
     }
     expectUserError(.usage, "prediction: expected velocity", "epsilon") {

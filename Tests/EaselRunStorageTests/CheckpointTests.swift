@@ -274,7 +274,11 @@ extension RunFolder {
     }
     expectUserError(.badData, "found a pipe") { try MetricsLog(path: run.metricsPath) }
     #expect(run.status == nil)
-    var document = try ConfigurationDocument(defaults: ["a": 1])
+    struct Settings: DeclaredFields {
+      var a = 1
+      static let fields: [Field<Settings>] = [Field("a", \.a, "")]
+    }
+    var document = try ConfigurationDocument(defaults: Settings())
     expectUserError(.badData, "found a pipe") { try document.overlay(yamlFile: run.metricsPath) }
     expectUserError(.badData, "found a device") { try document.overlay(yamlFile: "/dev/zero") }
     expectUserError(.badData, "found a pipe") { try SafetensorsReader(path: run.metricsPath) }
@@ -387,7 +391,7 @@ extension RunFolder {
     let run = try RunFolder(workspace: scratch.path, name: "run")
     do {
       let lock = try run.lock()
-      expectUserError(.unavailable, "run run is being trained", "--run") { try run.lock() }
+      expectUserError(.unavailable, "run run is being trained", "run") { try run.lock() }
       withExtendedLifetime(lock) {}
     }
     _ = try run.lock()

@@ -263,7 +263,7 @@ struct SampleEvaluationTests {
     expectUserError(.usage, "30 features", "at least 60 samples, found 50") {
       try Self.evaluate(some, dimensions: 30)
     }
-    expectUserError(.usage, "--references", "400", "found 401") { try Self.evaluate(some) { $0.references = 401 } }
+    expectUserError(.usage, "references", "400", "found 401") { try Self.evaluate(some) { $0.references = 401 } }
     expectUserError(.usage, "reference images, found 10") { try Self.evaluate(some) { $0.references = 10 } }
     // Too few held-out images: there is no floor, the rest is there.
     let data = DatasetSplits(train: Self.data.train, validation: noisyImages(10, seed: 2), rule: "by hand")
@@ -299,7 +299,9 @@ struct HeldOutEvaluationTests {
       let resize = "none"
       let dimensions = 1
       let classNames = ["a", "b", "c"]
-      func extract(_ images: ImageDataset, progress: (Double) -> Void) -> (points: FeatureSet, classes: [Int]) {
+      func extract(_ images: ImageDataset, progress: (Double) throws -> Void) rethrows -> (
+        points: FeatureSet, classes: [Int]
+      ) {
         // Always wrong about b.
         (
           FeatureSet([Float](repeating: 0, count: images.count), dimensions: 1),

@@ -38,9 +38,9 @@ final class ToyModel: Sampling, Likelihood {
     if options.labels != nil, !isConditional { throw UserError(.usage, "no labels") }
   }
 
-  func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
+  func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor {
     try validate(options)
-    progress(1)
+    try progress(1)
     let values = range.flatMap { index -> [Float] in
       let label = isConditional ? options.labels?[0] ?? index % context.data.classNames.count : 9
       return [Float(index % 256) / 255, Float(10 * label + Int(options.seed)) / 255]
@@ -51,7 +51,7 @@ final class ToyModel: Sampling, Likelihood {
   func description(of options: SamplingOptions) -> [(key: String, value: String)] { [] }
 
   func likelihood(
-    _ images: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) -> Void
+    _ images: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) throws -> Void
   ) throws -> [String: [Double]] {
     let levels = (0..<images.count).map { Double(images.pixels[$0 * images.pixels.count / images.count]) }
     return ["first-level": levels, "samples": levels.map { _ in Double(importanceSamples ?? 0) }]

@@ -51,14 +51,10 @@ private struct FaultySettings: ModelSettings {
   /// The step, from 0, after which a parameter is no number.
   var breaks = -1
 
-  enum CodingKeys: String, CodingKey, CaseIterable {
-    case first, last, above, breaks
-    case isNaN = "is-nan"
-    case heldOut = "held-out"
-  }
-
-  static func explanation(of key: CodingKeys) -> String { key.rawValue }
-  func validate() throws {}
+  static let fields: [Field<FaultySettings>] = [
+    Field("first", \.first, ""), Field("last", \.last, ""), Field("above", \.above, ""), Field("is-nan", \.isNaN, ""),
+    Field("held-out", \.heldOut, ""), Field("breaks", \.breaks, ""),
+  ]
 }
 
 private enum FaultyFamily: ModelFamily {
@@ -148,7 +144,7 @@ private enum FaultyFamily: ModelFamily {
     arguments: ["roll-back", "stop"])
   func givesUp(_ policy: String) throws {
     let folder = try ScratchFolder()
-    expectUserError(.badData, "the gradient of encoder", "is not finite", "--learning-rate") {
+    expectUserError(.badData, "the gradient of encoder", "is not finite", "learning-rate") {
       try Self.train(folder, steps: 40, ["first=6", "last=100", "on-divergence=\(policy)"])
     }
     let run = try RunFolder(workspace: folder.path, name: "run")
@@ -440,7 +436,7 @@ private func interruptEverything() throws {
         return (peak, error.description)
       }
     }
-    let pattern = #/needs about ([0-9]+) MB .*\s.*--batch-size ([0-9]+), or --set accumulate=([0-9]+) /#
+    let pattern = #/needs about ([0-9]+) MB .*\s.*batch-size ([0-9]+), or set accumulate=([0-9]+) /#
     let match = try #require(try pattern.firstMatch(in: message), "\(message)")
     let needed = try #require(Double(match.1))
     #expect(abs(needed / (Double(peak) / 1e6) - 1) < 0.25, "\(message), \(peak)")

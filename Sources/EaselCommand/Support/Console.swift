@@ -2,7 +2,7 @@ import EaselKit
 import Foundation
 import Synchronization
 
-/// What goes to the person (stderr) and what goes to the next program (stdout).
+/// What goes to the person (stderr) and what goes to the next program (stdout). Fields of requests are options here.
 ///
 /// Names and texts of others (files, data sets, checkpoints, recipes) come through here: what a terminal would obey in them is
 /// shown instead, see `String.printable`. Only the path that a verb prints as its result stays as it is, for the next program.
@@ -15,7 +15,13 @@ enum Console {
   /// Lines on stderr.
   static func note(text: String) { write(text.printableLines + "\n", to: STDERR_FILENO) }
 
-  static func error(_ error: UserError) { note(text: "easel: " + error.description) }
+  /// Lines on stderr that do not go on a line which is being rewritten.
+  static func noteBelow(_ text: String) {
+    if isTerminal { rewriteLine("") }
+    note(text: text)
+  }
+
+  static func error(_ error: UserError) { note(text: "easel: " + error.named("--").description) }
 
   /// A line on stdout: data.
   static func print(_ line: String) { print(text: line.printable) }
@@ -31,21 +37,8 @@ enum Console {
   /// Replaces the terminal's current line.
   static func rewriteLine(_ text: String) { write("\r\u{1B}[K" + text.printable, to: STDERR_FILENO) }
 
-  /// Says that pictures lost a part when they were brought to their size.
-  static func noteCropped(_ count: Int, of total: Int, _ source: String, to size: ImageSize) {
-    if count == 0 { return }
-    note(
-      "\(count) of \(total) pictures of \(source) have other proportions than \(size): cropped to their middle; "
-        + "--fit pad or stretch keeps all of them.")
-  }
-
-  static func noteCropped(_ splits: DatasetSplits, _ name: String) {
-    let count = splits.train.count + splits.validation.count
-    noteCropped(splits.cropped, of: count, name, to: splits.train.imageSize)
-  }
-
   private static func write(_ text: String, to descriptor: Int32) {
-    var bytes = ArraySlice(Array(text.utf8))
+    var bytes = ArraySlice(Array(text.namingFields("--").utf8))
     while !bytes.isEmpty {
       let written = bytes.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
       if written >= 0 {
@@ -150,18 +143,6 @@ final class Patience: Sendable {
       state = .over
     }
   }
-
-  /// Does work, saying what it is if that takes a while.
-  static func saying<Result>(_ text: String, _ work: () throws -> Result) rethrows -> Result {
-    let patience = Patience(text)
-    defer { patience.end() }
-    return try work()
-  }
-}
-
-extension Double {
-  /// With a number of digits after the point.
-  func formatted(_ digits: Int) -> String { String(format: "%.\(digits)f", self) }
 }
 
 /// A time as people say it: `1 h 05 min`, `3 min 20 s`, `12 s`.

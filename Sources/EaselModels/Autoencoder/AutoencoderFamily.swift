@@ -1,3 +1,5 @@
+import EaselSupport
+
 /// Autoencoders that learn to give back the image they are shown, through a narrow code.
 public enum AutoencoderFamily: ModelFamily {
   public static let name = "autoencoder"
@@ -32,34 +34,21 @@ public struct AutoencoderSettings: ModelSettings {
   /// Linear only: the decoder is the encoder transposed.
   public var tied = false
 
-  public enum CodingKeys: String, CodingKey, CaseIterable {
-    case architecture, latent, tied
-    case baseChannels = "base-channels"
-  }
-
   public init() {}
 
-  public func validate() throws {
-    var check = SettingsCheck()
-    check.coder(latent: latent, baseChannels: baseChannels)
-    try check.finish()
-  }
-}
+  public static let fields: [Field<AutoencoderSettings>] = [
+    Field("architecture", \.architecture, "the kind of network"),
+    Field("latent", \.latent, .from(1, to: 65_536), "numbers in a code"),
+    Field(
+      "base-channels", \.baseChannels, .from(8, to: 4096),
+      "channels of the first convolution; each halving doubles them"
+    )
+    .needing("architecture=convolutional") { $0.architecture == .convolutional },
+    Field("tied", \.tied, "linear only: the decoder is the encoder transposed")
+      .needing("architecture=linear") { $0.architecture == .linear },
+  ]
 
-extension AutoencoderSettings {
-  public var idle: [IdleSetting] {
-    var settings = SettingNeeds<CodingKeys>()
-    settings(.tied, need: architecture == .linear, "architecture=linear")
-    settings(.baseChannels, need: architecture == .convolutional, "architecture=convolutional")
-    return settings.idle
-  }
-
-  public static func explanation(of key: CodingKeys) -> String {
-    switch key {
-    case .architecture: "the kind of network"
-    case .latent: "numbers in a code"
-    case .tied: "linear only: the decoder is the encoder transposed"
-    case .baseChannels: "channels of the first convolution; each halving doubles them"
-    }
+  public func check(_ check: inout FieldCheck) {
+    check.coder(baseChannels: baseChannels)
   }
 }

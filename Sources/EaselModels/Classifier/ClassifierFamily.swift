@@ -1,3 +1,5 @@
+import EaselSupport
+
 /// Classifiers of labelled images: what samples of other models are judged by.
 public enum ClassifierFamily: ModelFamily {
   public static let name = "classifier"
@@ -39,34 +41,20 @@ public struct ClassifierSettings: ModelSettings {
   /// “When does label smoothing help?”), which makes them see less of what differs within it: 0 where they shall judge samples.
   public var labelSmoothing: Float = 0
 
-  public enum CodingKeys: String, CodingKey, CaseIterable {
-    case features, blocks
-    case baseChannels = "base-channels"
-    case labelSmoothing = "label-smoothing"
-  }
-
   public init() {}
 
-  public func validate() throws {
-    var check = SettingsCheck()
-    check(baseChannels, "base-channels", 8...4096)
-    check(features, "features", 8...65_536)
-    check(blocks, "blocks", 1...64)
-    check(labelSmoothing, "label-smoothing", 0..<1)
+  public static let fields: [Field<ClassifierSettings>] = [
+    Field("base-channels", \.baseChannels, .from(8, to: 4096), "channels at full size"),
+    Field("features", \.features, .from(8, to: 65_536), "values of the layer before the last"),
+    Field("blocks", \.blocks, .from(1, to: 64), "residual blocks at each size"),
+    Field(
+      "label-smoothing", \.labelSmoothing, .from(0, below: 1),
+      "how much of each target is spread evenly over all classes"),
+  ]
+
+  public func check(_ check: inout FieldCheck) {
     for (key, channels) in [("base-channels", baseChannels), ("features", features)] {
       check.require(channels % 8 == 0, "\(key): expected a multiple of 8 (the norms' groups), found \(channels)")
-    }
-    try check.finish()
-  }
-}
-
-extension ClassifierSettings {
-  public static func explanation(of key: CodingKeys) -> String {
-    switch key {
-    case .features: "values of the layer before the last"
-    case .blocks: "residual blocks at each size"
-    case .baseChannels: "channels at full size"
-    case .labelSmoothing: "how much of each target is spread evenly over all classes"
     }
   }
 }

@@ -1,4 +1,5 @@
 import EaselLayers
+import EaselSupport
 
 /// A network from an image `[N, H, W, C]` to a code `[N, latent]`.
 protocol ImageEncoder { func callAsFunction(_ images: Variable) -> Variable }
@@ -6,7 +7,7 @@ protocol ImageEncoder { func callAsFunction(_ images: Variable) -> Variable }
 protocol ImageDecoder { func callAsFunction(_ codes: Variable) -> Variable }
 
 /// Which networks an autoencoder has.
-public enum CoderArchitecture: String, Codable, Sendable, CaseIterable {
+public enum CoderArchitecture: String, FieldChoice {
   case convolutional
   /// One matrix each way: an autoencoder's best code then spans the principal components.
   case linear
@@ -38,12 +39,9 @@ struct ImageCoder {
   }
 }
 
-extension SettingsCheck {
-  /// What the networks need of their sizes.
-  mutating func coder(latent: Int, baseChannels: Int) {
-    self(latent, "latent", 1...65_536)
-    self(baseChannels, "base-channels", 8...4096)
-    require(
-      baseChannels % 8 == 0, "base-channels: expected a multiple of 8 (the norms' groups), found \(baseChannels)")
+extension FieldCheck {
+  /// What the convolutional networks need of their width.
+  mutating func coder(baseChannels: Int) {
+    require(baseChannels % 8 == 0, "base-channels: expected a multiple of 8 (the norms' groups), found \(baseChannels)")
   }
 }

@@ -8,17 +8,18 @@ public enum ConsistencyFamily: ModelFamily {
 
   /// The network, what it is told, and its noise are the diffusion model's; how it is drawn from is not.
   public static var startingPoint: StartingPoint? {
-    let free: [DiffusionSettings.CodingKeys] = [.dropout, .labelDropout, .guidance, .clip]
-    let own: [DiffusionSettings.CodingKeys] = [.sampler, .samplerSteps, .samplerEta, .spacing]
-    let fixed = DiffusionSettings.CodingKeys.allCases.filter { !free.contains($0) && !own.contains($0) }
+    let free: [PartialKeyPath<DiffusionSettings>] = [\.dropout, \.labelDropout, \.guidance, \.clip]
+    let own: [PartialKeyPath<DiffusionSettings>] = [\.sampler, \.samplerSteps, \.samplerEta, \.spacing]
+    let keys = DiffusionSettings.fields.map(\.key)
+    let others = Set((free + own).map(DiffusionSettings.key))
     return StartingPoint(
-      families: [DiffusionFamily.name, name], example: "diffusion-edm", fixed: Set(fixed.map(\.stringValue)),
-      suggested: Set(free.map(\.stringValue)))
+      families: [DiffusionFamily.name, name], example: "diffusion-edm", fixed: Set(keys).subtracting(others),
+      suggested: Set(free.map(DiffusionSettings.key)))
   }
 
   public static let presets = [
     Preset(
-      "consistency", "a trained diffusion model, --from CHECKPOINT, tuned to draw in 1, 2 or 4 passes",
+      "consistency", "a trained diffusion model, from its checkpoint, tuned to draw in 1, 2 or 4 passes",
       data: DataDescription(width: 28, height: 28, channels: 1),
       training: TrainingSettings {
         $0.steps = 5000

@@ -34,7 +34,7 @@ public final class CycleGAN: AdversarialTranslation {
     guard layers > 0 else {
       throw UserError(
         .usage, "cyclegan needs images of at least 6×6 pixels, found \(data.width)×\(data.height)",
-        hint: "Make them larger with --image-size.")
+        hint: "Make them larger with \(field: "image-size").")
     }
     self.settings = settings
     self.context = context
@@ -164,13 +164,15 @@ extension CycleGAN {
     ]
   }
 
-  public func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) -> Void) throws -> Tensor {
+  public func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) throws -> Void) throws
+    -> Tensor
+  {
     let direction = try direction(options)
     try options.checkForOnePass()
     let ensemble = SelfEnsemble(copies: options.copies)
-    return Chunks.map(images) { chunk, numbers in
+    return try Chunks.map(images) { chunk, numbers in
       let result = ensemble(chunk) { translate($0, by: direction.from == 0 ? aToB : bToA) }
-      progress(Chunks.share(of: 0..<images.shape[0], numbers, 1))
+      try progress(Chunks.share(of: 0..<images.shape[0], numbers, 1))
       return result
     }
   }

@@ -1,3 +1,5 @@
+import EaselSupport
+
 /// Translation between two kinds of images without pairs.
 public enum CycleGANFamily: ModelFamily {
   public static let name = "cyclegan"
@@ -6,7 +8,7 @@ public enum CycleGANFamily: ModelFamily {
 
   public static let presets = [
     Preset(
-      "cyclegan", "64×64 in colour, 6 residual blocks, two data sets (--data, --data-b)",
+      "cyclegan", "64×64 in colour, 6 residual blocks, two data sets",
       data: DataDescription(width: 64, height: 64, channels: 3),
       training: .adversarial {
         $0.batchSize = 4
@@ -70,50 +72,27 @@ public struct CycleGANSettings: ModelSettings {
   /// Random changes to every image that the discriminators see, for few images.
   public var augment: [DifferentiableAugmentation.Change] = []
 
-  public enum CodingKeys: String, CodingKey, CaseIterable {
-    case upsampling, cycle, identity, augment
-    case generatorWidth = "generator-width"
-    case residualBlocks = "residual-blocks"
-    case discriminatorWidth = "discriminator-width"
-    case discriminatorLayers = "discriminator-layers"
-    case adversarialLoss = "adversarial-loss"
-    case poolSize = "pool-size"
-  }
-
   public init() {}
 
-  public func validate() throws {
-    var check = SettingsCheck()
-    check(generatorWidth, "generator-width", 1...1024)
-    if let residualBlocks { check(residualBlocks, "residual-blocks", 0...64) }
-    check(discriminatorWidth, "discriminator-width", 1...1024)
-    check(discriminatorLayers, "discriminator-layers", 1...6)
-    check(cycle, "cycle", atLeast: 0)
-    check(identity, "identity", atLeast: 0)
-    check(poolSize, "pool-size", 0...10_000)
-    try check.finish()
-  }
-}
-
-extension CycleGANSettings {
-  public var idle: [IdleSetting] {
-    var settings = SettingNeeds<CodingKeys>()
-    settings(.identity, need: cycle > 0, "a cycle")
-    return settings.idle
-  }
-
-  public static func explanation(of key: CodingKeys) -> String {
-    switch key {
-    case .upsampling: "the generators' way back to the image's size"
-    case .cycle: "weight of images that go there and back again"
-    case .identity: "weight of images that are to be left alone, of the cycle's"
-    case .augment: "changes to what the discriminators see: color, translation, cutout"
-    case .generatorWidth: "channels of the generators' first convolution"
-    case .residualBlocks: "residual blocks of a generator; null for 6 up to 128 pixels and 9 above"
-    case .discriminatorWidth: "channels of the discriminators' first convolution"
-    case .discriminatorLayers: "convolutions of stride 2: 3 judge patches of 70 pixels, 2 of 34"
-    case .adversarialLoss: "how judgements are measured"
-    case .poolSize: "images of the past that each discriminator is shown among the new ones"
-    }
-  }
+  public static let fields: [Field<CycleGANSettings>] = [
+    Field("generator-width", \.generatorWidth, .from(1, to: 1024), "channels of the generators' first convolution"),
+    Field(
+      "residual-blocks", \.residualBlocks, .from(0, to: 64),
+      "residual blocks of a generator; null for 6 up to 128 pixels and 9 above"),
+    Field("upsampling", \.upsampling, "the generators' way back to the image's size"),
+    Field(
+      "discriminator-width", \.discriminatorWidth, .from(1, to: 1024),
+      "channels of the discriminators' first convolution"),
+    Field(
+      "discriminator-layers", \.discriminatorLayers, .from(1, to: 6),
+      "convolutions of stride 2: 3 judge patches of 70 pixels, 2 of 34"),
+    Field("adversarial-loss", \.adversarialLoss, "how judgements are measured"),
+    Field("cycle", \.cycle, .atLeast(0), "weight of images that go there and back again"),
+    Field("identity", \.identity, .atLeast(0), "weight of images that are to be left alone, of the cycle's")
+      .needing("a cycle") { $0.cycle > 0 },
+    Field(
+      "pool-size", \.poolSize, .from(0, to: 10_000),
+      "images of the past that each discriminator is shown among the new ones"),
+    Field("augment", \.augment, "changes to what the discriminators see: color, translation, cutout"),
+  ]
 }

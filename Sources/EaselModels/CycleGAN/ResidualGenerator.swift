@@ -1,7 +1,8 @@
 import EaselLayers
+import EaselSupport
 
 /// How a generator comes back to an image's size.
-public enum Upsampling: String, Codable, Sendable, CaseIterable {
+public enum Upsampling: String, FieldChoice {
   /// Transposed convolutions, as in PyTorch's CycleGAN. They like to leave checkerboards.
   case transposed
   /// Pixels repeated, then a convolution (Odena et al. 2016): smoother surfaces, for a little more time.

@@ -45,5 +45,13 @@ public final class DenoisingAutoencoder: SingleLossModel, ImageEncoding {
 
 extension DenoisingAutoencoder: Restoring {
   /// Whatever the damage is: the network has learned one kind and does with others what it can.
-  public func restore(_ images: Tensor, from corruption: Corruption, seed: UInt64) -> Tensor { decode(encode(images)) }
+  public func restore(
+    _ images: Tensor, from corruption: Corruption, seed: UInt64, progress: (Double) throws -> Void
+  ) rethrows -> Tensor {
+    let codes = encode(images)
+    try progress(0.5)
+    let restored = decode(codes)
+    try progress(1)
+    return restored
+  }
 }

@@ -1,3 +1,5 @@
+import EaselSupport
+
 /// Autoencoders that learn to repair damaged images.
 public enum DenoisingAutoencoderFamily: ModelFamily {
   public static let name = "denoising-autoencoder"
@@ -34,35 +36,22 @@ public struct DenoisingAutoencoderSettings: ModelSettings {
   /// How much of it: the noise's deviation, or the share of the pixels.
   public var strength: Float = 0.3
 
-  public enum CodingKeys: String, CodingKey, CaseIterable {
-    case architecture, latent, corruption, strength
-    case baseChannels = "base-channels"
-  }
-
   public init() {}
 
-  public func validate() throws {
-    var check = SettingsCheck()
-    check.coder(latent: latent, baseChannels: baseChannels)
-    try check.finish()
-    try Corruption(corruption, strength: strength).validate(strengthName: "strength")
-  }
-}
+  public static let fields: [Field<DenoisingAutoencoderSettings>] = [
+    Field("architecture", \.architecture, "the kind of network"),
+    Field("latent", \.latent, .from(1, to: 65_536), "numbers in a code"),
+    Field(
+      "base-channels", \.baseChannels, .from(8, to: 4096),
+      "channels of the first convolution; each halving doubles them"
+    )
+    .needing("architecture=convolutional") { $0.architecture == .convolutional },
+    Field("corruption", \.corruption, "what is done to the images that it is shown"),
+    Field("strength", \.strength, "how much of it: the noise's deviation, or the share of the pixels"),
+  ]
 
-extension DenoisingAutoencoderSettings {
-  public var idle: [IdleSetting] {
-    var settings = SettingNeeds<CodingKeys>()
-    settings(.baseChannels, need: architecture == .convolutional, "architecture=convolutional")
-    return settings.idle
-  }
-
-  public static func explanation(of key: CodingKeys) -> String {
-    switch key {
-    case .architecture: "the kind of network"
-    case .latent: "numbers in a code"
-    case .corruption: "what is done to the images that it is shown"
-    case .strength: "how much of it: the noise's deviation, or the share of the pixels"
-    case .baseChannels: "channels of the first convolution; each halving doubles them"
-    }
+  public func check(_ check: inout FieldCheck) {
+    check.coder(baseChannels: baseChannels)
+    Corruption(corruption, strength: strength).check(&check, "strength")
   }
 }

@@ -27,16 +27,16 @@ extension DenoisingModel {
   /// A sampler's walk with this network. Sample n takes the random numbers of index `first + n`.
   func walk(
     _ x: Tensor, through levels: [NoiseLevel], _ sampler: DiffusionSampler, _ condition: Denoiser.Conditioning,
-    seed: UInt64, first: Int, progress: (Double) -> Void = { _ in },
+    seed: UInt64, first: Int, progress: (Double) throws -> Void = { _ in },
     watch: (_ steps: Int, _ x: Tensor) -> Void = { _, _ in }
-  ) -> Tensor {
-    sampler.walk(x, through: levels) { x, level in
+  ) throws -> Tensor {
+    try sampler.walk(x, through: levels) { x, level in
       denoiser.denoised(x, at: level, condition, clips: settings.clip)
     } noise: { step in
       denoiser.normal(x.shape, seed: seed, first: first, draw: step)
     } progress: { steps, x in
       watch(steps, x)
-      progress(Double(steps) / Double(levels.count - 1))
+      try progress(Double(steps) / Double(levels.count - 1))
     }
   }
 }

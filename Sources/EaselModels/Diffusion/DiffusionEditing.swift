@@ -9,10 +9,12 @@ extension DenoisingModel {
   public var corruption: Corruption { Corruption(.gaussian, strength: 0.3) }
 
   /// Begins at the timestep that has as much noise as the image, and goes on from there.
-  public func restore(_ images: Tensor, from corruption: Corruption, seed: UInt64) throws -> Tensor {
+  public func restore(
+    _ images: Tensor, from corruption: Corruption, seed: UInt64, progress: (Double) throws -> Void
+  ) throws -> Tensor {
     guard corruption.kind == .gaussian else {
       throw UserError(
-        .usage, "--corruption: a diffusion model takes gaussian noise away, not \(corruption.kind.rawValue)",
+        .usage, "\(field: "corruption"): a diffusion model takes gaussian noise away, not \(corruption.kind.rawValue)",
         hint: "Train a denoising-autoencoder for that.")
     }
     // Pixels 0…1 have half the deviation of −1…1.
@@ -20,9 +22,12 @@ extension DenoisingModel {
     let sampler = DiffusionSampler(restorer)
     let levels = sampler.levels(min(start + 1, settings.samplerSteps), of: schedule, .trailing, from: start)
     let noisy = context.backend.affine(denoiser.signed(images), scale: Float(levels[0].signal), shift: 0)
+    let all = 0..<images.shape[0]
     return denoiser.unit(
-      Chunks.map(noisy) { chunk, numbers in
-        walk(chunk, through: levels, sampler, .init(), seed: seed, first: numbers.lowerBound)
+      try Chunks.map(noisy) { chunk, numbers in
+        try walk(chunk, through: levels, sampler, .init(), seed: seed, first: numbers.lowerBound) {
+          try progress(Chunks.share(of: all, numbers, $0))
+        }
       })
   }
 }
@@ -32,12 +37,15 @@ extension DenoisingModel {
   public var directions: [TranslationDirection] { [TranslationDirection("redraw")] }
 
   /// A strength of 1 keeps next to nothing of an image, 0.5 begins in the middle of the timesteps.
-  public func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) -> Void) throws -> Tensor {
+  public func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) throws -> Void) throws
+    -> Tensor
+  {
     let strength = options.strength ?? 0.5
     _ = try direction(options)
-    var check = SettingsCheck()
-    check.require((0...1).contains(strength), "--strength: expected 0 to 1, found \(strength)")
-    check.require(options.copies == 1, "--copies: a diffusion model draws each copy anew, their mean would be a blur")
+    var check = FieldCheck()
+    check.require((0...1).contains(strength), "\(field: "strength"): expected 0 to 1, found \(strength)")
+    check.require(
+      options.copies == 1, "\(field: "copies"): a diffusion model draws each copy anew, their mean would be a blur")
     try check.finish()
     try SamplingOptions.check(
       labels: options.label.map { [$0] }, of: context.data, isConditional: settings.conditional)
@@ -48,14 +56,14 @@ extension DenoisingModel {
     let steps = max(1, Int((strength * Double(settings.samplerSteps)).rounded(.up)))
     let levels = sampler.levels(min(steps, start + 1), of: schedule, .trailing, from: start)
     let all = 0..<images.shape[0]
-    let made = Chunks.map(denoiser.signed(images)) { chunk, numbers in
+    let made = try Chunks.map(denoiser.signed(images)) { chunk, numbers in
       let first = numbers.lowerBound
       let condition = Denoiser.Conditioning(
         labels: options.label.map { [Int32](repeating: Int32($0), count: numbers.count) }, guidance: settings.guidance)
       let noise = denoiser.normal(chunk.shape, seed: options.seed, first: first, draw: 0)
-      return walk(
+      return try walk(
         levels[0].add(noise, to: chunk), through: levels, sampler, condition, seed: options.seed, first: first
-      ) { progress(Chunks.share(of: all, numbers, $0)) }
+      ) { try progress(Chunks.share(of: all, numbers, $0)) }
     }
     return denoiser.unit(made)
   }
@@ -74,7 +82,9 @@ public struct RePaintResampling: Sendable {
 }
 
 extension DenoisingModel {
-  public func inpaint(_ images: Tensor, missing: Tensor, seed: UInt64, progress: (Double) -> Void) throws -> Tensor {
+  public func inpaint(_ images: Tensor, missing: Tensor, seed: UInt64, progress: (Double) throws -> Void) throws
+    -> Tensor
+  {
     try inpaint(images, missing: missing, inpainter.resampling, seed: seed, progress: progress)
   }
 
@@ -84,9 +94,9 @@ extension DenoisingModel {
   /// - Parameter missing: `[N, H, W, 1]`, as in ``Inpainting``.
   /// - Throws: `UserError` (usage) for numbers that make no sense.
   public func inpaint(
-    _ images: Tensor, missing: Tensor, _ resampling: RePaintResampling, seed: UInt64, progress: (Double) -> Void
+    _ images: Tensor, missing: Tensor, _ resampling: RePaintResampling, seed: UInt64, progress: (Double) throws -> Void
   ) throws -> Tensor {
-    var check = SettingsCheck()
+    var check = FieldCheck()
     check(resampling.steps, "steps", 1...settings.timesteps)
     check(resampling.jump, "jump", 1...settings.timesteps)
     check(resampling.rounds, "rounds", 1...1000)
@@ -101,7 +111,7 @@ extension DenoisingModel {
     let known = backend.affine(mask, scale: -1, shift: 1)
     let (all, channels) = (0..<images.shape[0], context.data.channels)
     // What stands where pixels are missing must not matter. The mask goes along in the same chunks.
-    let made = Chunks.map(backend.concatenate([denoiser.signed(images * known), mask])) { chunk, numbers in
+    let made = try Chunks.map(backend.concatenate([denoiser.signed(images * known), mask])) { chunk, numbers in
       let first = numbers.lowerBound
       let (clean, mask) = (backend.slice(chunk, 0..<channels), backend.slice(chunk, channels..<2 * channels))
       let known = backend.affine(mask, scale: -1, shift: 1)
@@ -124,7 +134,7 @@ extension DenoisingModel {
             x = x * mask + next.add(noise(), to: clean) * known
           }
         }
-        progress(Chunks.share(of: all, numbers, Double(block.endIndex - 1) / Double(resampling.steps)))
+        try progress(Chunks.share(of: all, numbers, Double(block.endIndex - 1) / Double(resampling.steps)))
       }
       return x
     }

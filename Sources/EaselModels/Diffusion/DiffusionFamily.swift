@@ -46,7 +46,7 @@ public enum DiffusionFamily: ModelFamily {
         $0.attentionLevels = [1]
       }),
     Preset(
-      "diffusion-conditional", "diffusion-small with the classes of its data, to be drawn by --label and --guidance",
+      "diffusion-conditional", "diffusion-small with the classes of its data, which can be asked for by label",
       data: DataDescription(width: 28, height: 28, channels: 1, classNames: FashionMNIST.classNames),
       training: recipe(steps: 8000),
       model: small {

@@ -1,3 +1,4 @@
+import EaselSupport
 import EaselTensors
 import Foundation
 
@@ -5,7 +6,7 @@ import Foundation
 ///
 /// Images are float32 `[N, H, W, C]` in [−1, 1].
 public struct DiffusionSampler: Sendable {
-  public enum Method: String, Sendable, Codable, CaseIterable {
+  public enum Method: String, FieldChoice {
     /// Ancestral sampling (Ho et al. 2020).
     case ddpm
     /// Song et al. 2021; deterministic with η = 0.
@@ -70,18 +71,21 @@ public struct DiffusionSampler: Sendable {
   ///   - clean: `[N, H, W, C]` in [−1, 1].
   ///   - levels: from noise to image, as for ``walk(_:through:denoise:noise:progress:)``.
   ///   - noise: standard normal, of the images' shape, for each of a consistency model's levels.
+  ///   - progress: told the steps done, of as many as there are levels less two.
   /// - Returns: `[N, H, W, C · noises]`.
   public func encode(
     _ clean: Tensor, through levels: [NoiseLevel], denoise: (Tensor, NoiseLevel) -> Denoised,
-    noise: (_ step: Int) -> Tensor
-  ) -> Tensor {
+    noise: (_ step: Int) -> Tensor, progress: (_ steps: Int) throws -> Void
+  ) rethrows -> Tensor {
     let levels = levels.dropLast()
     guard method == .consistency else {
       let up = Array(levels.reversed())
       // The first step takes the noise that the network sees in the clean image at the lowest level.
       let scaled = clean.backend.affine(clean, scale: Float(up[0].signal), shift: 0)
       let found = denoise(scaled, up[0]).image
-      return walk(up[0].add(up[0].noise(in: scaled, of: found), to: clean), through: up, denoise: denoise, noise: noise)
+      return try walk(
+        up[0].add(up[0].noise(in: scaled, of: found), to: clean), through: up, denoise: denoise, noise: noise
+      ) { steps, _ in try progress(steps) }
     }
     var x = levels[0].add(noise(0), to: clean)
     var noises = [x]
@@ -89,6 +93,7 @@ public struct DiffusionSampler: Sendable {
       let image = denoise(x, level).image
       x = next.add(noise(step + 1), to: clean)
       noises.append(next.noise(in: x, of: image))
+      try progress(step + 1)
     }
     return clean.backend.concatenate(noises)
   }
@@ -103,8 +108,8 @@ public struct DiffusionSampler: Sendable {
   /// - Returns: x at the last level.
   public func walk(
     _ x: Tensor, through levels: [NoiseLevel], denoise: (Tensor, NoiseLevel) -> Denoised,
-    noise: (_ step: Int) -> Tensor, progress: (_ steps: Int, _ x: Tensor) -> Void = { _, _ in }
-  ) -> Tensor {
+    noise: (_ step: Int) -> Tensor, progress: (_ steps: Int, _ x: Tensor) throws -> Void
+  ) rethrows -> Tensor {
     var x = x
     var last: (level: NoiseLevel, image: Tensor)?
     for (index, (level, next)) in zip(levels, levels.dropFirst()).enumerated() {
@@ -118,9 +123,24 @@ public struct DiffusionSampler: Sendable {
       case .heun: x = heunStep(x, found.image, from: level, to: next, denoise)
       case .consistency: x = next.sigma == 0 ? found.image : next.add(noise(index + 1), to: found.image)
       }
-      progress(index + 1, x)
+      try progress(index + 1, x)
     }
     return x
+  }
+
+  /// As ``walk(_:through:denoise:noise:progress:)``, without telling anybody.
+  public func walk(
+    _ x: Tensor, through levels: [NoiseLevel], denoise: (Tensor, NoiseLevel) -> Denoised, noise: (_ step: Int) -> Tensor
+  ) -> Tensor {
+    walk(x, through: levels, denoise: denoise, noise: noise) { _, _ in }
+  }
+
+  /// As ``encode(_:through:denoise:noise:progress:)``, without telling anybody.
+  public func encode(
+    _ clean: Tensor, through levels: [NoiseLevel], denoise: (Tensor, NoiseLevel) -> Denoised,
+    noise: (_ step: Int) -> Tensor
+  ) -> Tensor {
+    encode(clean, through: levels, denoise: denoise, noise: noise) { _ in }
   }
 
   private func ancestralStep(

@@ -3,22 +3,24 @@ import EaselSupport
 
 extension DenoisingModel {
   public func validate(_ options: SamplingOptions) throws {
-    var check = SettingsCheck()
-    if let steps = options.steps { check(steps, "--steps", 1...settings.timesteps) }
-    if let eta = options.eta { check.require((0...1).contains(eta), "--eta: expected 0 to 1, found \(eta)") }
+    var check = FieldCheck()
+    if let steps = options.steps { check(steps, String(field: "steps"), 1...settings.timesteps) }
+    if let eta = options.eta { check.require((0...1).contains(eta), "\(field: "eta"): expected 0 to 1, found \(eta)") }
     if let guidance = options.guidance {
-      check(guidance, "--guidance", atLeast: 0)
-      check.require(settings.conditional, "--guidance: this model was trained without labels (conditional: false)")
+      check(Double(guidance), String(field: "guidance"), .atLeast(0))
+      check.require(
+        settings.conditional, "\(field: "guidance"): this model was trained without labels (conditional: false)")
     }
     try check.finish()
     try SamplingOptions.check(labels: options.labels, of: context.data, isConditional: settings.conditional)
     let sampler = try sampler(options)
     if options.eta != nil, !sampler.method.takesEta {
       guard Self.samplers.contains(where: \.takesEta) else {
-        throw UserError(.usage, "--eta: this model draws by \(sampler.method.rawValue) alone, which has no such choice")
+        throw UserError(
+          .usage, "\(field: "eta"): this model draws by \(sampler.method.rawValue) alone, which has no such choice")
       }
       throw UserError(
-        .usage, "--eta: expected the sampler ddim or dpm++, found \(sampler.method.rawValue)",
+        .usage, "\(field: "eta"): expected the sampler ddim or dpm++, found \(sampler.method.rawValue)",
         hint: "ddpm always draws its noise, heun never any.")
     }
   }
@@ -35,13 +37,14 @@ extension DenoisingModel {
     let known = Self.samplers.map(\.rawValue)
     guard let method = DiffusionSampler.Method(rawValue: name) else {
       throw UserError(
-        .usage, "--sampler: there is no sampler \(name)",
+        .usage, "\(field: "sampler"): there is no sampler \(name)",
         hint: nearestName(to: name, among: known).map { "Did you mean \($0)?" }
           ?? "Known: \(known.joined(separator: ", ")).")
     }
     guard Self.samplers.contains(method) else {
       throw UserError(
-        .usage, "--sampler: this model was not trained for \(name)", hint: "It takes: \(known.joined(separator: ", "))."
+        .usage, "\(field: "sampler"): this model was not trained for \(name)",
+        hint: "It takes: \(known.joined(separator: ", "))."
       )
     }
     sampler.method = method
@@ -49,27 +52,28 @@ extension DenoisingModel {
   }
 
   public func sample(
-    _ range: Range<Int>, _ options: SamplingOptions, watch: StepWatcher?, progress: (Double) -> Void
+    _ range: Range<Int>, _ options: SamplingOptions, watch: StepWatcher?, progress: (Double) throws -> Void
   ) throws -> Tensor {
     try validate(options)
     let sampler = try sampler(options)
     let levels = sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing)
-    func make(_ numbers: Range<Int>) -> Tensor {
+    func make(_ numbers: Range<Int>) throws -> Tensor {
       let first = numbers.lowerBound
       let condition = Denoiser.Conditioning(
         labels: settings.conditional ? options.labels(of: numbers, in: context.data) : nil,
         guidance: options.guidance ?? settings.guidance)
       let noise = denoiser.normal(context.data.shape(numbers.count), seed: options.seed, first: first, draw: 0)
       watch?(0, first, denoiser.unit(noise))
-      return walk(
+      return try walk(
         noise, through: levels, sampler, condition, seed: options.seed, first: first
       ) {
-        progress(Chunks.share(of: range, numbers, $0))
+        try progress(Chunks.share(of: range, numbers, $0))
       } watch: { step, x in
         watch?(step, first, denoiser.unit(x))
       }
     }
-    let made = Chunks.series(range, shape: context.data.shape, on: context.backend, progress: { _ in }, make: make)
+    let made = try Chunks.series(
+      range, of: options.chunk, shape: context.data.shape, on: context.backend, progress: { _ in }, make: make)
     return denoiser.unit(made)
   }
 
@@ -98,15 +102,18 @@ extension DenoisingModel {
   public func describe(decoding options: SamplingOptions) throws -> [(key: String, value: String)] {
     try validate(options)
     if let eta = options.eta, eta != 0 {
-      throw UserError(.usage, "--eta: expected 0, found \(eta): a code leads to its image without further noise")
+      throw UserError(
+        .usage, "\(field: "eta"): expected 0, found \(eta): a code leads to its image without further noise")
     }
     if options.sampler == DiffusionSampler.Method.ddpm.rawValue {
       throw UserError(
-        .usage, "--sampler: expected ddim, dpm++ or heun, found ddpm, whose steps draw noise: a code has one image")
+        .usage,
+        "\(field: "sampler"): expected ddim, dpm++ or heun, found ddpm, whose steps draw noise: a code has one image")
     }
     if options.guidance != nil, options.labels == nil {
       throw UserError(
-        .usage, "--guidance: without a --label there is nothing to guide to", hint: "Add --label, or leave it out.")
+        .usage, "\(field: "guidance"): without a \(field: "label") there is nothing to guide to",
+        hint: "Add \(field: "label"), or leave it out.")
     }
     let codec = codec(options)
     var description = [("Steps", String(codec.levels.count - 1)), ("Sampler", codec.sampler.method.rawValue)]
@@ -132,32 +139,41 @@ extension DenoisingModel {
       guidance: options.guidance ?? settings.guidance)
   }
 
-  public func encode(_ images: Tensor) -> Tensor { encoded(images, SamplingOptions()) }
+  public func encode(_ images: Tensor) -> Tensor { encoded(images, SamplingOptions()) { _ in } }
   public func decode(_ codes: Tensor) -> Tensor { decoded(codes, SamplingOptions()) { _ in } }
 
-  public func encode(_ images: Tensor, _ options: SamplingOptions) throws -> Tensor {
+  public func encode(
+    _ images: Tensor, _ options: SamplingOptions, progress: (Double) throws -> Void
+  ) throws -> Tensor {
     _ = try describe(decoding: options)
-    return encoded(images, options)
+    return try encoded(images, options, progress)
   }
 
-  public func decode(_ codes: Tensor, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
+  public func decode(_ codes: Tensor, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor {
     _ = try describe(decoding: options)
-    return decoded(codes, options, progress)
+    return try decoded(codes, options, progress)
   }
 
-  private func encoded(_ images: Tensor, _ options: SamplingOptions) -> Tensor {
+  private func encoded(
+    _ images: Tensor, _ options: SamplingOptions, _ progress: (Double) throws -> Void
+  ) rethrows -> Tensor {
     let (sampler, levels) = codec(options)
-    return Chunks.map(denoiser.signed(images)) { clean, numbers in
+    let all = 0..<images.shape[0]
+    return try Chunks.map(denoiser.signed(images), of: options.chunk) { clean, numbers in
       let condition = condition(options, numbers)
-      return sampler.encode(clean, through: levels) { x, level in
+      return try sampler.encode(clean, through: levels) { x, level in
         denoiser.denoised(x, at: level, condition, clips: settings.clip)
       } noise: { step in
         denoiser.normal(clean.shape, seed: 0, first: numbers.lowerBound, draw: step)
+      } progress: { steps in
+        try progress(Chunks.share(of: all, numbers, Double(steps) / Double(max(1, levels.count - 2))))
       }
     }
   }
 
-  private func decoded(_ codes: Tensor, _ options: SamplingOptions, _ progress: (Double) -> Void) -> Tensor {
+  private func decoded(_ codes: Tensor, _ options: SamplingOptions, _ progress: (Double) throws -> Void) rethrows
+    -> Tensor
+  {
     let (sampler, levels) = codec(options)
     let channels = context.data.channels
     require(
@@ -165,15 +181,15 @@ extension DenoisingModel {
       "codes \(codes.shape) for \(sampler.noiseCount(levels)) noises of \(channels) channels")
     let all = 0..<codes.shape[0]
     return denoiser.unit(
-      Chunks.map(codes) { code, numbers in
+      try Chunks.map(codes, of: options.chunk) { code, numbers in
         let condition = condition(options, numbers)
         func noise(_ step: Int) -> Tensor { context.backend.slice(code, step * channels..<(step + 1) * channels) }
-        return sampler.walk(noise(0), through: levels) { x, level in
+        return try sampler.walk(noise(0), through: levels) { x, level in
           denoiser.denoised(x, at: level, condition, clips: settings.clip)
         } noise: {
           noise($0)
         } progress: { steps, _ in
-          progress(Chunks.share(of: all, numbers, Double(steps) / Double(levels.count - 1)))
+          try progress(Chunks.share(of: all, numbers, Double(steps) / Double(levels.count - 1)))
         }
       })
   }

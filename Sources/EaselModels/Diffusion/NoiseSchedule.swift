@@ -1,3 +1,4 @@
+import EaselSupport
 import EaselTensors
 import Foundation
 
@@ -39,7 +40,7 @@ public struct NoiseLevel: Hashable, Sendable {
 
 /// How noise grows over T timesteps, in double precision.
 public struct NoiseSchedule: Sendable, Hashable {
-  public enum Kind: String, Sendable, Codable, CaseIterable {
+  public enum Kind: String, FieldChoice {
     /// β from 1e-4 to 0.02 (Ho et al. 2020; diffusers `scheduling_ddpm.py`).
     case linear
     /// ᾱ falling as a squared cosine with offset 0.008, β at most 0.999 (Nichol and Dhariwal 2021).
@@ -163,7 +164,7 @@ extension NoiseLevel {
 }
 
 /// Which S of the T timesteps a sampler visits, highest first.
-public enum TimestepSpacing: String, Sendable, Codable, CaseIterable {
+public enum TimestepSpacing: String, FieldChoice {
   /// i · T / S, rounded down: diffusers' default where S divides T.
   case leading
   /// From T − 1 down in steps of T / S, so that sampling begins at pure noise; halves round to even (as diffusers).

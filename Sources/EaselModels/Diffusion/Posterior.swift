@@ -1,8 +1,9 @@
+import EaselSupport
 import EaselTensors
 import Foundation
 
 /// The variance of the ancestral sampler's noise.
-public enum PosteriorVariance: String, Sendable, Codable, CaseIterable {
+public enum PosteriorVariance: String, FieldChoice {
   /// The posterior's own.
   case fixedSmall = "fixed-small"
   /// β.

@@ -1,7 +1,8 @@
+import EaselSupport
 import EaselTensors
 
 /// What the network is trained to predict.
-public enum PredictionTarget: String, Sendable, Codable, CaseIterable {
+public enum PredictionTarget: String, FieldChoice {
   case epsilon
   /// The clean image.
   case sample

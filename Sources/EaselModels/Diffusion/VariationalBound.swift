@@ -91,14 +91,14 @@ extension Diffusion: Likelihood {
   ///
   /// A conditional model is told the labels, where the images have some.
   public func likelihood(
-    _ images: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) -> Void
+    _ images: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) throws -> Void
   ) throws -> [String: [Double]] {
     if importanceSamples != nil {
-      throw UserError(.usage, "--importance-samples: a diffusion model has no bound that samples tighten")
+      throw UserError(.usage, "\(field: "importance-samples"): a diffusion model has no bound that samples tighten")
     }
     let bound = VariationalBound(schedule: schedule, variance: settings.variance)
     let names = ["bits-per-dimension", "vlb", "prior", "decoder"]
-    let bits = Chunks.map(images.tensor(signed: true, on: context.backend)) { clean, numbers in
+    let bits = try Chunks.map(images.tensor(signed: true, on: context.backend)) { clean, numbers in
       let condition = Denoiser.Conditioning(labels: images.labels.map { Array($0[numbers]) })
       var sum = Tensor(repeating: 0, shape: [numbers.count], on: context.backend)
       var terms = sum
@@ -112,7 +112,7 @@ extension Diffusion: Likelihood {
             timesteps: [Int](repeating: timestep, count: numbers.count)
           ).value
         sum = sum + terms
-        progress(
+        try progress(
           Chunks.share(of: 0..<images.count, numbers, 1 - Double(timestep) / Double(schedule.count)))
       }
       let prior = bound.prior(clean)

@@ -1,8 +1,9 @@
 import EaselLayers
+import EaselSupport
 
 /// What discriminator and generator are trained for, given the discriminator's scores of real and generated images: float32 `[N]`,
 /// higher for more real.
-public enum AdversarialLoss: String, Sendable, Codable, CaseIterable {
+public enum AdversarialLoss: String, FieldChoice {
   /// Goodfellow et al. 2014, equation 1: the generator lowers what the discriminator raises.
   case minimax
   /// The same discriminator; the generator raises log σ(score) (ibid., section 3).

@@ -1,7 +1,8 @@
 import EaselLayers
+import EaselSupport
 
 /// How a discriminator is told labels.
-public enum LabelConditioning: String, Sendable, Codable, CaseIterable {
+public enum LabelConditioning: String, FieldChoice {
   case none
   /// The score gains the product of a class's vector and the image's features (Miyato and Koyama 2018).
   case projection

@@ -290,13 +290,17 @@ public final class GAN: GaussianCodes {
   public func benchmarkPass(_ batch: Batch) { _ = generated(0..<batch.count, SamplingOptions(), .sampling) }
 
   public func validate(_ options: SamplingOptions) throws {
-    try options.refuse(except: isConditional ? ["--label"] : [])
+    try options.refuse(except: isConditional ? ["label"] : [])
     try SamplingOptions.check(labels: options.labels, of: context.data, isConditional: isConditional)
   }
 
-  public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) -> Void) throws -> Tensor {
+  public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) throws -> Void) throws
+    -> Tensor
+  {
     try validate(options)
-    return Chunks.series(range, shape: context.data.shape, on: context.backend, progress: progress) {
+    return try Chunks.series(
+      range, of: options.chunk, shape: context.data.shape, on: context.backend, progress: progress
+    ) {
       generated($0, options, .sampling)
     }
   }

@@ -1,3 +1,5 @@
+import EaselSupport
+
 /// Generative adversarial networks.
 public enum GANFamily: ModelFamily {
   public static let name = "gan"
@@ -63,71 +65,52 @@ public struct GANSettings: ModelSettings {
   /// Changes to the images that the discriminator sees: color, translation, cutout.
   public var augment: [DifferentiableAugmentation.Change] = []
 
-  public enum DiscriminatorNorm: String, Codable, Sendable, CaseIterable {
+  public enum DiscriminatorNorm: String, FieldChoice {
     case batch, none
     /// Batch, except beside gradient penalties and spectral norm.
     case auto
   }
 
-  public enum CodingKeys: String, CodingKey, CaseIterable {
-    case latent, loss, norm, conditional, penalty, augment
-    case baseChannels = "base-channels"
-    case discriminatorSteps = "discriminator-steps"
-    case generatorSteps = "generator-steps"
-    case discriminatorRate = "discriminator-rate"
-    case spectralNorm = "spectral-norm"
-    case labelSmoothing = "label-smoothing"
-    case weightClip = "weight-clip"
-  }
-
   public init() {}
+
+  public static let fields: [Field<GANSettings>] = [
+    Field("latent", \.latent, .from(1, to: 65_536), "numbers in a code"),
+    Field(
+      "base-channels", \.baseChannels, .from(1, to: 1024),
+      "channels at full size; each halving doubles them, up to eight times"),
+    Field("loss", \.loss, "what the two players learn by"),
+    Field(
+      "discriminator-steps", \.discriminatorSteps, .from(1, to: 1000),
+      "the discriminator's steps to one turn of the generator"),
+    Field("generator-steps", \.generatorSteps, .from(1, to: 1000), "steps in such a turn"),
+    Field(
+      "discriminator-rate", \.discriminatorRate, .above(0), "the discriminator's learning rate, of the generator's"),
+    Field(
+      "norm", \.norm,
+      "BatchNorm in the discriminator; auto is batch, except beside gradient penalties and spectral norm"),
+    Field(
+      "spectral-norm", \.spectralNorm,
+      "whether the discriminator's weights are divided by their largest singular value"),
+    Field("conditional", \.conditional, "how labels enter"),
+    Field(
+      "label-smoothing", \.labelSmoothing, .from(0, below: 1),
+      "real images are called real with the probability 1 − this"
+    ).needing("a loss of cross-entropies or squares") { $0.loss.takesSmoothing },
+    Field("penalty", \.penalty, .atLeast(0), "weight of a gradient penalty: λ of wgan-gp, γ of r1")
+      .needing("loss=wgan-gp or loss=r1") { $0.loss.hasGradientPenalty },
+    Field("weight-clip", \.weightClip, .above(0), "the largest weight of a wasserstein critic")
+      .needing("loss=wasserstein") { $0.loss == .wasserstein },
+    Field("augment", \.augment, "changes to what the discriminator sees: color, translation, cutout"),
+  ]
 
   var discriminatorNorm: Bool {
     norm == .batch || (norm == .auto && !loss.hasGradientPenalty && !spectralNorm)
   }
 
-  public func validate() throws {
-    var check = SettingsCheck()
-    check(latent, "latent", 1...65_536)
-    check(baseChannels, "base-channels", 1...1024)
-    check(discriminatorSteps, "discriminator-steps", 1...1000)
-    check(generatorSteps, "generator-steps", 1...1000)
-    check(discriminatorRate, "discriminator-rate", above: 0)
-    check(labelSmoothing, "label-smoothing", 0..<1)
-    check(penalty, "penalty", atLeast: 0)
-    check(weightClip, "weight-clip", above: 0)
+  public func check(_ check: inout FieldCheck) {
     check.require(
       !(loss.hasGradientPenalty && norm == .batch),
       "norm: \(loss.rawValue) takes the gradient of each image's score, which BatchNorm makes depend on the others; "
         + "set norm=none")
-    try check.finish()
-  }
-}
-
-extension GANSettings {
-  public var idle: [IdleSetting] {
-    var settings = SettingNeeds<CodingKeys>()
-    settings(.penalty, need: loss.hasGradientPenalty, "loss=wgan-gp or loss=r1")
-    settings(.weightClip, need: loss == .wasserstein, "loss=wasserstein")
-    settings(.labelSmoothing, need: loss.takesSmoothing, "a loss of cross-entropies or squares")
-    return settings.idle
-  }
-
-  public static func explanation(of key: CodingKeys) -> String {
-    switch key {
-    case .latent: "numbers in a code"
-    case .loss: "what the two players learn by"
-    case .norm: "BatchNorm in the discriminator; auto is batch, except beside gradient penalties and spectral norm"
-    case .conditional: "how labels enter"
-    case .penalty: "weight of a gradient penalty: λ of wgan-gp, γ of r1"
-    case .augment: "changes to what the discriminator sees: color, translation, cutout"
-    case .baseChannels: "channels at full size; each halving doubles them, up to eight times"
-    case .discriminatorSteps: "the discriminator's steps to one turn of the generator"
-    case .generatorSteps: "steps in such a turn"
-    case .discriminatorRate: "the discriminator's learning rate, of the generator's"
-    case .spectralNorm: "whether the discriminator's weights are divided by their largest singular value"
-    case .labelSmoothing: "real images are called real with the probability 1 − this"
-    case .weightClip: "the largest weight of a wasserstein critic"
-    }
   }
 }

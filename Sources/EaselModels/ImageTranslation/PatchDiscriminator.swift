@@ -1,4 +1,5 @@
 import EaselLayers
+import EaselSupport
 
 /// Judges overlapping patches of images, 70×70 pixels with three layers (Isola et al. 2017): `[N, H, W, C]` to one number for
 /// each patch, `[N, h, w, 1]`.
@@ -40,7 +41,7 @@ struct PatchDiscriminator {
 }
 
 /// What the judgements of a discriminator are measured by.
-public enum PatchLoss: String, Codable, Sendable, CaseIterable {
+public enum PatchLoss: String, FieldChoice {
   /// The squared distance from 1 for real images and 0 for made ones (Mao et al. 2017).
   case leastSquares = "least-squares"
   /// The cross-entropy of the judgement as a logit (Goodfellow et al. 2014).

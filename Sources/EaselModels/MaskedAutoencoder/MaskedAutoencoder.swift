@@ -27,7 +27,7 @@ public final class MaskedAutoencoder: SingleLossModel {
     self.settings = settings
     self.context = context
     grid = Grid(context.data, patch: settings.patch)
-    var check = SettingsCheck()
+    var check = FieldCheck()
     let visible = grid.visible(masked: settings.masked)
     check.require(
       visible > 0 && visible < grid.count,
@@ -94,7 +94,9 @@ extension MaskedAutoencoder: Inpainting {
   public var inpaintingPatch: Int? { settings.patch }
 
   /// Masks every patch that has a missing pixel. One image at a time, since each may have another number of them.
-  public func inpaint(_ images: Tensor, missing: Tensor, seed: UInt64, progress: (Double) -> Void) throws -> Tensor {
+  public func inpaint(_ images: Tensor, missing: Tensor, seed: UInt64, progress: (Double) throws -> Void) throws
+    -> Tensor
+  {
     let backend = context.backend
     let count = images.shape[0]
     let (channels, size) = (context.data.channels, context.data.shape(1).count)
@@ -122,7 +124,7 @@ extension MaskedAutoencoder: Inpainting {
           pixels[n * size + pixel] = made[pixel]
         }
       }
-      progress(Double(n + 1) / Double(count))
+      try progress(Double(n + 1) / Double(count))
     }
     return Tensor(pixels, shape: images.shape, on: backend)
   }

@@ -1,3 +1,5 @@
+import EaselSupport
+
 /// Masked autoencoders (He et al. 2022): transformers that see a few patches of an image and make up the others.
 public enum MaskedAutoencoderFamily: ModelFamily {
   public static let name = "masked-autoencoder"
@@ -52,57 +54,37 @@ public struct MaskedAutoencoderSettings: ModelSettings {
   /// Learned gates in place of the blocks' norms.
   public var rezero = false
 
-  public enum CodingKeys: String, CodingKey, CaseIterable {
-    case patch, masked, width, depth, heads, rezero
-    case decoderWidth = "decoder-width"
-    case decoderDepth = "decoder-depth"
-    case decoderHeads = "decoder-heads"
-    case mlpRatio = "mlp-ratio"
-    case normPixLoss = "norm-pix-loss"
-    case learnedPositions = "learned-positions"
-    case dropPath = "drop-path"
-  }
-
   public init() {}
 
-  public func validate() throws {
-    var check = SettingsCheck()
-    check(patch, "patch", 1...256)
-    check(masked, "masked", 0..<1)
-    check.require(masked > 0, "masked: expected a share above 0, found \(masked)")
-    check(depth, "depth", 1...256)
-    check(decoderDepth, "decoder-depth", 1...256)
-    check(mlpRatio, "mlp-ratio", 1...64)
-    check(dropPath, "drop-path", 0..<1)
-    func checkWidth(_ width: Int, _ key: String, heads: Int, _ headsKey: String) {
-      check(width, key, 4...8192)
-      check.require(width % 4 == 0, "\(key): expected a multiple of 4 (sines and cosines of two axes), found \(width)")
-      check(heads, headsKey, 1...max(1, width))
-      check.require(
-        width % max(1, heads) == 0, "\(headsKey): expected a divisor of \(key) (\(width)), found \(heads)")
-    }
-    checkWidth(width, "width", heads: heads, "heads")
-    checkWidth(decoderWidth, "decoder-width", heads: decoderHeads, "decoder-heads")
-    try check.finish()
-  }
-}
+  public static let fields: [Field<MaskedAutoencoderSettings>] = [
+    Field("patch", \.patch, .from(1, to: 256), "pixels of a patch's side"),
+    Field("masked", \.masked, .above(0, below: 1), "the share of patches that the encoder does not see"),
+    Field("width", \.width, .from(4, to: 8192), "the encoder's channels, a multiple of 4 and of heads"),
+    Field("depth", \.depth, .from(1, to: 256), "the encoder's blocks"),
+    Field("heads", \.heads, .from(1, to: 8192), "its attention heads"),
+    Field("decoder-width", \.decoderWidth, .from(4, to: 8192), "the decoder's channels"),
+    Field("decoder-depth", \.decoderDepth, .from(1, to: 256), "the decoder's blocks"),
+    Field("decoder-heads", \.decoderHeads, .from(1, to: 8192), "its attention heads"),
+    Field(
+      "mlp-ratio", \.mlpRatio, .from(1, to: 64),
+      "channels between the linear layers of a block, in multiples of its width"),
+    Field(
+      "norm-pix-loss", \.normPixLoss,
+      "learns patches less their mean, by their deviation: better features, worse pictures"),
+    Field("learned-positions", \.learnedPositions, "positions are learned instead of being sines and cosines"),
+    Field(
+      "drop-path", \.dropPath, .from(0, below: 1),
+      "how often a sample goes past a branch of the encoder's last block; the first block's is 0"
+    ).needing("a depth above 1") { $0.depth > 1 },
+    Field("rezero", \.rezero, "learned gates in place of the blocks' norms"),
+  ]
 
-extension MaskedAutoencoderSettings {
-  public static func explanation(of key: CodingKeys) -> String {
-    switch key {
-    case .patch: "pixels of a patch's side"
-    case .masked: "the share of patches that the encoder does not see"
-    case .width: "the encoder's channels, a multiple of 4 and of heads"
-    case .depth: "the encoder's blocks"
-    case .heads: "its attention heads"
-    case .rezero: "learned gates in place of the blocks' norms"
-    case .decoderWidth: "the decoder's channels"
-    case .decoderDepth: "the decoder's blocks"
-    case .decoderHeads: "its attention heads"
-    case .mlpRatio: "channels between the linear layers of a block, in multiples of its width"
-    case .normPixLoss: "learns patches less their mean, by their deviation: better features, worse pictures"
-    case .learnedPositions: "positions are learned instead of being sines and cosines"
-    case .dropPath: "how often a sample goes past a branch of the encoder's last block"
+  public func check(_ check: inout FieldCheck) {
+    for (width, key, heads, headsKey) in [
+      (width, "width", heads, "heads"), (decoderWidth, "decoder-width", decoderHeads, "decoder-heads"),
+    ] {
+      check.require(width % 4 == 0, "\(key): expected a multiple of 4 (sines and cosines of two axes), found \(width)")
+      check.require(width % heads == 0, "\(headsKey): expected a divisor of \(key) (\(width)), found \(heads)")
     }
   }
 }

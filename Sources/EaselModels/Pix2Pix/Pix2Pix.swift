@@ -19,7 +19,7 @@ public final class Pix2Pix: AdversarialTranslation {
     guard layers > 0 else {
       throw UserError(
         .usage, "pix2pix needs images of at least 6×6 pixels, found \(data.width)×\(data.height)",
-        hint: "Make them larger with --image-size.")
+        hint: "Make them larger with \(field: "image-size").")
     }
     let depth = SkipGenerator.depth(width: data.width, height: data.height)
     if let asked = settings.depth, asked > depth {
@@ -91,18 +91,20 @@ extension Pix2Pix {
   public var directions: [TranslationDirection] { [TranslationDirection("a-to-b", from: 0, to: 1)] }
 
   /// Dropout, the model's noise, is on as it was in training: another seed gives other details.
-  public func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) -> Void) throws -> Tensor {
+  public func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) throws -> Void) throws
+    -> Tensor
+  {
     _ = try direction(options)
     try options.checkForOnePass()
     let ensemble = SelfEnsemble(copies: options.copies)
-    return Chunks.map(images) { chunk, numbers in
+    return try Chunks.map(images) { chunk, numbers in
       let made = ensemble(chunk) { copy in
         let made = generator(input(signed(copy))) { level in
           RandomDraw(seed: options.seed, stream: .sampling, index: UInt64(numbers.lowerBound), draw: level)
         }
         return unit(made.value)
       }
-      progress(Chunks.share(of: 0..<images.shape[0], numbers, 1))
+      try progress(Chunks.share(of: 0..<images.shape[0], numbers, 1))
       return made
     }
   }

@@ -1,3 +1,5 @@
+import EaselSupport
+
 /// Translation of images into their counterparts, from pairs.
 public enum Pix2PixFamily: ModelFamily {
   public static let name = "pix2pix"
@@ -6,7 +8,7 @@ public enum Pix2PixFamily: ModelFamily {
 
   public static let presets = [
     Preset(
-      "pix2pix", "64×64 in colour, U-Net of 6 levels, two data sets in pairs (--data, --data-b)",
+      "pix2pix", "64×64 in colour, U-Net of 6 levels, two data sets in pairs",
       data: DataDescription(width: 64, height: 64, channels: 3),
       training: .adversarial {
         $0.batchSize = 4
@@ -36,38 +38,21 @@ public struct Pix2PixSettings: ModelSettings {
   /// The weight of the absolute error.
   public var reconstruction: Float = 100
 
-  public enum CodingKeys: String, CodingKey, CaseIterable {
-    case depth, dropout, reconstruction
-    case generatorWidth = "generator-width"
-    case discriminatorWidth = "discriminator-width"
-    case discriminatorLayers = "discriminator-layers"
-    case adversarialLoss = "adversarial-loss"
-  }
-
   public init() {}
 
-  public func validate() throws {
-    var check = SettingsCheck()
-    check(generatorWidth, "generator-width", 1...1024)
-    if let depth { check(depth, "depth", 2...8) }
-    check(dropout, "dropout", 0..<1)
-    check(discriminatorWidth, "discriminator-width", 1...1024)
-    check(discriminatorLayers, "discriminator-layers", 1...6)
-    check(reconstruction, "reconstruction", atLeast: 0)
-    try check.finish()
-  }
-}
-
-extension Pix2PixSettings {
-  public static func explanation(of key: CodingKeys) -> String {
-    switch key {
-    case .depth: "levels of the generator; null for as many as images have room for, 8 at most"
-    case .dropout: "how often the way back leaves out numbers: the model's only noise"
-    case .reconstruction: "weight of the absolute error"
-    case .generatorWidth: "channels of the generator's first convolution"
-    case .discriminatorWidth: "channels of the discriminator's first convolution"
-    case .discriminatorLayers: "convolutions of stride 2: 3 judge patches of 70 pixels, 2 of 34"
-    case .adversarialLoss: "how judgements are measured"
-    }
-  }
+  public static let fields: [Field<Pix2PixSettings>] = [
+    Field("generator-width", \.generatorWidth, .from(1, to: 1024), "channels of the generator's first convolution"),
+    Field(
+      "depth", \.depth, .from(2, to: 8), "levels of the generator; null for as many as images have room for, 8 at most"),
+    Field(
+      "dropout", \.dropout, .from(0, below: 1), "how often the way back leaves out numbers: the model's only noise"),
+    Field(
+      "discriminator-width", \.discriminatorWidth, .from(1, to: 1024),
+      "channels of the discriminator's first convolution"),
+    Field(
+      "discriminator-layers", \.discriminatorLayers, .from(1, to: 6),
+      "convolutions of stride 2: 3 judge patches of 70 pixels, 2 of 34"),
+    Field("adversarial-loss", \.adversarialLoss, "how judgements are measured"),
+    Field("reconstruction", \.reconstruction, .atLeast(0), "weight of the absolute error"),
+  ]
 }

@@ -1,9 +1,10 @@
 import EaselLayers
+import EaselSupport
 import Foundation
 
 /// How probable a decoder takes an image to be: what a VAE's reconstruction term measures, in nats.
 public struct PixelLikelihood {
-  public enum Kind: String, Codable, Sendable, CaseIterable {
+  public enum Kind: String, FieldChoice {
     /// Pixels are 0 or 1 with the probability σ(output). A density only of binary images: of grey ones it is the mean over
     /// all their binarisations.
     case bernoulli

@@ -164,10 +164,10 @@ extension VariationalAutoencoder: Likelihood {
   /// A Bernoulli likelihood is measured on images binarised by their own levels, always in the same way; the encoder is
   /// shown what it was trained on.
   public func likelihood(
-    _ batch: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) -> Void
+    _ batch: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) throws -> Void
   ) throws -> [String: [Double]] {
     if let importanceSamples, importanceSamples < 1 {
-      throw UserError(.usage, "--importance-samples: expected at least 1, found \(importanceSamples)")
+      throw UserError(.usage, "\(field: "importance-samples"): expected at least 1, found \(importanceSamples)")
     }
     let (images, shown) = measured(batch, seed: seed)
     let parts = terms(batch, seed: seed)
@@ -179,12 +179,13 @@ extension VariationalAutoencoder: Likelihood {
     if settings.likelihood == .discretizedLogistic { figures["bits-per-dimension"] = parts.elbo.map { $0 * bits } }
     if let importanceSamples {
       let (mean, logVariance) = posterior(shown, on: nil)
-      let iwae = (0..<batch.count).map { index in
-        defer { progress(Double(index + 1) / Double(batch.count)) }
-        return importanceWeightedBound(
+      let iwae = try (0..<batch.count).map { index in
+        let bound = importanceWeightedBound(
           images[index..<index + 1], mean: mean.value[index], logVariance: logVariance.value[index],
           samples: importanceSamples,
           RandomDraw(seed: seed, stream: .sampling, draw: UInt32(truncatingIfNeeded: batch.step * 10_000 + index)))
+        try progress(Double(index + 1) / Double(batch.count))
+        return bound
       }
       figures["iwae"] = iwae
       if settings.likelihood == .discretizedLogistic { figures["iwae-bits-per-dimension"] = iwae.map { $0 * bits } }

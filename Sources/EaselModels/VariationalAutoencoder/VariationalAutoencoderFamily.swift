@@ -1,3 +1,5 @@
+import EaselSupport
+
 /// Variational autoencoders: codes with a distribution, so that random codes are images.
 public enum VariationalAutoencoderFamily: ModelFamily {
   public static let name = "vae"
@@ -45,50 +47,35 @@ public struct VariationalAutoencoderSettings: ModelSettings {
   /// Bernoulli only: train on pixels drawn black or white by their level, anew in each step, instead of on the levels.
   public var binarize = false
 
-  public enum CodingKeys: String, CodingKey, CaseIterable {
-    case architecture, latent, likelihood, sigma, beta, binarize
-    case baseChannels = "base-channels"
-    case klWarmupSteps = "kl-warmup-steps"
-    case freeBits = "free-bits"
-  }
-
   public init() {}
 
-  public func validate() throws {
-    var check = SettingsCheck()
-    check.coder(latent: latent, baseChannels: baseChannels)
-    check(sigma, "sigma", above: 0)
-    check(beta, "beta", atLeast: 0)
-    check(klWarmupSteps, "kl-warmup-steps", 0...1_000_000_000)
-    check(freeBits, "free-bits", atLeast: 0)
+  public static let fields: [Field<VariationalAutoencoderSettings>] = [
+    Field("architecture", \.architecture, "the kind of network"),
+    Field("latent", \.latent, .from(1, to: 65_536), "numbers in a code"),
+    Field(
+      "base-channels", \.baseChannels, .from(8, to: 4096),
+      "channels of the first convolution; each halving doubles them"
+    )
+    .needing("architecture=convolutional") { $0.architecture == .convolutional },
+    Field("likelihood", \.likelihood, "how the decoder's output makes pixels probable"),
+    Field(
+      "sigma", \.sigma, .above(0),
+      "the Gaussian's deviation, of a range of 1; where the scale is learned, its first value"
+    )
+    .needing("a likelihood other than bernoulli") { $0.likelihood != .bernoulli },
+    Field("beta", \.beta, .atLeast(0), "weight of the divergence; 1 is the bound itself"),
+    Field("kl-warmup-steps", \.klWarmupSteps, .from(0, to: 1e9), "steps over which beta rises from 0")
+      .needing("a beta") { $0.beta > 0 },
+    Field("free-bits", \.freeBits, .atLeast(0), "nats of each latent number that cost nothing")
+      .needing("a beta") { $0.beta > 0 },
+    Field("binarize", \.binarize, "bernoulli only: train on pixels drawn black or white by their level"),
+  ]
+
+  public func check(_ check: inout FieldCheck) {
+    check.coder(baseChannels: baseChannels)
     check.require(
       !binarize || likelihood == .bernoulli,
       "binarize: only the bernoulli likelihood is one of black and white pixels, found likelihood \(likelihood.rawValue)"
     )
-    try check.finish()
-  }
-}
-
-extension VariationalAutoencoderSettings {
-  public var idle: [IdleSetting] {
-    var settings = SettingNeeds<CodingKeys>()
-    settings(.baseChannels, need: architecture == .convolutional, "architecture=convolutional")
-    settings(.sigma, need: likelihood != .bernoulli, "a likelihood other than bernoulli")
-    settings(.klWarmupSteps, .freeBits, need: beta > 0, "a beta")
-    return settings.idle
-  }
-
-  public static func explanation(of key: CodingKeys) -> String {
-    switch key {
-    case .architecture: "the kind of network"
-    case .latent: "numbers in a code"
-    case .likelihood: "how the decoder's output makes pixels probable"
-    case .sigma: "the Gaussian's deviation, of a range of 1; where the scale is learned, its first value"
-    case .beta: "weight of the divergence; 1 is the bound itself"
-    case .binarize: "bernoulli only: train on pixels drawn black or white by their level"
-    case .baseChannels: "channels of the first convolution; each halving doubles them"
-    case .klWarmupSteps: "steps over which beta rises from 0"
-    case .freeBits: "nats of each latent number that cost nothing"
-    }
   }
 }

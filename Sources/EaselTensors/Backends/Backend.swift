@@ -1,3 +1,5 @@
+import EaselSupport
+
 /// What computes: every operation on tensors goes through one of these.
 ///
 /// Both backends of Easel live in the host's memory and share the loops of ``HostBackend``; they differ in who does the
@@ -170,7 +172,7 @@ public protocol Backend: AnyObject {
 }
 
 /// The backends by name.
-public enum BackendKind: String, Sendable, CaseIterable, Codable {
+public enum BackendKind: String, FieldChoice {
   case onednn
   case openblas
 }

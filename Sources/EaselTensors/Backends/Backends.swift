@@ -26,7 +26,7 @@ public enum Backends {
       #else
         throw UserError(
           .unavailable, "this build of Easel has no oneDNN backend",
-          hint: "Install it with: apt-get install libdnnl-dev, then build again; or use --backend openblas.")
+          hint: "Install it with: apt-get install libdnnl-dev, then build again; or use \(field: "backend") openblas.")
       #endif
     }
   }

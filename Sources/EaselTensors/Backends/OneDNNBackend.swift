@@ -24,7 +24,8 @@ import EaselSupport
         guard let context = contexts.first.map(easel_dnn_create_beside) ?? easel_dnn_create() else {
           contexts.forEach(easel_dnn_destroy)
           throw UserError(
-            .unavailable, "oneDNN could not be started on this processor", hint: "Use --backend openblas instead.")
+            .unavailable, "oneDNN could not be started on this processor",
+            hint: "Use \(field: "backend") openblas instead.")
         }
         contexts.append(context)
       }

@@ -34,7 +34,7 @@ public enum BFloat16Products: String, Sendable, CaseIterable {
 }
 
 /// The type of activations that a run asks for.
-public enum Precision: String, Sendable, CaseIterable, Codable {
+public enum Precision: String, FieldChoice {
   /// The faster one on this processor, see ``choice(on:convolves3x3:)``.
   case auto
   case float32
@@ -71,12 +71,12 @@ public enum Precision: String, Sendable, CaseIterable, Codable {
       guard backend.kind == .onednn else {
         throw UserError(
           .unavailable, "the \(backend.kind.rawValue) backend computes in float32 only",
-          hint: "Use --precision float32, or --backend onednn.")
+          hint: "Use \(field: "precision") float32, or \(field: "backend") onednn.")
       }
       guard Backends.bfloat16 != .none else {
         throw UserError(
           .unavailable, "oneDNN has no bfloat16 kernels for this processor (it needs AVX-512)",
-          hint: "Use --precision float32.")
+          hint: "Use \(field: "precision") float32.")
       }
       return .bfloat16
     }

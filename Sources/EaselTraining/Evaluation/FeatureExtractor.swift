@@ -13,7 +13,9 @@ public protocol FeatureExtractor {
   /// The points of images of any size, and, where it tells classes apart, each image's class.
   ///
   /// - Parameter progress: told the share done, 0 to 1.
-  func extract(_ images: ImageDataset, progress: (Double) -> Void) -> (points: FeatureSet, classes: [Int])
+  func extract(_ images: ImageDataset, progress: (Double) throws -> Void) rethrows -> (
+    points: FeatureSet, classes: [Int]
+  )
 }
 
 /// The features of a trained model.
@@ -41,7 +43,9 @@ public struct ModelFeatureExtractor: FeatureExtractor {
     dimensions = model.features(blank).shape[1]
   }
 
-  public func extract(_ images: ImageDataset, progress: (Double) -> Void) -> (points: FeatureSet, classes: [Int]) {
+  public func extract(_ images: ImageDataset, progress: (Double) throws -> Void) rethrows -> (
+    points: FeatureSet, classes: [Int]
+  ) {
     let (data, backend) = (model.context.data, model.context.backend)
     var (values, classes): ([Float], [Int]) = ([], [])
     values.reserveCapacity(images.count * dimensions)
@@ -56,7 +60,7 @@ public struct ModelFeatureExtractor: FeatureExtractor {
       if let classifier = model as? any Classifying {
         classes += classifier.logits(ofFeatures: features).argmax()[..<count]
       }
-      progress(Double(start + count) / Double(images.count))
+      try progress(Double(start + count) / Double(images.count))
     }
     return (FeatureSet(values, dimensions: dimensions), classes)
   }
@@ -96,7 +100,7 @@ public struct PixelFeatureExtractor: FeatureExtractor {
     let fitted = images.subset(0..<min(10_000, images.count)).resized(to: size)
     guard (1...min(pixels, fitted.count - 1)).contains(dimensions) else {
       throw UserError(
-        .usage, "--dimensions: expected 1 to \(min(pixels, fitted.count - 1)), found \(dimensions)",
+        .usage, "\(field: "dimensions"): expected 1 to \(min(pixels, fitted.count - 1)), found \(dimensions)",
         hint: "There are \(pixels) pixels in an image and \(fitted.count) images.")
     }
     name = "pixels, \(dimensions) principal components of \(size)×\(channels)"
@@ -118,7 +122,9 @@ public struct PixelFeatureExtractor: FeatureExtractor {
     components = Tensor(rows, shape: [dimensions, pixels], on: backend)
   }
 
-  public func extract(_ images: ImageDataset, progress: (Double) -> Void) -> (points: FeatureSet, classes: [Int]) {
+  public func extract(_ images: ImageDataset, progress: (Double) throws -> Void) rethrows -> (
+    points: FeatureSet, classes: [Int]
+  ) {
     let backend = components.backend
     let offset = Tensor(mean.map { -$0 }, shape: [mean.count], on: backend)
     var values: [Float] = []
@@ -128,7 +134,7 @@ public struct PixelFeatureExtractor: FeatureExtractor {
       let pixels = backend.fromBytes(
         part.pixels, shape: [part.count, mean.count], scale: 1 / 255, shift: 0, type: .float32)
       values += backend.linear(backend.addRow(pixels, offset), weight: components, bias: nil, residual: nil).values()
-      progress(Double(start + part.count) / Double(images.count))
+      try progress(Double(start + part.count) / Double(images.count))
     }
     return (FeatureSet(values, dimensions: dimensions), [])
   }

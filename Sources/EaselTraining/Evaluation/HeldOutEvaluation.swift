@@ -30,17 +30,17 @@ public struct LikelihoodEvaluation: Encodable, Sendable {
   /// - Throws: `UserError` (usage) for a bound that the model does not have.
   public init(
     _ model: any Likelihood, _ images: ImageDataset, importanceSamples: Int?, seed: UInt64,
-    progress: (Double) -> Void
+    progress: (Double) throws -> Void
   ) throws {
     var values: [String: [Double]] = [:]
     var done = 0
     for batch in images.batches(of: 100) {
       let figures = try model.likelihood(batch, importanceSamples: importanceSamples, seed: seed) { share in
-        progress((Double(done) + share * Double(batch.count)) / Double(images.count))
+        try progress((Double(done) + share * Double(batch.count)) / Double(images.count))
       }
       for (name, more) in figures { values[name, default: []] += more }
       done += batch.count
-      progress(Double(done) / Double(images.count))
+      try progress(Double(done) / Double(images.count))
     }
     self.images = images.count
     self.importanceSamples = importanceSamples
@@ -58,7 +58,7 @@ public struct ClassificationEvaluation: Encodable, Sendable {
 
   /// - Throws: `UserError` (usage) where the images have other classes than the classifier.
   public init(
-    _ extractor: any FeatureExtractor, _ images: ImageDataset, bootstrap: Bootstrap, progress: (Double) -> Void
+    _ extractor: any FeatureExtractor, _ images: ImageDataset, bootstrap: Bootstrap, progress: (Double) throws -> Void
   ) throws {
     guard let labels = images.labels, images.classNames == extractor.classNames else {
       throw UserError(
@@ -66,7 +66,7 @@ public struct ClassificationEvaluation: Encodable, Sendable {
         "the images of \(images.name) are not labelled with the classifier's classes: "
           + extractor.classNames.joined(separator: ", "))
     }
-    let classes = extractor.extract(images, progress: progress).classes
+    let classes = try extractor.extract(images, progress: progress).classes
     let isRight = zip(labels, classes).map { Int($0) == $1 }
     self.images = images.count
     accuracy = bootstrap.mean(of: isRight.map { $0 ? 1 : 0 })

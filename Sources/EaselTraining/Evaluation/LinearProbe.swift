@@ -25,7 +25,7 @@ public struct LinearProbe: Encodable, Sendable {
   /// - Throws: `UserError` (usage) for fewer than 20 training images or no test image.
   public init(
     _ name: String, training: FeatureSet, labels: [Int32], test: FeatureSet, testLabels: [Int32], classes: Int,
-    bootstrap: Bootstrap, on backend: any Backend, progress: (Double) -> Void
+    bootstrap: Bootstrap, on backend: any Backend, progress: (Double) throws -> Void
   ) throws {
     guard training.count >= 20, test.count >= 1 else {
       throw UserError(
@@ -44,10 +44,10 @@ public struct LinearProbe: Encodable, Sendable {
       let right = fit.countOfRight(points[boundary..<training.count], Array(labels[boundary...]))
       if right > chosen.right { chosen = (penalty, right) }
       start = fit
-      progress(Double(index + 1) / Double(Self.penalties.count + 1))
+      try progress(Double(index + 1) / Double(Self.penalties.count + 1))
     }
     let fit = LogisticRegression(points, labels, classes: classes, penalty: chosen.penalty, from: start)
-    progress(1)
+    try progress(1)
     self.name = name
     dimensions = training.dimensions
     (trainingImages, testImages) = (training.count, test.count)
@@ -159,17 +159,15 @@ public struct ProbeEvaluation: Encodable, Sendable {
   /// - Throws: `UserError` where the model has no features or the data no labels.
   public init(
     _ loaded: LoadedModel, data: DatasetSplits, trainingImages: Int?, bootstrap: Bootstrap,
-    progress: (String, Double) -> Void
+    progress: (String, Double) throws -> Void
   ) throws {
     guard let trained = loaded.model as? any FeatureExtracting else {
-      throw UserError(
-        .unavailable, "\(loaded.state.preset) has no features to probe",
-        hint: "It can: \(loaded.model.capabilities.joined(separator: ", ")).")
+      throw UserError(.unavailable, "\(loaded.state.preset) has no features to probe")
     }
     let all = data.train.shuffled()
     let training = all.subset(0..<min(trainingImages ?? all.count, all.count))
     guard let labels = training.labels, let testLabels = data.validation.labels else {
-      throw UserError(.usage, "--probe: the data \(data.train.name) have no labels to predict")
+      throw UserError(.usage, "\(field: "probe"): the data \(data.train.name) have no labels to predict")
     }
     let backend = trained.context.backend
     let size = data.train.imageSize
@@ -181,14 +179,14 @@ public struct ProbeEvaluation: Encodable, Sendable {
       try LinearProbe(
         name, training: training, labels: labels, test: test, testLabels: testLabels,
         classes: data.train.classNames.count, bootstrap: bootstrap, on: backend
-      ) { progress("probe of \(name)", $0) }
+      ) { try progress("probe of \(name)", $0) }
     }
     self.data = data.train.name
     probes = []
     for (name, model) in [("trained", trained), ("untrained (seed \(seed))", untrained)] {
       let extractor = ModelFeatureExtractor(model, name: name, for: size)
-      func points(_ images: ImageDataset) -> FeatureSet {
-        extractor.extract(images) { progress("features, \(name)", $0) }.points
+      func points(_ images: ImageDataset) throws -> FeatureSet {
+        try extractor.extract(images) { try progress("features, \(name)", $0) }.points
       }
       probes.append(try probe(name, points(training), points(data.validation)))
     }

@@ -21,7 +21,7 @@ public struct EvaluationOptions: Sendable {
   public func check(count: Int, data: DatasetSplits, dimensions: Int) throws {
     if let references, references > data.train.count {
       throw UserError(
-        .usage, "--references: expected at most the \(data.train.count) training images, found \(references)")
+        .usage, "\(field: "references"): expected at most the \(data.train.count) training images, found \(references)")
     }
     let references = referenceCount(samples: count, of: data.train.count)
     for (count, what) in [(count, "samples"), (references, "reference images")] {
@@ -94,7 +94,7 @@ public struct SampleEvaluation: Encodable {
   /// - Throws: `UserError` (usage) where there are too few images for what is asked.
   public init(
     _ samples: ImageDataset, data: DatasetSplits, by extractor: any FeatureExtractor, _ options: EvaluationOptions,
-    on backend: any Backend, progress: (String, Double) -> Void
+    on backend: any Backend, progress: (String, Double) throws -> Void
   ) throws {
     let asked = Set(samples.labels ?? [])
     let only =
@@ -108,24 +108,24 @@ public struct SampleEvaluation: Encodable {
       dimensions: extractor.dimensions)
 
     let bootstrap = Bootstrap(seed: options.seed, resamples: options.resamples)
-    func extract(_ images: ImageDataset, _ what: String) -> (points: FeatureSet, classes: [Int]) {
-      extractor.extract(images) { progress("features of \(what)", $0) }
+    func extract(_ images: ImageDataset, _ what: String) throws -> (points: FeatureSet, classes: [Int]) {
+      try extractor.extract(images) { try progress("features of \(what)", $0) }
     }
-    let (samplePoints, sampleClasses) = extract(samples, "samples")
-    let (trainingPoints, _) = extract(training, "training images")
-    let (heldOutPoints, heldOutClasses) = extract(heldOut, "held-out images")
+    let (samplePoints, sampleClasses) = try extract(samples, "samples")
+    let (trainingPoints, _) = try extract(training, "training images")
+    let (heldOutPoints, heldOutClasses) = try extract(heldOut, "held-out images")
 
-    progress("distances", 0)
+    try progress("distances", 0)
     let judge = try ReferenceFeatures(
       trainingPoints.subset(0..<referenceCount), bootstrap: bootstrap, on: backend)
-    progress("distances", 0.3)
+    try progress("distances", 0.3)
     self.samples = try judge.judge(samplePoints)
-    progress("distances", 0.6)
+    try progress("distances", 0.6)
     let floorCount = min(heldOut.count, samples.count)
     if floorCount >= ReferenceFeatures.leastCount(dimensions: extractor.dimensions) {
       floor = try judge.judge(heldOutPoints.subset(0..<floorCount))
     }
-    progress("distances", 1)
+    try progress("distances", 1)
 
     self.extractor = Extractor(
       name: extractor.name, dimensions: extractor.dimensions, resize: extractor.resize)
@@ -146,12 +146,12 @@ public struct SampleEvaluation: Encodable {
     func memory(_ of: FeatureSet, _ training: FeatureSet, _ heldOut: FeatureSet) -> Memorization {
       Memorization(of: of, training: training, heldOut: heldOut, bootstrap: bootstrap, on: backend)
     }
-    progress("neighbours", 0)
+    try progress("neighbours", 0)
     self.memory = Memory(
       pixels: memory(samples.pixelPoints, trainingPixels, heldOut.pixelPoints),
       features: memory(samplePoints, trainingPoints, heldOutPoints), trainingImages: training.count,
       heldOutImages: heldOut.count)
-    progress("neighbours", 0.7)
+    try progress("neighbours", 0.7)
     func nearest(_ points: FeatureSet, in set: FeatureSet, of images: ImageDataset) -> [Image] {
       nearestNeighbours(of: points.subset(0..<shown.count), in: set, on: backend).map { images.image(at: $0.index) }
     }
@@ -162,7 +162,7 @@ public struct SampleEvaluation: Encodable {
       nearest(samplePoints, in: trainingPoints, of: training),
       nearest(samplePoints, in: heldOutPoints, of: heldOut),
     ]
-    progress("neighbours", 1)
+    try progress("neighbours", 1)
   }
 }
 

@@ -7,7 +7,7 @@ extension ImageDataset {
   ///
   /// - Throws: `UserError` (usage) for options the model does not take.
   public init(
-    drawing count: Int, from model: any Sampling, _ options: SamplingOptions, progress: (Double) -> Void
+    drawing count: Int, from model: any Sampling, _ options: SamplingOptions, progress: (Double) throws -> Void
   ) throws {
     try model.validate(options)
     let data = model.context.data
@@ -19,7 +19,7 @@ extension ImageDataset {
     for start in stride(from: 0, to: count, by: 1024) {
       let range = start..<min(start + 1024, count)
       pixels += try model.sample(range, options) { share in
-        progress((Double(start) + share * Double(range.count)) / Double(count))
+        try progress((Double(start) + share * Double(range.count)) / Double(count))
       }.levels()
     }
     self.init(

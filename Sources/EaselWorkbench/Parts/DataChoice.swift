@@ -1,38 +1,32 @@
-import EaselKit
+import EaselSupport
 import Foundation
 
-/// The folder that holds `Data/`, `Checkpoints/` and `Samples/`, and where else data and checkpoints are found.
-struct Workspace {
-  let path: String
+/// A data set, and what is done to its images.
+public struct DataChoice: DeclaredFields {
+  /// A name or a path.
+  public var data = ""
+  public var imageSize: String?
+  public var fit = ImageFit.crop
+  public var skipBroken = false
 
-  init(_ path: String?) throws {
-    self.path = path ?? FileManager.default.currentDirectoryPath
-    var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: self.path, isDirectory: &isFolder), isFolder.boolValue else {
-      throw UserError(
-        .missingInput, "--workspace: there is no folder \(self.path)", hint: "Make it first, or leave the option out.")
-    }
+  public init() {}
+  public init(_ data: String) { self.data = data }
+
+  public static let fields: [Field<DataChoice>] = [
+    Field("data", \.data, "A name or a path."),
+    Field("image-size", \.imageSize, "Resize images to N×N or W×H: N or WxH."),
+    Field("fit", \.fit, "How images of other proportions come to that size: crop, pad or stretch."),
+    Field("skip-broken", \.skipBroken, "Leave out pictures and folders that cannot be read, and list them."),
+  ]
+
+  /// - Throws: `UserError` where there is no such data set, or it cannot be read.
+  func read(_ work: Work) throws -> DatasetSplits {
+    let size = try imageSize.map { try ImageSize(parsing: $0) }
+    return try work.data(data, imageSize: size, fit: fit, skippingBroken: skipBroken).splits
   }
+}
 
-  /// The workspace, then `../share/easel` beside the installed program, then the source tree the program was built in.
-  var roots: [String] {
-    var roots = [path]
-    let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-    var folder = program.deletingLastPathComponent()
-    roots.append(folder.deletingLastPathComponent().appendingPathComponent("share/easel").path)
-    while folder.path != "/" {
-      if FileManager.default.fileExists(atPath: folder.appendingPathComponent("Package.swift").path) {
-        roots.append(folder.path)
-        break
-      }
-      folder.deleteLastPathComponent()
-    }
-    return roots.reduce(into: []) { unique, root in if !unique.contains(root) { unique.append(root) } }
-  }
-
-  var datasets: DatasetCatalog { DatasetCatalog(searchRoots: roots) }
-  var checkpoints: CheckpointCatalog { CheckpointCatalog(roots: roots.map { "\($0)/Checkpoints" }) }
-
+extension Work {
   /// Reads a data set by name or path; nil means Fashion-MNIST, whole where it was imported.
   ///
   /// - Returns: the data, the name under which they are found again in any copy of the workspace, and the path where that is
@@ -40,46 +34,24 @@ struct Workspace {
   func data(
     _ nameOrPath: String?, imageSize: ImageSize?, fit: ImageFit = .crop, skippingBroken: Bool = false
   ) throws -> (name: String, splits: DatasetSplits, place: String?) {
-    let catalog = datasets
+    let catalog = workspace.datasets
     let names = catalog.names
     let asked = nameOrPath ?? (names.contains(FashionMNIST.name) ? FashionMNIST.name : FashionMNIST.name + "-10k")
-    let splits = try Patience.saying("reading the images of \(asked) …") {
+    let splits = try wait("reading the images of \(asked) …") {
       try catalog.resolve(asked, imageSize: imageSize, fit: fit, skippingBroken: skippingBroken)
     }
-    Workspace.list(skipped: splits.skipped, of: asked)
-    for note in splits.notes { Console.note(note) }
+    list(skipped: splits.skipped, of: asked)
+    for note in splits.notes { remark(note) }
     let description = DataDescription(splits.train)
     if let untrained = description.untrainedClasses {
-      Console.note(
+      remark(
         "\(asked): of \(untrained.count) of \(description.classNames.count) classes there are no images for training: "
           + description.list(untrained))
     }
-    Console.noteCropped(splits, asked)
+    noteCropped(splits, asked)
     if names.contains(asked) { return (asked, splits, nil) }
     let place = URL(fileURLWithPath: asked).standardizedFileURL.path
-    return (HandedOn(workspace: path).path(place), splits, place)
-  }
-
-  /// Where the data are that a checkpoint was trained on: its run may know a place on this machine, and what is no data set's name
-  /// is a path from the workspace.
-  func place(of name: String, _ key: String, of checkpoint: CheckpointFolder) -> String {
-    let run = URL(fileURLWithPath: checkpoint.path).deletingLastPathComponent().path
-    return place(of: name, (try? RunFolder(path: run))?.dataPlaces[key])
-  }
-
-  private func place(of name: String, _ recorded: String?) -> String {
-    let files = FileManager.default
-    if let recorded, files.fileExists(atPath: recorded) { return recorded }
-    if name.isEmpty || datasets.names.contains(name) { return name }
-    let inside = URL(fileURLWithPath: path).appendingPathComponent(name).path
-    return files.fileExists(atPath: inside) ? inside : name
-  }
-
-  /// Says what was left out of some pictures.
-  static func list(skipped: [UserError], of name: String) {
-    for broken in skipped.prefix(20) { Console.note("left out: \(broken.message)") }
-    if skipped.count > 20 { Console.note("… and \(skipped.count - 20) more") }
-    if !skipped.isEmpty { Console.note("Left out of \(name): \(skipped.count) that cannot be read.") }
+    return (HandedOn(workspace: workspace.path).path(place), splits, place)
   }
 
   /// A data set, or a run's own; where that is not on this machine, another of the same size and channels that has the run's
@@ -97,13 +69,13 @@ struct Workspace {
     _ asked: String?, or own: String, like description: DataDescription, fit: ImageFit = .crop,
     skippingBroken: Bool = false
   ) throws -> DatasetSplits {
-    let catalog = datasets
+    let catalog = workspace.datasets
     let size = ImageSize(width: description.width, height: description.height)
     let name = asked ?? own
     func read(_ name: String) throws -> DatasetSplits {
       let splits = try catalog.resolve(name, imageSize: size, fit: fit, skippingBroken: skippingBroken)
-      Workspace.list(skipped: splits.skipped, of: name)
-      Console.noteCropped(splits, name)
+      list(skipped: splits.skipped, of: name)
+      noteCropped(splits, name)
       return splits
     }
     if asked != nil || (try? catalog.path(of: name)) != nil { return try read(name) }
@@ -119,22 +91,20 @@ struct Workspace {
     else { return try read(name) }
     let splits = try read(found.name)
     if wanted.isEmpty {
-      Console.note("\(name) is not here: taking \(found.name), which has the same size.")
+      remark("\(name) is not here: taking \(found.name), which has the same size.")
       return splits
     }
     if found.classes == wanted {
-      Console.note("\(name) is not here: taking \(found.name), which has the same classes.")
+      remark("\(name) is not here: taking \(found.name), which has the same classes.")
       return splits
     }
-    Console.note("\(name) is not here: taking \(wanted.count) of the \(found.classes.count) classes of \(found.name).")
+    remark("\(name) is not here: taking \(wanted.count) of the \(found.classes.count) classes of \(found.name).")
     return try splits.subset(classes: wanted.compactMap { found.classes.firstIndex(of: $0) })
   }
 
   /// The data sets of a run, one for each domain of its family.
   ///
   /// - Throws: `UserError`; usage where a family of two lacks one.
-  ///
-  /// - Parameter folder: the run's, if it knows where they are.
   func data(of run: RunDescription, for preset: AnyPreset, in folder: RunFolder? = nil) throws -> [(
     name: String, splits: DatasetSplits, place: String?
   )] {
@@ -144,15 +114,20 @@ struct Workspace {
       try data(name, imageSize: size, fit: run.fit, skippingBroken: run.skipBroken)
     }
     // What was typed is meant from the current folder.
-    func place(_ name: String, _ key: String) -> String { folder == nil ? name : self.place(of: name, places[key]) }
+    func place(_ name: String, _ key: String) -> String {
+      folder == nil ? name : workspace.place(of: name, places[key])
+    }
     guard let second = run.dataB else { return [try read(run.data.isEmpty ? nil : place(run.data, "data"))] }
     if !run.data.isEmpty, !second.isEmpty { return try [read(place(run.data, "data")), read(place(second, "data-b"))] }
-    if second.isEmpty, let domains = datasets.domains(of: run.data) {
-      Console.note("\(run.data) holds two data sets: taking \(domains.joined(separator: " and ")).")
+    if second.isEmpty, let domains = workspace.datasets.domains(of: run.data) {
+      remark("\(run.data) holds two data sets: taking \(domains.joined(separator: " and ")).")
       return try domains.map(read)
     }
     throw UserError(
-      .usage, "\(preset.name) learns to translate between two data sets: expected --data and --data-b",
-      hint: "For example: easel train \(preset.name) --data FOLDER --data-b ANOTHER --image-size 64")
+      .usage,
+      "\(preset.name) learns to translate between two data sets: expected \(field: "data") and \(field: "data-b")",
+      hint:
+        "For example: easel train \(preset.name) \(field: "data") FOLDER \(field: "data-b") ANOTHER \(field: "image-size") 64"
+    )
   }
 }

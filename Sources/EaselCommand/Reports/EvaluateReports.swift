@@ -1,16 +1,9 @@
 import EaselKit
 import Foundation
 
-/// Samples' way from pictures to figures and a sheet.
-struct SampleJudge {
-  let extractor: any FeatureExtractor
-  let splits: DatasetSplits
-  let options: EvaluationOptions
-  let backend: any Backend
-  let path: String
-  let json: Bool
-
-  private struct Report: Encodable {
+/// What an evaluation found, as tables or as JSON.
+extension EvaluateAnswer {
+  private struct SampleReport: Encodable {
     var output: String
     var checkpoint, hash: String?
     /// How the samples were drawn, or where they came from.
@@ -19,50 +12,40 @@ struct SampleJudge {
     var seconds: Double
   }
 
-  /// Judges samples, writes the sheet, and prints figures and the sheet's path.
-  func finish(
-    _ samples: ImageDataset, drawing: [(String, String)], loaded: LoadedModel?, start: Date
-  ) throws {
-    let bar = ProgressBar()
-    let evaluation = try SampleEvaluation(samples, data: splits, by: extractor, options, on: backend) {
-      bar.show($0, $1)
-    }
-    let columns = evaluation.sheet.first?.count ?? 1
-    var recipe = Recipe(verb: "evaluate", loaded: loaded, settings: drawing.map { (key: $0.0, value: $0.1) })
-    recipe.settings += [
-      (key: "Rows", value: "samples; nearest training and held-out images by pixels; the same by features"),
-      (key: "Features", value: evaluation.extractor.name), (key: "Data", value: evaluation.data),
-    ]
-    try makeFolder(for: path)
-    try ImageGrid.compose(evaluation.sheet.flatMap { $0 }, columns: columns).write(to: path, text: recipe.text)
-    let seconds = Date().timeIntervalSince(start)
-    if json {
-      return try Console.print(
-        json: Report(
-          output: path, checkpoint: loaded?.checkpoint.path, hash: loaded?.modelHash,
-          samples: Dictionary(drawing.map { ($0.0.lowercased(), $0.1) }, uniquingKeysWith: { $1 }),
-          evaluation: evaluation, seconds: seconds))
-    }
-    Console.print(text: evaluation.text)
-    Console.print("samples    " + drawing.map { "\($0.0) \($0.1)" }.joined(separator: ", "))
-    Console.note("\(duration(seconds)) in all")
-    Console.print(path: path)
+  /// What held-out images tell of a model.
+  private struct HeldOutReport: Encodable {
+    var checkpoint, hash: String?
+    var data: String
+    var likelihood: LikelihoodEvaluation?
+    var classification: ClassificationEvaluation?
+    var probes: [LinearProbe]?
   }
-}
 
-/// What held-out images tell of a model, for `--json`.
-struct HeldOutReport: Encodable {
-  var checkpoint, hash, data: String
-  var likelihood: LikelihoodEvaluation?
-  var classification: ClassificationEvaluation?
-  var probes: [LinearProbe]?
+  /// - Parameter output: where the sheet was written.
+  func print(_ desk: Desk, output: String) throws {
+    guard let samples else { return try printHeldOut(desk) }
+    if desk.json {
+      return try Console.print(
+        json: SampleReport(
+          output: output, checkpoint: checkpoint, hash: hash,
+          samples: Dictionary(drawing.map { ($0.key.lowercased(), $0.value) }, uniquingKeysWith: { $1 }),
+          evaluation: samples, seconds: desk.seconds))
+    }
+    Console.print(text: samples.text)
+    Console.print("samples    " + drawing.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
+    Console.note("\(duration(desk.seconds)) in all")
+    Console.print(path: output)
+  }
 
-  init(
-    _ loaded: LoadedModel, data: String, likelihood: LikelihoodEvaluation? = nil,
-    classification: ClassificationEvaluation? = nil, probes: [LinearProbe]? = nil
-  ) {
-    (checkpoint, hash, self.data) = (loaded.checkpoint.path, loaded.modelHash, data)
-    (self.likelihood, self.classification, self.probes) = (likelihood, classification, probes)
+  private func printHeldOut(_ desk: Desk) throws {
+    if desk.json {
+      return try Console.print(
+        json: HeldOutReport(
+          checkpoint: checkpoint, hash: hash, data: data, likelihood: likelihood, classification: classification,
+          probes: probes?.probes))
+    }
+    let text = likelihood?.text(data: data) ?? classification?.text(data: data) ?? probes?.text
+    if let text { Console.print(text: text) }
   }
 }
 

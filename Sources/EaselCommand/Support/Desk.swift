@@ -1,0 +1,133 @@
+import ArgumentParser
+import EaselKit
+import Foundation
+
+/// What every verb works at: the workbench, whose remarks and progress go to the terminal, and how to print answers.
+struct Desk {
+  let bench: Workbench
+  let json: Bool
+  private let start = Date()
+
+  init(_ common: CommonOptions) throws {
+    json = common.json
+    let bar = ProgressBar()
+    var patience: Patience?
+    bench = try Workbench(
+      common.workspace,
+      observer: Observer(
+        remark: { Console.note($0) }, progress: { bar.show($0, $1) },
+        waiting: {
+          patience?.end()
+          patience = $0.map { Patience($0) }
+        }))
+  }
+
+  /// Since the verb began.
+  var seconds: Double { Date().timeIntervalSince(start) }
+
+  /// A place in `Samples/`.
+  func sample(_ name: String) -> String { "\(bench.workspace.path)/Samples/\(name).png" }
+}
+
+/// What a verb wrote, for `--json`.
+struct PictureReport: Encodable {
+  var output: String
+  var checkpoint: String?
+  var hash: String?
+  var count: Int
+  var seconds: Double
+  /// Verb-specific figures.
+  var figures: [String: Double] = [:]
+}
+
+/// What every verb that makes a picture from a checkpoint takes.
+struct PictureOptions: ParsableArguments {
+  @OptionGroup var source: CheckpointOptions
+
+  @Option(help: "The picture (default: in Samples/, named after the run and the verb).")
+  var output: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Make a picture again that this verb made, from the same checkpoint with the same options.", valueName: "png"))
+  var recipe: String?
+
+  @OptionGroup var common: CommonOptions
+}
+
+/// A verb whose answer is a picture.
+protocol PictureVerb: ParsableCommand {
+  associatedtype Asked: PictureRequest
+  var picture: PictureOptions { get }
+  /// Sets what was typed besides the checkpoint.
+  func ask(_ request: inout Asked) throws
+  /// Looks at further places that the verb writes to, before anything is computed.
+  func check(_ request: Asked) throws
+  /// Writes what the verb writes besides the picture, and says what it found.
+  func finish(_ answer: PictureAnswer) throws
+}
+
+extension PictureVerb {
+  func check(_ request: Asked) throws {}
+  func finish(_ answer: PictureAnswer) throws {}
+
+  /// The request, from a recipe where one is named; the options that may be given beside it are those of the images.
+  func request(_ desk: Desk) throws -> Asked {
+    var typed = Asked()
+    try ask(&typed)
+    guard let recipe = picture.recipe else {
+      typed.source = picture.source.choice
+      return typed
+    }
+    return try desk.bench.request(from: recipe) { request in
+      try request.take(typed, besides: recipe)
+      request.source = picture.source.choice
+    }
+  }
+
+  func run() throws { try draw() }
+
+  /// Makes the picture and writes it.
+  func draw() throws {
+    let desk = try Desk(picture.common)
+    let request = try request(desk)
+    try check(request)
+    let output = Destination(picture.output ?? desk.sample("\(request.source.runName)-\(Asked.name)"))
+    try output.check()
+    let answer = try desk.bench.run(request)
+    try finish(answer)
+    if picture.recipe != nil, let film = answer.film {
+      try film.write(to: output.path, answer.recipe)
+    } else {
+      try answer.write(to: output.path)
+    }
+    try desk.report(answer, at: output.path, of: request)
+  }
+}
+
+extension Request {
+  /// Takes what was typed beside a recipe: where the images are, and nothing else.
+  fileprivate mutating func take(_ typed: Self, besides recipe: String) throws {
+    let defaults = Self()
+    let images = Set(ImageChoice.fields.map(\.key))
+    for field in Self.fields where field.content(of: typed) != field.content(of: defaults) {
+      guard images.contains(field.key) else {
+        throw UserError(
+          .usage, "--\(field.key): with --recipe the picture tells it", hint: "Leave out one of the two.")
+      }
+      field.copy(from: typed, to: &self)
+    }
+  }
+}
+
+extension Desk {
+  /// Says where a picture is, as a path or as JSON.
+  func report(_ answer: PictureAnswer, at path: String, of request: some PictureRequest) throws {
+    guard json else { return Console.print(path: path) }
+    let folder = try? bench.workspace.checkpoints.resolve(request.source.checkpoint).checkpoint
+    try Console.print(
+      json: PictureReport(
+        output: path, checkpoint: folder?.path, hash: answer.recipe.modelHash, count: answer.count, seconds: seconds,
+        figures: answer.figures))
+  }
+}

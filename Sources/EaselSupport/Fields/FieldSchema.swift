@@ -1,0 +1,86 @@
+import Foundation
+
+/// What there is to know of a field, in the words of JSON Schema (draft 2020-12), for forms.
+public struct FieldSchema: Sendable, Encodable {
+  public let key: String
+  public let type: FieldType
+  public let bounds: FieldBounds?
+  public let explanation: String
+  /// What it takes to count; nil for nothing.
+  public let need: String?
+  /// Whether what was begun with one value cannot go on with another.
+  public let isFixed: Bool
+  /// The value it has, or the default.
+  public let value: FieldContent
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: FieldKey.self)
+    try encode(type, into: &container)
+    try container.encode(explanation, forKey: .init("description"))
+    try container.encode(value, forKey: .init("default"))
+    try container.encodeIfPresent(need, forKey: .init("needs"))
+    if isFixed { try container.encode(true, forKey: .init("readOnlyInRun")) }
+  }
+
+  private func encode(_ type: FieldType, into container: inout KeyedEncodingContainer<FieldKey>) throws {
+    switch type {
+    case .flag: try container.encode("boolean", forKey: .init("type"))
+    case .integer, .number:
+      try container.encode(type == .integer ? "integer" : "number", forKey: .init("type"))
+      guard let bounds else { return }
+      try container.encodeIfPresent(
+        bounds.minimum, forKey: .init(bounds.excludesMinimum ? "exclusiveMinimum" : "minimum"))
+      try container.encodeIfPresent(
+        bounds.maximum, forKey: .init(bounds.excludesMaximum ? "exclusiveMaximum" : "maximum"))
+    case .text: try container.encode("string", forKey: .init("type"))
+    case .choice(let words):
+      try container.encode("string", forKey: .init("type"))
+      try container.encode(words, forKey: .init("enum"))
+    case .list(let element):
+      try container.encode("array", forKey: .init("type"))
+      var items = container.nestedContainer(keyedBy: FieldKey.self, forKey: .init("items"))
+      try encode(element, into: &items)
+    case .optional(let wrapped):
+      try encode(wrapped, into: &container)
+      try container.encode(true, forKey: .init("nullable"))
+    }
+  }
+}
+
+extension FieldContent: Codable {
+  /// - Throws: `DecodingError` for an object, which no field holds.
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    if container.decodeNil() {
+      self = .null
+    } else if let flag = try? container.decode(Bool.self) {
+      self = .flag(flag)
+    } else if let text = try? container.decode(String.self) {
+      self = .text(text)
+    } else if let whole = try? container.decode(UInt64.self) {
+      self = .number(String(whole))
+    } else if let number = try? container.decode(Double.self) {
+      self = .number(Int(exactly: number).map(String.init) ?? String(number))
+    } else {
+      self = .list(try container.decode([FieldContent].self))
+    }
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    switch self {
+    case .null: try container.encodeNil()
+    case .flag(let flag): try container.encode(flag)
+    case .text(let text): try container.encode(text)
+    case .list(let elements): try container.encode(elements)
+    case .number(let digits):
+      if let whole = UInt64(digits) { return try container.encode(whole) }
+      if let whole = Int64(digits) { return try container.encode(whole) }
+      // In decimal digits, where a number of 32 bits would be written with the digits of one of 64.
+      if let decimal = Decimal(string: digits), Double(digits)?.isFinite == true {
+        return try container.encode(decimal)
+      }
+      try container.encode(digits)
+    }
+  }
+}

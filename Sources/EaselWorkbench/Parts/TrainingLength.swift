@@ -1,0 +1,39 @@
+import EaselSupport
+import Foundation
+
+/// How long to train; one of the fields, or none for what is left of a run or its settings' steps.
+public struct TrainingLength: DeclaredFields {
+  public var steps: Int?
+  public var epochs: Double?
+  public var minutes: Double?
+
+  public init() {}
+
+  public static let fields: [Field<TrainingLength>] = [
+    Field("steps", \.steps, .from(1, to: 1e9), "Stop after so many steps, from the run's beginning."),
+    Field("epochs", \.epochs, .above(0, below: 1e9), "Stop after so many passes over the images."),
+    Field(
+      "minutes", \.minutes, .above(0, below: 1e9),
+      "Stop after so many minutes, the last picture and the checkpoint among them."),
+  ]
+
+  public func check(_ check: inout FieldCheck) {
+    check.require(
+      [steps != nil, epochs != nil, minutes != nil].filter { $0 }.count <= 1,
+      "\(field: "steps"), \(field: "epochs") and \(field: "minutes"): expected one of them")
+  }
+
+  /// - Parameter start: when the request was made, which minutes count from.
+  func limit(_ trainer: Trainer, since start: ContinuousClock.Instant) -> TrainingLimit {
+    if let minutes {
+      let gone = (ContinuousClock.now - start) / .seconds(1)
+      return TrainingLimit(seconds: max(0, 60 * minutes - gone))
+    }
+    if let epochs {
+      let images = Double(trainer.state.data.trainingImages) * epochs
+      return TrainingLimit(steps: Int((images / Double(trainer.settings.batchSize)).rounded(.up)))
+    }
+    return steps.map { TrainingLimit(steps: $0) } ?? trainer.remainder
+      ?? TrainingLimit(steps: trainer.settings.steps)
+  }
+}

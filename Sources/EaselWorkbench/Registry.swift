@@ -1,0 +1,25 @@
+import EaselSupport
+
+/// Everything that one can ask for. A new request is a file in `Requests/` and a line here; to be asked for at a terminal it
+/// has a verb in the program.
+public let requestTypes: [any Request.Type] = [
+  TrainRequest.self, ResumeRequest.self, SampleRequest.self, InterpolateRequest.self, ReconstructRequest.self,
+  DenoiseRequest.self, InpaintRequest.self, TranslateRequest.self, EvaluateRequest.self, InspectRequest.self,
+  VerifyRequest.self, ExportRequest.self, RunsRequest.self, DataListRequest.self, DataInfoRequest.self,
+  DataGridRequest.self, DataImportRequest.self, DataPackRequest.self, BenchRequest.self, DoctorRequest.self,
+]
+
+extension Model {
+  /// What can be asked of the model.
+  public var requests: [any Request.Type] { requestTypes.filter { $0.isOffered(by: self) } }
+}
+
+extension LoadedModel {
+  /// - Parameter what: what the model cannot do, in words that follow its name.
+  func refusal(_ what: String) -> UserError {
+    let known = model.requests.map { $0.name }
+    return UserError(
+      .unavailable, "\(state.preset) \(what)",
+      hint: known.isEmpty ? nil : "It can: \(known.joined(separator: ", ")).")
+  }
+}

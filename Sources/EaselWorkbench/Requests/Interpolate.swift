@@ -1,0 +1,177 @@
+import EaselMetrics
+import EaselSupport
+
+/// Walks through the space of a model's codes.
+public struct InterpolateRequest: PictureRequest {
+  public static let name = "interpolate"
+  public static let summary = "Walk from image to image through the latent space, a row for each walk."
+
+  public enum Path: String, FieldChoice {
+    case walks
+    /// A row for each number of the code, which goes from −3 to 3 while the others stay.
+    case dimensions
+    /// Codes of two numbers: the quantiles of the one against those of the other.
+    case plane
+  }
+
+  public var source = CheckpointChoice()
+  public var along = Path.walks
+  public var frames = 8
+  /// Nil for 4 walks, or all dimensions.
+  public var rows: Int?
+  public var input = ImageChoice()
+  public var sampling = SamplingChoice()
+  /// Whether the answer has a film of the walks.
+  public var film = false
+
+  public init() {}
+
+  public static let fields: [Field<InterpolateRequest>] =
+    CheckpointChoice.fields.map { $0.at(\.source) } + [
+      Field("along", \.along, "walks, dimensions (a row for each number of the code) or plane (codes of two numbers)."),
+      Field("frames", \.frames, .from(2, to: 1000), "Images in a row, both ends included."),
+      Field("rows", \.rows, .from(1, to: 1000), "Walks (default: 4), or dimensions (default: all)."),
+      Field("animate", \.film, "Also show the walks as a film, to and fro."),
+    ] + ImageChoice.fields.map { $0.at(\.input) } + SamplingChoice.fields.map { $0.at(\.sampling) }
+
+  public func check(_ check: inout FieldCheck) {
+    check.require(
+      input.images.isEmpty || input.images.count == 2,
+      "\(field: "images"): expected two files, found \(input.images.count)")
+    check.require(!film || along != .plane, "\(field: "animate"): a plane has no beginning and no end")
+    let isOfImages = !input.images.isEmpty || input.data != nil
+    check.require(
+      along == .walks || !isOfImages,
+      "\(field: "along") \(along.rawValue) goes through codes: leave out \(field: "images") and \(field: "data")")
+  }
+
+  public func validate(for model: any CodeDecoding) throws {
+    _ = try model.describe(decoding: sampling.options(for: model.context.data))
+  }
+
+  public func answer(_ job: Job<any CodeDecoding>) throws -> PictureAnswer {
+    try along == .walks ? walk(job) : sheet(job)
+  }
+
+  private func finish(
+    _ job: Job<any CodeDecoding>, _ pictures: [Image], _ request: InterpolateRequest,
+    _ settings: [(key: String, value: String)]
+  ) -> PictureAnswer {
+    var shown: Film?
+    if film {
+      let rows = pictures.count / frames
+      var made = Film("to and fro", count: rows, columns: min(rows, 8), isRoundTrip: true)
+      for (index, picture) in pictures.enumerated() { made.add([picture], to: index % frames) }
+      shown = made
+    }
+    var request = request
+    request.film = false
+    return job.picture(pictures, columns: frames, film: shown, request, settings)
+  }
+
+  // MARK: Walks
+
+  private func walk(_ job: Job<any CodeDecoding>) throws -> PictureAnswer {
+    let (model, options) = (job.model, try sampling.options(for: job.data))
+    let walks = input.images.isEmpty ? rows ?? 4 : 1
+    let (codes, ends, chosen) = try ends(job, walks: walks, options)
+    let size = codes.count / codes.shape[0]
+    let values = codes.values()
+    func code(_ index: Int) -> [Float] { Array(values[index * size..<(index + 1) * size]) }
+    let stops = (0..<walks).flatMap { row in
+      model.interpolation.path(from: code(2 * row), to: code(2 * row + 1), frames: frames).flatMap { $0 }
+    }
+    let shape = Shape([walks * frames] + codes.shape.sizes.dropFirst())
+    let pictures = try model.decode(
+      Tensor(stops, shape: shape, on: job.context.backend), options.repeating(labels: frames),
+      progress: job.work.progress("walking")
+    ).images()
+    var request = self
+    if let chosen { request.input = input.resolved(chosen) }
+    let settings = [
+      ("Frames", String(frames)), ("Rows", String(walks)), ("Seed", String(sampling.seed)), ("Between", ends),
+      ("Interpolation", model.interpolation.rawValue),
+    ]
+    return finish(
+      job, pictures, request,
+      settings.map { (key: $0.0, value: $0.1) } + (try model.describe(decoding: options)))
+  }
+
+  /// Codes of both ends of every walk, one after the other, what they are, and the images that they are of.
+  private func ends(
+    _ job: Job<any CodeDecoding>, walks: Int, _ options: SamplingOptions
+  ) throws -> (codes: Tensor, name: String, chosen: ChosenImages?) {
+    if input.images.isEmpty, input.data == nil, let codes = job.model.randomCodes(0..<2 * walks, options) {
+      return (codes, "noises", nil)
+    }
+    guard let encoder = job.model as? any ImageEncoding else {
+      throw UserError(
+        .unavailable, "\(job.loaded.state.preset) has no codes of given images",
+        hint: "Leave out \(field: "images") and \(field: "data").")
+    }
+    // Held-out images from a place that the seed chooses.
+    let wanted = 2 * walks
+    let first = input.images.isEmpty ? Int(sampling.seed % 1000) * wanted : 0
+    let chosen = try input.load(job.work, for: job.loaded, from: first, limit: wanted)
+    guard chosen.images.count >= wanted else {
+      throw UserError(
+        .usage,
+        "\(field: "rows") and \(field: "seed") ask for held-out images \(first) to \(first + wanted), found "
+          + "\(first + chosen.images.count)")
+    }
+    let codes = try encoder.encode(
+      chosen.tensor(for: encoder), options.repeating(labels: 2), progress: job.work.progress("encoding"))
+    return (codes, chosen.source, chosen)
+  }
+
+  // MARK: Sheets
+
+  /// Images of codes that one goes through number by number.
+  private func sheet(_ job: Job<any CodeDecoding>) throws -> PictureAnswer {
+    guard let model = job.model as? any GaussianCodes else {
+      throw UserError(
+        .unavailable,
+        "\(field: "along") \(along.rawValue): the codes of \(job.loaded.state.preset) are not normal numbers",
+        hint: "Leave out \(field: "along").")
+    }
+    let codes = try along == .plane ? plane(model.latent) : dimensions(model)
+    let pictures = try model.decode(
+      Tensor(codes.flatMap(\.self), shape: [codes.count, model.latent], on: job.context.backend),
+      SamplingOptions(), progress: job.work.progress("walking")
+    ).images()
+    return finish(
+      job, pictures, self,
+      [("Frames", String(frames)), ("Seed", String(sampling.seed)), ("Along", along.rawValue)])
+  }
+
+  private func plane(_ latent: Int) throws -> [[Float]] {
+    guard latent == 2, rows == nil else {
+      throw UserError(
+        .usage,
+        "\(field: "along") plane: expected a code of two numbers and no \(field: "rows"), found \(latent) numbers",
+        hint: "Train with \(field: "set") latent=2.")
+    }
+    let places = (0..<frames).map { normalQuantile((Double($0) + 0.5) / Double(frames)) }
+    return places.reversed().flatMap { vertical in places.map { [Float($0), Float(vertical)] } }
+  }
+
+  private func dimensions(_ model: any GaussianCodes) -> [[Float]] {
+    guard let start = model.randomCodes(0..<1, seed: sampling.seed)?.values() else { return [] }
+    return (0..<min(rows ?? model.latent, model.latent)).flatMap { dimension in
+      (0..<frames).map { frame in
+        var code = start
+        code[dimension] = 6 * Float(frame) / Float(frames - 1) - 3
+        return code
+      }
+    }
+  }
+}
+
+extension SamplingOptions {
+  /// Every label for so many images in a row.
+  fileprivate func repeating(labels count: Int) -> SamplingOptions {
+    var options = self
+    options.labels = labels?.flatMap { [Int](repeating: $0, count: count) }
+    return options
+  }
+}

@@ -1,0 +1,102 @@
+import EaselSupport
+
+/// New images.
+public struct SampleRequest: PictureRequest {
+  public static let name = "sample"
+  public static let summary = "Draw new images as a grid."
+
+  public var source = CheckpointChoice()
+  /// The number of the first image in the series that the seed names.
+  public var first = 0
+  /// Nil for eight rows.
+  public var count: Int?
+  /// Nil for 8, or one for each class where all are drawn.
+  public var columns: Int?
+  public var sampling = SamplingChoice()
+  /// Whether the answer has a film of how the images came about.
+  public var film = false
+
+  public init() {}
+
+  public static let fields: [Field<SampleRequest>] =
+    CheckpointChoice.fields.map { $0.at(\.source) } + [
+      Field("first", \.first, .from(0, to: 1e12), "The number of the first image in the seed's series."),
+      Field("count", \.count, .from(1, to: 100_000), "How many images (default: eight rows)."),
+      Field(
+        "columns", \.columns, .from(1, to: 1000),
+        "Images in a row of the grid (default: 8; one for each class where all are drawn)."),
+      Field("animate", \.film, "Also show the way from noise to the grid, for models that draw in steps."),
+    ] + SamplingChoice.fields.map { $0.at(\.sampling) }
+
+  public func validate(for model: any Sampling) throws {
+    try model.validate(sampling.options(for: model.context.data))
+    if film, !(model is any StepwiseSampling) {
+      throw UserError(
+        .unavailable, "\(field: "animate"): this model draws an image in one pass, of which there is nothing to see",
+        hint: "Walk through its codes: easel interpolate \(source.runName) \(field: "animate") FILE.png")
+    }
+  }
+
+  public func answer(_ job: Job<any Sampling>) throws -> PictureAnswer {
+    let options = try sampling.options(for: job.data)
+    var whole = self
+    let columns = columns ?? job.model.sheetColumns(options)
+    let count = count ?? 8 * columns
+    (whole.columns, whole.count, whole.film) = (columns, count, false)
+    // As numbers, as pixels and in the grid.
+    try MachineMemory.require(
+      6 * job.data.shape(count).count, for: "a grid of \(count) images",
+      hint: "Draw fewer at a time, with another \(field: "seed") each.")
+    let (range, progress) = (first..<first + count, job.work.progress("sampling"))
+    var shown = film ? Film("from noise to the grid", count: count, columns: columns) : nil
+    let values: Tensor
+    if let model = job.model as? any StepwiseSampling {
+      let watch: StepwiseSampling.StepWatcher? =
+        film ? { step, _, images in shown?.add(images.images(), to: step) } : nil
+      values = try model.sample(range, options, watch: watch, progress: progress)
+    } else {
+      values = try job.model.sample(range, options, progress: progress)
+    }
+    let described = job.model.description(of: options)
+    var answer = job.picture(
+      values.images(), columns: columns, film: shown, whole, whole.settings(described))
+    answer.values = values
+    answer.recipeOfPicture = { index in
+      var one = whole
+      (one.first, one.count, one.columns) = (first + index, 1, 1)
+      return job.recipe(one, one.settings(described))
+    }
+    return answer
+  }
+
+  /// What people read of a request that knows its count and its columns.
+  private func settings(_ described: [(key: String, value: String)]) -> [(key: String, value: String)] {
+    let all = [("Count", count), ("Columns", columns)].map { (key: $0.0, value: String($0.1 ?? 0)) }
+    return all + [(key: "Seed", value: String(sampling.seed))]
+      + (first > 0 ? [(key: "First", value: String(first))] : []) + described
+  }
+
+  public init(settings: [String: String], of picture: String) throws {
+    func number<Number: LosslessStringConvertible>(_ key: String, _ type: Number.Type) throws -> Number? {
+      guard let text = settings[key] else { return nil }
+      guard let number = Number(text) else {
+        throw UserError(.badData, "\(picture): \(key): expected a number, found \(text.debugDescription)")
+      }
+      return number
+    }
+    (count, columns) = (try number("count", Int.self), try number("columns", Int.self))
+    sampling.seed = try number("seed", UInt64.self) ?? 0
+    (sampling.steps, sampling.eta) = (try number("steps", Int.self), try number("eta", Double.self))
+    (sampling.sampler, sampling.guidance) = (settings["sampler"], try number("guidance", Float.self))
+    // Where there are no numbers beside names, in recipes of earlier versions, numbers stand instead of names.
+    if let numbers = settings["label number"] ?? settings["label"], numbers != SamplingOptions.allLabels {
+      sampling.label = numbers.split(separator: ",").map { "#\($0)" }.joined(separator: ",")
+    }
+    film = settings["film"] != nil
+    guard let image = try number("image", Int.self) else { return }
+    guard (0..<(count ?? 0)).contains(image) else {
+      throw UserError(.badData, "\(picture): image: expected one of its \(count ?? 0) images, found \(image)")
+    }
+    (first, count, columns) = (image, 1, 1)
+  }
+}

@@ -1,0 +1,121 @@
+import EaselKit
+import EaselTestSupport
+import Foundation
+import Testing
+
+/// A value of a field that is not its default, as JSON.
+private func example(_ schema: FieldSchema) -> FieldContent? {
+  func example(_ type: FieldType) -> FieldContent? {
+    switch type {
+    case .flag: .flag(schema.value != .flag(true))
+    case .integer: .number(String(Int(schema.bounds?.minimum ?? 2) + 3))
+    case .number: .number(String((schema.bounds?.minimum ?? 0) + 0.25))
+    case .text: .text("a text")
+    case .choice(let words): words.last.map { .text($0) }
+    case .list(let element): example(element).map { .list([$0, $0]) }
+    case .optional(let wrapped): example(wrapped)
+    }
+  }
+  return schema.key == "channels" ? .number("3") : example(schema.type)
+}
+
+@Suite struct RequestTests {
+  /// What some fields need beside them, and requests that say nothing by default.
+  private static let companions: [String: [String: FieldContent]] = [
+    "evaluate": ["checkpoint": .text("c")], "resume": ["run": .text("r")], "labels": ["array": .text("a.npy")],
+    "probe-images": ["probe": .flag(true)],
+  ]
+
+  /// The request as JSON has it.
+  private func fields(_ request: some Request) throws -> [String: FieldContent] {
+    try JSONDecoder().decode([String: FieldContent].self, from: JSONEncoder().encode(request))
+  }
+
+  private func walk<Asked: Request>(_ type: Asked.Type) throws -> Int {
+    var count = 0
+    let usual = Self.companions[Asked.name] ?? [:]
+    for schema in Asked().schema {
+      var asked = usual
+      for (key, value) in Self.companions[schema.key] ?? [:] { asked[key] = value }
+      asked[schema.key] = try #require(example(schema), "\(Asked.name) \(schema.key)")
+      // Images from elsewhere are judged instead of a checkpoint's.
+      if Asked.name == "evaluate", asked["array"] != nil || asked["images"] != nil { asked["checkpoint"] = nil }
+      let request = try Asked(json: JSONEncoder().encode(asked))
+      #expect(try fields(request)[schema.key] == asked[schema.key], "\(Asked.name) \(schema.key)")
+      #expect(try fields(Asked(json: JSONEncoder().encode(request))) == fields(request))
+      count += 1
+    }
+    guard let first = Asked().schema.first?.key else { return count }
+    expectUserError(.usage, "the \(Asked.name) request: there is no setting \(first)x", "Did you mean \(first)?") {
+      try Asked(json: JSONEncoder().encode([first + "x": 1]))
+    }
+    expectUserError(.badData, "\(Asked.name): expected a JSON object") { try Asked(json: Data("[1]".utf8)) }
+    return count
+  }
+
+  @Test("Every request travels as JSON, field by field, and refuses a field that there is not with the nearest one")
+  func travel() throws {
+    #expect(requestTypes.count == 20 && Set(requestTypes.map { $0.name }).count == requestTypes.count)
+    let counts = try requestTypes.map { type in try walk(type) }
+    #expect(counts.reduce(0, +) > 150)
+  }
+
+  @Test("A value of another type or out of bounds is refused by its field's name")
+  func wrongValues() {
+    for (json, message) in [
+      (#"{"count": "many"}"#, "count: expected a whole number, found \"many\""),
+      (#"{"count": 0}"#, "count: expected 1 to 100000, found 0"),
+      (#"{"steps": 1.5}"#, "steps: expected a whole number"),
+      (#"{"weights": "best"}"#, "weights: expected one of ema, raw, found \"best\""),
+      (#"{"eta": 2}"#, "eta: expected 0 to 1, found 2"), (#"{"animate": "maybe"}"#, "animate: expected true or false"),
+    ] {
+      expectUserError(.usage, message) { try SampleRequest(json: Data(json.utf8)) }
+    }
+    // A form may send null for a field that it leaves out.
+    #expect(
+      (try? SampleRequest(json: Data(#"{"count": null, "seed": 18446744073709551615}"#.utf8)))?.sampling.seed == .max)
+  }
+
+  @Test("Messages name fields, which the program calls options")
+  func names() {
+    let error = UserError(.usage, "\(String(field: "count")): none", hint: "Leave out \(String(field: "data")).")
+    #expect(error.message == "count: none" && error.description == "count: none\nLeave out data.")
+    #expect(error.named("--").description == "--count: none\nLeave out --data.")
+  }
+
+  @Test("Each family offers what its model can be asked for")
+  func offers() throws {
+    let all: Set = ["sample", "interpolate", "reconstruct", "denoise", "inpaint", "translate", "evaluate"]
+    let expected: [String: Set<String>] = [
+      "autoencoder": ["reconstruct", "interpolate"],
+      "denoising-autoencoder": ["reconstruct", "interpolate", "denoise"],
+      "masked-autoencoder": ["inpaint", "evaluate"],
+      "vae": ["sample", "reconstruct", "interpolate", "evaluate"], "gan": ["sample", "interpolate", "evaluate"],
+      "cyclegan": ["translate"], "pix2pix": ["translate"], "diffusion": all, "consistency": all,
+      "classifier": ["evaluate"],
+    ]
+    #expect(Set(expected.keys) == Set(modelFamilies.map { $0.name }))
+    for (family, requests) in expected {
+      let offered = try onTensors { backend in
+        let preset = try AnyPreset.named(family)
+        let context = ModelContext(backend: backend, type: .float32, seed: 0, data: preset.data)
+        return try preset.makeModel(preset.configuration(), context).requests.map { $0.name }
+      }
+      #expect(Set(offered) == requests, "\(family)")
+    }
+  }
+
+  @Test(
+    "Library code knows no options", arguments: ["EaselWorkbench", "EaselTraining", "EaselModels", "EaselDatasets"])
+  func noOptions(module: String) throws {
+    let sources = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().appendingPathComponent("Sources/\(module)")
+    let files = try #require(FileManager.default.enumerator(atPath: sources.path)).compactMap { $0 as? String }
+    for file in files where file.hasSuffix(".swift") {
+      let text = try String(contentsOf: sources.appendingPathComponent(file), encoding: .utf8)
+      for line in text.split(separator: "\n") where !line.contains("//") {
+        #expect(line.firstMatch(of: /["\s(]--[a-z]/) == nil, "\(file): \(line)")
+      }
+    }
+  }
+}
