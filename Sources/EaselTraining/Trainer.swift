@@ -2,60 +2,6 @@ import EaselSupport
 import Foundation
 import Synchronization
 
-/// When training stops.
-public struct TrainingLimit: Sendable, Equatable {
-  /// Steps from the run's beginning; nil for no such limit.
-  public var steps: Int?
-  /// Time in this session; nil for no such limit.
-  public var seconds: Double?
-
-  public init(steps: Int? = nil, seconds: Double? = nil) {
-    self.steps = steps
-    self.seconds = seconds
-  }
-}
-
-/// How far a training has come.
-public struct TrainingProgress: Sendable {
-  /// Steps done, from the run's beginning.
-  public var step: Int
-  /// The step at which it will stop; nil where time decides.
-  public var lastStep: Int?
-  /// Passes over the training images.
-  public var epoch: Double
-  /// Averaged over about the latest hundred steps.
-  public var loss: Double
-  public var validationLoss: Double?
-  /// Training alone, averaged over the latest seconds.
-  public var imagesPerSecond: Double
-  /// Time left, in seconds.
-  public var remaining: Double?
-  /// Seconds since the latest checkpoint of this session.
-  public var savedAgo: Double?
-  /// What is going wrong, as far as the model can tell, or what was not finite in this step.
-  public var alarm: String?
-  /// Of a training step, in seconds; nil until it is known.
-  public var secondsPerStep: Double?
-  /// Where training will end, as far as can be told by now.
-  public var expectedLastStep: Int?
-  /// What the last step of a session was to have and there was no time for.
-  public var leftOut: [TrainingPhase] = []
-}
-
-/// What a training does that may keep people waiting.
-public enum TrainingPhase: Sendable {
-  /// It makes the kernels.
-  case firstStep
-  case validation, picture, save
-}
-
-/// Why a training ended.
-public enum TrainingOutcome: Sendable, Equatable {
-  case complete
-  /// A signal asked for it.
-  case interrupted
-}
-
 /// One run: a model, its data, its folder, and the loop that trains it.
 ///
 /// A run is a function of its settings, data and environment: the same again gives the same checkpoints, also when it was
@@ -64,19 +10,21 @@ public final class Trainer {
   public let model: any Model
   public let folder: RunFolder
   public let settings: TrainingSettings
-  public private(set) var state: RunState
+  public internal(set) var state: RunState
   /// Asked before every operation, by any thread: whether to stop, as after a signal. The run is saved then.
   public var isCancelled: @Sendable () -> Bool = { false }
   let configuration: ConfigurationDocument
-  private let data: TrainingData
+  let data: TrainingData
   /// Held while training: two processes must not write one run.
-  private var lock: RunLock?
+  private(set) var lock: RunLock?
+  /// Where the run's records go: its folder, unless its owner wants them elsewhere or nowhere.
+  public lazy var writer: any RunWriter = FolderRunWriter(folder) { [unowned self] in self.lock }
   private var isPrepared = false
   /// The step whose average is complete: see ``Model/refreshAverageStatistics()``.
   private var settledStep: Int?
 
   /// Steps in a row whose loss or gradient is not finite, after which something is done about it.
-  private static let patience = 10
+  static let patience = 10
   private static let mostRollBacks = 3
 
   /// A new run.
@@ -221,7 +169,7 @@ public final class Trainer {
   }
 
   /// About what a checkpoint takes on the disk, in bytes.
-  private var checkpointSize: Int {
+  var checkpointSize: Int {
     model.components.reduce(0) { sum, component in
       sum + component.arena.count * 4 * (2 + (component.optimizer?.state.count ?? 0))
     }
@@ -237,19 +185,40 @@ public final class Trainer {
   /// - Throws: `UserError` when a checkpoint cannot be written or the numbers are not finite any more; the latest checkpoint is
   ///   then as it was.
   public func train(
-    until limit: TrainingLimit, phase: (TrainingPhase?) -> Void = { _ in }, report: (TrainingProgress) -> Void
+    until limit: TrainingLimit, phase: @escaping (TrainingPhase?) -> Void = { _ in },
+    report: (TrainingProgress) -> Void
   ) throws -> TrainingOutcome {
+    try StopSignal.deferred {
+      let loop = try begin(until: limit, phase: phase)
+      while let progress = try loop.advance() { report(progress) }
+      return try loop.finish()
+    }
+  }
+
+  /// Begins a training that its owner advances step by step, and finishes.
+  ///
+  /// - Parameters:
+  ///   - limit: where it ends by itself.
+  ///   - phase: told what begins that may take long, and with nil that it is over.
+  /// - Throws: `UserError` where the run cannot be written.
+  public func begin(
+    until limit: TrainingLimit, phase: @escaping (TrainingPhase?) -> Void = { _ in }
+  ) throws -> TrainingLoop {
     if !isPrepared { try prepareFolder() }
-    try folder.write(RunStatus(.running))
+    return try writing {
+      try writer.write(RunStatus(.running))
+      return try TrainingLoop(self, until: limit, phase: phase)
+    }
+  }
+
+  /// Does a part of a training; where it fails, says so in the run's folder.
+  func writing<Result>(_ work: () throws -> Result) throws -> Result {
     do {
-      let outcome = try StopSignal.deferred { try run(until: limit, phase: phase, report: report) }
-      try lock?.requireInPlace()
-      try folder.write(RunStatus(outcome == .complete ? .complete : .stopped))
-      return outcome
+      return try work()
     } catch {
       // Whatever has failed, and whoever has the run's place now, is not this run's business then.
       if let lock, !lock.isInPlace { throw saveElsewhere(lock) }
-      try? folder.write(RunStatus(.failed, message: error.reason))
+      try? writer.write(RunStatus(.failed, message: error.reason))
       throw error
     }
   }
@@ -264,7 +233,7 @@ public final class Trainer {
     do {
       let place = try moved ?? folder.unusedSibling()
       try place.create()
-      try commit(to: place, keep: .max, holding: nil)
+      try commit(to: FolderRunWriter(place) { nil }, keep: .max)
       try place.write(configuration: configuration.yaml())
       try place.write(RunStatus(.stopped))
       let isBeside =
@@ -280,219 +249,28 @@ public final class Trainer {
     }
   }
 
-  /// What ``train(until:phase:report:)`` does between the beginning and the end.
-  private func run(
-    until limit: TrainingLimit, phase: (TrainingPhase?) -> Void, report: (TrainingProgress) -> Void
-  ) throws -> TrainingOutcome {
-    var journal = try Journal(folder, fromStep: state.step)
-    var loader = makeLoader()
-    defer { loader.stop() }
-
-    let clock = ContinuousClock()
-    var session = SessionClock(seconds: limit.seconds)
-    let elapsedBefore = state.elapsed ?? 0
-    let goal = RunState.Goal(steps: limit.steps, seconds: limit.seconds.map { elapsedBefore + $0 })
-    state.goal = goal
-    var plan = learningRatePlan(until: limit)
-    var meter = Meter(loss: state.step > 0 ? state.loss : nil)
-    var saved = state.step > 0 ? (step: state.step, time: clock.now) : nil
-    var failures = 0
-    // What a session ends with.
-    let closing: Set<SessionClock.Part> =
-      settings.sampleEvery > 0 ? [.validation, .save, .picture] : [.validation, .save]
-    session.expect(.save, 0.1 + Double(checkpointSize) / 400e6)
-    let deadline = session.deadline
-    let isStopped = isStopped
-    let isUnwanted: @Sendable () -> Bool = {
-      isStopped() || deadline.map { ContinuousClock.now > $0 } ?? false
-    }
-
-    func isDone() -> Bool {
-      (limit.steps.map { state.step >= $0 } ?? false) || (meter.steps > 0 && session.isOver(closing: closing))
-    }
-    func isDue(_ interval: Int) -> Bool { interval > 0 && state.step.isMultiple(of: interval) }
-    func shareOfTime() -> Double {
-      guard let seconds = limit.seconds else { return 0 }
-      return (elapsedBefore + session.elapsed) / max(1e-9, elapsedBefore + seconds - session.closing(closing))
-    }
-    func validate(mayBeBest: Bool) -> Bool {
-      phase(.validation)
-      defer { phase(nil) }
-      return session.measure(.validation) { self.validate(mayBeBest: mayBeBest, unless: isUnwanted) } != nil
-    }
-    func save() throws {
-      if saved?.step == state.step { return }
-      if let broken = model.parameterWithoutFiniteValue {
-        throw UserError(
-          .badData, "step \(state.step): the parameter \(broken) is not finite: nothing is saved",
-          hint: "Lower the learning rate, and go on from the latest checkpoint with: easel resume \(folder.name)")
-      }
-      phase(.save)
-      defer { phase(nil) }
-      try journal.sync()
-      state.elapsed = elapsedBefore + session.elapsed
-      // What is saved while steps fail may be unsound: nothing makes way for it.
-      _ = try session.measure(.save) {
-        try commit(to: folder, keep: failures == 0 ? settings.keep : .max, holding: lock)
-      }
-      saved = (state.step, clock.now)
-    }
-
-    if state.owesValidation == true,
-      validate(mayBeBest: isDue(settings.validateEvery) && isDue(settings.checkpointEvery))
-    {
-      state.owesValidation = nil
-      if let loss = state.validationLoss { try journal.append(step: state.step, ["validation-loss": loss]) }
-    }
-    var ends = isDone()
-    while !ends, !isStopped() {
-      if meter.steps == 0 { phase(.firstStep) }
-      let stepStart = clock.now
-      let batch = loader.next()
-      let share = shareOfTime()
-      let rate = plan.rate(at: state.step, share: share)
-      let result = step(
-        on: batch, learningRate: rate, progress: plan.progress(at: state.step, share: share))
-      if meter.steps == 0 { phase(nil) }
-      // One that was given up was not: a session that goes on begins with it.
-      guard case (let metrics, var nonFinite)? = result else { break }
-      let seconds = (clock.now - stepStart) / .seconds(1)
-      state.step += 1
-      state.seconds += seconds
-      meter.add(loss: Double(metrics["loss"] ?? .nan), images: batch.count, seconds: seconds)
-      state.loss = meter.loss
-      failures = nonFinite == nil ? 0 : failures + 1
-      session.addStep(seconds)
-      if limit.seconds != nil, let step = session.step { expectCosts(&session, step: step) }
-      // Before anything is written by the folder's name.
-      try lock?.requireInPlace()
-
-      // A signal adds nothing to what this step has to do but the save after the loop, and cuts short what it may: the run is to
-      // go on as if there had been none.
-      ends = isDone()
-      if ends { state.goal = nil }
-      var validates =
-        ends
-        ? session.fits(.validation, before: [.save])
-        : isDue(settings.validateEvery) && session.fits(.validation, before: closing, steps: 1)
-      // Activations swallow NaN: a network that is broken in part may have finite losses and gradients, but learns nothing from
-      // them and is neither judged nor saved.
-      let broken = validates || ends || isDue(settings.checkpointEvery) ? model.parameterWithoutFiniteValue : nil
-      if let broken { (nonFinite, failures, validates) = ("the parameter \(broken)", Trainer.patience, false) }
-      // What is saved while steps fail would be no place to go back to.
-      let saves = ends || isDue(settings.checkpointEvery) && failures == 0
-      // Nor may where a session ends decide which checkpoint is the best.
-      let mayBeBest = saves && isDue(settings.validateEvery) && isDue(settings.checkpointEvery)
-      let isValidated = validates && validate(mayBeBest: mayBeBest)
-      let owes = validates && !isValidated && isDue(settings.validateEvery) && failures == 0
-      state.owesValidation = owes ? true : nil
-      if ends || isDue(Trainer.logInterval) || isStopped() || isValidated || state.step == 1
-        || nonFinite != nil
-      {
-        var values = metrics.mapValues(Double.init)
-        values["smoothed-loss"] = meter.loss
-        values["images-per-second"] = meter.imagesPerSecond
-        values["learning-rate"] = Double(rate)
-        if isValidated { values["validation-loss"] = state.validationLoss }
-        if nonFinite != nil { values["left-out"] = 1 }
-        try journal.append(step: state.step, values)
-      }
-      var isDrawn = false
-      var alarm = nonFinite.map { "\($0) is not finite, the step is left out" }
-      if let nonFinite, failures >= Trainer.patience {
-        let reached = state.step
-        let cause = broken != nil ? "\(nonFinite) not being finite" : "\(failures) steps having been left out"
-        try rollBack(
-          because: broken != nil
-            ? "\(nonFinite) is not finite"
-            : "\(nonFinite) is not finite; this step and the \(Trainer.patience - 1) before it are left out")
-        alarm =
-          "back from step \(reached), \(cause), with \(state.learningRateFactor ?? 1) times the learning rate"
-        loader.stop()
-        loader = makeLoader()
-        plan = learningRatePlan(until: limit)
-        journal = try Journal(folder, fromStep: state.step)
-        try journal.append(
-          step: state.step,
-          ["roll-backs": Double(state.rollBacks ?? 0), "learning-rate-factor": state.learningRateFactor ?? 1])
-        (failures, saved) = (0, (state.step, clock.now))
-        ends = isDone()
-        state.goal = ends ? nil : goal
-      } else {
-        if saves { try save() }
-        let draws =
-          ends
-          ? session.fits(.picture, before: [])
-          : isDue(settings.sampleEvery) && session.fits(.picture, before: closing, steps: 1)
-        if draws, settings.sampleEvery > 0 {
-          phase(.picture)
-          defer { phase(nil) }
-          isDrawn = try session.measure(.picture) { try drawProgress(into: journal, unless: isUnwanted) } != nil
-        }
-      }
-
-      let perStep = session.elapsed / Double(max(1, meter.steps))
-      let left = [
-        limit.steps.map { Double($0 - state.step) * perStep }, limit.seconds.map { $0 - session.elapsed },
-      ].compactMap { $0 }.min()
-      report(
-        TrainingProgress(
-          step: state.step, lastStep: limit.steps,
-          epoch: Double(state.step) * Double(settings.batchSize) / Double(state.data.trainingImages), loss: meter.loss,
-          validationLoss: state.validationLoss, imagesPerSecond: meter.imagesPerSecond, remaining: left,
-          savedAgo: saved.map { (clock.now - $0.time) / .seconds(1) },
-          alarm: alarm ?? model.alarm, secondsPerStep: session.step,
-          expectedLastStep: limit.steps ?? session.expectedSteps(closing: closing).map { state.step + $0 },
-          leftOut: ends
-            ? (isValidated ? [] : [.validation]) + (isDrawn || settings.sampleEvery == 0 ? [] : [.picture]) : []
-        ))
-    }
-    try save()
-    // A signal that came after the last step has stopped nothing.
-    return ends ? .complete : .interrupted
-  }
-
   /// Whether a signal has come or the owner wants no more.
-  private var isStopped: @Sendable () -> Bool {
+  var isStopped: @Sendable () -> Bool {
     let isCancelled = isCancelled
     return { StopSignal.received != nil || isCancelled() }
   }
 
-  private func makeLoader() -> DataLoader {
+  func makeLoader() -> DataLoader {
     DataLoader(
       data.images.train, batchSize: settings.batchSize, seed: settings.seed, augmentation: settings.augmentation,
       counterpart: data.counterpart.map { ($0.train, data.isPaired) }, startingAtStep: state.step)
   }
 
   /// - Returns: nil for a step that a signal has cut short, of which nothing remains.
-  private func step(
+  func step(
     on batch: Batch, learningRate: Float, progress: Double
   ) -> (metrics: Metrics, nonFinite: String?)? {
     let step = TrainingStep(index: state.step, settings: settings, learningRate: learningRate, progress: progress)
     return model.guardedStep(batch, step, unless: isStopped).map { ($0.metrics, $0.nonFinite) }
   }
 
-  /// Guesses what a session has to end with, until it is measured.
-  ///
-  /// - Parameter step: what a training step takes, in seconds.
-  private func expectCosts(_ session: inout SessionClock, step: Double) {
-    // Forwards only, and somewhat more to be sure.
-    session.expect(
-      .validation, 0.5 * step * Double(data.validationCount(settings.validationImages)) / Double(settings.batchSize))
-    guard settings.sampleEvery > 0, session.costs[.picture] == nil else { return }
-    let start = ContinuousClock.now
-    let marks = ProgressMarks()
-    let isStopped = isStopped
-    let isKnown: @Sendable () -> Bool = { isStopped() || marks.count >= 2 }
-    let drawn: Image?? = try? model.unlessUnwanted(isKnown) {
-      try model.progressPicture(of: shownImages) { marks.add((ContinuousClock.now - start) / .seconds(1), $0) }
-    }
-    let whole = (ContinuousClock.now - start) / .seconds(1)
-    session.expect(.picture, drawn == nil ? marks.whole ?? whole : whole)
-  }
-
   /// The held-out images that pictures of the progress are made of.
-  private var shownImages: [Image] {
+  var shownImages: [Image] {
     let images = data.images.validation
     return images.images(0..<min(8, images.count))
   }
@@ -507,7 +285,7 @@ public final class Trainer {
   /// Takes the loss on held-out images, and notes a step that may be the best where none was better.
   ///
   /// - Returns: nil where it was given up.
-  private func validate(mayBeBest: Bool, unless isUnwanted: @escaping @Sendable () -> Bool) -> Void? {
+  func validate(mayBeBest: Bool, unless isUnwanted: @escaping @Sendable () -> Bool) -> Void? {
     if isUnwanted() { return nil }
     refreshAverageStatistics()
     guard let loss = model.unlessUnwanted(isUnwanted, validationLoss) else { return nil }
@@ -521,7 +299,7 @@ public final class Trainer {
   /// Draws what the model can do by now, always of the same noise or images.
   ///
   /// - Returns: nil where it was given up.
-  private func drawProgress(into journal: Journal, unless isUnwanted: @escaping @Sendable () -> Bool) throws -> Void? {
+  func drawProgress(unless isUnwanted: @escaping @Sendable () -> Bool) throws -> Void? {
     if isUnwanted() { return nil }
     refreshAverageStatistics()
     guard let drawn = try model.unlessUnwanted(isUnwanted, { try model.progressPicture(of: shownImages) }) else {
@@ -533,20 +311,17 @@ public final class Trainer {
       "parameters": "easel train\nStep: \(state.step), Model: \(state.preset), Seed: 0, Weights: \(weights), "
         + "Version: easel \(easelVersion)"
     ]
-    let png = try picture.pngData(text: recipe)
-    try lock?.requireInPlace()
-    try folder.write(samples: png, step: state.step)
-    try journal.append(step: state.step, picture, png: png)
+    try writer.append(step: state.step, picture: picture, recipe)
     return ()
   }
 
   /// Goes back to the latest checkpoint, to go on from there with half the learning rate.
   ///
   /// - Throws: `UserError` where there is no such checkpoint, or where that was done often enough or is not wanted.
-  private func rollBack(because cause: String) throws {
+  func rollBack(because cause: String) throws {
     let rollBacks = (state.rollBacks ?? 0) + 1
     let factor = (state.learningRateFactor ?? 1) / 2
-    guard settings.onDivergence == .rollBack, rollBacks <= Trainer.mostRollBacks, try !folder.checkpointSteps.isEmpty
+    guard settings.onDivergence == .rollBack, rollBacks <= Trainer.mostRollBacks, try writer.hasCheckpoints
     else {
       throw UserError(
         .badData,
@@ -554,12 +329,8 @@ public final class Trainer {
         hint:
           "Lower the learning rate: easel train … \(field: "learning-rate") \(settings.learningRate * Float(factor))")
     }
-    var checkpoint = try folder.newestValid().checkpoint
-    // Where going back there did not help, the checkpoint itself may be what is wrong.
-    if checkpoint.step == state.rolledBackTo, let older = try? folder.newestValid(before: checkpoint.step).checkpoint {
-      try folder.discard(checkpoint)
-      checkpoint = older
-    }
+    // Where going back to one did not help, that checkpoint itself may be what is wrong.
+    let checkpoint = try writer.checkpointToReturnTo(doubting: state.rolledBackTo)
     var restored = try RunState.read(checkpoint)
     try model.readCheckpoint(checkpoint, state: restored)
     (restored.rollBacks, restored.rolledBackTo) = (rollBacks, checkpoint.step)
@@ -570,7 +341,7 @@ public final class Trainer {
   }
 
   /// Steps between lines of `metrics.jsonl`.
-  private static let logInterval = 10
+  static let logInterval = 10
 
   /// The mean loss over the first held-out images, by the average's weights where there is an average.
   public func validationLoss() -> Double {
@@ -579,22 +350,21 @@ public final class Trainer {
     return sum / Double(max(1, count))
   }
 
-  private func commit(to folder: RunFolder, keep: Int, holding lock: RunLock?) throws {
+  func commit(to writer: any RunWriter, keep: Int) throws {
     refreshAverageStatistics()
     state.environment = .init(model.context.backend, model.context.type)
     for component in model.components {
       state.optimizerSteps[component.name] = component.optimizer?.stepCount
       state.averageUpdates[component.name] = component.averageUpdates
     }
-    try folder.checkSpace(for: checkpointSize)
-    _ = try folder.commit(step: state.step, keep: keep, best: state.best?.step, holding: lock) { temporary in
+    try writer.commit(step: state.step, keep: keep, best: state.best?.step, size: checkpointSize) { temporary in
       try model.writeCheckpoint(to: temporary, state: state, configuration: configuration)
     }
   }
 }
 
 /// What a run learns from, of one domain or two.
-private struct TrainingData {
+struct TrainingData {
   let images: DatasetSplits
   let counterpart: DatasetSplits?
   let isPaired: Bool
@@ -652,46 +422,4 @@ extension RunState.DataRecord {
 
   /// This and those of further domains.
   var all: [RunState.DataRecord] { [self] + (counterparts ?? []) }
-}
-
-/// When which share of a picture was done.
-private final class ProgressMarks: Sendable {
-  private let marks = Mutex<[(seconds: Double, share: Double)]>([])
-
-  func add(_ seconds: Double, _ share: Double) { marks.withLock { $0.append((seconds, share)) } }
-
-  var count: Int { marks.withLock { $0.count } }
-
-  /// What the whole picture will take, in seconds, by the first two marks: the first pass also makes kernels.
-  var whole: Double? {
-    marks.withLock { marks in
-      guard marks.count >= 2, marks[1].share > marks[0].share else { return nil }
-      let (first, second) = (marks[0], marks[1])
-      return first.seconds + (second.seconds - first.seconds) / (second.share - first.share) * (1 - first.share)
-    }
-  }
-}
-
-/// Smooths what a training shows.
-private struct Meter {
-  private(set) var loss: Double
-  private(set) var imagesPerSecond = 0.0
-  private(set) var steps = 0
-  private var hasLoss: Bool
-
-  init(loss: Double?) {
-    self.loss = loss ?? 0
-    hasLoss = loss != nil
-  }
-
-  mutating func add(loss value: Double, images: Int, seconds: Double) {
-    steps += 1
-    if value.isFinite {
-      loss = hasLoss ? loss + 0.02 * (value - loss) : value
-      hasLoss = true
-    }
-    // The first step compiles kernels: it says nothing of the speed.
-    let speed = Double(images) / max(seconds, 1e-9)
-    imagesPerSecond = steps <= 2 ? speed : imagesPerSecond + 0.1 * (speed - imagesPerSecond)
-  }
 }

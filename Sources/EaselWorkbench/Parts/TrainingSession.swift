@@ -52,7 +52,7 @@ public struct TrainingSession {
   ///   - report: told after every step.
   /// - Throws: `UserError`.
   public func run(
-    phase: (TrainingPhase?) -> Void = { _ in }, report: (TrainingProgress) -> Void = { _ in }
+    phase: @escaping (TrainingPhase?) -> Void = { _ in }, report: (TrainingProgress) -> Void = { _ in }
   ) throws -> TrainingAnswer {
     let (before, begin) = (trainer.state.step, ContinuousClock.now)
     var last: TrainingProgress?
