@@ -129,13 +129,16 @@ public func matmul(_ a: Variable, _ b: Variable) -> Variable {
   }
 }
 
-/// Scaled dot-product attention with several heads: q `[N, Tq, heads·d]`, k and v `[N, Tk, heads·d]`.
+/// Scaled dot-product attention with several heads, `softmax(q kᵀ / √d) v` for each: q `[N, Tq, heads·d]`, k and v
+/// `[N, Tk, heads·d]`, result of q's shape. Attention is of tokens to themselves where all three are made of the same, to
+/// others (cross-attention) where k and v are not made of q's.
 ///
-/// - Parameter mask: float32 `[Tk]`, added to every row of scores: −∞ hides a key.
-public func attention(_ q: Variable, _ k: Variable, _ v: Variable, heads: Int, mask: Tensor? = nil) -> Variable {
-  let y = q.backend.attention(q.value, k.value, v.value, heads: heads, mask: mask)
+/// - Parameter mask: which keys a query sees; nil for all. Traps where it is for other numbers of samples or keys.
+public func attention(_ q: Variable, _ k: Variable, _ v: Variable, heads: Int, mask: AttentionMask? = nil) -> Variable {
+  let (y, statistics) = q.backend.attention(q.value, k.value, v.value, heads: heads, mask: mask)
   return Tape.record(y, from: [q, k, v]) { [q = q.saved, k = k.saved, v = v.saved] dy, tape in
-    let gradients = dy.backend.attentionGradient(q.value, k.value, v.value, heads: heads, mask: mask, dy: dy)
+    let gradients = dy.backend.attentionGradient(
+      q.value, k.value, v.value, heads: heads, mask: mask, statistics: statistics, dy: dy)
     tape.add(gradients.dq, to: q.input)
     tape.add(gradients.dk, to: k.input)
     tape.add(gradients.dv, to: v.input)
@@ -144,9 +147,14 @@ public func attention(_ q: Variable, _ k: Variable, _ v: Variable, heads: Int, m
 
 /// Attention of each sample's tokens to each other: qkv `[N, T, 3·heads·d]` holds queries, keys and values side by side;
 /// result `[N, T, heads·d]`.
-public func selfAttention(_ qkv: Variable, heads: Int) -> Variable {
-  Tape.record(qkv.backend.selfAttention(qkv.value, heads: heads), from: [qkv]) { [qkv = qkv.saved] dy, tape in
-    tape.add(dy.backend.selfAttentionGradient(qkv.value, heads: heads, dy: dy), to: qkv.input)
+///
+/// - Parameter mask: which tokens a token sees; nil for all. Traps where it is for other numbers of samples or tokens.
+public func selfAttention(_ qkv: Variable, heads: Int, mask: AttentionMask? = nil) -> Variable {
+  let (y, statistics) = qkv.backend.selfAttention(qkv.value, heads: heads, mask: mask)
+  return Tape.record(y, from: [qkv]) { [qkv = qkv.saved] dy, tape in
+    let gradient = dy.backend.selfAttentionGradient(
+      qkv.value, heads: heads, mask: mask, statistics: statistics, dy: dy)
+    tape.add(gradient, to: qkv.input)
   }
 }
 

@@ -1,28 +1,63 @@
-/// Self-attention over the pixels of an image with a residual connection: `[N, H, W, C]` to the same, as the `Attention` of
-/// diffusers' U-Nets (`attention_processor.py`).
+/// Attention of tokens to each other, or to those of a context (cross-attention), with several heads: `[N, T, C]` to the same,
+/// as the `Attention` of diffusers (`attention_processor.py`).
 ///
-/// Parameters: `group_norm`, `to_q`, `to_k`, `to_v`, `to_out.0`.
-public struct ImageAttention {
-  let norm: GroupNorm
+/// Parameters: `to_q`, `to_k`, `to_v`, `to_out.0`.
+public struct MultiHeadAttention {
   let query, key, value, output: Linear
   let heads: Int
 
+  /// - Parameter contextChannels: the width of the context's tokens; nil where it is that of the tokens, or there is none.
   public init(
-    channels: Int, heads: Int, groups: Int, epsilon: Float, initializer: Initializer = .fanAverageUniform(scale: 1),
-    outputInitializer: Initializer = .zeros, _ scope: Scope
+    channels: Int, contextChannels: Int? = nil, heads: Int,
+    initializer: Initializer = .fanAverageUniform(scale: 1), outputInitializer: Initializer = .zeros, _ scope: Scope
   ) {
-    norm = GroupNorm(groups: groups, channels: channels, epsilon: epsilon, scope["group_norm"])
+    require(channels % heads == 0, "\(channels) channels do not divide into \(heads) heads")
+    let sources = contextChannels ?? channels
     query = Linear(channels, channels, initializer: initializer, scope["to_q"])
-    key = Linear(channels, channels, initializer: initializer, scope["to_k"])
-    value = Linear(channels, channels, initializer: initializer, scope["to_v"])
+    key = Linear(sources, channels, initializer: initializer, scope["to_k"])
+    value = Linear(sources, channels, initializer: initializer, scope["to_v"])
     output = Linear(channels, channels, initializer: outputInitializer, scope["to_out"][0])
     self.heads = heads
   }
 
-  public func callAsFunction(_ x: Variable) -> Variable {
+  /// - Parameters:
+  ///   - context: `[N, S, contextChannels]`, the tokens that are looked at; nil for x's own.
+  ///   - mask: which of them a token sees; nil for all. A token that sees none gets the output layer's bias.
+  ///   - residual: `[N, T, C]`, added to the result.
+  public func callAsFunction(
+    _ x: Variable, context: Variable? = nil, mask: AttentionMask? = nil, residual: Variable? = nil
+  ) -> Variable {
+    let source = context ?? x
+    return output(attention(query(x), key(source), value(source), heads: heads, mask: mask), residual: residual)
+  }
+}
+
+/// ``MultiHeadAttention`` over the pixels of an image, behind a norm and beside a residual connection: `[N, H, W, C]` to the
+/// same, as in diffusers' U-Nets.
+///
+/// Parameters: `group_norm`, `to_q`, `to_k`, `to_v`, `to_out.0`.
+public struct ImageAttention {
+  let norm: GroupNorm
+  let attention: MultiHeadAttention
+
+  /// - Parameter contextChannels: the width of the context's tokens; nil where it is that of the pixels, or there is none.
+  public init(
+    channels: Int, contextChannels: Int? = nil, heads: Int, groups: Int, epsilon: Float,
+    initializer: Initializer = .fanAverageUniform(scale: 1), outputInitializer: Initializer = .zeros, _ scope: Scope
+  ) {
+    norm = GroupNorm(groups: groups, channels: channels, epsilon: epsilon, scope["group_norm"])
+    attention = MultiHeadAttention(
+      channels: channels, contextChannels: contextChannels, heads: heads, initializer: initializer,
+      outputInitializer: outputInitializer, scope)
+  }
+
+  /// - Parameters:
+  ///   - context: `[N, S, contextChannels]`, tokens that the pixels look at; nil for the pixels themselves, row by row.
+  ///   - mask: which of them a pixel sees; nil for all.
+  public func callAsFunction(_ x: Variable, context: Variable? = nil, mask: AttentionMask? = nil) -> Variable {
     let (batch, channels) = (x.shape[0], x.shape[3])
     let tokens = norm(x).reshaped([batch, -1, channels])
-    let mixed = attention(query(tokens), key(tokens), value(tokens), heads: heads)
-    return output(mixed, residual: x.reshaped([batch, -1, channels])).reshaped(x.shape.sizes)
+    let residual = x.reshaped([batch, -1, channels])
+    return attention(tokens, context: context, mask: mask, residual: residual).reshaped(x.shape.sizes)
   }
 }

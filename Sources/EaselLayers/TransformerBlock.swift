@@ -34,10 +34,12 @@ public struct TransformerBlock {
     self.dropPath = dropPath
   }
 
-  /// - Parameter dropping: the first of the random draws that say which samples go past a branch; nil when not training.
-  public func callAsFunction(_ x: Variable, dropping: RandomDraw? = nil) -> Variable {
+  /// - Parameters:
+  ///   - mask: which tokens a token sees; nil for all.
+  ///   - dropping: the first of the random draws that say which samples go past a branch; nil when not training.
+  public func callAsFunction(_ x: Variable, mask: AttentionMask? = nil, dropping: RandomDraw? = nil) -> Variable {
     let kept = dropping.map { draw in (0..<TransformerBlock.drawCount).map { keptSamples(x, draw, branch: $0) } }
-    let mixed = selfAttention(qkv(norm1?(x) ?? x), heads: heads)
+    let mixed = selfAttention(qkv(norm1?(x) ?? x), heads: heads, mask: mask)
     let y = add(projection, of: mixed, to: x, kept?[0])
     return add(narrowing, of: apply(.gelu, widening(norm2?(y) ?? y)), to: y, kept?[1])
   }

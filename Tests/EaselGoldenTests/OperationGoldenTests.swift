@@ -143,8 +143,28 @@ struct OperationGoldenTests {
     }
   }
 
-  /// PyTorch's mask differs from query to query, Easel's does not: one query at a time.
-  @Test("Attention with a mask", arguments: Backends.available)
+  @Test("Attention with each kind of mask, to itself and to others", arguments: Backends.available, ["self", "cross"])
+  func attentionMasks(kind: BackendKind, name: String) throws {
+    try Self.check(kind) { fixture in
+      let counts = try fixture.reader.withBytes("attention-first-\(name).counts") { bytes in
+        stride(from: 0, to: bytes.count, by: 8).map { Int(bytes.loadUnaligned(fromByteOffset: $0, as: Int64.self)) }
+      }
+      let shown = try fixture.reader.withBytes("attention-keys-\(name).shown") { $0.map { $0 == 1 } }
+      let half = shown.count / 2
+      let masks: [(String, AttentionMask)] = [
+        ("causal", .causal), ("first", .first(counts)),
+        ("keys", .keys([Array(shown[..<half]), Array(shown[half...])])),
+      ]
+      return try masks.flatMap { mask in
+        try fixture.errors("attention-\(mask.0)-\(name)", inputs: ["q", "k", "v"], .heads) {
+          attention($0[0], $0[1], $0[2], heads: 3, mask: mask.1)
+        }
+      }
+    }
+  }
+
+  /// PyTorch's mask differs from query to query here, Easel's does not: one query at a time.
+  @Test("Attention with a mask for each query", arguments: Backends.available)
   func maskedAttention(kind: BackendKind) throws {
     try Self.check(kind) { fixture in
       let name = "attention-masked"
@@ -152,7 +172,7 @@ struct OperationGoldenTests {
         try fixture.tensor("\(name).q", .heads), try fixture.tensor("\(name).k", .heads),
         try fixture.tensor("\(name).v", .heads), try fixture.tensor("\(name).dy", .heads)
       )
-      let mask = try fixture.reader.withBytes("\(name).mask") { $0.map { $0 == 1 ? 0 : -Float.infinity } }
+      let mask = try fixture.reader.withBytes("\(name).mask") { $0.map { $0 == 1 } }
       let (queries, keys) = (q.shape[1], k.shape[1])
       let backend = fixture.backend
       var (y, dq): ([Float], [Float]) = ([], [])
@@ -162,12 +182,13 @@ struct OperationGoldenTests {
       for n in 0..<q.shape[0] {
         for t in 0..<queries {
           let start = (n * queries + t) * keys
-          let row = Tensor(Array(mask[start..<start + keys]), shape: [keys], on: backend)
+          let row = AttentionMask.keys([Array(mask[start..<start + keys])])
           let (query, slope) = (q[n][t..<t + 1].reshaped([1, 1, -1]), dy[n][t..<t + 1].reshaped([1, 1, -1]))
           let (key, value) = (k[n..<n + 1], v[n..<n + 1])
           let one = backend.attention(query, key, value, heads: 3, mask: row)
-          let gradients = backend.attentionGradient(query, key, value, heads: 3, mask: row, dy: slope)
-          y += one.values()
+          let gradients = backend.attentionGradient(
+            query, key, value, heads: 3, mask: row, statistics: one.statistics, dy: slope)
+          y += one.y.values()
           dq += gradients.dq.values()
           backend.accumulate(gradients.dk, alpha: 1, into: dk[n..<n + 1])
           backend.accumulate(gradients.dv, alpha: 1, into: dv[n..<n + 1])

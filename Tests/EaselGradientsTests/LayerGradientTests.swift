@@ -41,6 +41,21 @@ struct LayerGradientTests {
     } call: { layer, x, _ in
       layer(x[0])
     },
+    .layer("ImageAttention to a context", [2, 2, 2, 4], [2, 3, 5]) {
+      ImageAttention(channels: 4, contextChannels: 5, heads: 2, groups: 2, epsilon: 1e-2, $0)
+    } call: { layer, x, _ in
+      layer(x[0], context: x[1], mask: .first([3, 1]))
+    },
+    .layer("MultiHeadAttention, causal", [2, 3, 4]) {
+      MultiHeadAttention(channels: 4, heads: 2, $0)
+    } call: { layer, x, _ in
+      layer(x[0], mask: .causal)
+    },
+    .layer("MultiHeadAttention to a context, with a residual", [2, 3, 4], [2, 2, 3], [2, 3, 4]) {
+      MultiHeadAttention(channels: 4, contextChannels: 3, heads: 2, $0)
+    } call: { layer, x, _ in
+      layer(x[0], context: x[1], mask: .keys([[false, true], [false, false]]), residual: x[2])
+    },
     .layer("ResidualBlock that widens, with time", [2, 3, 3, 2], [2, 3]) {
       ResidualBlock(inputChannels: 2, outputChannels: 4, timeChannels: 3, groups: 2, epsilon: 1e-2, $0)
     } call: { layer, x, _ in
@@ -55,6 +70,11 @@ struct LayerGradientTests {
       TransformerBlock(width: 8, heads: 2, mlpRatio: 2, epsilon: 1e-2, $0)
     } call: { layer, x, _ in
       layer(x[0])
+    },
+    .layer("TransformerBlock, causal", [1, 3, 4]) {
+      TransformerBlock(width: 4, heads: 2, mlpRatio: 2, epsilon: 1e-2, $0)
+    } call: { layer, x, _ in
+      layer(x[0], mask: .causal)
     },
     .layer("TransformerBlock with stochastic depth", [5, 2, 4]) {
       TransformerBlock(width: 4, heads: 1, mlpRatio: 2, epsilon: 1e-2, dropPath: 0.5, $0)
@@ -87,6 +107,7 @@ struct LayerGradientTests {
       _ = ResidualBlock(
         inputChannels: 4, outputChannels: 8, timeChannels: 3, groups: 2, epsilon: 1e-5, scope["blocks"][0])
       _ = ImageAttention(channels: 8, heads: 2, groups: 2, epsilon: 1e-5, scope["attention"])
+      _ = MultiHeadAttention(channels: 8, contextChannels: 5, heads: 2, scope["cross"])
       let arena = scope.makeArena(on: backend, seed: 1)
       return Dictionary(uniqueKeysWithValues: arena.parameters.map { ($0.name, $0.shape) })
     }
@@ -98,7 +119,9 @@ struct LayerGradientTests {
       "attention.group_norm.weight": [8], "attention.group_norm.bias": [8], "attention.to_q.weight": [8, 8],
       "attention.to_q.bias": [8], "attention.to_k.weight": [8, 8], "attention.to_k.bias": [8],
       "attention.to_v.weight": [8, 8], "attention.to_v.bias": [8], "attention.to_out.0.weight": [8, 8],
-      "attention.to_out.0.bias": [8],
+      "attention.to_out.0.bias": [8], "cross.to_q.weight": [8, 8], "cross.to_q.bias": [8], "cross.to_k.weight": [8, 5],
+      "cross.to_k.bias": [8], "cross.to_v.weight": [8, 5], "cross.to_v.bias": [8], "cross.to_out.0.weight": [8, 8],
+      "cross.to_out.0.bias": [8],
     ]
     #expect(parameters == expected)
   }

@@ -54,11 +54,35 @@ struct OperationGradientTests {
     GradientCase("matmul of a matrix with itself", [3, 3]) { matmul($0[0], $0[0]) },
     GradientCase("attention, two heads", [2, 3, 4], [2, 5, 4], [2, 5, 4]) { attention($0[0], $0[1], $0[2], heads: 2) },
     GradientCase("self-attention of one tensor", [1, 4, 3]) { attention($0[0], $0[0], $0[0], heads: 1) },
-    GradientCase("attention with a mask", [1, 3, 4], [1, 4, 4], [1, 4, 4]) {
-      let mask = Tensor([0, -.infinity, 0.5, -0.5], shape: [4], on: $0[0].backend)
-      return attention($0[0], $0[1], $0[2], heads: 2, mask: mask)
-    },
   ]
+
+  private static let masks: [GradientCase] = {
+    let kinds: [(String, AttentionMask)] = [
+      ("causal", .causal), ("the first keys", .first([3, 0])),
+      ("some keys", .keys([[false, true, true, false], [true, false, false, false]])),
+    ]
+    return kinds.flatMap { name, mask in
+      [
+        GradientCase("cross-attention, fewer queries, \(name)", [2, 3, 4], [2, 4, 4], [2, 4, 4]) {
+          attention($0[0], $0[1], $0[2], heads: 2, mask: mask)
+        },
+        GradientCase("cross-attention, more queries, \(name)", [2, 5, 4], [2, 4, 4], [2, 4, 4]) {
+          attention($0[0], $0[1], $0[2], heads: 2, mask: mask)
+        },
+        GradientCase("self-attention of one tensor, \(name)", [2, 4, 4]) {
+          attention($0[0], $0[0], $0[0], heads: 1, mask: mask)
+        },
+        GradientCase("selfAttention, \(name)", [2, 4, 12]) { selfAttention($0[0], heads: 2, mask: mask) },
+      ]
+    } + [
+      GradientCase("selfAttention of two blocks, causal", [1, 100, 3]) {
+        selfAttention($0[0], heads: 1, mask: .causal)
+      },
+      GradientCase("cross-attention of two blocks, the first keys", [1, 3, 2], [1, 103, 2], [1, 103, 2]) {
+        attention($0[0], $0[1], $0[2], heads: 1, mask: .first([99]))
+      },
+    ]
+  }()
 
   private static let tokens: [GradientCase] = [
     GradientCase("selfAttention, two heads", [2, 3, 12]) { selfAttention($0[0], heads: 2) },
@@ -208,7 +232,7 @@ struct OperationGradientTests {
 
   private static var all: [GradientCase] {
     [
-      convolutions, products, tokens, normalizations, scalars, smooth, kinked, elementwise, shaping, losses,
+      convolutions, products, masks, tokens, normalizations, scalars, smooth, kinked, elementwise, shaping, losses,
       crossEntropies, [discretizedGaussian],
     ].flatMap { $0 }
   }

@@ -15,8 +15,9 @@ struct ProfilingTests {
         defer { (backend as? ProfilingBackend)?.isRecording = false }
         let y = backend.convolution(x, weight: weight, bias: nil, residual: nil, window)
         let tokens = y.reshaped([2, 64, 64])
+        _ = backend.attention(tokens, tokens, tokens, heads: 2, mask: .causal)
         // An attention is one operation, whatever it is made of.
-        return backend.attention(tokens, tokens, tokens, heads: 2, mask: nil).bytes
+        return backend.attention(tokens, tokens, tokens, heads: 2, mask: nil).y.bytes
       }
       let profiling = ProfilingBackend(OpenBLASBackend())
       let plain = run(OpenBLASBackend())
@@ -24,14 +25,18 @@ struct ProfilingTests {
       return (same, profiling.records.map { ($0.key, $0.value.flops, $0.value.bytes, $0.value.seconds.count) })
     }
     #expect(same)
-    #expect(records.count == 2)
+    #expect(records.count == 3)
     let convolution = try #require(records.first { $0.0.operation == "convolution" })
     #expect(convolution.0.layer == "layer.weight")
     #expect(convolution.1 == 2 * (2 * 8 * 8 * 64) * 32 * 9)
     #expect(convolution.2 == 4 * (2 * 8 * 8 * 32 + 64 * 32 * 9 + 2 * 8 * 8 * 64))
     #expect(convolution.3 == 2)
-    let attention = try #require(records.first { $0.0.operation == "attention" })
-    #expect(attention.0.layer == "" && attention.1 == 4 * (2 * 64 * 64) * 64)
+    let attention = try #require(records.first { $0.0.shape == "2×2 of 64×64, width 32" })
+    #expect(attention.0.operation == "attention" && attention.0.layer == "")
+    #expect(attention.1 == 4 * (2 * 64 * 64) * 64)
+    // Of a causal mask only the pairs that it shows count.
+    let masked = try #require(records.first { $0.0.shape == "2×2 of 64×64, width 32, masked" })
+    #expect(masked.1 == 4 * (2 * 64 * 65 / 2) * 64)
   }
 
   @Test("Ceilings are sane, and bound the least time")

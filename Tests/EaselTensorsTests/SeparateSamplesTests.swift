@@ -56,6 +56,9 @@ struct SeparateSamplesTests {
       Case(testDescription: "attention of many tokens", shape: [20, 100, 96]) {
         $0.backend.selfAttention($0, heads: 2)
       },
+      Case(testDescription: "causal attention", shape: [20, 100, 96]) {
+        $0.backend.selfAttention($0, heads: 2, mask: .causal).y
+      },
     ]
   }
 

@@ -20,6 +20,7 @@ autoencoder.safetensors   AutoEncoder(latent 32) of Benchmarks/torch_peer.py wit
     input, output, loss (mean squared error), gradient-norm.PARAMETER
 
 operations.safetensors    OPERATION.x … .y, the gradient of y .dy and what it gives: .dx, .dweight, …
+    attention-first-….counts [N]: how many keys of each sample are seen; attention-keys-….shown [N, keys]: which
     optimizers.parameters [7], .gradients [10, 7]; optimizers.NAME [10, 7]: the parameters after each step
     The file's metadata, "easel", has each operation's settings as JSON.
 
@@ -221,6 +222,20 @@ def make_operations():
             history.append(parameter.detach().clone())
         tensors["optimizers." + name] = torch.stack(history)
         settings["optimizers." + name] = options
+
+    # A random state of its own: what is above stays as it is.
+    torch.manual_seed(5)
+    for name, keys in (("self", 4), ("cross", 6)):
+        first = torch.arange(keys) < torch.tensor([[keys - 3], [keys]])
+        some = torch.rand(2, keys) < 0.5
+        some[:, -1] = True  # each query sees something
+        inputs = {"q": rounded(2, 3, 4, 4), "k": rounded(2, 3, keys, 4), "v": rounded(2, 3, keys, 4)}
+        for mask, options in (("causal", {"is_causal": True}), ("first", {"attn_mask": first[:, None, None]}),
+                              ("keys", {"attn_mask": some[:, None, None]})):
+            case(f"attention-{mask}-{name}",
+                 lambda q, k, v: F.scaled_dot_product_attention(q, k, v, **options), dict(inputs), scale=0.5)
+        tensors[f"attention-first-{name}.counts"] = first.sum(1)
+        tensors[f"attention-keys-{name}.shown"] = some.to(torch.uint8)
     save(FOLDER / "operations.safetensors", tensors, settings)
 
 

@@ -111,6 +111,17 @@ typedef struct {
   float scale;                             // of the scores
 } easel_head;
 
+// What queries see of one sample's keys: query i the keys up to i where it is causal, and of these the ones whose byte in
+// `shown` ([keys]) is 1 and not 0; NULL shows all.
+typedef struct {
+  bool is_causal;
+  const uint8_t *_Nullable shown;
+} easel_mask;
+
+// Queries and keys whose scores with each other are kept at a time. A multiple of every instruction set's EASEL_ROWS and of
+// whole pairs of its vectors, so that products have no rests; the scores take 36 KB.
+#define EASEL_ATTENTION_BLOCK 96
+
 // Attention's softmax, pooling and the like take plain arguments.
 typedef struct {
   // y = op(x)
@@ -194,13 +205,27 @@ typedef struct {
                               const float *rstd, const void *dy, const void *_Nullable addend, void *dx, float *dgamma,
                               float *dbeta);
 
-  // y = softmax(scale q kᵀ + mask) v of one head; mask: [keys] or NULL. scratch, for both: with p rounding up to 16,
+  // y = softmax(scale q kᵀ) v of one head. scratch, for both: with p rounding up to 16,
   // width · p(queries) + 2 · keys · p(queries) + (2 · keys + queries + max(queries, keys)) · p(width).
-  void (*attention)(const easel_head *h, const void *q, const void *k, const void *v, const float *_Nullable mask,
-                    void *y, float *scratch);
+  void (*attention)(const easel_head *h, const void *q, const void *k, const void *v, void *y, float *scratch);
   // The gradients of the above, written.
-  void (*attention_backward)(const easel_head *h, const void *q, const void *k, const void *v,
-                             const float *_Nullable mask, const void *dy, void *dq, void *dk, void *dv, float *scratch);
+  void (*attention_backward)(const easel_head *h, const void *q, const void *k, const void *v, const void *dy, void *dq,
+                             void *dk, void *dv, float *scratch);
+
+  // The same with a mask, a block of scores at a time; pointers are to a head's first token. scratch, for both: with b a
+  // block, b · (6 · p(width) + 2 · b + 3).
+  // y and log_sums ([queries], the logarithm of each one's sum of exp(score)) of `queries` queries from `query` on, a block at
+  // most. A query that sees no key gives zeros, and its logarithm is -inf.
+  void (*attention_blocks)(const easel_head *h, const easel_mask *mask, ptrdiff_t query, ptrdiff_t queries,
+                           const void *q, const void *k, const void *v, void *y, float *log_sums, float *scratch);
+  // dots[i] = the sum of y dy of each query
+  void (*attention_dots)(const easel_head *h, const void *y, const void *dy, float *dots);
+  // dk and dv of the keys from `first` to before `end`, and their share of dq: [queries · p(width)], written, to be joined.
+  void (*attention_blocks_backward)(const easel_head *h, const easel_mask *mask, ptrdiff_t first, ptrdiff_t end,
+                                    const void *q, const void *k, const void *v, const void *dy, const float *log_sums,
+                                    const float *dots, float *dq, void *dk, void *dv, float *scratch);
+  // dq, from `parts` shares, `stride` apart; sums: the first, which is added to.
+  void (*attention_join)(const easel_head *h, ptrdiff_t parts, ptrdiff_t stride, float *sums, void *dq);
 
   // y = softmax of each row of scale x (+ mask, [columns])
   void (*softmax)(ptrdiff_t rows, ptrdiff_t columns, float scale, const void *x, const float *_Nullable mask, void *y);

@@ -48,15 +48,24 @@ public protocol Backend: AnyObject {
 
   // MARK: Attention
 
-  /// `softmax(q kᵀ / √d + mask) v` for each head: q `[N, Tq, heads·d]`, k and v `[N, Tk, heads·d]`, mask `[Tk]` added
-  /// to the scores.
-  func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?) -> Tensor
-  func attentionGradient(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?, dy: Tensor)
-    -> (dq: Tensor, dk: Tensor, dv: Tensor)
+  /// `softmax(q kᵀ / √d) v` for each head, over the keys that the mask shows (nil: all): q `[N, Tq, heads·d]`, k and v
+  /// `[N, Tk, heads·d]`, y of q's shape. The statistics are for the gradient; nil where it needs none.
+  ///
+  /// However many tokens there are, no more than a block of their scores is kept, or those of heads that are small.
+  func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: AttentionMask?)
+    -> (y: Tensor, statistics: AttentionStatistics?)
+  /// - Parameter statistics: those that ``attention(_:_:_:heads:mask:)`` has found; where they are needed and nil, they are
+  ///   found again.
+  func attentionGradient(
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: AttentionMask?, statistics: AttentionStatistics?,
+    dy: Tensor
+  ) -> (dq: Tensor, dk: Tensor, dv: Tensor)
   /// Attention of each sample's tokens to each other, whose queries, keys and values lie side by side: qkv
-  /// `[N, T, 3·heads·d]`, result `[N, T, heads·d]`.
-  func selfAttention(_ qkv: Tensor, heads: Int) -> Tensor
-  func selfAttentionGradient(_ qkv: Tensor, heads: Int, dy: Tensor) -> Tensor
+  /// `[N, T, 3·heads·d]`, y `[N, T, heads·d]`.
+  func selfAttention(_ qkv: Tensor, heads: Int, mask: AttentionMask?) -> (y: Tensor, statistics: AttentionStatistics?)
+  func selfAttentionGradient(
+    _ qkv: Tensor, heads: Int, mask: AttentionMask?, statistics: AttentionStatistics?, dy: Tensor
+  ) -> Tensor
 
   // MARK: Normalisation and softmax
 
@@ -169,6 +178,23 @@ public protocol Backend: AnyObject {
   /// Fills a float32 tensor whose leading axis is samples: sample n takes the numbers of index `draw.index + n`.
   func fillUniform(_ x: Tensor, _ draw: RandomDraw)
   func fillNormal(_ x: Tensor, _ draw: RandomDraw)
+}
+
+extension Backend {
+  /// The gradient without what the forward pass has found.
+  public func attentionGradient(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: AttentionMask?, dy: Tensor)
+    -> (dq: Tensor, dk: Tensor, dv: Tensor)
+  {
+    attentionGradient(q, k, v, heads: heads, mask: mask, statistics: nil, dy: dy)
+  }
+
+  /// Attention of all tokens to each other.
+  public func selfAttention(_ qkv: Tensor, heads: Int) -> Tensor { selfAttention(qkv, heads: heads, mask: nil).y }
+
+  /// Its gradient, without what the forward pass has found.
+  public func selfAttentionGradient(_ qkv: Tensor, heads: Int, dy: Tensor) -> Tensor {
+    selfAttentionGradient(qkv, heads: heads, mask: nil, statistics: nil, dy: dy)
+  }
 }
 
 /// The backends by name.

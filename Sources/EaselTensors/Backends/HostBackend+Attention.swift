@@ -1,164 +1,294 @@
 import CEaselKernels
 
 extension HostBackend {
-  public func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?) -> Tensor {
-    let y = empty(q.shape, q.type)
-    let tokens = HeadTokens(q, k, v, heads: heads)
-    guard tokens.areFew else {
-      let scores = probabilities(q, k, v, heads: heads, mask: mask)
-      asBackend.matmul(
-        MatrixBatch(perHead: scores), MatrixBatch(v, heads: heads), scale: 1, into: MatrixBatch(y, heads: heads),
-        accumulating: false)
-      return y
-    }
-    attention(tokens, mask, into: y)
-    return y
-  }
-
-  /// `softmax(q kᵀ / √d + mask)`, `[N, heads, Tq, Tk]`: as large as all activations of a block, so that the backward pass
-  /// computes them again.
-  private func probabilities(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?) -> Tensor {
-    let scores = empty([q.shape[0], heads, q.shape[1], k.shape[1]], q.type)
-    let scale = 1 / Float(q.shape[2] / heads).squareRoot()
-    asBackend.matmul(
-      MatrixBatch(q, heads: heads), MatrixBatch(k, heads: heads).transposed, scale: 1,
-      into: MatrixBatch(perHead: scores), accumulating: false)
-    softmax(scores, scale: scale, mask: mask, into: scores)
-    return scores
-  }
-
-  public func attentionGradient(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?, dy: Tensor)
-    -> (dq: Tensor, dk: Tensor, dv: Tensor)
+  public func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: AttentionMask?)
+    -> (y: Tensor, statistics: AttentionStatistics?)
   {
-    let (dq, dk, dv) = (empty(q.shape, q.type), empty(k.shape, k.type), empty(v.shape, v.type))
-    let tokens = HeadTokens(q, k, v, heads: heads)
-    if tokens.areFew {
-      attentionGradient(tokens, mask, dy: dy, into: HeadTokens(dq, dk, dv, heads: heads))
-      return (dq, dk, dv)
+    attention(HeadTokens([q, k, v], heads: heads), mask)
+  }
+
+  public func attentionGradient(
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: AttentionMask?, statistics: AttentionStatistics?,
+    dy: Tensor
+  ) -> (dq: Tensor, dk: Tensor, dv: Tensor) {
+    let gradients = attentionGradient(HeadTokens([q, k, v], heads: heads), mask, statistics, dy: dy)
+    return (gradients[0], gradients[1], gradients[2])
+  }
+
+  public func selfAttention(_ qkv: Tensor, heads: Int, mask: AttentionMask?)
+    -> (y: Tensor, statistics: AttentionStatistics?)
+  {
+    attention(HeadTokens([qkv], heads: heads), mask)
+  }
+
+  public func selfAttentionGradient(
+    _ qkv: Tensor, heads: Int, mask: AttentionMask?, statistics: AttentionStatistics?, dy: Tensor
+  ) -> Tensor {
+    attentionGradient(HeadTokens([qkv], heads: heads), mask, statistics, dy: dy)[0]
+  }
+
+  private func attention(_ tokens: HeadTokens, _ mask: AttentionMask?) -> (y: Tensor, statistics: AttentionStatistics?)
+  {
+    switch tokens.way(mask) {
+    case .loops: return (loops(tokens), nil)
+    case .products: return (products(tokens), nil)
+    case .blocks:
+      let statistics = blocks(tokens, mask)
+      return (statistics.y, statistics)
     }
-    let backend = asBackend
-    let scale = 1 / Float(q.shape[2] / heads).squareRoot()
-    let weights = self.probabilities(q, k, v, heads: heads, mask: mask)
-    let probabilities = MatrixBatch(perHead: weights)
-    let output = MatrixBatch(dy, heads: heads)
-    backend.matmul(probabilities.transposed, output, scale: 1, into: MatrixBatch(dv, heads: heads), accumulating: false)
-    let dscores = empty(weights.shape, weights.type)
-    backend.matmul(
-      output, MatrixBatch(v, heads: heads).transposed, scale: 1, into: MatrixBatch(perHead: dscores),
-      accumulating: false)
-    softmaxGradient(weights, dy: dscores, scale: scale, into: dscores)
-    let scores = MatrixBatch(perHead: dscores)
-    backend.matmul(
-      scores, MatrixBatch(k, heads: heads), scale: 1, into: MatrixBatch(dq, heads: heads), accumulating: false)
-    backend.matmul(
-      scores.transposed, MatrixBatch(q, heads: heads), scale: 1, into: MatrixBatch(dk, heads: heads),
-      accumulating: false)
-    return (dq, dk, dv)
   }
 
-  public func selfAttention(_ qkv: Tensor, heads: Int) -> Tensor {
-    let tokens = HeadTokens(qkv, heads: heads)
-    guard tokens.areFew else {
-      let parts = thirds(qkv)
-      return attention(parts[0], parts[1], parts[2], heads: heads, mask: nil)
+  /// The gradients with respect to the tokens' tensors.
+  private func attentionGradient(
+    _ tokens: HeadTokens, _ mask: AttentionMask?, _ statistics: AttentionStatistics?, dy: Tensor
+  ) -> [Tensor] {
+    let way = tokens.way(mask)
+    if way == .products {
+      let gradients = productsGradient(tokens, dy: dy)
+      return tokens.tensors.count == 1 ? [concatenate(gradients)] : gradients
     }
-    let y = empty(qkv.shape.replacingLast(with: qkv.shape.last / 3), qkv.type)
-    attention(tokens, nil, into: y)
-    return y
-  }
-
-  public func selfAttentionGradient(_ qkv: Tensor, heads: Int, dy: Tensor) -> Tensor {
-    let tokens = HeadTokens(qkv, heads: heads)
-    guard tokens.areFew else {
-      let parts = thirds(qkv)
-      let gradients = attentionGradient(parts[0], parts[1], parts[2], heads: heads, mask: nil, dy: dy)
-      return concatenate([gradients.dq, gradients.dk, gradients.dv])
+    let gradients = tokens.tensors.map { empty($0.shape, $0.type) }
+    let places = HeadTokens(gradients, heads: tokens.heads)
+    if way == .loops {
+      loopsGradient(tokens, dy: dy, into: places)
+    } else {
+      blocksGradient(tokens, mask, statistics ?? blocks(tokens, mask), dy: dy, into: places)
     }
-    let dqkv = empty(qkv.shape, qkv.type)
-    attentionGradient(tokens, nil, dy: dy, into: HeadTokens(dqkv, heads: heads))
-    return dqkv
+    return gradients
   }
 
-  private func thirds(_ qkv: Tensor) -> [Tensor] {
-    let width = qkv.shape.last / 3
-    return (0..<3).map { slice(qkv, $0 * width..<($0 + 1) * width) }
-  }
+  // MARK: Loops over a head's tokens, all at once
 
-  // MARK: Few tokens
-
-  private func attention(_ tokens: HeadTokens, _ mask: Tensor?, into y: Tensor) {
-    require(mask.map { $0.count == tokens.head.keys } ?? true, "mask for \(tokens.head.keys) keys")
+  private func loops(_ tokens: HeadTokens) -> Tensor {
+    let y = empty(tokens.resultShape, tokens.type)
     let scratch = empty([threads.count, tokens.scratchSize], .float32)
     let kernel = typed(y.type).attention
     threads.split(tokens.count) { range, turn in
       for item in range {
         withUnsafePointer(to: tokens.head) { head in
           kernel(
-            head, tokens.query(item), tokens.key(item), tokens.value(item), mask?.floats, y.at(tokens.result(item)),
+            head, tokens.query(item), tokens.key(item), tokens.value(item), y.at(tokens.result(item)),
             scratch.floats + turn.worker * tokens.scratchSize)
         }
       }
     }
+    return y
   }
 
-  private func attentionGradient(_ tokens: HeadTokens, _ mask: Tensor?, dy: Tensor, into gradients: HeadTokens) {
+  private func loopsGradient(_ tokens: HeadTokens, dy: Tensor, into gradients: HeadTokens) {
     let scratch = empty([threads.count, tokens.scratchSize], .float32)
     let kernel = typed(dy.type).attention_backward
     threads.split(tokens.count) { range, turn in
       for item in range {
         withUnsafePointer(to: tokens.head) { head in
           kernel(
-            head, tokens.query(item), tokens.key(item), tokens.value(item), mask?.floats, dy.at(tokens.result(item)),
+            head, tokens.query(item), tokens.key(item), tokens.value(item), dy.at(tokens.result(item)),
             gradients.query(item), gradients.key(item), gradients.value(item),
             scratch.floats + turn.worker * tokens.scratchSize)
         }
       }
     }
   }
+
+  // MARK: Batched matrix products
+
+  private func products(_ tokens: HeadTokens) -> Tensor {
+    let parts = separated(tokens)
+    let y = empty(tokens.resultShape, tokens.type)
+    let scores = probabilities(parts[0], parts[1], heads: tokens.heads)
+    asBackend.matmul(
+      MatrixBatch(perHead: scores), MatrixBatch(parts[2], heads: tokens.heads), scale: 1,
+      into: MatrixBatch(y, heads: tokens.heads), accumulating: false)
+    return y
+  }
+
+  private func productsGradient(_ tokens: HeadTokens, dy: Tensor) -> [Tensor] {
+    let (backend, heads) = (asBackend, tokens.heads)
+    let parts = separated(tokens)
+    let gradients = parts.map { empty($0.shape, $0.type) }
+    let (q, k, v) = (
+      MatrixBatch(parts[0], heads: heads), MatrixBatch(parts[1], heads: heads), MatrixBatch(parts[2], heads: heads)
+    )
+    let weights = self.probabilities(parts[0], parts[1], heads: heads)
+    let probabilities = MatrixBatch(perHead: weights)
+    let output = MatrixBatch(dy, heads: heads)
+    backend.matmul(
+      probabilities.transposed, output, scale: 1, into: MatrixBatch(gradients[2], heads: heads), accumulating: false)
+    let dscores = empty(weights.shape, weights.type)
+    let scores = MatrixBatch(perHead: dscores)
+    backend.matmul(output, v.transposed, scale: 1, into: scores, accumulating: false)
+    softmaxGradient(weights, dy: dscores, scale: tokens.head.scale, into: dscores)
+    backend.matmul(scores, k, scale: 1, into: MatrixBatch(gradients[0], heads: heads), accumulating: false)
+    backend.matmul(scores.transposed, q, scale: 1, into: MatrixBatch(gradients[1], heads: heads), accumulating: false)
+    return gradients
+  }
+
+  /// `softmax(q kᵀ / √d)`, `[N, heads, Tq, Tk]`: as large as all activations of a block, so that the backward pass computes
+  /// them again.
+  private func probabilities(_ q: Tensor, _ k: Tensor, heads: Int) -> Tensor {
+    let scores = empty([q.shape[0], heads, q.shape[1], k.shape[1]], q.type)
+    let scale = 1 / Float(q.shape[2] / heads).squareRoot()
+    asBackend.matmul(
+      MatrixBatch(q, heads: heads), MatrixBatch(k, heads: heads).transposed, scale: 1,
+      into: MatrixBatch(perHead: scores), accumulating: false)
+    softmax(scores, scale: scale, mask: nil, into: scores)
+    return scores
+  }
+
+  /// Queries, keys and values as tensors of their own.
+  private func separated(_ tokens: HeadTokens) -> [Tensor] {
+    if tokens.tensors.count == 3 { return tokens.tensors }
+    let width = tokens.resultShape.last
+    return (0..<3).map { slice(tokens.tensors[0], $0 * width..<($0 + 1) * width) }
+  }
+
+  // MARK: Blocks of scores
+
+  private func blocks(_ tokens: HeadTokens, _ mask: AttentionMask?) -> AttentionStatistics {
+    let y = empty(tokens.resultShape, tokens.type)
+    let logSums = empty(tokens.statisticsShape, .float32)
+    let scratch = empty([threads.count, tokens.blockScratchSize], .float32)
+    let kernel = typed(y.type).attention_blocks
+    let (queries, block) = (tokens.head.queries, Int(EASEL_ATTENTION_BLOCK))
+    let rows = (queries + block - 1) / block
+    tokens.withMasks(mask) { mask in
+      threads.split(tokens.count * rows) { range, turn in
+        for place in range {
+          let (item, first) = (place / rows, place % rows * block)
+          withUnsafePointer(to: tokens.head) { head in
+            withUnsafePointer(to: mask(item)) { mask in
+              kernel(
+                head, mask, first, min(block, queries - first), tokens.query(item), tokens.key(item),
+                tokens.value(item), y.at(tokens.result(item)), logSums.floats + item * queries,
+                scratch.floats + turn.worker * tokens.blockScratchSize)
+            }
+          }
+        }
+      }
+    }
+    return AttentionStatistics(y: y, logSums: logSums)
+  }
+
+  /// The gradients, with the scores made again. Parts of the work are some keys of a head: what they add to its queries'
+  /// gradients is kept apart and added up in the parts' order.
+  private func blocksGradient(
+    _ tokens: HeadTokens, _ mask: AttentionMask?, _ statistics: AttentionStatistics, dy: Tensor,
+    into gradients: HeadTokens
+  ) {
+    let kernels = typed(dy.type)
+    let (queries, keys, block) = (tokens.head.queries, tokens.head.keys, Int(EASEL_ATTENTION_BLOCK))
+    let columns = (keys + block - 1) / block
+    // Enough parts for some threads where there are few heads, and few enough for the memory they take.
+    let parts = max(1, min(4, columns / 4))
+    let size = tokens.querySize
+    let dots = empty(tokens.statisticsShape, .float32)
+    let sums = empty([parts, tokens.count, size], .float32)
+    let scratch = empty([threads.count, tokens.blockScratchSize], .float32)
+    withUnsafePointer(to: tokens.head) { head in
+      threads.split(tokens.count) { range, _ in
+        for item in range {
+          kernels.attention_dots(
+            head, statistics.y.at(tokens.result(item)), dy.at(tokens.result(item)), dots.floats + item * queries)
+        }
+      }
+      tokens.withMasks(mask) { mask in
+        threads.run(tokens.count * parts) { turn in
+          let (item, part) = (turn.part / parts, turn.part % parts)
+          let (first, end) = (columns * part / parts * block, min(columns * (part + 1) / parts * block, keys))
+          withUnsafePointer(to: mask(item)) { mask in
+            kernels.attention_blocks_backward(
+              head, mask, first, end, tokens.query(item), tokens.key(item), tokens.value(item),
+              dy.at(tokens.result(item)), statistics.logSums.floats + item * queries, dots.floats + item * queries,
+              sums.floats + (part * tokens.count + item) * size, gradients.key(item), gradients.value(item),
+              scratch.floats + turn.worker * tokens.blockScratchSize)
+          }
+        }
+      }
+      threads.split(tokens.count) { range, _ in
+        for item in range {
+          kernels.attention_join(head, parts, tokens.count * size, sums.floats + item * size, gradients.query(item))
+        }
+      }
+    }
+  }
 }
 
-/// Queries, keys and values of every sample and head, in tensors of their own or side by side in one.
+/// Queries, keys and values of every sample and head, in three tensors or side by side in one.
 private struct HeadTokens {
+  /// One tensor or three.
+  let tensors: [Tensor]
+  let heads: Int
   let head: easel_head
   /// Samples times heads.
   let count: Int
-  private let heads: Int
-  private let q, k, v: Tensor
+  private var q: Tensor { tensors[0] }
+  private var k: Tensor { tensors[tensors.count / 2] }
+  private var v: Tensor { tensors[tensors.count - 1] }
   /// Where the first key and the first value lie in their tensors.
   private let keyOffset, valueOffset: Int
 
-  init(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int) {
-    require(q.rank == 3 && k.shape == v.shape, "attention of \(q.shape), \(k.shape), \(v.shape)")
-    require(q.shape[0] == k.shape[0] && q.shape[2] == k.shape[2], "attention of \(q.shape), \(k.shape), \(v.shape)")
-    require(q.shape[2] % heads == 0, "\(q.shape) does not divide into \(heads) heads")
-    self.init(q, k, v, heads: heads, width: q.shape[2], offset: 0)
-  }
-
-  /// The tokens of `[N, T, 3·heads·d]`.
-  init(_ qkv: Tensor, heads: Int) {
+  /// - Parameter tensors: q, k and v, or the tokens of `[N, T, 3·heads·d]`.
+  init(_ tensors: [Tensor], heads: Int) {
+    (self.tensors, self.heads) = (tensors, heads)
+    let (q, k, v) = (tensors[0].shape, tensors[tensors.count / 2].shape, tensors[tensors.count - 1].shape)
+    let isOne = tensors.count == 1
     require(
-      qkv.rank == 3 && qkv.shape[2] % (3 * heads) == 0, "\(qkv.shape) does not divide into 3 times \(heads) heads")
-    self.init(qkv, qkv, qkv, heads: heads, width: qkv.shape[2] / 3, offset: qkv.shape[2] / 3)
-  }
-
-  private init(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, width: Int, offset: Int) {
-    (self.q, self.k, self.v, self.heads) = (q, k, v, heads)
-    (keyOffset, valueOffset) = (offset, 2 * offset)
-    count = q.shape[0] * heads
+      q.rank == 3 && k == v && q[0] == k[0] && q[2] == k[2], "attention of \(tensors.map(\.shape))")
+    require(
+      q[2] % (isOne ? 3 * heads : heads) == 0, "\(q) does not divide into \(isOne ? "3 times " : "")\(heads) heads")
+    let width = isOne ? q[2] / 3 : q[2]
+    (keyOffset, valueOffset) = isOne ? (width, 2 * width) : (0, 0)
+    count = q[0] * heads
     head = easel_head(
-      queries: q.shape[1], keys: k.shape[1], width: width / heads, q_stride: q.shape[2], k_stride: k.shape[2],
-      y_stride: width, scale: 1 / Float(width / heads).squareRoot())
+      queries: q[1], keys: k[1], width: width / heads, q_stride: q[2], k_stride: k[2], y_stride: width,
+      scale: 1 / Float(width / heads).squareRoot())
   }
 
-  /// Whether a head's scores and tokens stay in a core's own cache, where loops of our own are faster than batched matrix
-  /// products.
-  var areFew: Bool { head.queries <= 64 && head.keys <= 64 && head.width <= 64 }
+  var type: ScalarType { q.type }
+  var resultShape: Shape { [q.shape[0], head.queries, head.y_stride] }
+  var statisticsShape: Shape { [q.shape[0], heads, head.queries] }
 
-  /// Floats that the kernels work in.
+  /// How attention is computed.
+  enum Way {
+    /// By loops of our own over all of a head's tokens.
+    case loops
+    /// By batched matrix products, all scores at once.
+    case products
+    /// By loops of our own, a block of scores at a time.
+    case blocks
+  }
+
+  /// By shape and mask alone. Where a head's scores and tokens stay in a core's own cache, loops over all of them; where the
+  /// scores are few enough to be kept, batched matrix products, which reach the matrix units of processors that have some.
+  func way(_ mask: AttentionMask?) -> Way {
+    if mask != nil || head.queries * head.keys > 256 * 256 { return .blocks }
+    return head.queries <= 64 && head.keys <= 64 && head.width <= 64 ? .loops : .products
+  }
+
+  private func padded(_ count: Int) -> Int { (count + 15) / 16 * 16 }
+
+  /// Floats that the loops work in.
   var scratchSize: Int {
-    func padded(_ count: Int) -> Int { (count + 15) / 16 * 16 }
-    return (head.width + 2 * head.keys) * padded(head.queries)
+    (head.width + 2 * head.keys) * padded(head.queries)
       + (2 * head.keys + head.queries + max(head.queries, head.keys)) * padded(head.width)
+  }
+
+  /// Floats that the loops over blocks work in.
+  var blockScratchSize: Int {
+    let block = Int(EASEL_ATTENTION_BLOCK)
+    return block * (6 * padded(head.width) + 2 * block + 3)
+  }
+
+  /// Floats of a head's queries.
+  var querySize: Int { head.queries * padded(head.width) }
+
+  /// Calls with what gives each item's mask, as long as the call lasts.
+  func withMasks(_ mask: AttentionMask?, _ body: ((_ item: Int) -> easel_mask) -> Void) {
+    let shown = mask?.shownKeys(samples: q.shape[0], keys: head.keys)
+    (shown ?? []).withUnsafeBufferPointer { bytes in
+      let first = shown == nil ? nil : bytes.baseAddress
+      body { item in easel_mask(is_causal: mask == .causal, shown: first.map { $0 + item / heads * head.keys }) }
+    }
   }
 
   private func place(_ item: Int, _ tokens: Int, _ stride: Int) -> Int {

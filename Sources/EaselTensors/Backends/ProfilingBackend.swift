@@ -190,39 +190,60 @@ public final class ProfilingBackend: Backend {
 
   // MARK: Attention
 
-  private func text(_ q: Tensor, _ k: Tensor, heads: Int) -> String {
-    "\(q.shape[0])×\(heads) of \(q.shape[1])×\(k.shape[1]), width \(q.shape[2] / heads)"
+  private func text(_ samples: Int, heads: Int, queries: Int, keys: Int, width: Int, _ mask: AttentionMask?) -> String {
+    "\(samples)×\(heads) of \(queries)×\(keys), width \(width / heads)\(mask == nil ? "" : ", masked")"
   }
 
-  public func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?) -> Tensor {
-    measure("attention", text(q, k, heads: heads), flops: 4 * q.count * k.shape[1], [q, k, v]) {
-      base.attention(q, k, v, heads: heads, mask: mask)
-    }
+  private func text(_ q: Tensor, _ k: Tensor, heads: Int, _ mask: AttentionMask?) -> String {
+    text(q.shape[0], heads: heads, queries: q.shape[1], keys: k.shape[1], width: q.shape[2], mask)
   }
 
-  public func attentionGradient(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: Tensor?, dy: Tensor)
-    -> (dq: Tensor, dk: Tensor, dv: Tensor)
+  private func text(_ qkv: Tensor, heads: Int, _ mask: AttentionMask?) -> String {
+    text(qkv.shape[0], heads: heads, queries: qkv.shape[1], keys: qkv.shape[1], width: qkv.shape[2] / 3, mask)
+  }
+
+  /// Multiplications of one matrix product over the pairs that are not masked, times 2.
+  private func flops(_ samples: Int, queries: Int, keys: Int, width: Int, _ mask: AttentionMask?) -> Int {
+    2 * width * (mask?.pairs(samples: samples, queries: queries, keys: keys) ?? samples * queries * keys)
+  }
+
+  public func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: AttentionMask?)
+    -> (y: Tensor, statistics: AttentionStatistics?)
   {
     measure(
-      "attention gradient", text(q, k, heads: heads), flops: 10 * q.count * k.shape[1], [q, k, v, dy],
-      result: { [$0.dq, $0.dk, $0.dv] },
-      { base.attentionGradient(q, k, v, heads: heads, mask: mask, dy: dy) })
+      "attention", text(q, k, heads: heads, mask),
+      flops: 2 * flops(q.shape[0], queries: q.shape[1], keys: k.shape[1], width: q.shape[2], mask), [q, k, v],
+      result: { [$0.y] }, { base.attention(q, k, v, heads: heads, mask: mask) })
   }
 
-  private func text(_ qkv: Tensor, heads: Int) -> String {
-    "\(qkv.shape[0])×\(heads) of \(qkv.shape[1])×\(qkv.shape[1]), width \(qkv.shape[2] / (3 * heads))"
+  public func attentionGradient(
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: AttentionMask?, statistics: AttentionStatistics?,
+    dy: Tensor
+  ) -> (dq: Tensor, dk: Tensor, dv: Tensor) {
+    measure(
+      "attention gradient", text(q, k, heads: heads, mask),
+      flops: 5 * flops(q.shape[0], queries: q.shape[1], keys: k.shape[1], width: q.shape[2], mask),
+      [q, k, v, statistics?.y, dy], result: { [$0.dq, $0.dk, $0.dv] },
+      { base.attentionGradient(q, k, v, heads: heads, mask: mask, statistics: statistics, dy: dy) })
   }
 
-  public func selfAttention(_ qkv: Tensor, heads: Int) -> Tensor {
-    measure("attention", text(qkv, heads: heads), flops: 4 * qkv.count / 3 * qkv.shape[1], [qkv]) {
-      base.selfAttention(qkv, heads: heads)
-    }
+  public func selfAttention(_ qkv: Tensor, heads: Int, mask: AttentionMask?)
+    -> (y: Tensor, statistics: AttentionStatistics?)
+  {
+    measure(
+      "attention", text(qkv, heads: heads, mask),
+      flops: 2 * flops(qkv.shape[0], queries: qkv.shape[1], keys: qkv.shape[1], width: qkv.shape[2] / 3, mask), [qkv],
+      result: { [$0.y] }, { base.selfAttention(qkv, heads: heads, mask: mask) })
   }
 
-  public func selfAttentionGradient(_ qkv: Tensor, heads: Int, dy: Tensor) -> Tensor {
-    measure("attention gradient", text(qkv, heads: heads), flops: 10 * qkv.count / 3 * qkv.shape[1], [qkv, dy]) {
-      base.selfAttentionGradient(qkv, heads: heads, dy: dy)
-    }
+  public func selfAttentionGradient(
+    _ qkv: Tensor, heads: Int, mask: AttentionMask?, statistics: AttentionStatistics?, dy: Tensor
+  ) -> Tensor {
+    measure(
+      "attention gradient", text(qkv, heads: heads, mask),
+      flops: 5 * flops(qkv.shape[0], queries: qkv.shape[1], keys: qkv.shape[1], width: qkv.shape[2] / 3, mask),
+      [qkv, statistics?.y, dy],
+      { base.selfAttentionGradient(qkv, heads: heads, mask: mask, statistics: statistics, dy: dy) })
   }
 
   // MARK: Normalisation and softmax
