@@ -1,7 +1,11 @@
 /// Some images of a data set, in the order a model sees them.
 public struct Batch: Sendable, Equatable {
-  /// The training step it is for, or its place in an evaluation, from 0.
-  public let step: Int
+  /// Its place in the sequence of a training, which is the step, or of an evaluation, from 0.
+  public let number: Int
+  /// The place of its first image in the whole batch that it is a part of; 0 for a whole one.
+  public let first: Int
+  /// Images of the whole batch that it is a part of.
+  public let wholeCount: Int
   /// `[count, height, width, channels]`, 8-bit levels.
   public let pixels: [UInt8]
   /// One for each image, if the data are labelled.
@@ -14,10 +18,21 @@ public struct Batch: Sendable, Equatable {
   public let counterparts: [Batch]
 
   public init(
-    step: Int, pixels: [UInt8], labels: [Int32]?, count: Int, width: Int, height: Int, channels: Int,
+    number: Int, pixels: [UInt8], labels: [Int32]?, count: Int, width: Int, height: Int, channels: Int,
     counterparts: [Batch] = []
   ) {
-    self.step = step
+    self.init(
+      number: number, first: 0, of: count, pixels: pixels, labels: labels, count: count, width: width, height: height,
+      channels: channels, counterparts: counterparts)
+  }
+
+  private init(
+    number: Int, first: Int, of wholeCount: Int, pixels: [UInt8], labels: [Int32]?, count: Int, width: Int,
+    height: Int, channels: Int, counterparts: [Batch]
+  ) {
+    self.number = number
+    self.first = first
+    self.wholeCount = wholeCount
     self.pixels = pixels
     self.labels = labels
     self.count = count
@@ -34,8 +49,26 @@ public struct Batch: Sendable, Equatable {
       counterpart.channels == channels
     else { fatalError("Batch: a counterpart of another size") }
     return Batch(
-      step: step, pixels: pixels, labels: labels, count: count, width: width, height: height, channels: channels,
-      counterparts: counterparts + [counterpart])
+      number: number, first: first, of: wholeCount, pixels: pixels, labels: labels, count: count, width: width,
+      height: height, channels: channels, counterparts: counterparts + [counterpart])
+  }
+
+  /// What share of the whole batch it is, 0 to 1.
+  public var share: Float { Float(count) / Float(wholeCount) }
+
+  /// The batch in up to `count` parts of about equal size.
+  public func parts(_ count: Int) -> [Batch] {
+    let parts = min(max(1, count), self.count)
+    return (0..<parts).map { self[self.count * $0 / parts..<self.count * ($0 + 1) / parts] }
+  }
+
+  private subscript(range: Range<Int>) -> Batch {
+    let size = width * height * channels
+    return Batch(
+      number: number, first: first + range.lowerBound, of: wholeCount,
+      pixels: Array(pixels[range.lowerBound * size..<range.upperBound * size]), labels: labels.map { Array($0[range]) },
+      count: range.count, width: width, height: height, channels: channels,
+      counterparts: counterparts.map { $0[range] })
   }
 }
 
@@ -57,7 +90,7 @@ public struct SequentialBatches: Sequence, IteratorProtocol, Sendable {
     let images = dataset.subset(start..<start + Swift.min(batchSize, dataset.count - start))
     defer { step += 1 }
     return Batch(
-      step: step, pixels: images.pixels, labels: images.labels, count: images.count, width: images.width,
+      number: step, pixels: images.pixels, labels: images.labels, count: images.count, width: images.width,
       height: images.height, channels: images.channels)
   }
 }

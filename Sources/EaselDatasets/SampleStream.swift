@@ -38,7 +38,7 @@ struct SampleStream {
       if let label = dataset.labels?[index] { labels?.append(label) }
     }
     return Batch(
-      step: step, pixels: pixels, labels: labels, count: batchSize, width: dataset.width, height: dataset.height,
+      number: step, pixels: pixels, labels: labels, count: batchSize, width: dataset.width, height: dataset.height,
       channels: dataset.channels)
   }
 

@@ -147,10 +147,14 @@ public struct TrainingStep {
       learningRate ?? settings.learningRate * settings.schedule(steps: settings.steps).factor(at: index)
   }
 
-  /// The random numbers of this step's samples, by their place in the run.
-  public func draw(_ draw: UInt32, fromSample offset: Int = 0) -> RandomDraw {
+  /// The random numbers of some of this step's images, by their place in the run.
+  ///
+  /// - Parameters:
+  ///   - purpose: tells draws of the same images apart; numbered by the model.
+  ///   - images: the whole batch, or a part of it.
+  public func draw(_ purpose: UInt32, for images: Batch) -> RandomDraw {
     RandomDraw(
-      seed: settings.seed, stream: .noise, index: UInt64(index * settings.batchSize + offset), draw: draw)
+      seed: settings.seed, stream: .noise, index: UInt64(index * settings.batchSize + images.first), draw: purpose)
   }
 
   /// Takes an optimizer step with the gradients that a component has gathered, and updates its average; leaves both as they are
@@ -257,12 +261,10 @@ extension SingleLossModel {
   /// Forward and backward over each part of the batch, whose gradients add up, then one optimizer step.
   public func trainingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics {
     begin(step)
-    let parts = batch.parts(step.settings.accumulate)
     var metrics: Metrics = [:]
-    for (images, offset) in parts {
-      let tape = Tape()
-      let share = Float(images.count) / Float(batch.count)
-      let result = loss(images, on: tape) { step.draw($0, fromSample: offset) }
+    for images in batch.parts(step.settings.accumulate) {
+      let (tape, share) = (Tape(), images.share)
+      let result = loss(images, on: tape) { step.draw($0, for: images) }
       metrics["loss", default: 0] += share * result.loss.value.item()
       for (name, value) in result.metrics { metrics[name, default: 0] += share * value }
       tape.backward(from: result.loss, seed: share)
@@ -272,7 +274,7 @@ extension SingleLossModel {
   }
 
   public func validationLoss(_ batch: Batch) -> Float {
-    let first = UInt64(batch.step) * 1_000_000
+    let first = UInt64(batch.number) * 1_000_000
     return components[0].arena.withAverage {
       loss(batch, on: nil) { draw in
         RandomDraw(seed: 0, stream: .validation, index: first, draw: draw)
@@ -282,23 +284,6 @@ extension SingleLossModel {
 }
 
 extension Batch {
-  /// The batch in up to `count` parts of about equal size, each with the place of its first image.
-  func parts(_ count: Int) -> [(images: Batch, offset: Int)] {
-    let parts = min(max(1, count), self.count)
-    return (0..<parts).map { part in
-      let range = self.count * part / parts..<self.count * (part + 1) / parts
-      return (self[range], range.lowerBound)
-    }
-  }
-
-  private subscript(range: Range<Int>) -> Batch {
-    let size = width * height * channels
-    return Batch(
-      step: step, pixels: Array(pixels[range.lowerBound * size..<range.upperBound * size]),
-      labels: labels.map { Array($0[range]) }, count: range.count, width: width, height: height, channels: channels,
-      counterparts: counterparts.map { $0[range] })
-  }
-
   /// The images as a tensor `[N, H, W, C]`, 0 the darkest and 1 the brightest, or −1 to 1 when `signed`.
   public func tensor(signed: Bool = false, on backend: any Backend) -> Tensor {
     backend.fromBytes(
@@ -328,7 +313,7 @@ extension Batch {
   public init(_ images: [Image], labels: [Int32]? = nil) {
     guard let first = images.first else { fatalError("a batch has at least one image") }
     self.init(
-      step: 0, pixels: images.flatMap(\.pixels), labels: labels, count: images.count, width: first.width,
+      number: 0, pixels: images.flatMap(\.pixels), labels: labels, count: images.count, width: first.width,
       height: first.height, channels: first.channels)
   }
 }

@@ -88,7 +88,7 @@ struct BenchmarkTraining {
   private static func images(_ data: DataDescription, count: Int, _ stream: RandomStream) -> Batch {
     var generator = StreamGenerator(seed: 0, stream: stream)
     return Batch(
-      step: 0, pixels: (0..<data.shape(count).count).map { _ in .random(in: 0...255, using: &generator) },
+      number: 0, pixels: (0..<data.shape(count).count).map { _ in .random(in: 0...255, using: &generator) },
       labels: data.classNames.isEmpty ? nil : [Int32](repeating: 0, count: count), count: count, width: data.width,
       height: data.height, channels: data.channels)
   }

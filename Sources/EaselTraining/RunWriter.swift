@@ -61,7 +61,9 @@ final class FolderRunWriter: RunWriter {
 
   func checkpointToReturnTo(doubting step: Int?) throws -> CheckpointFolder {
     let newest = try folder.newestValid().checkpoint
-    guard newest.step == step, let older = try? folder.newestValid(before: newest.step).checkpoint else { return newest }
+    guard newest.step == step, let older = try? folder.newestValid(before: newest.step).checkpoint else {
+      return newest
+    }
     try folder.discard(newest)
     return older
   }

@@ -332,14 +332,17 @@ public final class TrainingLoop {
   private func expectCosts(step: Double) {
     // Forwards only, and somewhat more to be sure.
     session.expect(
-      .validation, 0.5 * step * Double(trainer.data.validationCount(settings.validationImages)) / Double(settings.batchSize))
+      .validation,
+      0.5 * step * Double(trainer.data.validationCount(settings.validationImages)) / Double(settings.batchSize))
     guard settings.sampleEvery > 0, session.costs[.picture] == nil else { return }
     let start = ContinuousClock.now
     let marks = ProgressMarks()
     let isStopped = trainer.isStopped
     let isKnown: @Sendable () -> Bool = { isStopped() || marks.count >= 2 }
     let drawn: Image?? = try? trainer.model.unlessUnwanted(isKnown) {
-      try trainer.model.progressPicture(of: trainer.shownImages) { marks.add((ContinuousClock.now - start) / .seconds(1), $0) }
+      try trainer.model.progressPicture(of: trainer.shownImages) {
+        marks.add((ContinuousClock.now - start) / .seconds(1), $0)
+      }
     }
     let whole = (ContinuousClock.now - start) / .seconds(1)
     session.expect(.picture, drawn == nil ? marks.whole ?? whole : whole)

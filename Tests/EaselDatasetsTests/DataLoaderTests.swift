@@ -45,7 +45,7 @@ import Testing
     let resumed = DataLoader(
       colourful, batchSize: 4, seed: 11, augmentation: augmentation, startingAtStep: step, prefetch: 1)
     let batches = (0..<step + 6).map { _ in whole.next() }
-    #expect(batches.map(\.step) == Array(0..<step + 6))
+    #expect(batches.map(\.number) == Array(0..<step + 6))
     #expect(batches[step...] == ArraySlice((0..<6).map { _ in resumed.next() }))
   }
 
@@ -74,7 +74,7 @@ import Testing
       for _ in 0..<6 {
         let (batch, alone) = (loader.next(), plain.next())
         #expect(batch.pixels == alone.pixels && alone.counterparts.isEmpty)
-        #expect(batch.counterparts.count == 1 && batch.counterparts[0].step == batch.step)
+        #expect(batch.counterparts.count == 1 && batch.counterparts[0].number == batch.number)
         #expect(batch.counterparts[0].pixels == batch.pixels.map { $0 / 2 })
       }
     }

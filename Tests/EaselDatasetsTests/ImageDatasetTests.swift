@@ -41,9 +41,21 @@ import Testing
   @Test func evaluationSeesEveryImageOnceInOrder() {
     let batches = Array(numberedDataset(count: 7).batches(of: 3))
     #expect(batches.map(\.count) == [3, 3, 1])
-    #expect(batches.map(\.step) == [0, 1, 2])
+    #expect(batches.map(\.number) == [0, 1, 2])
     #expect(batches.flatMap(\.pixels) == numberedDataset(count: 7).pixels)
     #expect(batches.flatMap { $0.labels ?? [] } == [0, 1, 2, 0, 1, 2, 0])
+  }
+
+  @Test("A part of a batch knows where it begins and how large the whole is, and so does a part of that")
+  func partsOfBatches() throws {
+    let images = numberedDataset(count: 7)
+    let batch = try #require(Array(images.batches(of: 7)).first).with(counterpart: Array(images.batches(of: 7))[0])
+    let parts = batch.parts(3)
+    #expect(parts.map(\.count) == [2, 2, 3] && parts.map(\.first) == [0, 2, 4])
+    #expect(parts.allSatisfy { $0.wholeCount == 7 } && abs(parts.map(\.share).reduce(0, +) - 1) < 1e-6)
+    #expect(parts.flatMap(\.pixels) == images.pixels && parts.flatMap { $0.labels ?? [] } == images.labels)
+    #expect(parts[2].counterparts[0].first == 4 && parts[2].counterparts[0].pixels == parts[2].pixels)
+    #expect(parts[2].parts(2).map(\.first) == [4, 5] && parts[2].parts(9).count == 3)
   }
 
   // MARK: Two domains

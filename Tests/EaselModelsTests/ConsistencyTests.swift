@@ -56,8 +56,8 @@ import Testing
       #expect(beside.arena.values.values() == before)
       let images = batch.tensor(signed: true, on: backend)
       let (noise, numbers) = (Tensor(uninitialized: images.shape, on: backend), Tensor(uninitialized: [6], on: backend))
-      backend.fillNormal(noise, step.draw(0))
-      backend.fillNormal(numbers, step.draw(1))
+      backend.fillNormal(noise, step.draw(0, for: batch))
+      backend.fillNormal(numbers, step.draw(1, for: batch))
 
       let tape = Tape()
       func f(_ image: Int, _ sigma: Double, _ tape: Tape?) -> Variable {

@@ -191,7 +191,7 @@ import Testing
       }
       let model = try Diffusion(settings, .float32(on: backend, .tiny))
       let grey = Batch(
-        step: 0, pixels: [UInt8](repeating: 128, count: 64), labels: nil, count: 1, width: 8, height: 8, channels: 1)
+        number: 0, pixels: [UInt8](repeating: 128, count: 64), labels: nil, count: 1, width: 8, height: 8, channels: 1)
       return try model.likelihood(grey, importanceSamples: nil, seed: 0) { _ in }
     }
     // 128 is 1/255 off the middle. Each later term is ½ precision · error² for the posterior's precision; their sum telescopes

@@ -38,7 +38,7 @@ import Testing
     func images(_ name: String) throws -> Batch {
       let (values, _) = try file.images(name)
       return Batch(
-        step: 0, pixels: values.map { UInt8(($0 * 255).rounded()) }, labels: nil, count: 2, width: 27, height: 24,
+        number: 0, pixels: values.map { UInt8(($0 * 255).rounded()) }, labels: nil, count: 2, width: 27, height: 24,
         channels: 3)
     }
     return try images("a").with(counterpart: images("b"))
@@ -148,7 +148,7 @@ import Testing
     let size = data.shape(1).count
     return blobs(data, count: count).with(
       counterpart: Batch(
-        step: 0, pixels: other.pixels[size...].map { 255 - $0 }, labels: nil, count: count, width: data.width,
+        number: 0, pixels: other.pixels[size...].map { 255 - $0 }, labels: nil, count: count, width: data.width,
         height: data.height, channels: data.channels))
   }
 

@@ -306,6 +306,54 @@ private enum FaultyFamily: ModelFamily {
     }
   }
 
+  @Test("Whoever owns a training advances it step by step, stops it, and goes on to the same weights")
+  func ownedLoop() throws {
+    let folder = try ScratchFolder()
+    let path = folder.path
+    let (outcomes, steps, hashes) = try onTensors { backend -> ([TrainingOutcome], [Int], [String]) in
+      let limit = TrainingLimit(steps: 10)
+      _ = try Self.trainer(path, "whole", on: backend).train(until: limit) { _ in }
+      let first = try Self.trainer(path, "parts", on: backend).begin(until: limit)
+      var steps: [Int] = []
+      for _ in 0..<3 { steps.append(try first.advance()?.step ?? 0) }
+      var outcomes = [try first.finish()]
+      let rest = try Self.trainer(path, "parts", on: backend).begin(until: limit)
+      while let progress = try rest.advance() { steps.append(progress.step) }
+      outcomes.append(try rest.finish())
+      let hashes = try ["whole", "parts"].map {
+        try RunFolder(workspace: path, name: $0).newestValid().checkpoint.modelHash
+      }
+      return (outcomes, steps, hashes)
+    }
+    #expect(outcomes == [.interrupted, .complete] && steps == Array(1...10))
+    #expect(hashes[0] == hashes[1])
+  }
+
+  @Test("A training that is cancelled ends at its step and is saved; one that keeps nothing writes nothing")
+  func cancelledAndSilent() throws {
+    let folder = try ScratchFolder()
+    let path = folder.path
+    let (outcome, step, before, after) = try onTensors { backend in
+      let trainer = try Self.trainer(path, "run", on: backend)
+      let progress = Collected()
+      trainer.isCancelled = { progress.texts.count >= 2 }
+      let outcome = try trainer.train(until: TrainingLimit(steps: 10)) { progress.texts.append("\($0.step)") }
+      let run = try RunFolder(workspace: path, name: "run")
+      let step = try run.newestValid().checkpoint.step
+      func contents() -> [String] {
+        (FileManager.default.enumerator(atPath: run.path)?.compactMap { $0 as? String } ?? []).sorted()
+      }
+      let before = contents()
+      let silent = try Self.trainer(path, "run", on: backend)
+      silent.writer = SilentRunWriter(run)
+      _ = try silent.train(until: TrainingLimit(steps: 9)) { _ in }
+      #expect(silent.state.step == 9)
+      return (outcome, step, before, contents())
+    }
+    #expect(outcome == .interrupted && step == 2)
+    #expect(before == after && !before.isEmpty)
+  }
+
   @Test("A run goes on with other settings where it can, and records them")
   func changes() throws {
     let folder = try ScratchFolder()

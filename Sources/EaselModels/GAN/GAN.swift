@@ -60,22 +60,20 @@ public final class GAN: GaussianCodes {
 
   /// A part of a batch on its way through a training step.
   private struct Part {
+    let images: Batch
     let real: Tensor
     let labels: Tensor?
-    let share: Float
-    let offset: Int
     /// Generated images, on the generator's tape.
     var fake: Variable
   }
 
   public func trainingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics {
     var metrics: Metrics = [:]
-    var parts = batch.parts(step.settings.accumulate).map { images, offset in
+    var parts = batch.parts(step.settings.accumulate).map { images in
       let labels = isConditional ? images.labels.map { Tensor($0, on: context.backend) } : nil
       return Part(
-        real: images.tensor(signed: true, on: context.backend).cast(to: context.type), labels: labels,
-        share: Float(images.count) / Float(batch.count), offset: offset,
-        fake: fake(images.count, labels, step.draw(Draw.code, fromSample: offset)))
+        images: images, real: images.tensor(signed: true, on: context.backend).cast(to: context.type), labels: labels,
+        fake: fake(images.count, labels, step.draw(Draw.code, for: images)))
     }
     iterateSpectralNorms()
     for part in parts { trainDiscriminator(part, step, &metrics) }
@@ -89,14 +87,14 @@ public final class GAN: GaussianCodes {
         let first = UInt32(turn) * Draw.count
         if turn > 0 {
           for index in parts.indices {
-            let draw = step.draw(first + Draw.code, fromSample: parts[index].offset)
+            let draw = step.draw(first + Draw.code, for: parts[index].images)
             parts[index].fake = fake(parts[index].real.shape[0], parts[index].labels, draw)
           }
         }
         iterateSpectralNorms()
         metrics["generator"] = 0
         for part in parts {
-          trainGenerator(part, step.draw(first + Draw.generatorChange, fromSample: part.offset), &metrics)
+          trainGenerator(part, step.draw(first + Draw.generatorChange, for: part.images), &metrics)
         }
         norm = step.update(generatorComponent, loss: metrics["generator"] ?? .nan)
         metrics["generator-gradient-norm"] = norm
@@ -119,18 +117,18 @@ public final class GAN: GaussianCodes {
   /// Adds a part's gradients to the discriminator's parameters.
   private func trainDiscriminator(_ part: Part, _ step: TrainingStep, _ metrics: inout Metrics) {
     func changed(_ images: Tensor, _ purpose: UInt32) -> Tensor {
-      augmentation(Variable(images), step.draw(purpose, fromSample: part.offset)).value
+      augmentation(Variable(images), step.draw(purpose, for: part.images)).value
     }
     var place: Tensor?
     if settings.loss == .wassersteinGradientPenalty {
       let numbers = Tensor(uninitialized: [part.real.shape[0]], on: context.backend)
-      context.backend.fillUniform(numbers, step.draw(Draw.between, fromSample: part.offset))
+      context.backend.fillUniform(numbers, step.draw(Draw.between, for: part.images))
       place = numbers
     }
     let parts = discriminatorLoss(
       real: changed(part.real, Draw.realChange), fake: changed(part.fake.value, Draw.fakeChange), labels: part.labels,
-      between: place, share: part.share)
-    for (name, value) in parts { metrics[name, default: 0] += part.share * value }
+      between: place, share: part.images.share)
+    for (name, value) in parts { metrics[name, default: 0] += part.images.share * value }
   }
 
   /// The discriminator's loss on given images, its gradient added to the parameters.
@@ -170,8 +168,8 @@ public final class GAN: GaussianCodes {
   private func trainGenerator(_ part: Part, _ change: RandomDraw, _ metrics: inout Metrics) {
     guard let tape = part.fake.tape else { return }
     let loss = generatorLoss(fake: augmentation(part.fake, change), labels: part.labels)
-    tape.backward(from: loss, seed: part.share)
-    metrics["generator", default: 0] += part.share * loss.value.item()
+    tape.backward(from: loss, seed: part.images.share)
+    metrics["generator", default: 0] += part.images.share * loss.value.item()
   }
 
   /// The generator's loss on images of its own; the discriminator's parameters are constants.

@@ -26,22 +26,21 @@ extension AdversarialTranslation {
       tape.backward(from: loss, seed: share)
     }
     discriminators.arena.isFrozen = true
-    let parts = batch.parts(step.settings.accumulate).map { images, offset in
+    let parts = batch.parts(step.settings.accumulate).map { images in
       let tape = Tape()
-      let result = generatorLoss(images, on: tape) { step.draw($0, fromSample: offset) }
-      let share = Float(images.count) / Float(batch.count)
-      metrics["loss", default: 0] += share * result.loss.value.item()
-      learn(result.loss, result.metrics, tape, share: share)
-      return (images: images, offset: offset, made: result.made, share: share)
+      let result = generatorLoss(images, on: tape) { step.draw($0, for: images) }
+      metrics["loss", default: 0] += images.share * result.loss.value.item()
+      learn(result.loss, result.metrics, tape, share: images.share)
+      return (images: images, made: result.made)
     }
     discriminators.arena.isFrozen = false
     let norm = step.update(generators, loss: metrics["loss"] ?? .nan)
     var judgement: Float = 0
-    for part in parts {
+    for (images, made) in parts {
       let tape = Tape()
-      let result = discriminatorLoss(part.images, part.made, on: tape) { step.draw($0, fromSample: part.offset) }
-      judgement += part.share * result.loss.value.item()
-      learn(result.loss, result.metrics, tape, share: part.share)
+      let result = discriminatorLoss(images, made, on: tape) { step.draw($0, for: images) }
+      judgement += images.share * result.loss.value.item()
+      learn(result.loss, result.metrics, tape, share: images.share)
     }
     let otherNorm = step.update(discriminators, loss: judgement)
     // Of all networks together: not a number as soon as one is not.

@@ -72,7 +72,7 @@ public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, Image
 
   public func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics) {
     let images = trained(batch.tensor(on: context.backend), draw(Draw.binarization))
-    return loss(images, noise: noise(batch.count, draw(Draw.code)), step: batch.step, on: tape)
+    return loss(images, noise: noise(batch.count, draw(Draw.code)), step: batch.number, on: tape)
   }
 
   /// The loss at given noise `[N, latent]`.
@@ -183,7 +183,7 @@ extension VariationalAutoencoder: Likelihood {
         let bound = importanceWeightedBound(
           images[index..<index + 1], mean: mean.value[index], logVariance: logVariance.value[index],
           samples: importanceSamples,
-          RandomDraw(seed: seed, stream: .sampling, draw: UInt32(truncatingIfNeeded: batch.step * 10_000 + index)))
+          RandomDraw(seed: seed, stream: .sampling, draw: UInt32(truncatingIfNeeded: batch.number * 10_000 + index)))
         try progress(Double(index + 1) / Double(batch.count))
         return bound
       }
@@ -199,14 +199,14 @@ extension VariationalAutoencoder: Likelihood {
     guard settings.likelihood == .bernoulli else { return (grey, grey) }
     let binary = binarized(
       grey,
-      RandomDraw(seed: seed, stream: .validation, index: UInt64(batch.step) * 1_000_000, draw: Draw.binarization))
+      RandomDraw(seed: seed, stream: .validation, index: UInt64(batch.number) * 1_000_000, draw: Draw.binarization))
     return (binary, settings.binarize ? binary : grey)
   }
 
   /// ELBO, −log p(x | z) and KL of each image of a batch.
   private func terms(_ batch: Batch, seed: UInt64) -> (elbo: [Double], reconstruction: [Double], divergence: [Double]) {
     let (images, shown) = measured(batch, seed: seed)
-    let draw = RandomDraw(seed: seed, stream: .validation, index: UInt64(batch.step) * 1_000_000, draw: Draw.code)
+    let draw = RandomDraw(seed: seed, stream: .validation, index: UInt64(batch.number) * 1_000_000, draw: Draw.code)
     let bound = bound(images, shown: shown, noise: noise(batch.count, draw), on: nil)
     let reconstruction = bound.reconstruction.value.values().map(Double.init)
     let divergence = context.backend.sumSamples(bound.divergence.value).values().map(Double.init)

@@ -27,7 +27,7 @@ public struct SamplingChoice: DeclaredFields {
     Field("seed", \.seed, "Names the series of images."),
     Field(
       "chunk", \.chunk, .from(1, to: 1024),
-      "Images that are made together; fewer take less memory, and each is the same (default: 16)."),
+      "Images that are made together; fewer take less memory, and each is the same."),
   ]
 
   /// The options for a model of some data.
