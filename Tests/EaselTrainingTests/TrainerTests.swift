@@ -313,13 +313,17 @@ private enum FaultyFamily: ModelFamily {
     let (outcomes, steps, hashes) = try onTensors { backend -> ([TrainingOutcome], [Int], [String]) in
       let limit = TrainingLimit(steps: 10)
       _ = try Self.trainer(path, "whole", on: backend).train(until: limit) { _ in }
-      let first = try Self.trainer(path, "parts", on: backend).begin(until: limit)
       var steps: [Int] = []
-      for _ in 0..<3 { steps.append(try first.advance()?.step ?? 0) }
-      var outcomes = [try first.finish()]
-      let rest = try Self.trainer(path, "parts", on: backend).begin(until: limit)
-      while let progress = try rest.advance() { steps.append(progress.step) }
-      outcomes.append(try rest.finish())
+      // A run is held as long as its trainer is there.
+      func session(atMost count: Int) throws -> TrainingOutcome {
+        let loop = try Self.trainer(path, "parts", on: backend).begin(until: limit)
+        for _ in 0..<count {
+          guard let progress = try loop.advance() else { break }
+          steps.append(progress.step)
+        }
+        return try loop.finish()
+      }
+      let outcomes = [try session(atMost: 3), try session(atMost: .max)]
       let hashes = try ["whole", "parts"].map {
         try RunFolder(workspace: path, name: $0).newestValid().checkpoint.modelHash
       }
@@ -334,10 +338,12 @@ private enum FaultyFamily: ModelFamily {
     let folder = try ScratchFolder()
     let path = folder.path
     let (outcome, step, before, after) = try onTensors { backend in
-      let trainer = try Self.trainer(path, "run", on: backend)
-      let progress = Collected()
-      trainer.isCancelled = { progress.texts.count >= 2 }
-      let outcome = try trainer.train(until: TrainingLimit(steps: 10)) { progress.texts.append("\($0.step)") }
+      func cancelled() throws -> TrainingOutcome {
+        let (trainer, progress) = (try Self.trainer(path, "run", on: backend), Collected())
+        trainer.isCancelled = { progress.texts.count >= 2 }
+        return try trainer.train(until: TrainingLimit(steps: 10)) { progress.texts.append("\($0.step)") }
+      }
+      let outcome = try cancelled()
       let run = try RunFolder(workspace: path, name: "run")
       let step = try run.newestValid().checkpoint.step
       func contents() -> [String] {
