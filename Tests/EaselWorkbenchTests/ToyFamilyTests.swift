@@ -29,19 +29,20 @@ import Testing
     addModelFamily(ToyFamily.self)
     #expect(AnyPreset.all.count { $0.family == ToyFamily.self } == 1)
     let folder = try Self.workspace()
+    let path = folder.path
     let (losses, hashes, figures) = try TensorThread.run {
-      let bench = try Workbench(folder.path)
+      let bench = try Workbench(path)
       let short = try bench.run(Self.request("in-two", steps: 3))
       _ = try bench.run(ResumeRequest { ($0.run, $0.length.steps) = ("in-two", 60) })
       let long = try bench.run(Self.request("in-one", steps: 60))
       var answers: [PictureAnswer] = []
       for run in ["in-one", "in-two"] {
         let answer = try bench.run(ReconstructRequest { ($0.source.checkpoint, $0.count) = (run, 3) })
-        try answer.write(to: folder.file("\(run).png"))
+        try answer.write(to: "\(path)/\(run).png")
         answers.append(answer)
       }
-      let again = try bench.request(ReconstructRequest.self, from: folder.file("in-one.png"))
-      try bench.run(again).write(to: folder.file("again.png"))
+      let again = try bench.request(ReconstructRequest.self, from: "\(path)/in-one.png")
+      try bench.run(again).write(to: "\(path)/again.png")
       let walk = try bench.run(InterpolateRequest { ($0.source.checkpoint, $0.rows, $0.frames) = ("in-one", 2, 3) })
       answers.append(walk)
       return (
@@ -59,8 +60,9 @@ import Testing
   func asked() throws {
     addModelFamily(ToyFamily.self)
     let folder = try Self.workspace()
+    let path = folder.path
     try TensorThread.run {
-      let bench = try Workbench(folder.path)
+      let bench = try Workbench(path)
       _ = try bench.run(Self.request("tiny", steps: 1))
       let timed = try bench.run(
         BenchRequest { ($0.preset, $0.steps, $0.batchSize, $0.imageSize) = (ToyFamily.name, 1, "4", "8") })
@@ -76,5 +78,29 @@ import Testing
         try bench.run(TrainRequest { ($0.preset, $0.data, $0.settings) = ("toy", "crosses", ["latent=0"]) })
       }
     }
+    withExtendedLifetime(folder) {}
+  }
+}
+
+@Suite struct ArticleTests {
+  /// The blocks of Swift of a page.
+  private func blocks(_ page: String) throws -> [String] {
+    let text = try String(contentsOfFile: "\(packageFolder)/\(page)", encoding: .utf8)
+    return text.matches(of: /(?s)```swift\n(.*?)```/).map { String($0.1) }
+  }
+
+  @Test("The article's family is the one that is tested, of at most eighty lines")
+  func family() throws {
+    let file = try String(
+      contentsOfFile: "\(packageFolder)/Tests/EaselWorkbenchTests/ToyFamily.swift", encoding: .utf8)
+    #expect(try blocks("Sources/EaselKit/EaselKit.docc/AFamilyFromNothing.md").joined(separator: "\n") == file)
+    #expect(file.count { $0 == "\n" } <= 80)
+  }
+
+  @Test("The first program is the same in both places, of at most fifteen lines")
+  func program() throws {
+    let first = try blocks("Sources/EaselKit/EaselKit.docc/GettingStarted.md")
+    #expect(try first == Array(blocks("Documentation/UsingEaselKit.md").prefix(2)))
+    #expect(first[1].count { $0 == "\n" } <= 15)
   }
 }
