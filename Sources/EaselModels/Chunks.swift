@@ -6,8 +6,11 @@ public enum Chunks {
   /// Images `range` of an endless series, `[range.count, …]`.
   ///
   /// - Parameters:
-  ///   - shape: of so many images.
+  ///   - range: numbers of images.
   ///   - size: images at a time at most.
+  ///   - shape: of so many images.
+  ///   - backend: whose memory the images lie in.
+  ///   - progress: told the share done, 0 to 1.
   ///   - make: the images of these numbers.
   public static func series(
     _ range: Range<Int>, of size: Int, shape: (Int) -> Shape, on backend: any Backend,
@@ -26,6 +29,7 @@ public enum Chunks {
   /// Work on samples `[N, …]`, a chunk at a time.
   ///
   /// - Parameters:
+  ///   - samples: `[N, …]`.
   ///   - size: samples at a time at most.
   ///   - work: called with samples and their numbers.
   public static func map(

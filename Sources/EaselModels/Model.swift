@@ -255,13 +255,13 @@ extension Model {
 public protocol SingleLossModel: Model {
   /// Told of each step before its loss is asked for; most losses are the same all along.
   func begin(_ step: TrainingStep)
-  /// The mean loss of images and what else shall be reported.
+  /// The mean loss of a batch and what else shall be reported.
   ///
   /// - Parameters:
-  ///   - images: of the model's size and channels.
+  ///   - batch: images of the model's size and channels.
   ///   - tape: what the computation is recorded on; nil where no gradient is wanted.
   ///   - draw: the random numbers of a purpose for these images, numbered by the model.
-  func loss(_ images: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics)
+  func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics)
 }
 
 extension SingleLossModel {

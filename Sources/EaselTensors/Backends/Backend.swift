@@ -25,7 +25,7 @@ public protocol Backend: AnyObject {
   /// Gives memory back, which ``Storage`` does when its last use is over.
   ///
   /// - Parameters:
-  ///   - pointer: what ``allocate(byteCount:)`` gave.
+  ///   - pointer: what `allocate(byteCount:)` gave.
   ///   - byteCount: as it was asked for.
   ///   - wasPersistent: whether anything may be kept that was derived from the contents, as reordered weights are.
   func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int, wasPersistent: Bool)
