@@ -33,8 +33,8 @@ import Testing
     let (losses, hashes, figures) = try TensorThread.run {
       let bench = try Workbench(path)
       let short = try bench.run(Self.request("in-two", steps: 3))
-      _ = try bench.run(ResumeRequest { ($0.run, $0.length.steps) = ("in-two", 60) })
-      let long = try bench.run(Self.request("in-one", steps: 60))
+      _ = try bench.run(ResumeRequest { ($0.run, $0.length.steps) = ("in-two", 150) })
+      let long = try bench.run(Self.request("in-one", steps: 150))
       var answers: [PictureAnswer] = []
       for run in ["in-one", "in-two"] {
         let answer = try bench.run(ReconstructRequest { ($0.source.checkpoint, $0.count) = (run, 3) })
