@@ -59,7 +59,13 @@ let package = Package(
       name: "EaselModels", dependencies: ["EaselDatasets", "EaselOptimizers", "EaselRunStorage", "EaselSupport"]),
     .target(name: "EaselTraining", dependencies: ["EaselMetrics", "EaselModels", "EaselSupport"]),
     .target(name: "EaselWorkbench", dependencies: ["EaselSupport", "EaselTraining"]),
-    .target(name: "EaselKit", dependencies: ["EaselSupport", "EaselWorkbench"]),
+    // All that it re-exports: its documentation links to them.
+    .target(
+      name: "EaselKit",
+      dependencies: [
+        "EaselDatasets", "EaselGradients", "EaselImages", "EaselLayers", "EaselMetrics", "EaselModels",
+        "EaselOptimizers", "EaselRunStorage", "EaselSupport", "EaselTensors", "EaselTraining", "EaselWorkbench",
+      ]),
     .executableTarget(
       name: "EaselCommand",
       dependencies: ["EaselKit", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
@@ -88,4 +94,9 @@ let package = Package(
 if hasOneDNN {
   package.targets.append(
     .target(name: "CEaselOneDNN", linkerSettings: [.linkedLibrary("dnnl"), .linkedLibrary("gomp")]))
+}
+
+// What makes the documentation, for whoever asks for it: those who use EaselKit do without.
+if ProcessInfo.processInfo.environment["EASEL_DOCS"] != nil {
+  package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.3"))
 }

@@ -34,8 +34,8 @@ public struct DatasetCatalog: Sendable {
   /// `nameOrPath` is the name of a data set in the catalogue, or else the path of a folder of IDX files, of CIFAR
   /// batches, of sheets or of pictures, or of one IDX file or CIFAR batch.
   ///
-  /// Throws ``UserError``: `missingInput` when there is neither (with the names there are), `usage` when it is a folder of
-  /// several data sets, `badData` with the path of the file that is broken.
+  /// - Throws: `UserError`: `missingInput` when there is neither (with the names there are), `usage` when it is a
+  ///   folder of several data sets, `badData` with the path of the file that is broken.
   public func resolve(
     _ nameOrPath: String, imageSize: ImageSize? = nil, fit: ImageFit = .crop, skippingBroken: Bool = false
   ) throws -> DatasetSplits {
@@ -64,7 +64,7 @@ public struct DatasetCatalog: Sendable {
   /// The names of the data sets, sorted.
   public var names: [String] { namedFolders().map(\.name).sorted() }
 
-  /// Where a named data set lies, or the path itself; throws ``UserError`` (`missingInput`) when there is neither.
+  /// Where a named data set lies, or the path itself; throws `UserError` (`missingInput`) when there is neither.
   public func path(of nameOrPath: String) throws -> String {
     if let path = find(nameOrPath) { return path }
     let names = namedFolders().map(\.name)

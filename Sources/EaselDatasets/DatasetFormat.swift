@@ -27,8 +27,8 @@ protocol DatasetFormat {
 /// Finds out how a path keeps its data: IDX files, CIFAR batches, sheets, or a folder of pictures, of which those that cannot be
 /// read may be skipped.
 ///
-/// Throws ``UserError``: `missingInput` when there is nothing at the path, `usage` when it holds several data sets,
-/// `badData` when it is no data set.
+/// - Throws: `UserError`: `missingInput` when there is nothing at the path, `usage` when it holds several data sets,
+///   `badData` when it is no data set.
 func datasetFormat(at path: String, skippingBroken: Bool = false) throws -> any DatasetFormat {
   if let (folder, domain) = domain(at: path) {
     return ImageFolderFormat(path: folder, domain: domain, skipsBroken: skippingBroken)
@@ -95,7 +95,7 @@ private func isDataset(_ folder: String, names: [String]) -> Bool {
 
 /// Class names that lie beside the data as lines of text, one for each index from 0.
 ///
-/// Throws ``UserError`` (`badData`) when there are fewer names than the labels need.
+/// - Throws: `UserError` (`badData`) when there are fewer names than the labels need.
 func classNames(inFolder folder: String, candidates: [String], labels: [UInt8]) throws -> [String] {
   let needed = Int(labels.max() ?? 0) + 1
   let files = candidates.map(folder.appendingPathComponent)

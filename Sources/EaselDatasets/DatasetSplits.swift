@@ -27,7 +27,7 @@ extension DatasetSplits {
   ///
   /// Images that are all that training has of their class are passed over, as in ``shuffledTenth(of:)``.
   ///
-  /// Throws ``UserError`` (`badData`) when there are fewer than two images.
+  /// - Throws: `UserError` (`badData`) when there are fewer than two images.
   static func lastTenth(of dataset: ImageDataset) throws -> DatasetSplits {
     let heldOut = try tenth(of: dataset, inOrder: (0..<dataset.count).reversed())
     let isWhole = heldOut.count == dataset.count - (heldOut.min() ?? 0)
@@ -44,7 +44,7 @@ extension DatasetSplits {
   /// The choice depends on the number of images, not on a run's seed: runs with other seeds see the same split. Where it would
   /// take all images of a class, the next ones take the place of the last of them, as far as there are others.
   ///
-  /// Throws ``UserError`` (`badData`) when there are fewer than two images.
+  /// - Throws: `UserError` (`badData`) when there are fewer than two images.
   static func shuffledTenth(of dataset: ImageDataset) throws -> DatasetSplits {
     var generator = StreamGenerator(seed: 0, stream: .validation)
     let heldOut = try tenth(of: dataset, inOrder: shuffledIndices(count: dataset.count, using: &generator))
@@ -120,9 +120,12 @@ extension DatasetSplits {
 extension DatasetSplits {
   /// Two domains as a model of both takes them: in colour where one of them is.
   ///
-  /// - Parameter isPaired: whether images of one belong to images of the other: those of one name, which is their path without
-  ///   extension, and otherwise, where one of them has no names, those of one place. The second's come in the first's order, and
-  ///   for training or held out as the first's are.
+  /// - Parameters:
+  ///   - a: the first domain's data.
+  ///   - b: the second's.
+  ///   - isPaired: whether images of one belong to images of the other: those of one name, which is their path without
+  ///     extension, and otherwise, where one of them has no names, those of one place. The second's come in the first's
+  ///     order, and for training or held out as the first's are.
   /// - Throws: `UserError` (bad data) where sizes differ or, for pairs, an image has no partner.
   public static func matched(_ a: DatasetSplits, _ b: DatasetSplits, isPaired: Bool) throws -> (
     a: DatasetSplits, b: DatasetSplits

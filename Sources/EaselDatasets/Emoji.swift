@@ -23,9 +23,9 @@ public enum Emoji {
   ///   - dataFolder: A workspace's `Data` folder; made if need be.
   ///   - progress: Is told, in words, what is being done.
   /// - Returns: The new folder's path.
-  ///
-  /// Throws ``UserError``: `cannotCreate` when the data set is there already or cannot be written, `missingInput` when
-  /// `source` does not hold the package, `badData` when a picture is damaged, `unavailable` when it cannot be fetched.
+  /// - Throws: `UserError`: `cannotCreate` when the data set is there already or cannot be written, `missingInput` when
+  ///   `source` does not hold the package, `badData` when a picture is damaged, `unavailable` when it cannot be
+  ///   fetched.
   @discardableResult
   public static func importDataset(
     size: Int = 64, from source: String?, into dataFolder: String, progress: (String) -> Void = { _ in }
@@ -286,7 +286,7 @@ private struct UnicodeEmoji {
 
   private var entries: [[UInt32]: Entry] = [:]
 
-  /// Throws ``UserError``: `missingInput` when there is no such file.
+  /// - Throws: `UserError`: `missingInput` when there is no such file.
   init(testFile path: String) throws {
     let text = String(decoding: try FileIO.read(path, maximumSize: 1 << 24), as: UTF8.self)
     var group = ""

@@ -10,7 +10,7 @@ struct ExternalCommand {
 
   /// Runs the program in a folder and waits for its end.
   ///
-  /// Throws ``UserError`` (`unavailable`, with `hint`) when there is no such program, or when it fails.
+  /// - Throws: `UserError` (`unavailable`, with `hint`) when there is no such program, or when it fails.
   func run(_ arguments: [String], in folder: String, hint: String) throws {
     let candidates = searchPath.map { $0.appendingPathComponent(name) }
     guard let executable = candidates.first(where: FileManager.default.isExecutableFile) else {

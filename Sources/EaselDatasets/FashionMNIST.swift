@@ -20,9 +20,8 @@ public enum FashionMNIST {
   ///   - dataFolder: A workspace's `Data` folder; made if need be.
   ///   - progress: Is told, in words, what is being done.
   /// - Returns: The new folder's path.
-  ///
-  /// Throws ``UserError``: `cannotCreate` when the data set is there already or cannot be written, `missingInput` when
-  /// `source` lacks a file, `badData` when a file is damaged, `unavailable` when the package cannot be fetched.
+  /// - Throws: `UserError`: `cannotCreate` when the data set is there already or cannot be written, `missingInput` when
+  ///   `source` lacks a file, `badData` when a file is damaged, `unavailable` when the package cannot be fetched.
   @discardableResult
   public static func importDataset(
     from source: String?, into dataFolder: String, progress: (String) -> Void = { _ in }

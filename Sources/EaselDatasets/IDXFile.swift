@@ -14,7 +14,7 @@ struct IDXFile {
 
   /// Reads a file and checks that it holds as many values as its header announces.
   ///
-  /// Throws ``UserError``: `missingInput` when there is no such file, `badData` with the counts expected and found.
+  /// - Throws: `UserError`: `missingInput` when there is no such file, `badData` with the counts expected and found.
   init(path: String, rank: Int) throws {
     var reader = try IDXReader(path: path)
     let dimensions = try reader.dimensions(rank: rank)

@@ -26,7 +26,8 @@ struct IDXFormat: DatasetFormat {
     validationImages = nil
   }
 
-  /// Throws ``UserError`` (`badData`) when the folder holds image files of which it cannot be told which are for training.
+  /// - Throws: `UserError` (`badData`) when the folder holds image files of which it cannot be told which are for
+  ///   training.
   init(folder: String, names: [String]) throws {
     // A file may be there both compressed and not.
     let images = names.filter(Self.isImageFile).filter {

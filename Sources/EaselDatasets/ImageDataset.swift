@@ -87,10 +87,12 @@ extension ImageDataset {
   /// All pictures of a folder (PNG, JPEG), none held out; in sub-folders, these are their classes.
   ///
   /// - Parameters:
+  ///   - path: of the folder.
+  ///   - imageSize: what they are brought to; nil where all are of one size.
   ///   - skippingBroken: whether pictures and folders that cannot be read are left out.
   ///   - skipped: is told of each of them.
-  ///
-  /// Throws ``UserError``: `missingInput` when there is no such folder, `badData` with the path of a picture that is broken.
+  /// - Throws: `UserError`: `missingInput` when there is no such folder, `badData` with the path of a picture that is
+  ///   broken.
   public init(
     folder path: String, imageSize: ImageSize? = nil, skippingBroken: Bool = false,
     skipped: ([UserError]) -> Void = { _ in }
@@ -144,7 +146,7 @@ extension ImageDataset {
     )
   }
 
-  /// The same images at another size, as ``Image/brought(to:by:)``.
+  /// The same images at another size, as `Image.brought(to:by:)`.
   public func resized(to size: ImageSize, by fit: ImageFit = .crop) -> ImageDataset {
     if size == imageSize { return self }
     let places = Array(0..<count)
@@ -154,7 +156,7 @@ extension ImageDataset {
       pixels: concatenated(resized), labels: labels, classNames: classNames, names: names)
   }
 
-  /// The same images with 1 or 3 channels, as ``Image/converted(channels:)``.
+  /// The same images with 1 or 3 channels, as `Image.converted(channels:)`.
   public func converted(channels: Int) -> ImageDataset {
     if channels == self.channels { return self }
     let column = Image(width: width, height: height * count, channels: self.channels, pixels: pixels)

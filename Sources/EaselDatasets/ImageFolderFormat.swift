@@ -308,9 +308,10 @@ extension Image {
   /// All pictures below a folder, sorted by path, and each one's path below it without extension; what is named otherwise is
   /// passed over.
   ///
-  /// - Parameter unreadable: told of each folder that cannot be read.
-  ///
-  /// Throws ``UserError``: `badData` when there are none, and what `unreadable` throws.
+  /// - Parameters:
+  ///   - folder: its path.
+  ///   - unreadable: told of each folder that cannot be read.
+  /// - Throws: `UserError`: `badData` when there are none, and what `unreadable` throws.
   public static func files(
     below folder: String, unreadable: (UserError) throws -> Void = { throw $0 }
   ) throws -> [(path: String, name: String)] {

@@ -33,7 +33,7 @@ struct UnpackedPackage {
 
   /// The licences, as Debian collects them.
   ///
-  /// Throws ``UserError`` (`missingInput`) where the file is not there.
+  /// - Throws: `UserError` (`missingInput`) where the file is not there.
   func copyright() throws -> String {
     let path = documentation.appendingPathComponent("copyright")
     return String(decoding: try FileIO.read(path, maximumSize: 1 << 20), as: UTF8.self)
@@ -72,9 +72,8 @@ package struct PackageImport {
   ///     else fetched with `apt-get` and unpacked in a temporary folder; nothing of them is run.
   ///   - build: Makes the data set in a folder from the packages.
   /// - Returns: The new folder's path.
-  ///
-  /// Throws ``UserError``: `cannotCreate` when the data set is there already or cannot be written, `unavailable` when a
-  /// package cannot be fetched, and what `build` throws.
+  /// - Throws: `UserError`: `cannotCreate` when the data set is there already or cannot be written, `unavailable` when
+  ///   a package cannot be fetched, and what `build` throws.
   func run(
     _ name: String, packages: [DebianPackage], from source: String?, into dataFolder: String,
     progress: (String) -> Void, build: (_ packages: [UnpackedPackage], _ folder: String) throws -> Void
@@ -123,9 +122,8 @@ package struct PackageImport {
 ///
 /// - Parameter build: Gets a temporary folder for its own use, which is deleted, and in it the folder to be filled.
 /// - Returns: `target`.
-///
-/// Throws ``UserError`` (`cannotCreate`) when there is something at `target` already or it cannot be created, and what
-/// `build` throws.
+/// - Throws: `UserError` (`cannotCreate`) when there is something at `target` already or it cannot be created, and what
+///   `build` throws.
 func creatingFolder(
   _ target: String, _ build: (_ temporary: String, _ staging: String) throws -> Void
 ) throws -> String {

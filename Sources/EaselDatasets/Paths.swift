@@ -22,7 +22,7 @@ private let leavings: Set<String> = ["__MACOSX", "Thumbs.db", "desktop.ini"]
 /// The names in a folder without the hidden ones and what programs leave behind, in the order of their bytes (the same in every
 /// locale).
 ///
-/// Throws ``UserError`` (`inputOutput`) when the folder cannot be read.
+/// - Throws: `UserError` (`inputOutput`) when the folder cannot be read.
 func visibleNames(inFolder path: String) throws -> [String] {
   func failure() -> UserError {
     UserError(.inputOutput, "\(path): the folder cannot be read (\(String(cString: strerror(errno))))")

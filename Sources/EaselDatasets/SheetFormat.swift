@@ -122,10 +122,11 @@ struct SheetFormat: DatasetFormat {
 extension DatasetSplits {
   /// Writes the data as sheets (two PNG files and `sheet.json`) into a new folder, which appears whole or not at all.
   ///
-  /// - Parameter original: The folder that the data were read from, if any; its licence goes with them.
-  ///
-  /// Throws ``UserError``: `cannotCreate` when there is something at the path already or it cannot be written, `usage` when
-  /// the images are too many for a picture.
+  /// - Parameters:
+  ///   - path: of the new folder.
+  ///   - original: The folder that the data were read from, if any; its licence goes with them.
+  /// - Throws: `UserError`: `cannotCreate` when there is something at the path already or it cannot be written, `usage`
+  ///   when the images are too many for a picture.
   public func writeSheets(to path: String, original: String? = nil) throws {
     let description = SheetFormat.Description(
       width: train.width, height: train.height, channels: train.channels,

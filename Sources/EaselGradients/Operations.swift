@@ -14,9 +14,10 @@ import Foundation
 /// - Parameters:
 ///   - x: `[N, H, W, I]`.
 ///   - weight: `[O, I, KH, KW]`, float32.
-///   - bias: `[O]`, float32.
-///   - residual: `[N, OH, OW, O]`, added to the result.
-/// - Returns: `[N, OH, OW, O]`.
+///   - bias: `[O]`, float32; nil for 0.
+///   - residual: `[N, OH, OW, O]`, added to the result; nil for 0.
+///   - window: stride and padding, in pixels.
+/// - Returns: `[N, OH, OW, O]`. Other numbers of channels, and images smaller than the kernel, trap.
 public func conv2d(
   _ x: Variable, weight: Variable, bias: Variable? = nil, residual: Variable? = nil, window: ConvolutionWindow = .init()
 ) -> Variable {
@@ -45,14 +46,15 @@ public func conv2d(
   }
 }
 
-/// Transposed convolution: the gradient of ``conv2d(_:weight:bias:residual:window:)`` with respect to its input, as a layer of
-/// its own that makes images larger.
+/// Transposed convolution: the gradient of ``conv2d(_:weight:bias:residual:window:)`` with respect to its input, as a layer
+/// of its own that makes images larger.
 ///
 /// - Parameters:
 ///   - x: `[N, OH, OW, O]`.
 ///   - weight: `[O, I, KH, KW]`, float32: PyTorch's `ConvTranspose2d` has its input channels first, too.
-///   - bias: `[I]`, float32.
-///   - size: height and width of the result, of those that `window` takes to OH and OW.
+///   - bias: `[I]`, float32; nil for 0.
+///   - size: height and width of the result, of those that `window` takes to OH and OW; others trap.
+///   - window: stride and padding, in pixels.
 /// - Returns: `[N, H, W, I]`.
 public func convTranspose2d(
   _ x: Variable, weight: Variable, bias: Variable? = nil, size: (height: Int, width: Int), window: ConvolutionWindow
@@ -75,7 +77,14 @@ public func convTranspose2d(
   return bias.map { addRow(product, $0) } ?? product
 }
 
-/// `x · weightᵀ + bias + residual` over the innermost axis: x `[…, I]`, weight `[O, I]`, result `[…, O]`.
+/// `x · weightᵀ + bias + residual` over the innermost axis.
+///
+/// - Parameters:
+///   - x: `[…, I]`.
+///   - weight: `[O, I]`, float32.
+///   - bias: `[O]`, float32; nil for 0.
+///   - residual: `[…, O]`, added to the result; nil for 0.
+/// - Returns: `[…, O]`.
 public func linear(_ x: Variable, weight: Variable, bias: Variable? = nil, residual: Variable? = nil) -> Variable {
   let y = x.backend.linear(x.value, weight: weight.value, bias: bias?.value, residual: residual?.value)
   return Tape.record(y, from: [x, weight, bias, residual].compactMap { $0 }) {
@@ -88,8 +97,13 @@ public func linear(_ x: Variable, weight: Variable, bias: Variable? = nil, resid
   }
 }
 
-/// `x · weight` over the innermost axis: x `[…, O]`, weight `[O, I]`, result `[…, I]`: ``linear(_:weight:bias:residual:)``
-/// with the weight transposed, as in an autoencoder with tied weights.
+/// `x · weight` over the innermost axis: ``linear(_:weight:bias:residual:)`` with the weight transposed, as in an
+/// autoencoder with tied weights.
+///
+/// - Parameters:
+///   - x: `[…, O]`.
+///   - weight: `[O, I]`, float32.
+/// - Returns: `[…, I]`.
 public func linearTransposed(_ x: Variable, weight: Variable) -> Variable {
   let y = x.backend.linearInputGradient(x.value, weight: weight.value, adding: nil)
   return Tape.record(y, from: [x, weight]) { [x = x.saved, weight = weight.saved] dy, tape in
@@ -99,7 +113,7 @@ public func linearTransposed(_ x: Variable, weight: Variable) -> Variable {
   }
 }
 
-/// `x + row` for every row: x `[…, C]`, row `[C]` float32.
+/// `x + row` for every row: x `[…, C]`, row `[C]` float32, result `[…, C]`. A row of another length traps.
 public func addRow(_ x: Variable, _ row: Variable) -> Variable {
   Tape.record(x.backend.addRow(x.value, row.value), from: [x, row]) { [x = x.input, row = row.input] dy, tape in
     tape.add(dy, to: x)
@@ -107,7 +121,7 @@ public func addRow(_ x: Variable, _ row: Variable) -> Variable {
   }
 }
 
-/// Batched matrix product: a `[…, R, K]`, b `[…, K, C]`, result `[…, R, C]`, the leading axes alike.
+/// Batched matrix product: a `[…, R, K]`, b `[…, K, C]`, result `[…, R, C]`, the leading axes alike. Others trap.
 public func matmul(_ a: Variable, _ b: Variable) -> Variable {
   require(a.shape.sizes.dropLast(2) == b.shape.sizes.dropLast(2), "product of \(a.shape) and \(b.shape)")
   let y = Tensor(
@@ -167,13 +181,15 @@ public func selfAttention(_ qkv: Variable, heads: Int, mask: AttentionMask? = ni
 ///   - shift: `[N, C]`, added to every position first (a U-Net's time embedding); nil for none.
 ///   - gamma: scale `[C]`, float32; nil for 1.
 ///   - beta: offset `[C]`, float32; nil for 0.
+///   - normalization: which elements have statistics in common. Groups that do not divide the channels trap.
+/// - Returns: `[N, …, C]`.
 public func normalize(
   _ x: Variable, shift: Variable? = nil, gamma: Variable?, beta: Variable?, _ normalization: Normalization
 ) -> Variable {
   normalizeWithStatistics(x, shift: shift, gamma: gamma, beta: beta, normalization).y
 }
 
-/// As ``normalize(_:shift:gamma:beta:_:)``, with the means and deviations that were found.
+/// As ``normalize(_:shift:gamma:beta:_:)``, with the means and deviations that were found, float32 `[samples, groups]`.
 public func normalizeWithStatistics(
   _ x: Variable, shift: Variable? = nil, gamma: Variable?, beta: Variable?, _ normalization: Normalization
 ) -> (y: Variable, statistics: NormalizationStatistics) {
@@ -209,7 +225,7 @@ public func normalizeWithStatistics(
   return (result, statistics)
 }
 
-/// Softmax over the innermost axis.
+/// Softmax over the innermost axis: `[…, C]` to `[…, C]`, whose rows have the sum 1.
 public func softmax(_ x: Variable) -> Variable {
   let y = x.backend.softmax(x.value, scale: 1, mask: nil)
   return Tape.record(y, from: [x]) { [x = x.input] dy, tape in
@@ -219,7 +235,7 @@ public func softmax(_ x: Variable) -> Variable {
 
 // MARK: - Elementwise
 
-/// An elementwise function.
+/// An elementwise function: `[…]` to `[…]`.
 public func apply(_ function: Activation, _ x: Variable) -> Variable {
   if function == .identity { return x }
   return Tape.record(
@@ -228,10 +244,11 @@ public func apply(_ function: Activation, _ x: Variable) -> Variable {
     { [x = x.saved] dy, tape in tape.add(dy.backend.applyGradient(function, x.value, dy: dy), to: x.input) })
 }
 
-/// f′(x) t, the change of a piecewise linear function f(x) where x changes by t: `[…]`, of which x and t have the same shape.
+/// f′(x) t, the change of a piecewise linear function f(x) where x changes by t: `[…]`, of which x and t have the same
+/// shape.
 ///
-/// f″ is zero wherever it exists, so that no gradient flows into x: this is what makes derivatives of input gradients (WGAN-GP,
-/// R1) a matter of ordinary linear layers.
+/// f″ is zero wherever it exists, so that no gradient flows into x: this is what makes derivatives of input gradients
+/// (WGAN-GP, R1) a matter of ordinary linear layers. Functions other than the identity, ReLU and the leaky ReLU trap.
 public func tangent(of function: Activation, at x: Variable, _ t: Variable) -> Variable {
   switch function {
   case .identity: return t
@@ -245,6 +262,7 @@ public func tangent(of function: Activation, at x: Variable, _ t: Variable) -> V
 }
 
 extension Variable {
+  /// The sum of two variables of as many elements and one type, and of a's shape; others trap.
   public static func + (a: Variable, b: Variable) -> Variable {
     Tape.record(a.value + b.value, from: [a, b]) { [a = a.input, b = b.input] dy, tape in
       tape.add(dy, to: a)
@@ -252,6 +270,7 @@ extension Variable {
     }
   }
 
+  /// The difference of two variables of as many elements and one type, and of a's shape; others trap.
   public static func - (a: Variable, b: Variable) -> Variable {
     Tape.record(a.value - b.value, from: [a, b]) { [a = a.input, b = b.input] dy, tape in
       tape.add(dy, to: a)
@@ -259,6 +278,7 @@ extension Variable {
     }
   }
 
+  /// The product, element by element, of two variables of one shape and type; others trap.
   public static func * (a: Variable, b: Variable) -> Variable {
     Tape.record(a.value * b.value, from: [a, b]) { [a = a.saved, b = b.saved] dy, tape in
       if a.wantsGradient { tape.add(dy * b.value, to: a.input) }
@@ -266,25 +286,31 @@ extension Variable {
     }
   }
 
+  /// Every element times a constant, in the same shape and type.
   public static func * (scale: Float, x: Variable) -> Variable {
     Tape.record(scale * x.value, from: [x]) { [x = x.input] dy, tape in tape.add(scale * dy, to: x) }
   }
 
   /// What a linear function, perhaps with a constant added, makes of this.
   ///
-  /// - Parameter transpose: the transposed linear function, from the result's gradient to this variable's.
+  /// - Parameters:
+  ///   - value: what it makes, of any shape.
+  ///   - transpose: the transposed linear function, from the result's gradient, of `value`'s shape, to this variable's, of
+  ///     as many elements as it has.
+  /// - Returns: a variable of `value`'s shape.
   public func linearly(_ value: Tensor, transpose: @escaping (Tensor) -> Tensor) -> Variable {
     Tape.record(value, from: [self]) { [x = input] dy, tape in tape.add(transpose(dy), to: x) }
   }
 
-  /// The same elements in another shape; one size may be −1.
+  /// The same elements in another shape, which has as many; one size may be −1: what is left. Another number of elements
+  /// traps.
   public func reshaped(_ sizes: [Int]) -> Variable {
     Tape.record(
       value.reshaped(sizes), from: [self], remake: { [x = saved] in x.value.reshaped(sizes) },
       { [x = input] dy, tape in tape.add(dy.reshaped(x.shape), to: x) })
   }
 
-  /// The same values as another type; the gradient is cast back.
+  /// The same values as another type, float32 or bfloat16; the gradient is cast back.
   public func cast(to type: ScalarType) -> Variable {
     if value.type == type { return self }
     return Tape.record(
@@ -293,14 +319,14 @@ extension Variable {
   }
 }
 
-/// `scale · x + shift`, both constants.
+/// `scale · x + shift`, both constants: `[…]` to `[…]`.
 public func affine(_ x: Variable, scale: Float, shift: Float) -> Variable {
   Tape.record(x.backend.affine(x.value, scale: scale, shift: shift), from: [x]) { [x = x.input] dy, tape in
     tape.add(scale * dy, to: x)
   }
 }
 
-/// `s x` for a learned number s, float32, of one element.
+/// `s x` for a learned number s, float32, of one element: `[…]` to `[…]`. An s of several elements traps.
 public func scaled(_ x: Variable, by s: Variable) -> Variable {
   Tape.record(s.value.item() * x.value, from: [x, s]) { [x = x.saved, s = s.saved] dy, tape in
     if x.wantsGradient { tape.add(s.value.item() * dy, to: x.input) }
@@ -313,7 +339,7 @@ public func scaled(_ x: Variable, by s: Variable) -> Variable {
   }
 }
 
-/// x limited to a range, beyond which its gradient is zero.
+/// x limited to `low…high`, beyond which its gradient is zero: `[…]` to `[…]`.
 public func clamp(_ x: Variable, _ low: Float, _ high: Float) -> Variable {
   Tape.record(x.value.clamped(low, high), from: [x]) { [x = x.saved] dy, tape in
     let backend = dy.backend
@@ -325,7 +351,10 @@ public func clamp(_ x: Variable, _ low: Float, _ high: Float) -> Variable {
 
 /// A function of one number, float32, in double precision.
 ///
-/// - Parameter function: gives value and derivative.
+/// - Parameters:
+///   - x: of one element; more of them trap.
+///   - function: gives value and derivative.
+/// - Returns: float32 of x's shape.
 public func map(_ x: Variable, _ function: (Double) -> (value: Double, derivative: Double)) -> Variable {
   let (value, derivative) = function(Double(x.value.item()))
   return Tape.record(Tensor([Float(value)], shape: x.shape, on: x.backend), from: [x]) { [x = x.input] dy, tape in
@@ -333,9 +362,14 @@ public func map(_ x: Variable, _ function: (Double) -> (value: Double, derivativ
   }
 }
 
-/// Zeroes elements with a probability, and scales the rest so that the mean stays.
+/// Zeroes elements with a probability, and scales the rest by 1 / (1 − probability) so that the mean stays.
 ///
-/// - Parameter draw: which random numbers; the backward pass makes the same mask again instead of keeping it.
+/// - Parameters:
+///   - x: `[N, …]`; a scalar traps.
+///   - probability: from 0 to below 1; at 0 nothing is done.
+///   - draw: which random numbers, sample n taking those of index `draw.index + n`; the backward pass makes the same mask
+///     again instead of keeping it.
+/// - Returns: `[N, …]`.
 public func dropout(_ x: Variable, probability: Float, _ draw: RandomDraw) -> Variable {
   if probability == 0 { return x }
   return Tape.record(
@@ -344,7 +378,7 @@ public func dropout(_ x: Variable, probability: Float, _ draw: RandomDraw) -> Va
     { [x = x.input] dy, tape in tape.add(dy.backend.dropout(dy, probability: probability, draw), to: x) })
 }
 
-/// `alpha[n] x[n]` for each sample n: alpha float32 `[N]`, a constant.
+/// `alpha[n] x[n]` for each sample n: x and result `[N, …]`, alpha float32 `[N]`, a constant.
 public func scaleSamples(_ x: Variable, by alpha: Tensor) -> Variable {
   Tape.record(x.backend.scaledSum(x.value, by: alpha, nil, by: nil), from: [x]) { [x = x.input] dy, tape in
     tape.add(dy.backend.scaledSum(dy, by: alpha, nil, by: nil), to: x)
@@ -353,7 +387,7 @@ public func scaleSamples(_ x: Variable, by alpha: Tensor) -> Variable {
 
 // MARK: - Channels and indices
 
-/// Joins along the innermost axis.
+/// Joins along the innermost axis: parts `[…, Cₖ]`, which are alike but for it, to `[…, ΣCₖ]`. No parts at all trap.
 public func concatenate(_ parts: [Variable]) -> Variable {
   let backend = parts[0].backend
   return Tape.record(
@@ -369,7 +403,8 @@ public func concatenate(_ parts: [Variable]) -> Variable {
     })
 }
 
-/// Cuts the innermost axis into parts of equal size.
+/// Cuts the innermost axis into parts of equal size: `[…, C]` to `count` of `[…, C/count]`. A count that does not divide C
+/// traps.
 public func split(_ x: Variable, into count: Int) -> [Variable] {
   require(x.shape.last % count == 0, "\(x.shape) does not divide into \(count) parts")
   let width = x.shape.last / count
@@ -386,7 +421,7 @@ public func split(_ x: Variable, into count: Int) -> [Variable] {
   }
 }
 
-/// Joins along the leading axis: batches of samples of one shape as one batch.
+/// Joins along the leading axis: batches `[Nₖ, …]` of samples of one shape as one batch `[ΣNₖ, …]`. No parts at all trap.
 public func joinSamples(_ parts: [Variable]) -> Variable {
   if parts.count == 1 { return parts[0] }
   let backend = parts[0].backend
@@ -404,7 +439,7 @@ public func joinSamples(_ parts: [Variable]) -> Variable {
     })
 }
 
-/// Cuts the leading axis into runs of `counts` samples.
+/// Cuts the leading axis, `[N, …]`, into runs of `counts` samples, whose sum has to be N; another one traps.
 public func splitSamples(_ x: Variable, _ counts: [Int]) -> [Variable] {
   require(counts.reduce(0, +) == x.shape[0], "\(x.shape) does not divide into \(counts) samples")
   if counts.count == 1 { return [x] }
@@ -426,16 +461,21 @@ private func ranges(_ counts: [Int]) -> [Range<Int>] {
   }
 }
 
-/// Rows of a table at indices: table float32 `[K, C]`, indices int32 `[N]`, result `[N, C]`; an index below 0 gives zeros.
+/// Rows of a table at indices: table float32 `[K, C]`, indices int32 `[N]`, result `[N, C]` of the type asked for. An index
+/// below 0 gives zeros; one from K on traps.
 public func embedding(_ table: Variable, _ indices: Tensor, type: ScalarType) -> Variable {
   Tape.record(table.backend.gather(table.value, indices, type: type), from: [table]) { [table = table.input] dy, tape in
     tape.accumulate(into: table, on: dy.backend) { dy.backend.scatterAdd(dy, indices, into: $0) }
   }
 }
 
-/// Tokens of each sample's own: x `[N, T, C]` at indices int32 `[N, K]` as `[N, K, C]`.
+/// Tokens of each sample's own.
 ///
-/// - Parameter filler: float32 `[C]`, what an index below 0 gives; nil for zeros.
+/// - Parameters:
+///   - x: `[N, T, C]`.
+///   - indices: int32 `[N, K]`, below T; others trap.
+///   - filler: float32 `[C]`, what an index below 0 gives; nil for zeros.
+/// - Returns: `[N, K, C]`.
 public func gatherTokens(_ x: Variable, _ indices: Tensor, filler: Variable? = nil) -> Variable {
   let y = x.backend.gatherTokens(x.value, indices, filler: filler?.value)
   return Tape.record(y, from: [x, filler].compactMap { $0 }) { [x = x.input, filler = filler?.input] dy, tape in
@@ -453,7 +493,8 @@ public func gatherTokens(_ x: Variable, _ indices: Tensor, filler: Variable? = n
 
 // MARK: - Resampling
 
-/// Adds a border of zeros to images, or cuts one off where an inset is negative.
+/// Adds a border of zeros to images, or cuts one off where an inset, in pixels, is negative: `[N, H, W, C]` to `[N, top + H
+/// + bottom, left + W + right, C]`. Insets that leave nothing trap.
 public func pad(_ x: Variable, _ insets: Insets) -> Variable {
   if insets == Insets() { return x }
   return Tape.record(
@@ -463,7 +504,10 @@ public func pad(_ x: Variable, _ insets: Insets) -> Variable {
 
 /// Adds a border of the images' own pixels, mirrored at the outermost row or column, which is not repeated.
 ///
-/// - Parameter insets: 0 or more, less than height or width.
+/// - Parameters:
+///   - x: `[N, H, W, C]`.
+///   - insets: in pixels, 0 or more, less than height or width; others trap.
+/// - Returns: `[N, top + H + bottom, left + W + right, C]`.
 public func reflectionPad(_ x: Variable, _ insets: Insets) -> Variable {
   if insets == Insets() { return x }
   return Tape.record(
@@ -472,7 +516,7 @@ public func reflectionPad(_ x: Variable, _ insets: Insets) -> Variable {
     { [x = x.input] dy, tape in tape.add(dy.backend.reflectionPadGradient(dy, insets), to: x) })
 }
 
-/// Repeats each pixel: `[N, H, W, C]` to `[N, f·H, f·W, C]`.
+/// Repeats each pixel f × f times: `[N, H, W, C]` to `[N, f·H, f·W, C]`.
 public func upsampleNearest(_ x: Variable, factor: Int = 2) -> Variable {
   Tape.record(
     x.backend.upsampleNearest(x.value, factor: factor), from: [x],
@@ -480,7 +524,7 @@ public func upsampleNearest(_ x: Variable, factor: Int = 2) -> Variable {
     { [x = x.input] dy, tape in tape.add(dy.backend.upsampleNearestGradient(dy, factor: factor), to: x) })
 }
 
-/// Means over f × f pixels: `[N, H, W, C]` to `[N, H/f, W/f, C]`.
+/// Means over f × f pixels: `[N, H, W, C]` to `[N, H/f, W/f, C]`; a remainder at the edge is left out.
 public func averagePool(_ x: Variable, factor: Int = 2) -> Variable {
   Tape.record(x.backend.averagePool(x.value, factor: factor), from: [x]) { [x = x.input] dy, tape in
     tape.add(dy.backend.averagePoolGradient(dy, inputShape: x.shape, factor: factor), to: x)
@@ -489,7 +533,7 @@ public func averagePool(_ x: Variable, factor: Int = 2) -> Variable {
 
 // MARK: - Reductions and losses
 
-/// The sum of each sample of the leading axis: float32 `[N]`.
+/// The sum of each sample of the leading axis: `[N, …]` to float32 `[N]`.
 public func sumSamples(_ x: Variable) -> Variable {
   Tape.record(x.backend.sumSamples(x.value), from: [x]) { [x = x.input] dy, tape in
     let ones = Tensor(repeating: 1, shape: x.shape, type: x.type, on: dy.backend)
@@ -497,7 +541,7 @@ public func sumSamples(_ x: Variable) -> Variable {
   }
 }
 
-/// The weighted sum of numbers: x float32 `[N]`, weights float32 `[N]`, constants; result `[]`.
+/// The weighted sum of numbers: x float32 `[N]`, weights float32 `[N]`, constants; result `[]`. Other shapes trap.
 public func weightedSum(_ x: Variable, weights: Tensor) -> Variable {
   let total = x.backend.sumSamples((x.value * weights).reshaped([1, x.value.count])).reshaped([])
   return Tape.record(total, from: [x]) { [x = x.input] dy, tape in
@@ -514,7 +558,7 @@ public enum Reduction: Sendable {
 }
 
 /// The sum of a loss over each sample, between a prediction `[N, …]` and a constant target of the same shape and type:
-/// float32 `[N]`.
+/// float32 `[N]`. Other shapes and types trap.
 public func sampleLosses(_ kind: Loss, _ prediction: Variable, _ target: Tensor) -> Variable {
   Tape.record(prediction.backend.loss(kind, prediction.value, target), from: [prediction]) {
     [prediction = prediction.saved] dy, tape in
@@ -522,9 +566,15 @@ public func sampleLosses(_ kind: Loss, _ prediction: Variable, _ target: Tensor)
   }
 }
 
-/// A loss between a prediction and a constant target of the same shape and type, as one float32 number.
+/// A loss between a prediction and a constant target, as one number.
 ///
-/// - Parameter weights: float32 `[N]`, a factor for each sample; nil for 1.
+/// - Parameters:
+///   - kind: what is taken of each element.
+///   - prediction: `[N, …]`.
+///   - target: of the prediction's shape and type; others trap.
+///   - reduction: how the elements' losses become one number.
+///   - weights: float32 `[N]`, a factor for each sample; nil for 1.
+/// - Returns: float32 `[]`.
 public func loss(
   _ kind: Loss, _ prediction: Variable, _ target: Tensor, reduction: Reduction = .mean, weights: Tensor? = nil
 ) -> Variable {
@@ -539,7 +589,7 @@ public func loss(
 /// - Parameters:
 ///   - logits: `[N, C]`.
 ///   - target: float32 `[N, C]`, constants; each row's sum is 1.
-/// - Returns: one float32 number, in nats.
+/// - Returns: float32 `[]`, in nats.
 public func crossEntropy(_ logits: Variable, _ target: Tensor) -> Variable {
   let backend = logits.backend
   let rows = logits.shape[0]
@@ -554,8 +604,9 @@ public func crossEntropy(_ logits: Variable, _ target: Tensor) -> Variable {
   }
 }
 
-/// The negative logarithm of the probability of 8-bit levels in [−1, 1] under normal distributions, summed over each sample:
-/// levels (constants), mean and logVariance float32 of one shape, result float32 `[N]`; see ``Backend``.
+/// The negative logarithm of the probability of 8-bit levels in [−1, 1] under normal distributions, in nats, summed over
+/// each sample: levels (constants), mean and logVariance float32 of one shape `[N, …]`, result float32 `[N]`; see
+/// `Backend.discretizedGaussian`. Other shapes trap.
 public func discretizedGaussian(_ levels: Tensor, mean: Variable, logVariance: Variable) -> Variable {
   let y = levels.backend.discretizedGaussian(levels, mean: mean.value, logVariance: logVariance.value)
   return Tape.record(y, from: [mean, logVariance]) { [mean = mean.saved, logVariance = logVariance.saved] dy, tape in

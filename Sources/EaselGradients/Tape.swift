@@ -19,9 +19,10 @@ public final class Tape {
   private var sinks: [Int: Tensor] = [:]
   private var variableCount = 0
 
+  /// An empty tape.
   public init() {}
 
-  /// A variable whose gradient ``gradient(of:)`` gives after ``backward(from:)``.
+  /// A variable of any shape, whose gradient ``gradient(of:)`` gives after ``backward(from:seed:)``.
   public func variable(_ value: Tensor) -> Variable {
     defer { variableCount += 1 }
     return Variable(value, tape: self, identifier: variableCount)
@@ -53,7 +54,9 @@ public final class Tape {
 
   /// Walks the tape backwards from a scalar, adding to the sinks of parameters; the tape is empty afterwards.
   ///
-  /// - Parameter seed: the gradient of the result with respect to itself, 1 as a rule; 1/k to average over k batches.
+  /// - Parameters:
+  ///   - result: one number that this tape recorded; anything else traps.
+  ///   - seed: the gradient of the result with respect to itself, 1 as a rule; 1/k to average over k batches.
   public func backward(from result: Variable, seed: Float = 1) {
     require(result.value.count == 1, "backward starts from one number, not \(result.shape)")
     guard let identifier = result.identifier, result.tape === self else {
@@ -68,7 +71,8 @@ public final class Tape {
     sinks.removeAll(keepingCapacity: true)
   }
 
-  /// The gradient with respect to a variable made by ``variable(_:)``; nil when the result did not depend on it.
+  /// The gradient with respect to a variable made by ``variable(_:)``, of its shape and type; nil if the result did not
+  /// depend on it.
   public func gradient(of variable: Variable) -> Tensor? { variable.identifier.flatMap { gradients[$0] } }
 
   // MARK: For pullbacks

@@ -5,6 +5,7 @@
 /// Operations on variables record themselves on the tape of their inputs. Without a tape nothing is recorded: sampling runs
 /// the same code as training.
 public struct Variable {
+  /// The numbers, of any shape.
   public let value: Tensor
   /// The tape that a computation with this variable is recorded on.
   public let tape: Tape?
@@ -13,7 +14,8 @@ public struct Variable {
   /// The value as the backward pass gets it.
   let kept: Kept
 
-  /// A constant. Data enter a network so, on the tape that its parameters shall be differentiated on.
+  /// A constant of any shape, into which no gradient flows. Data enter a network so, on the tape that its parameters shall
+  /// be differentiated on.
   public init(_ value: Tensor, on tape: Tape? = nil) { self.init(value, tape: tape, identifier: nil) }
 
   init(_ value: Tensor, tape: Tape?, identifier: Int?, kept: Kept? = nil) {
@@ -23,7 +25,9 @@ public struct Variable {
     self.kept = kept ?? Kept(value)
   }
 
+  /// The value's.
   public var shape: Shape { value.shape }
+  /// The value's.
   public var backend: any Backend { value.backend }
 
   /// Whether a gradient flows into this variable.

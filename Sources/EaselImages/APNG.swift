@@ -9,8 +9,7 @@ public enum APNG {
   ///   - delayMilliseconds: How long each frame stands, 0 to 65535.
   ///   - loops: How often the animation plays; 0 is for ever.
   ///   - text: Text chunks, as in ``Image/pngData(text:)``.
-  ///
-  /// Throws ``UserError`` (`usage`) when the frames differ in size, there are none, or a number is out of its range.
+  /// - Throws: `UserError` (`usage`) when the frames differ in size, there are none, or a number is out of its range.
   public static func encode(
     frames: [Image], delayMilliseconds: Int, loops: Int = 0, text: PNGText = [:]
   ) throws -> [UInt8] {

@@ -5,8 +5,8 @@ import Foundation
 package enum FileIO {
   /// The bytes of a file.
   ///
-  /// Throws ``UserError``: `missingInput` when there is none, `badData` when it is a folder, a pipe, a socket or a device, or
-  /// holds more than `maximumSize` bytes, `inputOutput` when it cannot be read.
+  /// - Throws: `UserError`: `missingInput` when there is none, `badData` when it is a folder, a pipe, a socket or a
+  ///   device, or holds more than `maximumSize` bytes, `inputOutput` when it cannot be read.
   package static func read(_ path: String, maximumSize: Int) throws -> [UInt8] {
     let (descriptor, status) = try openFile(path)
     defer { close(descriptor) }

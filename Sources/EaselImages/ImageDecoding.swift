@@ -18,7 +18,7 @@ extension Image {
   /// 16 bits become `round(v / 257)`; gamma is ignored. EXIF data turn the picture upright. Of an APNG this is the default
   /// picture.
   ///
-  /// Throws ``UserError`` (`badData`) when the bytes are no PNG, are cut short, fail a checksum or announce too much.
+  /// - Throws: `UserError` (`badData`) when the bytes are no PNG, are cut short, fail a checksum or announce too much.
   public init(png bytes: [UInt8], background: UInt8 = 255) throws {
     guard ImageFormat(signatureOf: bytes) == .png else { throw ImageFormat.unreadable(bytes, name: "the picture") }
     self = try Image(decoding: bytes, as: .png, background: background, name: "the picture")
@@ -29,8 +29,9 @@ extension Image {
   /// Pixels are as in ``init(png:background:)``; WebP and GIF always have 3 channels. CMYK becomes RGB without a colour
   /// profile. Of a GIF this is the first frame.
   ///
-  /// Throws ``UserError``: `missingInput` when there is no such file, `inputOutput` when it cannot be read, `badData` with
-  /// the path when it is no picture, a damaged one, or one that takes far more to decode than its size lets expect.
+  /// - Throws: `UserError`: `missingInput` when there is no such file, `inputOutput` when it cannot be read, `badData`
+  ///   with the path when it is no picture, a damaged one, or one that takes far more to decode than its size lets
+  ///   expect.
   public static func read(_ path: String, background: UInt8 = 255) throws -> Image {
     let bytes = try FileIO.read(path, maximumSize: maximumFileSize)
     guard let format = ImageFormat(signatureOf: bytes), format.isRead else {

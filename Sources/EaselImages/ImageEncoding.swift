@@ -4,7 +4,7 @@ import EaselSupport
 extension Image {
   /// The picture as a PNG of 8 bits, grey or RGB, with text chunks; equal pictures and texts give equal bytes.
   ///
-  /// Throws ``UserError``: `usage` when a text's key is not one PNG allows, `internalFailure` when memory runs out.
+  /// - Throws: `UserError`: `usage` when a text's key is not one PNG allows, `internalFailure` when memory runs out.
   public func pngData(text: PNGText = [:]) throws -> [UInt8] {
     let chunks = try text.chunks()
     var encoded = try encodedPixels()
@@ -14,8 +14,8 @@ extension Image {
 
   /// Writes the picture as PNG; the file appears whole or not at all.
   ///
-  /// Throws ``UserError``: `cannotCreate` when the file cannot be made there, `inputOutput` when writing fails, and as
-  /// ``pngData(text:)`` does.
+  /// - Throws: `UserError`: `cannotCreate` when the file cannot be made there, `inputOutput` when writing fails, and as
+  ///   ``pngData(text:)`` does.
   public func write(to path: String, text: PNGText = [:]) throws {
     try FileIO.write(try pngData(text: text), to: path)
   }

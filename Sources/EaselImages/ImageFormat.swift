@@ -113,7 +113,7 @@ extension Image {
 
   /// Reads pictures; where one cannot be read, all files of formats that are not read are told at once.
   ///
-  /// - Throws: what `read` throws, or ``UserError`` (`badData`).
+  /// - Throws: what `read` throws, or `UserError` (`badData`).
   package static func reading<Result>(_ files: [String], _ read: () throws -> Result) throws -> Result {
     do {
       return try read()

@@ -39,7 +39,9 @@ public enum ImageGrid {
   /// The rows of several sheets in turn, for a grid of as many columns: row 1 of each, row 2 of each. Ragged last rows are filled
   /// up with black.
   ///
-  /// - Parameter sheets: as many pictures each, all of one size.
+  /// - Parameters:
+  ///   - sheets: as many pictures each, all of one size.
+  ///   - columns: pictures in a row of the grid.
   public static func alternatingRows(_ sheets: [[Image]], columns: Int) -> [Image] {
     guard let count = sheets.first?.count, let first = sheets.first?.first else { return [] }
     let blank = Image(

@@ -15,7 +15,7 @@ public struct ImageSize: Sendable, Hashable, CustomStringConvertible {
 
   /// Reads `N` (a square) or `WxH`, as `--image-size` takes it.
   ///
-  /// Throws ``UserError`` (`usage`) for anything else and for sides outside `1...maximumSide`.
+  /// - Throws: `UserError` (`usage`) for anything else and for sides outside `1...maximumSide`.
   public init(parsing text: String) throws {
     let sides = text.lowercased().split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
     guard sides.count <= 2, let width = sides[0], let height = sides[sides.count - 1],

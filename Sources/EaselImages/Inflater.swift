@@ -30,7 +30,7 @@ package final class Inflater {
 
   /// The next bytes; fewer than asked for only at the end of the stream.
   ///
-  /// Throws ``UserError`` (`badData`) when the stream is damaged, fails its checksum or is cut short.
+  /// - Throws: `UserError` (`badData`) when the stream is damaged, fails its checksum or is cut short.
   package func read(upToCount count: Int) throws -> [UInt8] {
     try [UInt8](unsafeUninitializedCapacity: count) { target, initializedCount in
       while initializedCount < count, !isFinished {

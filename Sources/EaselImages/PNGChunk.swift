@@ -22,7 +22,8 @@ struct PNGChunk {
 
   /// The chunks of a file, up to IEND.
   ///
-  /// Throws ``UserError`` (`badData`, beginning with `name`) when the file is no PNG, is cut short or fails a checksum.
+  /// - Throws: `UserError` (`badData`, beginning with `name`) when the file is no PNG, is cut short or fails a
+  ///   checksum.
   static func parse(_ bytes: [UInt8], name: String) throws -> [PNGChunk] {
     guard ImageFormat(signatureOf: bytes) == .png else {
       throw UserError(.badData, "\(name): expected a PNG file, found another kind")

@@ -33,12 +33,12 @@ public struct PNGText: Sendable, Equatable, ExpressibleByDictionaryLiteral {
 extension PNGText {
   /// Reads the text chunks of a PNG file (`tEXt`, `zTXt` and `iTXt`).
   ///
-  /// Throws ``UserError``: `missingInput` when there is no such file, `badData` when it is no PNG or a damaged one.
+  /// - Throws: `UserError`: `missingInput` when there is no such file, `badData` when it is no PNG or a damaged one.
   public static func read(_ path: String) throws -> PNGText {
     try PNGText(png: FileIO.read(path, maximumSize: Image.maximumFileSize), name: path)
   }
 
-  /// The text chunks of a PNG in memory; `name` begins the message of what is thrown (``UserError``, `badData`).
+  /// The text chunks of a PNG in memory; `name` begins the message of what is thrown (`UserError`, `badData`).
   public init(png bytes: [UInt8], name: String = "the picture") throws {
     // Of all compressed texts together: a small file may hold very many.
     var room = Self.maximumInflatedCount
@@ -97,8 +97,8 @@ extension PNGText {
 extension PNGText {
   /// The entries as chunks: `tEXt` where Latin-1 holds key and value, `iTXt` otherwise.
   ///
-  /// Throws ``UserError`` (`usage`) for a key that is not 1 to 79 printable Latin-1 characters without outer spaces, and
-  /// for a zero character in a value.
+  /// - Throws: `UserError` (`usage`) for a key that is not 1 to 79 printable Latin-1 characters without outer spaces,
+  ///   and for a zero character in a value.
   func chunks() throws -> [UInt8] {
     try entries.flatMap { entry in
       let key = try Self.encodedKey(entry.key)

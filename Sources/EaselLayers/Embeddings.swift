@@ -3,20 +3,24 @@ import Foundation
 /// The sinusoidal embedding of timesteps (Vaswani et al. 2017): `[N]` numbers to `[N, width]`, in the conventions of
 /// diffusers' `get_timestep_embedding`.
 public struct TimestepEmbedding: Sendable {
+  /// Numbers in an embedding.
   public let width: Int
   /// `[cos | sin]` (OpenAI) instead of `[sin | cos]` (Ho et al.).
   public let flipSinToCos: Bool
   /// Subtracted from the number of frequencies in the exponent's divisor: 1 for Ho et al., 0 for OpenAI.
   public let frequencyShift: Float
+  /// The longest period, 2π times this, in timesteps.
   public let maximumPeriod = 10_000.0
 
+  /// An embedding in the conventions of OpenAI's code, or, with `flipSinToCos` false and a `frequencyShift` of 1, in those
+  /// of Ho et al. 2020.
   public init(width: Int, flipSinToCos: Bool = true, frequencyShift: Float = 0) {
     self.width = width
     self.flipSinToCos = flipSinToCos
     self.frequencyShift = frequencyShift
   }
 
-  /// Row-major `[timesteps, width]`. An odd width ends in a zero.
+  /// The embeddings of `[N]` timesteps, row-major `[N, width]`. An odd width ends in a zero.
   public func callAsFunction(_ timesteps: [Float]) -> [Float] {
     let half = width / 2
     let frequencies = (0..<half).map { index in
@@ -40,11 +44,24 @@ public struct TimestepEmbedding: Sendable {
 public struct Embedding {
   let weight: Parameter
 
+  /// A table.
+  ///
+  /// - Parameters:
+  ///   - count: of the classes.
+  ///   - width: numbers in a row.
+  ///   - initializer: of the table.
+  ///   - scope: where it stands among the names.
   public init(count: Int, width: Int, initializer: Initializer = .normal(deviation: 1), _ scope: Scope) {
     weight = scope.parameter("weight", [count, width], initializer)
   }
 
-  /// - Parameter indices: int32 `[N]`; below 0 stands for no class and gives zeros.
+  /// The rows of some classes.
+  ///
+  /// - Parameters:
+  ///   - indices: int32 `[N]`, below the number of classes; others trap. Below 0 stands for no class and gives zeros.
+  ///   - type: of the result.
+  ///   - tape: what the computation is recorded on; nil for none.
+  /// - Returns: `[N, width]`.
   public func callAsFunction(_ indices: Tensor, type: ScalarType, on tape: Tape?) -> Variable {
     embedding(weight.variable(on: tape), indices, type: type)
   }

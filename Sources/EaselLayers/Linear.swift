@@ -2,9 +2,19 @@
 ///
 /// Parameters: `weight` `[out, in]`, `bias` `[out]`.
 public struct Linear {
+  /// `[out, in]`.
   public let weight: Parameter
+  /// `[out]`; nil for none.
   public let bias: Parameter?
 
+  /// A fully connected layer.
+  ///
+  /// - Parameters:
+  ///   - inputs: numbers that it takes.
+  ///   - outputs: numbers that it makes.
+  ///   - bias: whether it has one.
+  ///   - initializer: of the weight; see ``Initializer``.
+  ///   - scope: where it stands among the names.
   public init(
     _ inputs: Int, _ outputs: Int, bias: Bool = true, initializer: Initializer = .fanInUniform, _ scope: Scope
   ) {
@@ -12,6 +22,12 @@ public struct Linear {
     self.bias = bias ? scope.parameter("bias", [outputs], initializer.forBias(fanIn: inputs)) : nil
   }
 
+  /// `x · weightᵀ + bias + residual`.
+  ///
+  /// - Parameters:
+  ///   - x: `[…, in]`; another innermost size traps.
+  ///   - residual: `[…, out]`, added to the result; nil for none.
+  /// - Returns: `[…, out]`.
   public func callAsFunction(_ x: Variable, residual: Variable? = nil) -> Variable {
     linear(x, weight: weight.variable(on: x.tape), bias: bias?.variable(on: x.tape), residual: residual)
   }

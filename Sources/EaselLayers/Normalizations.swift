@@ -6,6 +6,14 @@ public struct GroupNorm {
   let bias: Parameter
   let normalization: Normalization
 
+  /// A GroupNorm.
+  ///
+  /// - Parameters:
+  ///   - groups: of channels that have statistics in common; a number that does not divide the channels traps.
+  ///   - channels: of what it normalises.
+  ///   - epsilon: added to the variance.
+  ///   - activation: what is done to the normalised values.
+  ///   - scope: where it stands among the names.
   public init(
     groups: Int, channels: Int, epsilon: Float = 1e-5, activation: Activation = .identity, _ scope: Scope
   ) {
@@ -15,7 +23,12 @@ public struct GroupNorm {
     normalization = Normalization(groups: groups, epsilon: epsilon, activation: activation)
   }
 
-  /// - Parameter shift: `[N, C]`, added to every position before the statistics are taken.
+  /// The normalised and activated values.
+  ///
+  /// - Parameters:
+  ///   - x: `[N, …, C]`.
+  ///   - shift: `[N, C]` of x's type, added to every position before the statistics are taken; nil for none.
+  /// - Returns: `[N, …, C]`.
   public func callAsFunction(_ x: Variable, shift: Variable? = nil) -> Variable {
     normalize(
       x, shift: shift, gamma: weight.variable(on: x.tape), beta: bias.variable(on: x.tape), normalization)
@@ -30,12 +43,19 @@ public struct LayerNorm {
   let bias: Parameter
   let normalization: Normalization
 
+  /// A LayerNorm.
+  ///
+  /// - Parameters:
+  ///   - channels: of what it normalises.
+  ///   - epsilon: added to the variance.
+  ///   - scope: where it stands among the names.
   public init(_ channels: Int, epsilon: Float = 1e-5, _ scope: Scope) {
     weight = scope.parameter("weight", [channels], .ones)
     bias = scope.parameter("bias", [channels], .zeros)
     normalization = Normalization(groups: 1, epsilon: epsilon, perPosition: true)
   }
 
+  /// The normalised values: `[…, C]` to `[…, C]`.
   public func callAsFunction(_ x: Variable) -> Variable {
     normalize(x, gamma: weight.variable(on: x.tape), beta: bias.variable(on: x.tape), normalization)
   }
@@ -62,6 +82,14 @@ public struct BatchNorm {
   private let runningVariance: Buffer
   private let normalization: Normalization
 
+  /// A BatchNorm.
+  ///
+  /// - Parameters:
+  ///   - channels: of what it normalises.
+  ///   - epsilon: added to the variance.
+  ///   - activation: what is done to the normalised values.
+  ///   - initializer: of the scale, `weight`.
+  ///   - scope: where it stands among the names.
   public init(
     _ channels: Int, epsilon: Float = 1e-5, activation: Activation = .identity, initializer: Initializer = .ones,
     _ scope: Scope
@@ -73,6 +101,12 @@ public struct BatchNorm {
     normalization = Normalization(groups: channels, epsilon: epsilon, activation: activation)
   }
 
+  /// The normalised and activated values.
+  ///
+  /// - Parameters:
+  ///   - x: `[N, …, C]`; on a tape, the running statistics trap.
+  ///   - mode: where the statistics come from; those of the batch change the running ones.
+  /// - Returns: `[N, …, C]`.
   public func callAsFunction(_ x: Variable, _ mode: Mode) -> Variable {
     let channels = x.shape.last
     // One sample whose groups are the channels.

@@ -4,6 +4,7 @@
 public final class Parameter {
   /// The full path, such as `down_blocks.0.resnets.1.conv1.weight`.
   public let name: String
+  /// In PyTorch's order, `[out, in, …]`.
   public let shape: Shape
   let initializer: Initializer
   // The arena owns its parameters; whoever trains or uses a network keeps its arena.
@@ -21,17 +22,23 @@ public final class Parameter {
     return arena
   }
 
-  /// The values in use: the trained ones or their moving average; see ``Arena/usesAverage``.
+  /// The values in use: the trained ones or their moving average; see ``Arena/usesAverage``. Float32 of ``shape``, a view
+  /// of the arena. Traps where the arena is gone.
   public var value: Tensor { home.active.view(at: offset, shape: shape) }
+  /// The gradient that backward passes have added up: float32 of ``shape``, a view of the arena. Traps where the arena is
+  /// gone.
   public var gradient: Tensor { home.gradients.view(at: offset, shape: shape) }
 
   /// The parameter in a computation: on a tape, its gradient is added to ``gradient``, unless the arena is frozen.
+  ///
+  /// - Parameter tape: what the computation is recorded on; nil for none.
+  /// - Returns: float32 of ``shape``.
   public func variable(on tape: Tape?) -> Variable {
     guard let tape, !home.isFrozen else { return Variable(value, on: tape) }
     return tape.variable(value, accumulatingInto: gradient)
   }
 
-  /// This parameter's part of a buffer of the arena (its values, a moment, an average).
+  /// This parameter's part of a buffer of the arena (its values, a moment, an average): `[arena]` to ``shape``.
   public func view(of buffer: Tensor) -> Tensor { buffer.view(at: offset, shape: shape) }
 
   fileprivate func settle(in arena: Arena, at offset: Int) {
@@ -43,7 +50,9 @@ public final class Parameter {
 /// Numbers that belong to a network without being learned, such as a norm's running statistics: float32, kept with the
 /// parameters under names like theirs.
 public final class Buffer {
+  /// The full path, as a parameter's.
   public let name: String
+  /// Any.
   public let shape: Shape
   let initialValue: Float
   fileprivate weak var arena: Arena?
@@ -54,7 +63,8 @@ public final class Buffer {
     (self.name, self.shape, self.initialValue) = (name, shape, initialValue)
   }
 
-  /// The numbers in use: those beside the trained parameters or those beside their moving average.
+  /// The numbers in use: those beside the trained parameters or those beside their moving average. Float32 of ``shape``.
+  /// Traps where they have no memory yet.
   public var value: Tensor {
     guard let tensor = (arena?.usesAverage == true ? averaged : nil) ?? trained else {
       fatalShape("buffer \(name) is used without its arena")
@@ -88,6 +98,7 @@ public struct Scope {
   private let registry: Registry
   private let path: String
 
+  /// The root of a network's names.
   public init() { self.init(registry: Registry(), path: "") }
 
   private init(registry: Registry, path: String) {
@@ -95,13 +106,21 @@ public struct Scope {
     self.path = path
   }
 
+  /// The scope one level below, of a name.
   public subscript(name: String) -> Scope {
     Scope(registry: registry, path: path.isEmpty ? name : "\(path).\(name)")
   }
 
+  /// The scope one level below, of a number: that of layer `index` of several.
   public subscript(index: Int) -> Scope { self[String(index)] }
 
   /// Declares a parameter.
+  ///
+  /// - Parameters:
+  ///   - name: its last part; one that another parameter or buffer has there traps.
+  ///   - shape: in PyTorch's order.
+  ///   - initializer: how its first values are drawn.
+  /// - Returns: the parameter, which has no values before ``makeArena(on:seed:)``.
   public func parameter(_ name: String, _ shape: Shape, _ initializer: Initializer) -> Parameter {
     let parameter = Parameter(name: self[name].path, shape: shape, initializer: initializer)
     require(registry.names.insert(parameter.name).inserted, "two parameters are named \(parameter.name)")
@@ -110,6 +129,12 @@ public struct Scope {
   }
 
   /// Declares numbers that are not learned.
+  ///
+  /// - Parameters:
+  ///   - name: their last part; one that another parameter or buffer has there traps.
+  ///   - shape: any.
+  ///   - initialValue: of every one of them.
+  /// - Returns: the buffer, which has no values before ``makeArena(on:seed:)``.
   public func buffer(_ name: String, _ shape: Shape, initialValue: Float) -> Buffer {
     let buffer = Buffer(name: self[name].path, shape: shape, initialValue: initialValue)
     require(registry.names.insert(buffer.name).inserted, "two parameters are named \(buffer.name)")
@@ -120,7 +145,8 @@ public struct Scope {
   /// Numbers in all parameters that are declared so far.
   public var parameterCount: Int { registry.parameters.reduce(0) { $0 + $1.shape.count } }
 
-  /// Gives the declared parameters memory and first values, drawn from the `parameters` stream of `seed`.
+  /// Gives the declared parameters memory and first values, drawn from the `parameters` stream of `seed`: 4 bytes each, and
+  /// as many more for gradients as soon as there are any. Whoever uses the network keeps the arena.
   public func makeArena(on backend: any Backend, seed: UInt64) -> Arena {
     Arena(registry.parameters, registry.buffers, on: backend, seed: seed)
   }
@@ -131,12 +157,17 @@ public struct Scope {
 /// A pass over an arena (a step, a norm, zeroing) is one loop. Every parameter begins at a multiple of 64 bytes; the gaps
 /// are zero and stay so. Parameters of several axes come first, then those of one, in their order.
 public final class Arena {
+  /// In the order in which they were declared.
   public let parameters: [Parameter]
+  /// In the order in which they were declared.
   public let buffers: [Buffer]
+  /// Whose memory the numbers lie in.
   public let backend: any Backend
+  /// All parameters one after the other: float32 `[total]`, gaps included.
   public let values: Tensor
   /// Where parameters of one axis begin: biases and norms, which some recipes keep out of weight decay.
   public let vectorsStart: Int
+  /// Their gradients, of the shape of ``values``, which backward passes add to.
   public private(set) lazy var gradients = Tensor(repeating: 0, shape: values.shape, on: backend)
   /// The exponential moving average of the values, once ``startAverage()`` was called.
   public private(set) var average: Tensor?
@@ -174,6 +205,7 @@ public final class Arena {
   /// The number of learned numbers.
   public var count: Int { parameters.reduce(0) { $0 + $1.shape.count } }
 
+  /// Sets all gradients to 0; ``Arena/gradients`` are not zeroed by backward passes.
   public func zeroGradients() { backend.fill(gradients, with: 0) }
 
   /// Has backends make anew what they keep of the parameters, as reordered copies: work that was given up may have left half of
@@ -210,6 +242,10 @@ public final class Arena {
   }
 
   /// Runs work with the average's values, where there is an average.
+  ///
+  /// - Parameter work: what is computed with them.
+  /// - Returns: what the work returns.
+  /// - Throws: what the work throws.
   public func withAverage<Result>(_ work: () throws -> Result) rethrows -> Result {
     let before = usesAverage
     usesAverage = true

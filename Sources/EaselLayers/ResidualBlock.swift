@@ -12,6 +12,16 @@ public struct ResidualBlock {
   let conv2: Conv2d
   let shortcut: Conv2d?
 
+  /// A residual block.
+  ///
+  /// - Parameters:
+  ///   - inputChannels: of the images that it takes.
+  ///   - outputChannels: of those that it makes.
+  ///   - timeChannels: numbers of the time embedding; nil for a block without.
+  ///   - groups: of the norms; a number that does not divide the channels traps.
+  ///   - epsilon: of the norms.
+  ///   - initializer: of the first convolution, the projection and the shortcut; the second convolution begins at zero.
+  ///   - scope: where it stands among the names.
   public init(
     inputChannels: Int, outputChannels: Int, timeChannels: Int?, groups: Int, epsilon: Float,
     initializer: Initializer = .fanAverageUniform(scale: 1), _ scope: Scope
@@ -37,9 +47,13 @@ public struct ResidualBlock {
         scope["conv_shortcut"])
   }
 
+  /// What the block makes of images.
+  ///
   /// - Parameters:
-  ///   - time: `[N, timeChannels]`, already through its SiLU.
-  ///   - dropping: applied before the second convolution.
+  ///   - x: `[N, H, W, in]`.
+  ///   - time: `[N, timeChannels]`, already through its SiLU; nil for none.
+  ///   - dropping: applied before the second convolution, `[N, H, W, out]` to the same shape.
+  /// - Returns: `[N, H, W, out]`.
   public func callAsFunction(_ x: Variable, time: Variable?, dropping: (Variable) -> Variable = { $0 }) -> Variable {
     let hidden = conv1(norm1(x))
     let shift = time.flatMap { time in timeProjection.map { $0(time) } }

@@ -8,6 +8,11 @@ public struct SpectralNorm {
   private let left: Buffer
   private let right: Buffer
 
+  /// The norm of a weight.
+  ///
+  /// - Parameters:
+  ///   - weight: `[out, …]`.
+  ///   - scope: where the weight stands among the names.
   public init(_ weight: Parameter, _ scope: Scope) {
     self.weight = weight
     let rows = weight.shape[0]
@@ -17,6 +22,9 @@ public struct SpectralNorm {
   }
 
   /// The divided weight, in the weight's shape.
+  ///
+  /// - Parameter tape: what the computation is recorded on; nil for none.
+  /// - Returns: float32 of the weight's shape.
   public func callAsFunction(on tape: Tape?) -> Variable {
     let weight = weight.variable(on: tape)
     let image = linear(

@@ -47,7 +47,9 @@ public struct Bootstrap: Sendable {
 
   /// The mean of a value over points that come in groups: whole groups are drawn, because their points are not independent.
   ///
-  /// - Parameter groups: each point's group; any numbers.
+  /// - Parameters:
+  ///   - values: the points' values.
+  ///   - groups: each point's group; any numbers.
   public func mean(of values: [Double], groups: [Int]) -> Estimate {
     require(values.count == groups.count, "\(values.count) values in \(groups.count) groups")
     var places: [Int: Int] = [:]

@@ -13,6 +13,7 @@ public struct NearestNeighbour: Sendable, Equatable {
 /// - Parameters:
 ///   - points: what neighbours are looked for of.
 ///   - set: where they are looked for; not empty, and of as many dimensions.
+///   - backend: what computes.
 public func nearestNeighbours(
   of points: FeatureSet, in set: FeatureSet, on backend: any Backend
 ) -> [NearestNeighbour] {

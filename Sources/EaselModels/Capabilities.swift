@@ -14,7 +14,10 @@ public protocol Sampling: Model {
   func validate(_ options: SamplingOptions) throws
   /// Images `range` of the endless series that a seed names: image k is the same whatever the range.
   ///
-  /// - Parameter progress: told the share done, 0 to 1.
+  /// - Parameters:
+  ///   - range: numbers of images, from 0.
+  ///   - options: the seed, and what the model's sampler can be told.
+  ///   - progress: told the share done, 0 to 1.
   func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor
   /// How many images in a row of a grid belong together; nil where any number does.
   func columns(_ options: SamplingOptions) -> Int?
@@ -88,17 +91,21 @@ public protocol CodeDecoding: Model {
   func decode(_ codes: Tensor) -> Tensor
   /// Images of codes `[N, …]`, with a say in how they come about; labels are those of the codes in turn, nil for none.
   ///
-  /// - Parameter progress: told the share done, 0 to 1.
+  /// - Parameters:
+  ///   - codes: `[N, …]`.
+  ///   - options: what the model's sampler can be told.
+  ///   - progress: told the share done, 0 to 1.
   /// - Throws: `UserError` (usage) for options the model does not take.
   func decode(_ codes: Tensor, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor
   /// The options in effect where codes are decoded, for a picture's recipe.
   ///
   /// - Throws: `UserError` (usage) for options the model does not take.
   func describe(decoding options: SamplingOptions) throws -> [(key: String, value: String)]
-  /// The codes that random image `range` of a seed are decoded from; nil where no distribution of codes is known.
+  /// The codes that random image `range` of a seed are decoded from; nil, as by default, where no distribution of codes is known.
   func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor?
   /// The codes that decoding with the same options leads to the random images of the options' seed.
   func randomCodes(_ range: Range<Int>, _ options: SamplingOptions) -> Tensor?
+  /// How one goes from code to code; in a straight line by default.
   var interpolation: Interpolation { get }
 }
 
@@ -108,12 +115,18 @@ public protocol ImageEncoding: CodeDecoding {
   func encode(_ images: Tensor) -> Tensor
   /// The codes that decoding with the same options leads back to the images.
   ///
-  /// - Parameter progress: told the share done, 0 to 1; what it throws ends the work.
+  /// - Parameters:
+  ///   - images: float32 `[N, H, W, C]`, 0 to 1.
+  ///   - options: what the model's sampler can be told.
+  ///   - progress: told the share done, 0 to 1; what it throws ends the work.
   /// - Throws: `UserError` (usage) for options the model does not take.
   func encode(_ images: Tensor, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor
 }
 
 extension CodeDecoding {
+  public var interpolation: Interpolation { .linear }
+  public func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor? { nil }
+
   public func decode(_ codes: Tensor, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor {
     _ = try describe(decoding: options)
     let images = decode(codes)
@@ -266,7 +279,11 @@ public protocol Restoring: Model {
   var corruption: Corruption { get }
   /// Damaged images made whole.
   ///
-  /// - Parameter progress: told the share done, 0 to 1; what it throws ends the work.
+  /// - Parameters:
+  ///   - images: float32 `[N, H, W, C]`, 0 to 1 and beyond.
+  ///   - corruption: what was done to them.
+  ///   - seed: of the random numbers that the model draws.
+  ///   - progress: told the share done, 0 to 1; what it throws ends the work.
   /// - Throws: `UserError` (usage) for a kind of damage that it cannot undo.
   func restore(
     _ images: Tensor, from corruption: Corruption, seed: UInt64, progress: (Double) throws -> Void
@@ -279,8 +296,10 @@ public protocol Inpainting: Model {
   /// where each pixel is by itself.
   var inpaintingPatch: Int? { get }
   /// - Parameters:
+  ///   - images: float32 `[N, H, W, C]`, 0 to 1.
   ///   - missing: float32 `[N, H, W, 1]`, 1 where a pixel is to be made up and 0 where it is known. What stands in `images`
   ///     there is not looked at.
+  ///   - seed: of the random numbers that the model draws.
   ///   - progress: told the share done, 0 to 1.
   /// - Returns: the images, known pixels unchanged.
   func inpaint(_ images: Tensor, missing: Tensor, seed: UInt64, progress: (Double) throws -> Void) throws -> Tensor
@@ -294,7 +313,10 @@ extension Inpainting {
 public protocol Translating: Model {
   /// The ways it can translate, by name; the first is the default.
   var directions: [TranslationDirection] { get }
-  /// - Parameter progress: told the share done, 0 to 1.
+  /// - Parameters:
+  ///   - images: float32 `[N, H, W, C]`, 0 to 1.
+  ///   - options: the direction, and what else the model can be told.
+  ///   - progress: told the share done, 0 to 1.
   /// - Throws: `UserError` (usage) for options the model does not take.
   func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) throws -> Void) throws -> Tensor
 }
@@ -364,7 +386,11 @@ public struct TranslationOptions: Sendable {
 public protocol Likelihood: Model {
   /// Figures of each image by name, such as `elbo`, `reconstruction`, `kl` in nats or `bits-per-dimension`.
   ///
-  /// - Parameter importanceSamples: samples of the tighter bound; nil where it is not asked for.
+  /// - Parameters:
+  ///   - images: of the model's size and channels.
+  ///   - importanceSamples: samples of the tighter bound; nil where it is not asked for.
+  ///   - seed: of the random numbers that the bound is found with.
+  ///   - progress: told the share done, 0 to 1.
   /// - Throws: `UserError` (usage) for a bound that the model does not have.
   func likelihood(
     _ images: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) throws -> Void

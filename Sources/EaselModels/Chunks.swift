@@ -2,14 +2,17 @@ import EaselLayers
 
 /// Pictures are computed some at a time, so that memory stays small, and each as if it were alone: image k is the same whatever
 /// the count.
-enum Chunks {
+public enum Chunks {
   /// Images `range` of an endless series, `[range.count, …]`.
   ///
   /// - Parameters:
-  ///   - shape: of so many images.
+  ///   - range: numbers of images.
   ///   - size: images at a time at most.
+  ///   - shape: of so many images.
+  ///   - backend: whose memory the images lie in.
+  ///   - progress: told the share done, 0 to 1.
   ///   - make: the images of these numbers.
-  static func series(
+  public static func series(
     _ range: Range<Int>, of size: Int, shape: (Int) -> Shape, on backend: any Backend,
     progress: (Double) throws -> Void,
     make: (_ numbers: Range<Int>) throws -> Tensor
@@ -26,9 +29,10 @@ enum Chunks {
   /// Work on samples `[N, …]`, a chunk at a time.
   ///
   /// - Parameters:
+  ///   - samples: `[N, …]`.
   ///   - size: samples at a time at most.
   ///   - work: called with samples and their numbers.
-  static func map(
+  public static func map(
     _ samples: Tensor, of size: Int = SamplingOptions.usualChunk,
     _ work: (_ chunk: Tensor, _ numbers: Range<Int>) throws -> Tensor
   ) rethrows -> Tensor {

@@ -20,7 +20,9 @@ public struct Corruption: Sendable, Hashable {
 
   /// Looks for a strength that means nothing.
   ///
-  /// - Parameter name: what the person who gave the strength calls it, as a message has it.
+  /// - Parameters:
+  ///   - check: what problems are gathered with.
+  ///   - name: what the person who gave the strength calls it, as a message has it.
   public func check(_ check: inout FieldCheck, _ name: String) {
     switch kind {
     case .gaussian:

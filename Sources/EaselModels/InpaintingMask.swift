@@ -20,9 +20,13 @@ public struct InpaintingMask {
   private let data: DataDescription
 
   /// - Parameters:
-  ///   - mask: a pattern's name, or a picture's path: bright pixels are missing; dark, transparent and added ones are known.
+  ///   - mask: a pattern's name, or a picture's path: bright pixels are missing; dark, transparent and added ones are
+  ///     known.
   ///   - share: nil for what is usual of the pattern.
+  ///   - patch: the side of the squares that a pattern of them is made of, in pixels.
+  ///   - seed: of a pattern's random numbers.
   ///   - fit: how a picture comes to the images' size.
+  ///   - data: the images' size.
   /// - Throws: `UserError`, among others where nothing would be missing or nothing known.
   public init(
     _ mask: String, share: Double? = nil, patch: Int, seed: UInt64, fit: ImageFit = .crop, in data: DataDescription

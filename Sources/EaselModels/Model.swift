@@ -79,7 +79,12 @@ public final class Component {
 
   /// A network whose layers a scope has.
   ///
-  /// - Parameter seed: of the first values; nil for the context's.
+  /// - Parameters:
+  ///   - name: the prefix of the parameters' names in checkpoints; empty for a model's only network.
+  ///   - scope: where its layers have declared their parameters.
+  ///   - context: where the model computes, and its seed.
+  ///   - seed: of the first values; nil for the context's.
+  ///   - isForTrainingOnly: whether pictures can be made without it, as without a discriminator.
   /// - Throws: `UserError(.unavailable)` where the parameters do not fit into memory.
   public convenience init(
     _ name: String, _ scope: Scope, _ context: ModelContext, seed: UInt64? = nil, isForTrainingOnly: Bool = false
@@ -106,7 +111,7 @@ public typealias Metrics = [String: Float]
 public protocol Model: AnyObject {
   var context: ModelContext { get }
   var components: [Component] { get }
-  /// One step on a batch. Parameters are changed through ``TrainingStep/update(_:)``.
+  /// One step on a batch. Parameters are changed through ``TrainingStep/update(_:loss:rate:)``.
   func trainingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics
   /// The mean loss over images that it is not trained on; the same for the same images and weights.
   func validationLoss(_ batch: Batch) -> Float
@@ -116,11 +121,13 @@ public protocol Model: AnyObject {
   ///
   /// - Parameter isEnough: looked at on the way: where it holds, statistics over fewer images will do.
   func refreshAverageStatistics(until isEnough: () -> Bool)
-  /// One pass of the network that makes pictures, for as many images as the batch has: what `easel bench` times.
+  /// One pass of the network that makes pictures, for as many images as the batch has: what `easel bench` times. By default the
+  /// pass of ``validationLoss(_:)``.
   func benchmarkPass(_ batch: Batch)
 }
 
 extension Model {
+  public func benchmarkPass(_ batch: Batch) { _ = validationLoss(batch) }
   public var alarm: String? { nil }
   public func refreshAverageStatistics(until isEnough: () -> Bool) {}
   public func refreshAverageStatistics() { refreshAverageStatistics { false } }
@@ -137,6 +144,8 @@ public struct TrainingStep {
   public let progress: Double
 
   /// - Parameters:
+  ///   - index: counted from 0.
+  ///   - settings: those of the training.
   ///   - learningRate: nil for that of a training of ``TrainingSettings/steps``.
   ///   - progress: likewise.
   public init(index: Int, settings: TrainingSettings, learningRate: Float? = nil, progress: Double? = nil) {
@@ -161,8 +170,9 @@ public struct TrainingStep {
   /// where the loss or a gradient is not finite.
   ///
   /// - Parameters:
+  ///   - component: the network that is trained.
   ///   - loss: what the gradients are of.
-  ///   - rate: multiplies the step's learning rate.
+  ///   - factor: multiplies the step's learning rate.
   /// - Returns: the gradient's norm; not a number where the step was given up, which then changes nothing.
   @discardableResult
   public func update(_ component: Component, loss: Float, rate factor: Float = 1) -> Float {
@@ -249,10 +259,13 @@ extension Model {
 public protocol SingleLossModel: Model {
   /// Told of each step before its loss is asked for; most losses are the same all along.
   func begin(_ step: TrainingStep)
-  /// The mean loss of images and what else shall be reported.
+  /// The mean loss of a batch and what else shall be reported.
   ///
-  /// - Parameter draw: the random numbers of a purpose for these images, numbered by the model.
-  func loss(_ images: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics)
+  /// - Parameters:
+  ///   - batch: images of the model's size and channels.
+  ///   - tape: what the computation is recorded on; nil where no gradient is wanted.
+  ///   - draw: the random numbers of a purpose for these images, numbered by the model.
+  func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics)
 }
 
 extension SingleLossModel {

@@ -1,5 +1,6 @@
 import EaselRunStorage
 import EaselSupport
+import Synchronization
 
 /// A family of models: what it is called, what it can be set to, and how it is made.
 public protocol ModelFamily: Sendable {
@@ -79,7 +80,7 @@ public struct Preset<Settings: ModelSettings>: Sendable {
 }
 
 /// Every family of Easel. A new one is a folder beside this file and a line here.
-public let modelFamilies: [any ModelFamily.Type] = [
+package let bundledFamilies: [any ModelFamily.Type] = [
   AutoencoderFamily.self,
   DenoisingAutoencoderFamily.self,
   MaskedAutoencoderFamily.self,
@@ -91,6 +92,30 @@ public let modelFamilies: [any ModelFamily.Type] = [
   ConsistencyFamily.self,
   ClassifierFamily.self,
 ]
+
+private let addedFamilies = Mutex<[any ModelFamily.Type]>([])
+
+/// Every family that there is: those of Easel, then those that a program has added.
+public var modelFamilies: [any ModelFamily.Type] { bundledFamilies + addedFamilies.withLock { $0 } }
+
+/// Adds a family of a program's own, before the program asks for anything. From then on requests and checkpoints find its
+/// presets by name.
+///
+/// A family that is there already is not added again. Another of a name that is taken, or with such a preset, traps.
+///
+/// - Parameter family: the family.
+public func addModelFamily(_ family: any ModelFamily.Type) {
+  func names<Family: ModelFamily>(_ family: Family.Type) -> Set<String> {
+    Set([family.name] + family.presets.map(\.name))
+  }
+  addedFamilies.withLock { added in
+    let known = bundledFamilies + added
+    if known.contains(where: { $0 == family }) { return }
+    let taken = names(family).intersection(known.reduce(into: Set()) { $0.formUnion(names($1)) })
+    if let name = taken.min() { fatalError("there is a family or a preset named \(name) already") }
+    added.append(family)
+  }
+}
 
 /// What a run trains on what: with the settings, enough to repeat it.
 public struct RunDescription: DeclaredFields, Hashable {
@@ -178,6 +203,7 @@ public struct AnyPreset: Sendable {
   /// none.
   ///
   /// - Parameters:
+  ///   - document: the settings of the training.
   ///   - source: the checkpoint's settings.
   ///   - preset: what it was trained as.
   ///   - name: the checkpoint's, for messages.

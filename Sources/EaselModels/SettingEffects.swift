@@ -6,6 +6,7 @@ extension AnyPreset {
   /// stands in a file, which may hold every key, is told.
   ///
   /// - Parameters:
+  ///   - document: the settings.
   ///   - base: the settings before.
   ///   - tell: told what is of no effect in a file.
   /// - Throws: `UserError` (usage) with the key and what it takes to count.
@@ -25,7 +26,9 @@ extension AnyPreset {
 extension ConfigurationDocument {
   /// The settings of a run that goes on with others.
   ///
-  /// - Parameter changes: `KEY=VALUE`.
+  /// - Parameters:
+  ///   - changes: `KEY=VALUE`.
+  ///   - preset: the run's.
   /// - Throws: `UserError` (usage) with the key for what there is not, what changes nothing, and what a run is made of.
   public func changed(_ changes: [String], for preset: AnyPreset) throws -> ConfigurationDocument {
     var document = self

@@ -4,7 +4,7 @@ import EaselSupport
 
 /// A buffer of an arena in a safetensors file: each parameter's part under the parameter's name.
 extension Arena {
-  /// Entries for ``SafetensorsWriter``.
+  /// Entries for `SafetensorsWriter`.
   ///
   /// - Parameters:
   ///   - buffer: values, an average or a moment.
@@ -50,7 +50,7 @@ extension Arena {
 
 /// What a network computes with: its parameters, trained or averaged, and the buffers beside them.
 extension Arena {
-  /// Entries for ``SafetensorsWriter``; none where the average is asked for and there is none.
+  /// Entries for `SafetensorsWriter`; none where the average is asked for and there is none.
   public func weightEntries(average: Bool, prefix: String = "") -> [SafetensorsWriter.Tensor] {
     guard let values = average ? self.average : values else { return [] }
     return entries(of: values, prefix: prefix)

@@ -28,20 +28,33 @@ public enum OptimizerMethod: Hashable, Sendable {
 
 /// Trains the parameters of an arena: clipping, the step and the moving average, each one pass.
 public final class Optimizer {
+  /// What is trained.
   public let arena: Arena
+  /// The update rule.
   public let method: OptimizerMethod
+  /// The weight decay; 0 for none.
   public let weightDecay: Float
   /// Whether parameters of one axis decay too.
   public let decaysVectors: Bool
   /// The largest norm of the whole gradient; nil for no limit.
   public let maximumGradientNorm: Float?
-  /// Moments and velocities, in the order of ``OptimizerPass/stateCount``.
+  /// Moments and velocities, float32 of the shape of the arena's values, in the order of `OptimizerPass.stateCount`.
   public let state: [Tensor]
   /// Steps taken so far.
   public var stepCount = 0
   /// What was not finite in the latest step that was not taken; nil since whoever looks at it has set it so.
   public var nonFinite: String?
 
+  /// An optimizer at its first step, its moments zero: 4 bytes a parameter for each of ``state``.
+  ///
+  /// - Parameters:
+  ///   - arena: what is trained.
+  ///   - method: the update rule.
+  ///   - weightDecay: what is added to a gradient for each unit of the parameter, or, with
+  ///     ``OptimizerMethod/adamW(beta1:beta2:epsilon:)``, the share by which the parameter shrinks in a step, divided by
+  ///     the learning rate.
+  ///   - decaysVectors: whether parameters of one axis decay too.
+  ///   - maximumGradientNorm: the norm that a larger gradient is brought to; nil for no limit.
   public init(
     _ arena: Arena, method: OptimizerMethod, weightDecay: Float = 0, decaysVectors: Bool = true,
     maximumGradientNorm: Float? = nil
@@ -57,9 +70,11 @@ public final class Optimizer {
 
   /// One step along the arena's gradients, which are zeroed after.
   ///
-  /// - Parameter loss: what the gradients are of.
-  /// - Returns: the gradient's norm before clipping. Where it or the loss is not finite, nothing is changed but the gradients,
-  ///   and ``nonFinite`` says what it was.
+  /// - Parameters:
+  ///   - learningRate: of this step.
+  ///   - loss: what the gradients are of, for the question whether it is finite.
+  /// - Returns: the gradient's norm before clipping. Where it or the loss is not finite, nothing is changed but the
+  ///   gradients, and ``nonFinite`` says what it was.
   @discardableResult
   public func step(learningRate: Float, loss: Float = 0) -> Float {
     let norm = Float(arena.backend.sumOfSquares(arena.gradients).squareRoot())
@@ -91,14 +106,16 @@ public final class Optimizer {
 /// The exponential moving average of an arena's values, with a warm start: its decay is min(decay, (1 + n) / (10 + n)) at
 /// update n, so that early values are forgotten soon (latent-diffusion, `ema.py`).
 public struct MovingAverage: Sendable {
+  /// What the average keeps of itself in an update at most, 0 to 1.
   public let decay: Float
 
+  /// An average of a decay from 0 to below 1.
   public init(decay: Float) { self.decay = decay }
 
-  /// The decay of update `number`, from 0.
+  /// The decay of update `number`, from 0: min(decay, (1 + number) / (10 + number)).
   public func decay(at number: Int) -> Float { min(decay, Float(1 + number) / Float(10 + number)) }
 
-  /// Update `number` of an arena's average, which must have been started.
+  /// Update `number`, from 0, of an arena's average, which must have been started; otherwise it traps.
   public func update(_ arena: Arena, number: Int) {
     guard let average = arena.average else { fatalShape("the arena's average was not started") }
     arena.backend.movingAverage(arena.values, into: average, decay: decay(at: number))

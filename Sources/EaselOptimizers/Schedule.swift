@@ -3,6 +3,7 @@ import Foundation
 
 /// The learning rate's factor over a run: a linear warm-up, then constant, or falling to zero at `totalSteps`.
 public struct LearningRateSchedule: Sendable, Hashable {
+  /// How the factor falls after the warm-up.
   public enum Decay: String, FieldChoice {
     case constant
     /// A straight line to zero.
@@ -23,11 +24,14 @@ public struct LearningRateSchedule: Sendable, Hashable {
     }
   }
 
+  /// How the factor falls after the warm-up.
   public var decay: Decay
+  /// Steps over which it rises.
   public var warmupSteps: Int
   /// Where the decay ends, counted from the run's beginning.
   public var totalSteps: Int
 
+  /// A schedule of so many steps, of which the first `warmupSteps` are the warm-up.
   public init(_ decay: Decay = .constant, warmupSteps: Int = 0, totalSteps: Int) {
     self.decay = decay
     self.warmupSteps = warmupSteps

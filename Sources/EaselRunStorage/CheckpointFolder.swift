@@ -25,8 +25,10 @@ public struct CheckpointFolder: Sendable {
 
   /// Opens a folder and checks its manifest, not yet the files in it; see ``verify(full:)``.
   ///
-  /// - Parameter isHeld: whether training has to leave the checkpoint alone as long as a copy of the value lives, for whoever
-  ///   reads a run that another process trains.
+  /// - Parameters:
+  ///   - path: of the checkpoint's folder.
+  ///   - isHeld: whether training has to leave the checkpoint alone as long as a copy of the value lives, for whoever reads
+  ///     a run that another process trains.
   /// - Throws: `UserError(.missingInput)` where there is no checkpoint; `.badData` where its manifest does not hold.
   public static func open(_ path: String, isHeld: Bool = false) throws -> CheckpointFolder {
     guard FileSystem.isFolder(path) else {

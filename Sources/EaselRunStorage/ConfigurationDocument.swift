@@ -43,7 +43,9 @@ public struct ConfigurationDocument {
   public private(set) var keys: [String] = []
   private var fields: [String: Field] = [:]
 
-  /// - Parameter absent: fields that the document does without.
+  /// - Parameters:
+  ///   - defaults: structs of settings, whose values the document begins with.
+  ///   - absent: fields that the document does without.
   /// - Throws: `UserError(.internalFailure)` where two of the structs declare the same key.
   public init(defaults: any DeclaredFields..., leavingOut absent: Set<String> = []) throws {
     for settings in defaults { try add(settings, leavingOut: absent) }

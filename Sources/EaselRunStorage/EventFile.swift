@@ -10,7 +10,10 @@ public final class EventFile: Sendable {
 
   /// Begins a file in a folder, which is made where it is missing.
   ///
-  /// - Parameter step: where the training goes on from; what earlier files have of later steps is void then.
+  /// - Parameters:
+  ///   - folder: its path.
+  ///   - step: where the training goes on from; what earlier files have of later steps is void then.
+  ///   - time: of the first event.
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
   public init(folder: String, fromStep step: Int, at time: Date = Date()) throws {
     try FileSystem.makeFolders(folder)

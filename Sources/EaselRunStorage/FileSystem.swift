@@ -2,7 +2,7 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// An open file, closed when it goes out of scope. Whatever fails throws a ``UserError`` with the path and the reason.
+/// An open file, closed when it goes out of scope. Whatever fails throws a `UserError` with the path and the reason.
 struct OpenFile: ~Copyable, Sendable {
   enum Purpose {
     /// A plain file: what has no end or blocks (a pipe, a device) is refused before it is opened.

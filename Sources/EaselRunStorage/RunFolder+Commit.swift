@@ -98,7 +98,7 @@ extension RunFolder {
     return try CheckpointFolder.open(final)
   }
 
-  /// Writes a file of text into the folder that ``commit(step:keep:best:write:)`` gives.
+  /// Writes a file of text into the folder that ``commit(step:keep:best:holding:write:)`` gives.
   ///
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
   public static func write(_ text: String, to path: String) throws {

@@ -114,8 +114,10 @@ public struct RunFolder: Sendable {
 
   /// The newest checkpoint (before a step) whose manifest and files hold, and those newer ones that do not.
   ///
-  /// - Parameter isHeld: as in ``CheckpointFolder/open(_:isHeld:)``: for reading a run that another process may be training. What
-  ///   that process removed meanwhile is not damaged, and a newer one is there.
+  /// - Parameters:
+  ///   - limit: the step that the checkpoint has to be before.
+  ///   - isHeld: as in ``CheckpointFolder/open(_:isHeld:)``: for reading a run that another process may be training. What
+  ///     that process removed meanwhile is not damaged, and a newer one is there.
   /// - Throws: `UserError(.missingInput)` where the run has no checkpoint; `.badData` where every one is damaged.
   public func newestValid(
     before limit: Int = .max, isHeld: Bool = false

@@ -3,8 +3,10 @@ import Foundation
 extension SafetensorsReader {
   /// A tensor of this file for another one, its bytes read when they are written.
   ///
-  /// - Parameter type: what F32, BF16, F16 and F64 elements become: `.float32` or `.bfloat16`, rounded to the nearest, ties
-  ///   to even. Elements of other types stay as they are.
+  /// - Parameters:
+  ///   - name: its name in both files.
+  ///   - type: what F32, BF16, F16 and F64 elements become: `.float32` or `.bfloat16`, rounded to the nearest, ties to
+  ///     even. Elements of other types stay as they are.
   /// - Throws: `UserError(.badData)` where the file has no such tensor.
   public func tensor(_ name: String, floatsAs type: ElementType) throws -> SafetensorsWriter.Tensor {
     precondition([.float32, .bfloat16].contains(type), "floats are exported as float32 or bfloat16")

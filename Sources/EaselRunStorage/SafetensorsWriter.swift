@@ -13,7 +13,11 @@ public enum SafetensorsWriter {
     public let shape: [Int]
     let writeBytes: (_ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
 
-    /// - Parameter writeBytes: hands little-endian, row-major elements to the sink, in one piece or in several.
+    /// - Parameters:
+    ///   - name: what it is called in the file.
+    ///   - type: of its elements.
+    ///   - shape: the sizes of its axes, outermost first.
+    ///   - writeBytes: hands little-endian, row-major elements to the sink, in one piece or in several.
     public init(
       name: String, type: ElementType, shape: [Int],
       writeBytes: @escaping (_ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
@@ -39,7 +43,10 @@ public enum SafetensorsWriter {
 
   /// Writes a file and waits until it is on the disk.
   ///
-  /// - Parameter metadata: texts for the header's `__metadata__`.
+  /// - Parameters:
+  ///   - tensors: what is written, in this order.
+  ///   - metadata: texts for the header's `__metadata__`.
+  ///   - path: of the file.
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason (no space, no permission);
   ///   `.internalFailure` where two tensors share a name or one's bytes do not fit its shape.
   public static func write(_ tensors: [Tensor], metadata: [String: String] = [:], to path: String) throws {

@@ -1,6 +1,6 @@
 /// A mistake that the person at the terminal can mend: what is wrong, where, and what to do about it.
 ///
-/// Mistakes in code (a shape that does not fit) trap instead; see ``fatalShape(_:file:line:)``.
+/// Mistakes in code (a shape that does not fit) trap instead; see `fatalShape(_:file:line:)` of `EaselTensors`.
 public struct UserError: Error, Equatable, CustomStringConvertible {
   /// The kind of mistake; its raw value is the exit code of `sysexits.h`.
   public enum Kind: Int32, Sendable {

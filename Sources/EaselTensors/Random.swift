@@ -21,11 +21,13 @@ public enum RandomStream: UInt32, Sendable, CaseIterable {
 /// Its output is a pure function of key (the run's seed) and counter (stream, sample, draw, position), so that any number
 /// can be computed on its own: image k of a grid is the same whatever the count, and nothing has to be saved but integers.
 public struct Philox: Sendable {
+  /// The key: the seed of a run.
   public let seed: UInt64
 
+  /// A generator with a key.
   public init(seed: UInt64) { self.seed = seed }
 
-  /// The 128 random bits at a counter.
+  /// The 128 random bits at a counter, as four words of 32; the same for the same seed and counter, on any machine.
   public func block(_ counter: SIMD4<UInt32>) -> SIMD4<UInt32> {
     var counter = counter
     var key0 = UInt32(truncatingIfNeeded: seed)
@@ -48,8 +50,6 @@ public struct Philox: Sendable {
 }
 
 /// A sequence of random bits from one stream: for shuffling, augmentation and other work on the host.
-///
-/// - Parameters of `init`: `index` and `draw` select an independent sequence (say, the sample and the epoch).
 public struct StreamGenerator: RandomNumberGenerator, Sendable {
   private let philox: Philox
   private let stream: UInt32
@@ -59,6 +59,13 @@ public struct StreamGenerator: RandomNumberGenerator, Sendable {
   private var buffered = SIMD4<UInt32>()
   private var available = 0
 
+  /// A sequence at its beginning.
+  ///
+  /// - Parameters:
+  ///   - seed: the run's.
+  ///   - stream: what the numbers are for.
+  ///   - index: selects an independent sequence, by the sample, say; below 2⁴⁰.
+  ///   - draw: likewise, by the epoch, say.
   public init(seed: UInt64, stream: RandomStream, index: UInt64 = 0, draw: UInt32 = 0) {
     philox = Philox(seed: seed)
     self.stream = stream.rawValue
@@ -66,6 +73,7 @@ public struct StreamGenerator: RandomNumberGenerator, Sendable {
     self.draw = draw
   }
 
+  /// The next 64 bits. A sequence has 2³³ of them.
   public mutating func next() -> UInt64 {
     if available == 0 {
       buffered = philox.block(.sample(position: position, index: index, draw: draw, stream: stream))

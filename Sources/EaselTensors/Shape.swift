@@ -2,30 +2,35 @@
 public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomStringConvertible {
   public let sizes: [Int]
 
+  /// A shape of sizes of 0 or more, outermost first; of none for a single number.
   public init(_ sizes: [Int]) { self.sizes = sizes }
+  /// The same, written `[N, H, W, C]`.
   public init(arrayLiteral sizes: Int...) { self.sizes = sizes }
 
+  /// The number of axes, 0 for a single number.
   public var rank: Int { sizes.count }
-  /// The number of elements.
+  /// The number of elements: the product of the sizes.
   public var count: Int { sizes.reduce(1, *) }
   /// The size of the innermost axis, 1 for a scalar.
   public var last: Int { sizes.last ?? 1 }
 
-  /// The size of an axis; a negative one counts from the end.
+  /// The size of an axis, from 0; a negative one counts from the end, −1 being the innermost. An axis that there is not
+  /// traps.
   public subscript(axis: Int) -> Int { sizes[axis < 0 ? sizes.count + axis : axis] }
 
-  /// The same shape with another innermost size.
+  /// The same shape with another innermost size; `[size]` where there are no axes.
   public func replacingLast(with size: Int) -> Shape { Shape(sizes.dropLast() + [size]) }
 
   public var description: String { "[" + sizes.map(String.init).joined(separator: ", ") + "]" }
 }
 
-/// The type of a tensor's elements.
+/// The type of a tensor's elements: `float32` and `bfloat16` for activations, `int32` for labels and indices.
 public enum ScalarType: String, Sendable, CaseIterable, Codable {
   case float32
   case bfloat16
   case int32
 
+  /// Bytes of one element.
   public var byteCount: Int {
     switch self {
     case .float32, .int32: 4
@@ -37,11 +42,23 @@ public enum ScalarType: String, Sendable, CaseIterable, Codable {
 /// Stops the program at a mistake in code: shapes or types that do not fit together.
 ///
 /// A release `precondition` drops its text; this keeps it.
+///
+/// - Parameters:
+///   - message: what was expected and what was found.
+///   - file: where the program stopped.
+///   - line: likewise.
 public func fatalShape(_ message: @autoclosure () -> String, file: StaticString = #file, line: UInt = #line) -> Never {
   fatalError("shape mismatch: " + message(), file: file, line: line)
 }
 
-/// Checks what a caller's code has to get right, with a message that survives in release builds.
+/// Checks what a caller's code has to get right, with a message that survives in release builds. Traps where it does not
+/// hold.
+///
+/// - Parameters:
+///   - condition: what has to hold.
+///   - message: what was expected and what was found.
+///   - file: where the program stopped.
+///   - line: likewise.
 @inline(__always)
 public func require(
   _ condition: Bool, _ message: @autoclosure () -> String, file: StaticString = #file, line: UInt = #line

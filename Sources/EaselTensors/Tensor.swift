@@ -3,10 +3,13 @@ import CEaselKernels
 /// A dense array of numbers in a backend's memory, innermost axis contiguous.
 ///
 /// A tensor is a value that shares its storage: copies, reshapes and slices of the leading axis are views. Operations make
-/// new tensors; only those named `…InPlace` or with an `into:` parameter write to existing ones.
+/// new tensors; only those named `…InPlace` or with an `into:` parameter write to existing ones. Shapes and types that do
+/// not fit trap.
 public struct Tensor {
   private var _storage: Storage
+  /// The sizes of the axes, outermost first.
   public let shape: Shape
+  /// The type of the elements.
   public let type: ScalarType
   /// Where the first element lies in the storage, in elements.
   let offset: Int
@@ -19,18 +22,35 @@ public struct Tensor {
   }
 
   /// Memory for a shape, its contents undefined.
+  ///
+  /// - Parameters:
+  ///   - shape: any.
+  ///   - type: of the elements.
+  ///   - backend: whose memory it is.
   public init(uninitialized shape: Shape, type: ScalarType = .float32, on backend: any Backend) {
     let storage = backend.allocate(byteCount: shape.count * type.byteCount)
     self.init(storage: storage, shape: shape, type: type)
   }
 
   /// A tensor of one value.
+  ///
+  /// - Parameters:
+  ///   - value: of every element.
+  ///   - shape: any.
+  ///   - type: `float32` or `bfloat16`; `int32` traps.
+  ///   - backend: whose memory it is.
   public init(repeating value: Float, shape: Shape, type: ScalarType = .float32, on backend: any Backend) {
     self.init(uninitialized: shape, type: type, on: backend)
     backend.fill(self, with: value)
   }
 
-  /// A tensor of the given numbers, in row-major order.
+  /// A tensor of the given numbers.
+  ///
+  /// - Parameters:
+  ///   - values: in row-major order, as many as the shape has elements; another number of them traps.
+  ///   - shape: any.
+  ///   - type: `float32` or `bfloat16`, to which numbers are rounded, halves to even; `int32` traps.
+  ///   - backend: whose memory it is.
   public init(_ values: [Float], shape: Shape, type: ScalarType = .float32, on backend: any Backend) {
     require(values.count == shape.count, "\(values.count) values for \(shape)")
     let host = Tensor(uninitialized: shape, on: backend)
@@ -38,19 +58,23 @@ public struct Tensor {
     self = type == .float32 ? host : backend.cast(host, to: type)
   }
 
-  /// Indices or labels.
+  /// Indices or labels: int32 `[values.count]`.
   public init(_ values: [Int32], on backend: any Backend) {
     self.init(uninitialized: [values.count], type: .int32, on: backend)
     _ = UnsafeMutableBufferPointer(start: pointer.assumingMemoryBound(to: Int32.self), count: values.count)
       .update(fromContentsOf: values)
   }
 
+  /// The memory, which views of it share.
   public var storage: Storage { _storage }
+  /// What the tensor belongs to, and what computes with it.
   public var backend: any Backend { storage.backend }
   /// Whether this is the only user of its memory, which may then be overwritten.
   public mutating func isUniquelyReferenced() -> Bool { isKnownUniquelyReferenced(&_storage) }
 
+  /// The number of elements.
   public var count: Int { shape.count }
+  /// The number of axes.
   public var rank: Int { shape.rank }
 
   /// The first element's address; for backends whose memory is the host's.
@@ -64,7 +88,10 @@ public struct Tensor {
 // MARK: - Views
 
 extension Tensor {
-  /// The same elements in another shape. One size may be −1: what is left.
+  /// The same elements in another shape: a view.
+  ///
+  /// - Parameter sizes: of the axes, as many elements in all; one of them may be −1: what is left. Any other number of
+  ///   elements traps.
   public func reshaped(_ sizes: [Int]) -> Tensor {
     let known = sizes.filter { $0 >= 0 }.reduce(1, *)
     let resolved = Shape(sizes.map { $0 >= 0 ? $0 : (known == 0 ? 0 : count / known) })
@@ -72,9 +99,11 @@ extension Tensor {
     return Tensor(storage: storage, offset: offset, shape: resolved, type: type)
   }
 
+  /// The same elements in another shape, which has as many: a view. Another number of them traps.
   public func reshaped(_ shape: Shape) -> Tensor { reshaped(shape.sizes) }
 
-  /// Elements `range` of the leading axis.
+  /// Elements `range` of the leading axis, `[N, …]` to `[range.count, …]`: a view. A range out of bounds, and a tensor
+  /// without axes, trap.
   public subscript(range: Range<Int>) -> Tensor {
     require(rank > 0 && range.lowerBound >= 0 && range.upperBound <= shape[0], "\(range) of \(shape)")
     let stride = shape[0] == 0 ? 0 : count / shape[0]
@@ -84,10 +113,11 @@ extension Tensor {
       type: type)
   }
 
-  /// Element `index` of the leading axis, without that axis.
+  /// Element `index` of the leading axis, without that axis, `[N, …]` to `[…]`: a view. An index out of bounds traps.
   public subscript(index: Int) -> Tensor { self[index..<index + 1].reshaped(Array(shape.sizes.dropFirst())) }
 
-  /// `count` elements from place `start` in row-major order, as a shape: how an arena hands out parameters.
+  /// `shape.count` elements from place `start` in row-major order, as a shape: how an arena hands out parameters. A view;
+  /// traps where it would reach beyond the tensor.
   public func view(at start: Int, shape: Shape) -> Tensor {
     require(start >= 0 && start + shape.count <= count, "\(shape) at \(start) of \(count) elements")
     return Tensor(storage: storage, offset: offset + start, shape: shape, type: type)
@@ -97,26 +127,33 @@ extension Tensor {
 // MARK: - Host access
 
 extension Tensor {
-  /// The elements as float32, copied out in row-major order.
+  /// The elements as float32, copied out in row-major order. Traps for `int32`.
   public func values() -> [Float] {
     require(type != .int32, "floating-point tensor expected")
     let source = type == .float32 ? self : backend.cast(self, to: .float32)
     return Array(UnsafeBufferPointer(start: source.floats, count: count))
   }
 
-  /// The only element.
+  /// The only element, as float32. Traps where there are more, and for `int32`.
   public func item() -> Float {
     require(count == 1, "one element expected, found \(shape)")
     return values()[0]
   }
 
-  /// Scoped access to float32 elements. The buffer must not leave the closure.
+  /// Scoped access to float32 elements in row-major order, which every view of the memory sees changed. Traps for another
+  /// type.
+  ///
+  /// - Parameter body: called with the elements; the buffer must not leave the closure.
+  /// - Returns: what the closure returns.
   public func withMutableFloats<Result>(_ body: (UnsafeMutableBufferPointer<Float>) throws -> Result) rethrows -> Result
   {
     try body(UnsafeMutableBufferPointer(start: floats, count: count))
   }
 
   /// Scoped access to the bytes, in the machine's order.
+  ///
+  /// - Parameter body: called with the bytes; the buffer must not leave the closure.
+  /// - Returns: what the closure returns.
   public func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
     try body(UnsafeRawBufferPointer(start: pointer, count: count * type.byteCount))
   }
@@ -125,13 +162,19 @@ extension Tensor {
 // MARK: - Arithmetic without gradients
 
 extension Tensor {
-  /// The same values as another type; itself where it is of that type.
+  /// The same values as another type; itself where it is of that type. Float32 is rounded to bfloat16 to the nearest,
+  /// halves to even. Traps for `int32`, which is no type of activations.
   public func cast(to type: ScalarType) -> Tensor { type == self.type ? self : backend.cast(self, to: type) }
 
+  /// Every element limited to `low…high`, in the same shape and type.
   public func clamped(_ low: Float, _ high: Float) -> Tensor { backend.clamp(self, low: low, high: high) }
 
+  /// The sum, element by element, of tensors of as many elements and one type; others trap.
   public static func + (a: Tensor, b: Tensor) -> Tensor { a.backend.add(a, b, alpha: 1, beta: 1) }
+  /// The difference, element by element, of tensors of as many elements and one type; others trap.
   public static func - (a: Tensor, b: Tensor) -> Tensor { a.backend.add(a, b, alpha: 1, beta: -1) }
+  /// The product, element by element, of tensors of one shape and type; others trap.
   public static func * (a: Tensor, b: Tensor) -> Tensor { a.backend.multiply(a, b) }
+  /// Every element times a number, in the same shape and type.
   public static func * (scale: Float, a: Tensor) -> Tensor { a.backend.affine(a, scale: scale, shift: 0) }
 }

@@ -3,6 +3,10 @@ import Foundation
 /// One operating-system thread for all tensor work: a backend serves one thread at a time.
 public enum TensorThread {
   /// Runs work on the tensor thread and waits for it. Called on that thread, it just runs.
+  ///
+  /// - Parameter work: what is to be done there.
+  /// - Returns: what the work returns.
+  /// - Throws: what the work throws.
   public static func run<Result>(_ work: @escaping @Sendable () throws -> Result) throws -> Result {
     if worker.isCurrent { return try work() }
     let job = Job(work)

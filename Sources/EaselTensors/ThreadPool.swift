@@ -39,6 +39,7 @@ public struct ThreadPool: Sendable {
   /// Cuts `0 ..< count` into ranges of like size, hands them out, and waits. The ranges depend on nothing but the arguments.
   ///
   /// - Parameters:
+  ///   - count: the length of what is cut.
   ///   - grain: ranges shorter than this are not worth a part of their own.
   ///   - most: ranges at most.
   ///   - isAbandonable: whether it may be left out of work that was given up: see ``abandonable(when:_:)``.
@@ -55,7 +56,10 @@ public struct ThreadPool: Sendable {
 
   /// Hands out parts, and waits.
   ///
-  /// - Parameter body: called once for each part, on several threads at once.
+  /// - Parameters:
+  ///   - parts: how many.
+  ///   - isAbandonable: whether it may be left out of work that was given up: see ``abandonable(when:_:)``.
+  ///   - body: called once for each part, on several threads at once.
   public func run(_ parts: Int, isAbandonable: Bool = true, _ body: (Turn) -> Void) {
     if isAbandonable, isAbandoned { return }
     let width = ProcessorShares.ofThisMachine.threads(wanted: count, isFixed: isFixed)
@@ -106,7 +110,9 @@ extension ThreadPool {
   ///
   /// The work must not change what outlives it before ``carryThrough()``, or whoever gives it up puts that back.
   ///
-  /// - Parameter condition: asked before each operation; it takes a moment at most.
+  /// - Parameters:
+  ///   - condition: asked before each operation; it takes a moment at most.
+  ///   - work: what may be given up.
   /// - Returns: nil where the work was given up.
   /// - Throws: what the work throws, unless it was given up.
   public func abandonable<Result>(

@@ -29,7 +29,10 @@ public struct BenchmarkResult: Codable, Sendable {
   /// Trains and samples for a few steps.
   ///
   /// - Parameters:
+  ///   - preset: what is measured.
+  ///   - configuration: its settings.
   ///   - data: what the images are like; nil for what the preset was made for.
+  ///   - backend: what computes.
   ///   - steps: timed steps, after three that are not.
   public static func measure(
     _ preset: AnyPreset, configuration: ConfigurationDocument, data: DataDescription? = nil, backend: any Backend,

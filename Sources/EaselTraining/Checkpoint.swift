@@ -15,7 +15,7 @@ public struct LoadedModel {
   public let checkpoint: CheckpointFolder
   public let state: RunState
   public let configuration: ConfigurationDocument
-  /// See ``CheckpointFolder/modelHash``.
+  /// See `CheckpointFolder.modelHash`.
   public let modelHash: String
   /// The weights that were read.
   public let weights: Weights
@@ -25,6 +25,8 @@ public struct LoadedModel {
   /// Reads a checkpoint whose hashes were checked.
   ///
   /// - Parameters:
+  ///   - checkpoint: what is read.
+  ///   - backend: what computes.
   ///   - precision: nil for that of the training.
   ///   - weights: nil for the average where there is one.
   /// - Throws: `UserError`.

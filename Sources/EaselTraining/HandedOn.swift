@@ -2,7 +2,7 @@ import Foundation
 
 /// What of a machine's paths goes into what is handed on, checkpoints and pictures: inside of the workspace the way from there,
 /// of others the last part alone. Where a run's data lie on this machine is for its folder to know, see
-/// ``RunFolder/dataPlaces``.
+/// `RunFolder.dataPlaces`.
 public struct HandedOn {
   private let workspace: String
 

@@ -11,7 +11,10 @@ public struct LearningRatePlan: Sendable {
   /// Whether the schedule follows the time that passes instead of the steps.
   private let followsTime: Bool
 
-  /// - Parameter factor: what training has lowered the rate to, having gone back to a checkpoint.
+  /// - Parameters:
+  ///   - settings: those of the training.
+  ///   - factor: what training has lowered the rate to, having gone back to a checkpoint.
+  ///   - limit: where it ends.
   public init(_ settings: TrainingSettings, factor: Double = 1, until limit: TrainingLimit) {
     self.settings = settings
     peak = settings.learningRate * Float(factor)

@@ -43,7 +43,12 @@ public struct Profile: Codable, Sendable {
   /// The slowest first.
   public var rows: [Row]
 
-  /// - Parameter data: what the images are like; nil for what the preset was made for.
+  /// - Parameters:
+  ///   - preset: what is measured.
+  ///   - configuration: its settings.
+  ///   - data: what the images are like; nil for what the preset was made for.
+  ///   - base: what computes.
+  ///   - steps: how many are timed.
   public init(
     _ preset: AnyPreset, configuration: ConfigurationDocument, data: DataDescription? = nil, backend base: any Backend,
     steps: Int

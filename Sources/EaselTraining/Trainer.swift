@@ -29,7 +29,13 @@ public final class Trainer {
 
   /// A new run.
   ///
-  /// - Parameter counterpart: the second domain's images, for families of two.
+  /// - Parameters:
+  ///   - preset: what is trained.
+  ///   - configuration: its settings.
+  ///   - data: its images.
+  ///   - counterpart: the second domain's images, for families of two.
+  ///   - folder: the run's.
+  ///   - backend: what computes.
   /// - Throws: `UserError` where settings and data do not fit.
   public init(
     preset: AnyPreset, configuration: ConfigurationDocument, data: DatasetSplits, counterpart: DatasetSplits? = nil,
@@ -55,8 +61,13 @@ public final class Trainer {
   /// A run that goes on from a checkpoint of its own.
   ///
   /// - Parameters:
+  ///   - checkpoint: the one that it goes on from.
   ///   - changes: settings that are other from here on, `KEY=VALUE`.
+  ///   - data: its images.
+  ///   - counterpart: the second domain's images, for families of two.
+  ///   - folder: the run's.
   ///   - lock: the run's, taken before the checkpoint was looked for, so that no other process moves on meanwhile.
+  ///   - backend: what computes.
   /// - Throws: `UserError` where the checkpoint or the data are not what they were, or a setting cannot change.
   public init(
     resuming checkpoint: CheckpointFolder, changes: [String] = [], data: DatasetSplits,
@@ -180,6 +191,7 @@ public final class Trainer {
   /// A limit of time holds for all that is done: the last picture, the loss on held-out images and the checkpoint are within it.
   ///
   /// - Parameters:
+  ///   - limit: where the training ends.
   ///   - phase: told what begins that may take long, and with nil that it is over.
   ///   - report: told after every step.
   /// - Throws: `UserError` when a checkpoint cannot be written or the numbers are not finite any more; the latest checkpoint is

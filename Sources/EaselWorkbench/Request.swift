@@ -109,6 +109,7 @@ public struct Workbench {
   /// The request that made a picture, for the checkpoint that made it.
   ///
   /// - Parameters:
+  ///   - type: the kind of request.
   ///   - picture: a PNG file with a recipe.
   ///   - change: what is other than the recipe tells, such as where the files of its images are.
   /// - Throws: `UserError`; bad data where it has none of such a request, or another checkpoint is named than it was made from.

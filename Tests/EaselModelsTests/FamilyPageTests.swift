@@ -23,7 +23,7 @@ import Testing
     }
   }
 
-  @Test("Functions and settings of its table exist", arguments: modelFamilies.map { $0.name })
+  @Test("Functions and settings of its table exist", arguments: bundledFamilies.map { $0.name })
   func tables(_ family: String) throws {
     let rows = try Self.rows(family)
     #expect(rows.flatMap(\.functions).count >= 5 && rows.contains { !$0.settings.isEmpty })

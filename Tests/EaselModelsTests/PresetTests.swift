@@ -75,8 +75,9 @@ import Testing
   }
 
   @Test func namesAreUniqueAndFound() throws {
-    #expect(Set(AnyPreset.all.map(\.name)).count == AnyPreset.all.count)
-    for preset in AnyPreset.all { #expect(try AnyPreset.named(preset.name).name == preset.name) }
+    let all = AnyPreset.all
+    #expect(Set(all.map(\.name)).count == all.count)
+    for preset in all { #expect(try AnyPreset.named(preset.name).name == preset.name) }
     #expect(try AnyPreset.named("diffusion").name == "diffusion-small")
     expectUserError(.usage, "difusion-base", "Did you mean diffusion-base?") { try AnyPreset.named("difusion-base") }
     expectUserError(.usage, "xyzzy", "Known:", "autoencoder", "diffusion") { try AnyPreset.named("xyzzy") }

@@ -94,7 +94,7 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
       "cyclegan": ["translate"], "pix2pix": ["translate"], "diffusion": all, "consistency": all,
       "classifier": ["evaluate"],
     ]
-    #expect(Set(expected.keys) == Set(modelFamilies.map { $0.name }))
+    #expect(Set(expected.keys) == Set(bundledFamilies.map { $0.name }))
     for (family, requests) in expected {
       let offered = try onTensors { backend in
         let preset = try AnyPreset.named(family)

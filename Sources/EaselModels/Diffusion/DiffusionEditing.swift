@@ -91,7 +91,12 @@ extension DenoisingModel {
   /// RePaint: what is missing is drawn by ancestral sampling, while what is known is given the noise of each level anew. Every
   /// few steps go back to as much noise as before and are taken again, so that both parts come to agree.
   ///
-  /// - Parameter missing: `[N, H, W, 1]`, as in ``Inpainting``.
+  /// - Parameters:
+  ///   - images: float32 `[N, H, W, C]`, 0 to 1.
+  ///   - missing: `[N, H, W, 1]`, as in ``Inpainting``.
+  ///   - resampling: how often steps are taken again.
+  ///   - seed: of the noise.
+  ///   - progress: told the share done, 0 to 1.
   /// - Throws: `UserError` (usage) for numbers that make no sense.
   public func inpaint(
     _ images: Tensor, missing: Tensor, _ resampling: RePaintResampling, seed: UInt64, progress: (Double) throws -> Void

@@ -70,6 +70,7 @@ public struct DiffusionSampler: Sendable {
   /// - Parameters:
   ///   - clean: `[N, H, W, C]` in [−1, 1].
   ///   - levels: from noise to image, as for ``walk(_:through:denoise:noise:progress:)``.
+  ///   - denoise: what the network makes of x at a level.
   ///   - noise: standard normal, of the images' shape, for each of a consistency model's levels.
   ///   - progress: told the steps done, of as many as there are levels less two.
   /// - Returns: `[N, H, W, C · noises]`.
@@ -101,6 +102,7 @@ public struct DiffusionSampler: Sendable {
   /// Goes from level to level, down to images or up to noise.
   ///
   /// - Parameters:
+  ///   - x: `[N, H, W, C]`.
   ///   - levels: the first is that of `x`. Steps lead away from the clean image only.
   ///   - denoise: what the network makes of x at a level.
   ///   - noise: standard normal, of x's shape, for a step counted from 1; asked for only where a step adds any.

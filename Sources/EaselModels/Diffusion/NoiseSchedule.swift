@@ -60,7 +60,12 @@ public struct NoiseSchedule: Sendable, Hashable {
 
   public var count: Int { levels.count }
 
-  /// - Parameter dataDeviation: the images' deviation, for `edm`; the others take it as 1.
+  /// - Parameters:
+  ///   - kind: how noise grows.
+  ///   - timesteps: their number.
+  ///   - dataDeviation: the images' deviation, for `edm`; the others take it as 1.
+  ///   - betaStart: the first β, for `linear`.
+  ///   - betaEnd: the last β, for `linear`.
   public init(
     _ kind: Kind, timesteps: Int, dataDeviation: Double = 0.5, betaStart: Double = 1e-4, betaEnd: Double = 0.02
   ) {

@@ -45,7 +45,11 @@ extension PredictionTarget {
 
   /// The clean image that a network's output for x implies.
   ///
-  /// - Parameter clips: whether the image is clipped to [−1, 1].
+  /// - Parameters:
+  ///   - output: what the network gave, of x's shape.
+  ///   - level: that of x.
+  ///   - x: `[N, H, W, C]`.
+  ///   - clips: whether the image is clipped to [−1, 1].
   public func interpret(_ output: Tensor, at level: NoiseLevel, _ x: Tensor, clips: Bool) -> Denoised {
     let parts = image(at: level)
     let image = x.backend.add(x, output, alpha: Float(parts.x), beta: Float(parts.output))

@@ -9,7 +9,10 @@ public struct PatchMask {
   /// Whether each patch is masked, image by image.
   public let isMasked: [Bool]
 
-  /// - Parameter visible: the numbers of the patches seen, of each image; as many of every image.
+  /// - Parameters:
+  ///   - visible: the numbers of the patches seen, of each image; as many of every image.
+  ///   - patches: how many each image has.
+  ///   - backend: what computes.
   public init(visible: [[Int32]], of patches: Int, on backend: any Backend) {
     let count = visible[0].count
     var places = [Int32](repeating: -1, count: visible.count * patches)

@@ -78,7 +78,9 @@ public struct Field<Root>: Sendable {
 
   /// The field, which counts only where the others' values meet a condition.
   ///
-  /// - Parameter need: the condition as one would set it: `optimizer=sgd`.
+  /// - Parameters:
+  ///   - need: the condition as one would set it: `optimizer=sgd`.
+  ///   - isMet: whether a struct's values meet it.
   public func needing(_ need: String, _ isMet: @escaping @Sendable (Root) -> Bool) -> Field {
     var field = self
     field.need = Need(text: need, isMet: isMet)

@@ -3,47 +3,68 @@ import EaselSupport
 /// What computes: every operation on tensors goes through one of these.
 ///
 /// Both backends of Easel live in the host's memory and share the loops of ``HostBackend``; they differ in who does the
-/// convolutions and matrix products. A backend is used from the tensor thread only.
+/// convolutions and matrix products. A backend serves one thread at a time, as a rule that of ``TensorThread``.
 ///
-/// Conventions. Activations are `float32` or `bfloat16`, the same for all activations of a call; parameters, statistics
-/// and gradients of parameters are `float32`. Results are new tensors unless a parameter is called `into`. Shapes that do
-/// not fit are mistakes in code and trap.
+/// Conventions. Activations are `float32` or `bfloat16`, the same for all activations of a call; parameters, statistics and
+/// gradients of parameters are `float32`; indices are `int32`. `N` is the number of samples, `H` and `W` are rows and
+/// columns, `C`, `I` and `O` channels, `T` tokens, and `…` any axes. Where no shape is told, it is any, and the result has
+/// the shape and the type of the first operand. A gradient `dy` with respect to a result has the result's shape and type, a
+/// gradient `dx` that of x. Results are new tensors unless a parameter is called `into`. Shapes and types that do not fit
+/// are mistakes in code and trap.
 public protocol Backend: AnyObject {
+  /// Which backend this is.
   var kind: BackendKind { get }
+  /// The pool of compute threads.
   var threads: ThreadPool { get }
+  /// What the heap holds and has held, in bytes.
   var memory: MemoryStatistics { get }
 
+  /// Memory of the backend's heap, its contents undefined. Where there is none left, `MachineMemory.whenExhausted` is told,
+  /// and the program ends.
   func allocate(byteCount: Int) -> Storage
+  /// Gives memory back, which ``Storage`` does when its last use is over.
+  ///
+  /// - Parameters:
+  ///   - pointer: what `allocate(byteCount:)` gave.
+  ///   - byteCount: as it was asked for.
+  ///   - wasPersistent: whether anything may be kept that was derived from the contents, as reordered weights are.
   func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int, wasPersistent: Bool)
 
-  /// Does work in which each element of the leading axis, a sample, is computed as if it were alone: what becomes of it does
-  /// not depend on which others are beside it, nor on how many.
+  /// Does work in which each element of the leading axis, a sample, is computed as if it were alone: what becomes of it
+  /// does not depend on which others are beside it, nor on how many.
   ///
-  /// A library's kernels may add in another order for another size, so that it is called for one sample at a time. Pictures are
-  /// drawn so; in training, where samples meet in the weights' gradients anyway, larger calls are faster. (Gradients with respect
-  /// to inputs are computed so too: a transposed convolution is one.)
+  /// A library's kernels may add in another order for another size, so that it is called for one sample at a time. Pictures
+  /// are drawn so; in training, where samples meet in the weights' gradients anyway, larger calls are faster. (Gradients
+  /// with respect to inputs are computed so too: a transposed convolution is one.)
+  ///
+  /// - Parameter work: what is to be computed.
+  /// - Returns: what the work returns.
+  /// - Throws: what the work throws.
   func separately<Result>(_ work: () throws -> Result) rethrows -> Result
 
   // MARK: Convolution and matrix products
 
-  /// `y = convolution(x, weight) + bias + residual`: x `[N, H, W, I]`, weight `[O, I, KH, KW]`, bias `[O]`,
-  /// residual and y `[N, OH, OW, O]`.
+  /// `y = convolution(x, weight) + bias + residual`: x `[N, H, W, I]`, weight `[O, I, KH, KW]`, bias `[O]`, residual and y
+  /// `[N, OH, OW, O]`, as ``ConvolutionWindow/outputShape(input:weight:)`` has it.
   func convolution(_ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?, _ window: ConvolutionWindow) -> Tensor
-  /// The gradient with respect to x, of shape `inputShape`; plus `adding`, of that shape.
+  /// The gradient with respect to x, `[N, H, W, I]`, which is `inputShape`: dy `[N, OH, OW, O]`, weight `[O, I, KH, KW]`;
+  /// plus `adding`, of the result's shape.
   func convolutionInputGradient(
     _ dy: Tensor, weight: Tensor, inputShape: Shape, _ window: ConvolutionWindow, adding: Tensor?
   ) -> Tensor
-  /// Adds the gradients with respect to weight and bias to `weightGradient` and `biasGradient`.
+  /// Adds the gradients with respect to weight and bias to `weightGradient`, float32 `[O, I, KH, KW]`, and `biasGradient`,
+  /// float32 `[O]`: x `[N, H, W, I]`, dy `[N, OH, OW, O]`.
   func convolutionWeightGradient(
     _ x: Tensor, _ dy: Tensor, into weightGradient: Tensor, bias biasGradient: Tensor?, _ window: ConvolutionWindow)
 
-  /// `y = x · weightᵀ + bias + residual`: x `[…, I]`, weight `[O, I]`, bias `[O]`, y `[…, O]`.
+  /// `y = x · weightᵀ + bias + residual`: x `[…, I]`, weight `[O, I]`, bias `[O]`, residual and y `[…, O]`.
   func linear(_ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?) -> Tensor
-  /// `dx = dy · weight + adding`.
+  /// `dx = dy · weight + adding`: dy `[…, O]`, weight `[O, I]`, adding and dx `[…, I]`.
   func linearInputGradient(_ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor
-  /// Adds `dyᵀ · x` to `weightGradient`.
+  /// Adds `dyᵀ · x` to `weightGradient`, float32 `[O, I]`: x `[…, I]`, dy `[…, O]`.
   func linearWeightGradient(_ x: Tensor, _ dy: Tensor, into weightGradient: Tensor)
-  /// `c = scale · a · b`, added to c's contents when `accumulating`.
+  /// `c = scale · a · b`, added to c's contents when `accumulating`: for each matrix of the batch, a `[R, K]`, b `[K, C]`,
+  /// c `[R, C]`, whose columns lie side by side.
   func matmul(_ a: MatrixBatch, _ b: MatrixBatch, scale: Float, into c: MatrixBatch, accumulating: Bool)
 
   // MARK: Attention
@@ -70,6 +91,9 @@ public protocol Backend: AnyObject {
   // MARK: Normalisation and softmax
 
   /// `act(γ (x + shift − mean) / √(variance + ε) + β)` over groups of channels of each sample; see ``Normalization``.
+  ///
+  /// x and y are `[N, …, C]`, shift is `[N, C]` of x's type, γ and β are float32 `[C]`; nil for a shift of 0, a γ of 1, a β
+  /// of 0. Channels that do not divide into the groups trap.
   func normalize(_ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization)
     -> (y: Tensor, statistics: NormalizationStatistics)
   /// The same again, with the statistics found then.
@@ -77,106 +101,139 @@ public protocol Backend: AnyObject {
     _ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization,
     statistics: NormalizationStatistics
   ) -> Tensor
-  /// The gradients with respect to x, plus `adding`, and shift; those with respect to γ and β are added to `gammaGradient` and
-  /// `betaGradient`.
+  /// The gradients with respect to x, `[N, …, C]`, plus `adding`, and to shift, `[N, C]`, nil where there is none; those
+  /// with respect to γ and β are added to `gammaGradient` and `betaGradient`, float32 `[C]`, where those are not nil.
   func normalizeGradient(
     _ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization,
     statistics: NormalizationStatistics, dy: Tensor, adding: Tensor?, gammaGradient: Tensor?, betaGradient: Tensor?
   ) -> (dx: Tensor, dshift: Tensor?)
-  /// Softmax over the innermost axis of `scale · x + mask`.
+  /// Softmax over the innermost axis of `scale · x + mask`: x and y `[…, C]`, mask float32 `[C]`.
   func softmax(_ x: Tensor, scale: Float, mask: Tensor?) -> Tensor
+  /// The gradient with respect to x of a softmax y `[…, C]`, the mask being a constant.
   func softmaxGradient(_ y: Tensor, dy: Tensor, scale: Float) -> Tensor
 
   // MARK: Elementwise
 
+  /// Sets every element of x, which is float32 or bfloat16.
   func fill(_ x: Tensor, with value: Float)
   /// Copies x's elements over those of y, which has as many and the same type.
   func copy(_ x: Tensor, into y: Tensor)
+  /// The same values as another type, float32 and bfloat16 into one another; rounded to the nearest, halves to even.
+  /// `int32` traps.
   func cast(_ x: Tensor, to type: ScalarType) -> Tensor
-  /// `scale · byte + shift`.
+  /// `scale · byte + shift`, as a tensor of a shape that has as many elements as there are bytes.
   func fromBytes(_ bytes: [UInt8], shape: Shape, scale: Float, shift: Float, type: ScalarType) -> Tensor
+  /// A function of every element.
   func apply(_ function: Activation, _ x: Tensor) -> Tensor
+  /// The function's derivative at every element of x, times dy: the gradient with respect to x.
   func applyGradient(_ function: Activation, _ x: Tensor, dy: Tensor) -> Tensor
-  /// `alpha · a + beta · b`, into a new tensor.
+  /// `alpha · a + beta · b`, element by element, into a new tensor of a's shape; b has as many elements.
   func add(_ a: Tensor, _ b: Tensor, alpha: Float, beta: Float) -> Tensor
-  /// `y += alpha · x`.
+  /// `y += alpha · x`, element by element; y has as many elements as x, and its type.
   func accumulate(_ x: Tensor, alpha: Float, into y: Tensor)
+  /// The product, element by element; a and b have one shape.
   func multiply(_ a: Tensor, _ b: Tensor) -> Tensor
+  /// `scale · x + shift`, element by element.
   func affine(_ x: Tensor, scale: Float, shift: Float) -> Tensor
+  /// Every element limited to `low…high`.
   func clamp(_ x: Tensor, low: Float, high: Float) -> Tensor
-  /// Zeroes elements with probability p and scales the rest by 1 / (1 − p); the same draw gives the same elements.
+  /// Zeroes elements with probability p and scales the rest by 1 / (1 − p): x `[N, …]`, p from 0 to below 1. The same draw
+  /// gives the same elements; sample n takes the numbers of index `draw.index + n`.
   func dropout(_ x: Tensor, probability: Float, _ draw: RandomDraw) -> Tensor
 
   // MARK: Rows
 
-  /// `x + row`: row `[C]` float32, C the innermost size.
+  /// `x + row` for every row: x `[…, C]`, row float32 `[C]`.
   func addRow(_ x: Tensor, _ row: Tensor) -> Tensor
-  /// `alpha[n] a[n] + beta[n] b[n]` for each n of the leading axis; alpha and beta float32 `[N]`.
+  /// `alpha[n] a[n] + beta[n] b[n]` for each n of the leading axis: a and b `[N, …]` of one shape and type, alpha and beta
+  /// float32 `[N]`. b and beta are both there, or both nil, which stands for 0.
   func scaledSum(_ a: Tensor, by alpha: Tensor, _ b: Tensor?, by beta: Tensor?) -> Tensor
-  /// Adds the sum over all but the innermost axis to `into` (float32 `[C]`).
+  /// Adds the sum over all but the innermost axis to `sums`: x `[…, C]`, sums float32 `[C]`.
   func sumRows(_ x: Tensor, into sums: Tensor)
-  /// The sum of each element of the leading axis: float32 `[N]`.
+  /// The sum of each element of the leading axis: x `[N, …]`, result float32 `[N]`.
   func sumSamples(_ x: Tensor) -> Tensor
-  /// Joins along the innermost axis.
+  /// Joins along the innermost axis: parts `[…, Cₖ]`, which are alike but for it, to `[…, ΣCₖ]`. No parts at all trap.
   func concatenate(_ parts: [Tensor]) -> Tensor
-  /// Elements `range` of the innermost axis.
+  /// Elements `range` of the innermost axis, copied: `[…, C]` to `[…, range.count]`.
   func slice(_ x: Tensor, _ range: Range<Int>) -> Tensor
-  /// Rows of `table` (float32 `[K, C]`) at `indices` (int32 `[N]`); an index below 0 gives zeros.
+  /// Rows of a table at indices: table float32 `[K, C]`, indices int32 `[N]`, result `[N, C]` of a type. An index below 0
+  /// gives zeros; one from K on traps.
   func gather(_ table: Tensor, _ indices: Tensor, type: ScalarType) -> Tensor
+  /// Adds the gradients of gathered rows to those of the table: dy `[N, C]`, indices int32 `[N]`, table float32 `[K, C]`.
+  /// An index below 0 adds nothing; one from K on traps.
   func scatterAdd(_ dy: Tensor, _ indices: Tensor, into table: Tensor)
   /// Tokens of each sample's own: x `[N, T, C]` at indices (int32 `[N, K]`) as `[N, K, C]`; an index below 0 gives `filler`
-  /// (float32 `[C]`), or zeros where that is nil.
+  /// (float32 `[C]`), or zeros where that is nil; one from T on traps.
   func gatherTokens(_ x: Tensor, _ indices: Tensor, filler: Tensor?) -> Tensor
-  /// The gradient with respect to x, whose samples have `count` tokens; that of the filler is added to `fillerGradient`.
+  /// The gradient with respect to x, `[N, T, C]`, of which `count` is T: dy `[N, K, C]`, indices int32 `[N, K]`. That with
+  /// respect to the filler is added to `fillerGradient`, float32 `[C]`.
   func gatherTokensGradient(_ dy: Tensor, _ indices: Tensor, count: Int, fillerGradient: Tensor?) -> Tensor
-  /// Images `[N, H, W, C]` as squares of pixels, row by row: `[N, H/p · W/p, p·p·C]`; p divides H and W.
+  /// Images `[N, H, W, C]` as squares of p × p pixels, row by row: `[N, H/p · W/p, p·p·C]`. A p that does not divide H and
+  /// W traps.
   func patches(_ images: Tensor, size: Int) -> Tensor
-  /// The images of `[N, H/p · W/p, p·p·C]`.
+  /// The images `[N, H, W, C]` of patches `[N, H/p · W/p, p·p·C]`; H is `height`, W `width`, p `size`.
   func joinPatches(_ patches: Tensor, size: Int, height: Int, width: Int) -> Tensor
 
   // MARK: Resampling
 
-  /// Images with a border of zeros, or, where an inset is negative, without their border.
+  /// Images with a border of zeros, or, where an inset is negative, without their border: `[N, H, W, C]` to `[N, top + H +
+  /// bottom, left + W + right, C]`. Insets that leave nothing trap.
   func pad(_ x: Tensor, _ insets: Insets) -> Tensor
-  /// Images with a border of their own pixels, mirrored at the outermost row or column, which is not repeated: insets are 0 or
-  /// more and less than height or width.
+  /// Images with a border of their own pixels, mirrored at the outermost row or column, which is not repeated: `[N, H, W,
+  /// C]` to `[N, top + H + bottom, left + W + right, C]`. Insets are 0 or more and less than height or width; others trap.
   func reflectionPad(_ x: Tensor, _ insets: Insets) -> Tensor
-  /// The gradient with respect to the images without border: each pixel gets the sum over its mirror images.
+  /// The gradient with respect to the images without border, `[N, H, W, C]`: each pixel gets the sum over its mirror
+  /// images.
   func reflectionPadGradient(_ dy: Tensor, _ insets: Insets) -> Tensor
-  /// `[N, H, W, C]` to `[N, f·H, f·W, C]`, each pixel repeated.
+  /// `[N, H, W, C]` to `[N, f·H, f·W, C]`, each pixel repeated f × f times.
   func upsampleNearest(_ x: Tensor, factor: Int) -> Tensor
+  /// The gradient with respect to the smaller images: dy `[N, f·H, f·W, C]` to `[N, H, W, C]`.
   func upsampleNearestGradient(_ dy: Tensor, factor: Int) -> Tensor
-  /// `[N, H, W, C]` to `[N, H/f, W/f, C]`; a remainder at the edge is left out.
+  /// Means of f × f pixels: `[N, H, W, C]` to `[N, H/f, W/f, C]`; a remainder at the edge is left out.
   func averagePool(_ x: Tensor, factor: Int) -> Tensor
+  /// The gradient with respect to the larger images, `[N, H, W, C]`, which is `inputShape`: dy `[N, H/f, W/f, C]`.
   func averagePoolGradient(_ dy: Tensor, inputShape: Shape, factor: Int) -> Tensor
 
   // MARK: Losses
 
-  /// The sum of the loss over each sample: float32 `[N]`.
+  /// The sum of the loss over each sample: prediction and target `[N, …]` of one shape and type, result float32 `[N]`.
   func loss(_ kind: Loss, _ prediction: Tensor, _ target: Tensor) -> Tensor
-  /// The gradient with respect to the prediction, each sample weighted: weights float32 `[N]`.
+  /// The gradient with respect to the prediction `[N, …]`, each sample weighted: weights float32 `[N]`.
   func lossGradient(_ kind: Loss, _ prediction: Tensor, _ target: Tensor, weights: Tensor) -> Tensor
-  /// `−Σ target · log softmax(logits)` over the innermost axis: logits `[…, C]`, target float32 of the same shape, whose rows
-  /// are distributions (their sums are 1); float32 `[rows]`.
+  /// `−Σ target · log softmax(logits)` over the innermost axis, in nats: logits `[…, C]`, target float32 of the same shape,
+  /// whose rows are distributions (their sums are 1); float32 `[rows]`.
   func crossEntropy(_ logits: Tensor, _ target: Tensor) -> Tensor
-  /// The negative logarithm of 8-bit levels' probability under normal distributions, summed over each sample: float32 `[N]`.
+  /// The negative logarithm of 8-bit levels' probability under normal distributions, in nats, summed over each sample:
+  /// float32 `[N]`.
   ///
-  /// Levels are 2/255 apart in [−1, 1]; the outermost take the tails. The distribution function is approximated by a tanh, and
-  /// no probability is less than 1e-12 (improved-diffusion, `losses.py`). All three are float32 of one shape.
+  /// Levels are 2/255 apart in [−1, 1]; the outermost take the tails. The distribution function is approximated by a tanh,
+  /// and no probability is less than 1e-12 (improved-diffusion, `losses.py`). All three are float32 of one shape `[N, …]`.
   func discretizedGaussian(_ levels: Tensor, mean: Tensor, logVariance: Tensor) -> Tensor
-  /// Its gradients, each sample weighted: weights float32 `[N]`.
+  /// Its gradients with respect to mean and logarithm of the variance, float32 `[N, …]`, each sample weighted: weights
+  /// float32 `[N]`.
   func discretizedGaussianGradient(_ levels: Tensor, mean: Tensor, logVariance: Tensor, weights: Tensor)
     -> (mean: Tensor, logVariance: Tensor)
 
   // MARK: Parameters and random numbers
 
-  /// One optimizer pass; `state` holds the buffers that ``OptimizerPass/stateCount`` asks for.
+  /// One optimizer pass over float32 arrays of one length, in place.
+  ///
+  /// - Parameters:
+  ///   - parameters: what is trained.
+  ///   - gradients: as many.
+  ///   - state: the buffers that ``OptimizerPass/stateCount`` asks for, each of the parameters' length; another number of
+  ///     them traps.
+  ///   - pass: the update rule with its constants.
   func update(_ parameters: Tensor, gradients: Tensor, state: [Tensor], _ pass: OptimizerPass)
-  /// `average += (1 − decay)(parameters − average)`.
+  /// `average += (1 − decay)(parameters − average)`: float32 arrays of one length, decay 0 to 1.
   func movingAverage(_ parameters: Tensor, into average: Tensor, decay: Float)
+  /// The sum of the squares of all elements, in double precision; x is float32.
   func sumOfSquares(_ x: Tensor) -> Double
-  /// Fills a float32 tensor whose leading axis is samples: sample n takes the numbers of index `draw.index + n`.
+  /// Fills a float32 tensor `[N, …]` with uniform random numbers, 0 to below 1: sample n takes the numbers of index
+  /// `draw.index + n`.
   func fillUniform(_ x: Tensor, _ draw: RandomDraw)
+  /// Fills a float32 tensor `[N, …]` with standard normal random numbers: sample n takes the numbers of index `draw.index +
+  /// n`.
   func fillNormal(_ x: Tensor, _ draw: RandomDraw)
 }
 
@@ -205,19 +262,37 @@ public enum BackendKind: String, FieldChoice {
 
 /// Stride and zero padding of a convolution, in pixels.
 public struct ConvolutionWindow: Hashable, Sendable {
+  /// Pixels from one place of the kernel to the next, downwards and to the right.
   public var strideHeight, strideWidth: Int
   public var top, left, bottom, right: Int
 
+  /// A window of one stride and one padding on all sides.
+  ///
+  /// - Parameters:
+  ///   - stride: pixels from one place of the kernel to the next, at least 1.
+  ///   - padding: rows and columns of zeros at each side.
   public init(stride: Int = 1, padding: Int = 0) {
     self.init(stride: stride, top: padding, left: padding, bottom: padding, right: padding)
   }
 
+  /// A window with other padding at each side.
+  ///
+  /// - Parameters:
+  ///   - stride: pixels from one place of the kernel to the next, at least 1.
+  ///   - top: rows of zeros above.
+  ///   - left: columns of zeros at the left.
+  ///   - bottom: rows of zeros below.
+  ///   - right: columns of zeros at the right.
   public init(stride: Int, top: Int, left: Int, bottom: Int, right: Int) {
     (strideHeight, strideWidth) = (stride, stride)
     (self.top, self.left, self.bottom, self.right) = (top, left, bottom, right)
   }
 
-  /// The shape of a convolution's result.
+  /// The shape of a convolution's result, `[N, OH, OW, O]`: OH = ⌊(top + H + bottom − KH) / stride⌋ + 1, and OW likewise.
+  ///
+  /// - Parameters:
+  ///   - input: `[N, H, W, I]`.
+  ///   - weight: `[O, I, KH, KW]`. Another number of channels, and images smaller than the kernel, trap.
   public func outputShape(input: Shape, weight: Shape) -> Shape {
     require(
       input.rank == 4 && weight.rank == 4, "convolution takes [N, H, W, C] and [O, I, KH, KW]: \(input), \(weight)")
@@ -236,16 +311,19 @@ public struct ConvolutionWindow: Hashable, Sendable {
 public struct Insets: Hashable, Sendable {
   public var top, left, bottom, right: Int
 
+  /// Pixels to add at each side, or, if negative, to cut off.
   public init(top: Int = 0, left: Int = 0, bottom: Int = 0, right: Int = 0) {
     (self.top, self.left, self.bottom, self.right) = (top, left, bottom, right)
   }
 
+  /// What takes the insets back: pads what was cut off, and cuts off what was added.
   public static prefix func - (insets: Insets) -> Insets {
     Insets(top: -insets.top, left: -insets.left, bottom: -insets.bottom, right: -insets.right)
   }
 }
 
-/// Elementwise functions.
+/// Elementwise functions: x, max(0, x), x σ(x), GELU and its approximation by a tanh, 1 / (1 + e⁻ˣ), tanh x, eˣ, x²; and
+/// the leaky ReLU, x above 0 and slope · x below.
 public enum Activation: Hashable, Sendable {
   case identity, relu, silu, gelu, geluTanh, sigmoid, tanh, exp, square
   case leakyReLU(slope: Float)
@@ -266,12 +344,17 @@ public enum Loss: Sendable {
 /// A *sample* is an element of the leading axes with its own statistics, a *position* a place inside it: GroupNorm has
 /// samples N, positions H·W and some groups of channels; LayerNorm has samples N·T, one position, one group.
 public struct Normalization: Hashable, Sendable {
+  /// Groups of channels; they have to divide the channels.
   public var groups: Int
+  /// Added to the variance.
   public var epsilon: Float
+  /// What is done to the normalised values.
   public var activation: Activation
   /// Whether each row of channels is a sample of its own.
   public var perPosition: Bool
 
+  /// How to normalise: GroupNorm with some groups, LayerNorm with one and `perPosition`, InstanceNorm with as many as
+  /// channels.
   public init(groups: Int, epsilon: Float, activation: Activation = .identity, perPosition: Bool = false) {
     self.groups = groups
     self.epsilon = epsilon
@@ -282,9 +365,12 @@ public struct Normalization: Hashable, Sendable {
 
 /// Mean and 1/√(variance + ε) of each sample's groups: float32 `[samples, groups]`.
 public struct NormalizationStatistics {
+  /// Float32 `[samples, groups]`.
   public let mean: Tensor
+  /// 1/√(variance + ε): float32 `[samples, groups]`.
   public let reciprocalDeviation: Tensor
 
+  /// Statistics that are known, both float32 `[samples, groups]`.
   public init(mean: Tensor, reciprocalDeviation: Tensor) {
     (self.mean, self.reciprocalDeviation) = (mean, reciprocalDeviation)
   }
@@ -297,6 +383,13 @@ public struct RandomDraw: Hashable, Sendable {
   public var index: UInt64
   public var draw: UInt32
 
+  /// Random numbers of a purpose.
+  ///
+  /// - Parameters:
+  ///   - seed: the run's.
+  ///   - stream: the purpose.
+  ///   - index: the global number of the first sample, below 2⁴⁰.
+  ///   - draw: which of a sample's draws.
   public init(seed: UInt64, stream: RandomStream, index: UInt64 = 0, draw: UInt32 = 0) {
     self.seed = seed
     self.stream = stream
@@ -321,6 +414,14 @@ public struct OptimizerPass: Sendable {
   /// Multiplies every gradient first: clipping and accumulation.
   public var gradientScale: Float
 
+  /// A step's constants.
+  ///
+  /// - Parameters:
+  ///   - method: the update rule.
+  ///   - learningRate: the step's.
+  ///   - weightDecay: the share of a parameter that is added to its gradient, or, where the decay is decoupled, by which it
+  ///     shrinks times the learning rate.
+  ///   - gradientScale: multiplies every gradient first.
   public init(_ method: Method, learningRate: Float, weightDecay: Float = 0, gradientScale: Float = 1) {
     self.method = method
     self.learningRate = learningRate
@@ -354,7 +455,7 @@ public struct MatrixBatch {
     self.strides = strides
   }
 
-  /// The matrices of the two innermost axes, `[…, rows, columns]`.
+  /// The matrices of the two innermost axes, `[…, rows, columns]`. Fewer axes trap.
   public init(_ tensor: Tensor) {
     require(tensor.rank >= 2, "a matrix has two axes: \(tensor.shape)")
     let (rows, columns) = (tensor.shape[-2], tensor.shape[-1])
@@ -362,7 +463,7 @@ public struct MatrixBatch {
     self.init(tensor, batch: (batch, 1), rows: rows, columns: columns, strides: (rows * columns, 0, columns, 1))
   }
 
-  /// The matrices `[T, d]` of each sample and head in tokens `[N, T, heads·d]`.
+  /// The matrices `[T, d]` of each sample and head in tokens `[N, T, heads·d]`. Heads that do not divide the channels trap.
   public init(_ tokens: Tensor, heads: Int) {
     require(tokens.rank == 3 && tokens.shape[2] % heads == 0, "\(tokens.shape) does not divide into \(heads) heads")
     let (length, width) = (tokens.shape[1], tokens.shape[2])
@@ -379,6 +480,7 @@ public struct MatrixBatch {
       strides: (heads * rows * columns, rows * columns, columns, 1))
   }
 
+  /// The same matrices with rows and columns exchanged: a view.
   public var transposed: MatrixBatch {
     MatrixBatch(
       tensor, batch: batch, rows: columns, columns: rows,

@@ -12,9 +12,12 @@ import EaselSupport
     /// A worker's each; they share the copies of weights.
     private let contexts: [OpaquePointer]
 
-    /// - Parameter winograd: whether convolutions may be Winograd's: 3×3, which on all processors without matrix units for
-    ///   the type at hand is the fastest way, and 4×4 with stride 2, which saves less, where the type is not multiplied faster
-    ///   than float32.
+    /// - Parameters:
+    ///   - threads: the pool that it computes with.
+    ///   - instructionSet: which of the kernels it takes.
+    ///   - winograd: whether convolutions may be Winograd's: 3×3, which on all processors without matrix units for the type
+    ///     at hand is the fastest way, and 4×4 with stride 2, which saves less, where the type is not multiplied faster
+    ///     than float32.
     /// - Throws: `UserError` (unavailable) where oneDNN finds no CPU engine.
     public init(
       threads: ThreadPool = ThreadPool(), instructionSet: InstructionSet = .preferred, winograd: Bool = true

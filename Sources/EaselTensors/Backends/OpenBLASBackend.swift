@@ -7,7 +7,10 @@ import Foundation
 public final class OpenBLASBackend: HostBackend, Backend {
   public var kind: BackendKind { .openblas }
 
-  /// - Parameter winograd: whether convolutions may be Winograd's.
+  /// - Parameters:
+  ///   - threads: the pool that it computes with.
+  ///   - instructionSet: which of the kernels it takes.
+  ///   - winograd: whether convolutions may be Winograd's.
   public init(
     threads: ThreadPool = ThreadPool(), instructionSet: InstructionSet = .preferred, winograd: Bool = false
   ) {

@@ -42,9 +42,11 @@ public enum Precision: String, FieldChoice {
 
   /// What `auto` means on a backend, and why, in words. It is never slower than float32.
   ///
-  /// - Parameter convolves3x3: whether nearly all multiplications are those of 3×3 convolutions. Winograd's method does
-  ///   them in float32 whatever the type in memory, so that bfloat16 saves memory traffic and costs nothing, as long as the
-  ///   processor has instructions that convert it.
+  /// - Parameters:
+  ///   - backend: what computes.
+  ///   - convolves3x3: whether nearly all multiplications are those of 3×3 convolutions. Winograd's method does them in
+  ///     float32 whatever the type in memory, so that bfloat16 saves memory traffic and costs nothing, as long as the
+  ///     processor has instructions that convert it.
   public static func choice(on backend: any Backend, convolves3x3: Bool) -> (type: ScalarType, reason: String) {
     guard backend.kind == .onednn else { return (.float32, "the \(backend.kind.rawValue) backend has no other") }
     return choice(Backends.bfloat16, convolves3x3: convolves3x3)
@@ -61,7 +63,9 @@ public enum Precision: String, FieldChoice {
 
   /// The type on a backend.
   ///
-  /// - Parameter convolves3x3: see ``choice(on:convolves3x3:)``.
+  /// - Parameters:
+  ///   - backend: what computes.
+  ///   - convolves3x3: see ``choice(on:convolves3x3:)``.
   /// - Throws: `UserError` (unavailable) for bfloat16 if the backend or the processor cannot.
   public func scalarType(on backend: any Backend, convolves3x3: Bool = false) throws -> ScalarType {
     switch self {

@@ -12,7 +12,9 @@ public protocol FeatureExtractor {
   var classNames: [String] { get }
   /// The points of images of any size, and, where it tells classes apart, each image's class.
   ///
-  /// - Parameter progress: told the share done, 0 to 1.
+  /// - Parameters:
+  ///   - images: of any size.
+  ///   - progress: told the share done, 0 to 1.
   func extract(_ images: ImageDataset, progress: (Double) throws -> Void) rethrows -> (
     points: FeatureSet, classes: [Int]
   )
@@ -30,6 +32,7 @@ public struct ModelFeatureExtractor: FeatureExtractor {
   private static let chunk = 256
 
   /// - Parameters:
+  ///   - model: what has the features.
   ///   - name: the checkpoint's, with its hash.
   ///   - size: of the images that it will be given.
   public init(_ model: any FeatureExtracting, name: String, for size: ImageSize) {
@@ -89,6 +92,7 @@ public struct PixelFeatureExtractor: FeatureExtractor {
   /// - Parameters:
   ///   - images: at most the first 10,000 are looked at.
   ///   - dimensions: how many components; at most as many as there are pixels.
+  ///   - backend: what computes.
   /// - Throws: `UserError` (usage) where images or pixels are too few for so many components.
   public init(fitting images: ImageDataset, dimensions: Int, on backend: any Backend) throws {
     let longest = max(images.width, images.height)

@@ -25,7 +25,10 @@ public struct LikelihoodEvaluation: Encodable, Sendable {
   public var figures: [String: MeanFigure]
 
   /// - Parameters:
+  ///   - model: what bounds the likelihood.
   ///   - images: of the model's size and channels.
+  ///   - importanceSamples: samples of the tighter bound; nil where it is not asked for.
+  ///   - seed: of the random numbers that the bound is found with.
   ///   - progress: told the share done, 0 to 1.
   /// - Throws: `UserError` (usage) for a bound that the model does not have.
   public init(

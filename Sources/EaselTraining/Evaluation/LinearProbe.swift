@@ -19,8 +19,14 @@ public struct LinearProbe: Encodable, Sendable {
   public static let penalties = [1e-1, 1e-2, 1e-3, 1e-4]
 
   /// - Parameters:
-  ///   - training, test: features, a point an image.
-  ///   - labels, testLabels: the images' classes, from 0.
+  ///   - name: what is probed, for people.
+  ///   - training: features, a point an image.
+  ///   - labels: the training images' classes, from 0.
+  ///   - test: features, a point an image.
+  ///   - testLabels: the test images' classes, from 0.
+  ///   - classes: how many there are.
+  ///   - bootstrap: how the interval is found.
+  ///   - backend: what computes.
   ///   - progress: told the share done, 0 to 1.
   /// - Throws: `UserError` (usage) for fewer than 20 training images or no test image.
   public init(
@@ -155,6 +161,7 @@ public struct ProbeEvaluation: Encodable, Sendable {
   ///   - loaded: the model that is probed.
   ///   - data: with labels, of the model's size and channels.
   ///   - trainingImages: at most so many, the first of a fixed shuffle; nil for all.
+  ///   - bootstrap: how the intervals are found.
   ///   - progress: told what is being done.
   /// - Throws: `UserError` where the model has no features or the data no labels.
   public init(

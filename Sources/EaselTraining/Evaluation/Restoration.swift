@@ -23,7 +23,9 @@ public struct BestBlur: Sendable {
 
   /// Deviations from 0 to 3 pixels by quarters are tried, and that of the largest signal-to-noise ratio is taken.
   ///
-  /// - Parameter damaged: `[N, H, W, C]`, float32, 0 to 1 and beyond.
+  /// - Parameters:
+  ///   - damaged: `[N, H, W, C]`, float32, 0 to 1 and beyond.
+  ///   - clean: the images as they were before the damage.
   public init(of damaged: Tensor, clean: [Image]) {
     let candidates = (0...12).map { Double($0) / 4 }.map { deviation in
       let images = BestBlur.blurred(damaged, deviation).images()

@@ -90,6 +90,9 @@ public struct SampleEvaluation: Encodable {
   /// - Parameters:
   ///   - samples: with the labels that were asked for, if any.
   ///   - data: of the samples' size and channels.
+  ///   - extractor: what gives images their features.
+  ///   - options: counts, seed and resamples.
+  ///   - backend: what computes.
   ///   - progress: told what is being done.
   /// - Throws: `UserError` (usage) where there are too few images for what is asked.
   public init(

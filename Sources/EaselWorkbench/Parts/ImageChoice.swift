@@ -10,7 +10,7 @@ public struct ImageChoice: DeclaredFields {
   /// Nil for what it was in training.
   public var fit: ImageFit?
   public var skipBroken = false
-  /// What ``ChosenImages/fingerprint`` has to be; nil for any.
+  /// What the SHA-256 of the images' size and levels has to be; nil for any.
   public var fingerprint: String?
 
   public init() {}

@@ -27,6 +27,7 @@ public struct Destination {
   ])
 
   /// - Parameters:
+  ///   - path: where it is.
   ///   - field: the one that says where it is.
   ///   - kind: what is going to be there.
   public init(_ path: String, field: String = "output", is kind: Kind = .picture) {

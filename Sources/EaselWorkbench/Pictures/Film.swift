@@ -27,7 +27,9 @@ public struct Film {
 
   /// Writes an animated PNG; the folder is made where it is missing.
   ///
-  /// - Parameter recipe: of the pictures that the film ends with.
+  /// - Parameters:
+  ///   - path: of the file.
+  ///   - recipe: of the pictures that the film ends with.
   /// - Throws: `UserError` (cannot create).
   public func write(to path: String, _ recipe: Recipe) throws {
     let last = frames.count - 1
