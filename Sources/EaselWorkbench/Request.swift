@@ -172,7 +172,7 @@ public protocol RecordedRequest: Request {
 extension RecordedRequest {
   public init(settings: [String: String], of picture: String) throws {
     throw UserError(
-      .badData, "\(picture): easel \(settings["version"] ?? "") made it, which did not note all of the request",
+      .badData, "\(picture): \(settings["version"] ?? "an earlier easel") made it and did not note all of the request",
       hint: "What it did note: easel inspect \(picture)")
   }
 }
