@@ -145,9 +145,8 @@ public func matmul(_ a: Variable, _ b: Variable) -> Variable {
 
 /// Scaled dot-product attention with several heads, `softmax(q kᵀ / √d) v` for each: q `[N, Tq, heads·d]`, k and v
 /// `[N, Tk, heads·d]`, result of q's shape. Attention is of tokens to themselves where all three are made of the same, to
-/// others (cross-attention) where k and v are not made of q's.
-///
-/// - Parameter mask: which keys a query sees; nil for all. Traps where it is for other numbers of samples or keys.
+/// others (cross-attention) where k and v are not made of q's. A mask says which keys a query sees, nil that it sees all; one
+/// for other numbers of samples or keys traps.
 public func attention(_ q: Variable, _ k: Variable, _ v: Variable, heads: Int, mask: AttentionMask? = nil) -> Variable {
   let (y, statistics) = q.backend.attention(q.value, k.value, v.value, heads: heads, mask: mask)
   return Tape.record(y, from: [q, k, v]) { [q = q.saved, k = k.saved, v = v.saved] dy, tape in
@@ -160,9 +159,8 @@ public func attention(_ q: Variable, _ k: Variable, _ v: Variable, heads: Int, m
 }
 
 /// Attention of each sample's tokens to each other: qkv `[N, T, 3·heads·d]` holds queries, keys and values side by side;
-/// result `[N, T, heads·d]`.
-///
-/// - Parameter mask: which tokens a token sees; nil for all. Traps where it is for other numbers of samples or tokens.
+/// result `[N, T, heads·d]`. A mask says which tokens a token sees, nil that it sees all; one for other numbers of samples or
+/// tokens traps.
 public func selfAttention(_ qkv: Variable, heads: Int, mask: AttentionMask? = nil) -> Variable {
   let (y, statistics) = qkv.backend.selfAttention(qkv.value, heads: heads, mask: mask)
   return Tape.record(y, from: [qkv]) { [qkv = qkv.saved] dy, tape in

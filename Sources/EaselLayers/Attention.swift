@@ -6,7 +6,8 @@ public struct MultiHeadAttention {
   let query, key, value, output: Linear
   let heads: Int
 
-  /// - Parameter contextChannels: the width of the context's tokens; nil where it is that of the tokens, or there is none.
+  /// A context has tokens of `contextChannels`; nil where they are as wide as the tokens, or there is none. Channels that do not
+  /// divide into the heads trap.
   public init(
     channels: Int, contextChannels: Int? = nil, heads: Int,
     initializer: Initializer = .fanAverageUniform(scale: 1), outputInitializer: Initializer = .zeros, _ scope: Scope
@@ -21,6 +22,7 @@ public struct MultiHeadAttention {
   }
 
   /// - Parameters:
+  ///   - x: the tokens, `[N, T, C]`.
   ///   - context: `[N, S, contextChannels]`, the tokens that are looked at; nil for x's own.
   ///   - mask: which of them a token sees; nil for all. A token that sees none gets the output layer's bias.
   ///   - residual: `[N, T, C]`, added to the result.
@@ -40,7 +42,7 @@ public struct ImageAttention {
   let norm: GroupNorm
   let attention: MultiHeadAttention
 
-  /// - Parameter contextChannels: the width of the context's tokens; nil where it is that of the pixels, or there is none.
+  /// A context has tokens of `contextChannels`; nil where they are as wide as the pixels, or there is none.
   public init(
     channels: Int, contextChannels: Int? = nil, heads: Int, groups: Int, epsilon: Float,
     initializer: Initializer = .fanAverageUniform(scale: 1), outputInitializer: Initializer = .zeros, _ scope: Scope
@@ -52,6 +54,7 @@ public struct ImageAttention {
   }
 
   /// - Parameters:
+  ///   - x: the image, `[N, H, W, C]`.
   ///   - context: `[N, S, contextChannels]`, tokens that the pixels look at; nil for the pixels themselves, row by row.
   ///   - mask: which of them a pixel sees; nil for all.
   public func callAsFunction(_ x: Variable, context: Variable? = nil, mask: AttentionMask? = nil) -> Variable {

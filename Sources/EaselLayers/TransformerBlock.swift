@@ -35,6 +35,7 @@ public struct TransformerBlock {
   }
 
   /// - Parameters:
+  ///   - x: the tokens, `[N, T, C]`.
   ///   - mask: which tokens a token sees; nil for all.
   ///   - dropping: the first of the random draws that say which samples go past a branch; nil when not training.
   public func callAsFunction(_ x: Variable, mask: AttentionMask? = nil, dropping: RandomDraw? = nil) -> Variable {

@@ -13,6 +13,7 @@ public protocol RunWriter: AnyObject {
   /// Writes a checkpoint, whole or not at all, after all numbers and pictures of its steps are safe.
   ///
   /// - Parameters:
+  ///   - step: of the state that is written.
   ///   - keep: older checkpoints that stay besides.
   ///   - best: the step of one that stays in any case.
   ///   - size: about what it takes, in bytes.

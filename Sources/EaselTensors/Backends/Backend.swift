@@ -75,8 +75,8 @@ public protocol Backend: AnyObject {
   /// However many tokens there are, no more than a block of their scores is kept, or those of heads that are small.
   func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: AttentionMask?)
     -> (y: Tensor, statistics: AttentionStatistics?)
-  /// - Parameter statistics: those that ``attention(_:_:_:heads:mask:)`` has found; where they are needed and nil, they are
-  ///   found again.
+  /// The gradients with respect to q, k and v, of their shapes: dy of q's. The statistics are those that
+  /// ``attention(_:_:_:heads:mask:)`` has found; where they are needed and nil, they are found again.
   func attentionGradient(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, mask: AttentionMask?, statistics: AttentionStatistics?,
     dy: Tensor
@@ -84,6 +84,7 @@ public protocol Backend: AnyObject {
   /// Attention of each sample's tokens to each other, whose queries, keys and values lie side by side: qkv
   /// `[N, T, 3·heads·d]`, y `[N, T, heads·d]`.
   func selfAttention(_ qkv: Tensor, heads: Int, mask: AttentionMask?) -> (y: Tensor, statistics: AttentionStatistics?)
+  /// The gradient with respect to qkv, of its shape: dy `[N, T, heads·d]`.
   func selfAttentionGradient(
     _ qkv: Tensor, heads: Int, mask: AttentionMask?, statistics: AttentionStatistics?, dy: Tensor
   ) -> Tensor
