@@ -45,6 +45,19 @@ public struct TrainingSession {
     return remarks
   }
 
+  /// Trains to the end and tells whoever watches the work how far it is.
+  func runTellingObserver() throws -> TrainingAnswer {
+    let (before, begin) = (trainer.state.step, ContinuousClock.now)
+    return try run(report: { progress in
+      let shares = [
+        limit.steps.map { Double(progress.step - before) / Double(max(1, $0 - before)) },
+        limit.seconds.map { (ContinuousClock.now - begin) / .seconds(max(1e-9, $0)) },
+      ].compactMap { $0 }
+      // Whoever wants no more of a training says so by being cancelled: it is to be saved.
+      try? work.observer.progress("training", min(1, shares.max() ?? 0))
+    })
+  }
+
   /// Trains to the end; where nobody wants it any more or a signal comes, the run is saved and can go on later.
   ///
   /// - Parameters:
@@ -54,17 +67,10 @@ public struct TrainingSession {
   public func run(
     phase: @escaping (TrainingPhase?) -> Void = { _ in }, report: (TrainingProgress) -> Void = { _ in }
   ) throws -> TrainingAnswer {
-    let (before, begin) = (trainer.state.step, ContinuousClock.now)
     var last: TrainingProgress?
     let outcome = try trainer.train(until: limit, phase: phase) { progress in
       last = progress
       report(progress)
-      let shares = [
-        limit.steps.map { Double(progress.step - before) / Double(max(1, $0 - before)) },
-        limit.seconds.map { (ContinuousClock.now - begin) / .seconds(max(1e-9, $0)) },
-      ].compactMap { $0 }
-      // Whoever wants no more of a training says so by being cancelled: it is to be saved.
-      try? work.observer.progress("training", min(1, shares.max() ?? 0))
     }
     let state = trainer.state
     return TrainingAnswer(

@@ -25,7 +25,7 @@ public struct ResumeRequest: Request {
 
   public func check(_ check: inout FieldCheck) { length.check(&check) }
 
-  public func answer(_ work: Work) throws -> TrainingAnswer { try session(work).run() }
+  public func answer(_ work: Work) throws -> TrainingAnswer { try session(work).runTellingObserver() }
 
   /// - Throws: `UserError`.
   func session(_ work: Work) throws -> TrainingSession {

@@ -63,7 +63,7 @@ public struct TrainRequest: Request {
     )
   }
 
-  public func answer(_ work: Work) throws -> TrainingAnswer { try session(work).run() }
+  public func answer(_ work: Work) throws -> TrainingAnswer { try session(work).runTellingObserver() }
 
   /// The settings that the request comes to, before any data are read.
   ///
