@@ -125,6 +125,11 @@ import Testing
       atPath: program.path("images/odd/1.png"), toPath: program.path("images/even/0.png"))
     let other = try program.run("reconstruct", "--recipe", "one.png", "--output", "again.png")
     #expect(other.status == 65 && other.errors.contains("expected the images with SHA-256"), "\(other.errors)")
+    for verb in [["evaluate"], ["data", "grid"]] {
+      let picture = verb == ["evaluate"] ? "sheet.png" : "grid.png"
+      let both = try program.run(verb + ["--recipe", picture, "--count", "3"])
+      #expect(both.status == 64 && both.errors.contains("--count: with --recipe"), "\(both.errors)")
+    }
     let typed = try program.run("reconstruct", "--recipe", "one.png", "--count", "3")
     #expect(typed.status == 64 && typed.errors.contains("--count: with --recipe"), "\(typed.errors)")
   }

@@ -62,27 +62,30 @@ protocol PictureVerb: ParsableCommand {
   /// Sets what was typed besides the checkpoint.
   func ask(_ request: inout Asked) throws
   /// Looks at further places that the verb writes to, before anything is computed.
-  func check(_ request: Asked) throws
+  func check() throws
   /// Writes what the verb writes besides the picture, and says what it found.
   func finish(_ answer: PictureAnswer) throws
 }
 
 extension PictureVerb {
-  func check(_ request: Asked) throws {}
+  func check() throws {}
   func finish(_ answer: PictureAnswer) throws {}
 
-  /// The request, from a recipe where one is named; the options that may be given beside it are those of the images.
-  func request(_ desk: Desk) throws -> Asked {
+  /// The request, from a recipe where one is named, and whether what the recipe's picture shows is a film.
+  func request(_ desk: Desk) throws -> (request: Asked, isOfFilm: Bool) {
     var typed = Asked()
     try ask(&typed)
     guard let recipe = picture.recipe else {
       typed.source = picture.source.choice
-      return typed
+      return (typed, false)
     }
-    return try desk.bench.request(from: recipe) { request in
-      try request.take(typed, besides: recipe)
+    var isOfFilm = false
+    let request: Asked = try desk.bench.request(from: recipe) { request in
+      isOfFilm = request.hasFilm
+      try request.take(typed, allowing: ImageChoice.fields.map(\.key) + ["animate"])
       request.source = picture.source.choice
     }
+    return (request, isOfFilm)
   }
 
   func run() throws { try draw() }
@@ -90,13 +93,13 @@ extension PictureVerb {
   /// Makes the picture and writes it.
   func draw() throws {
     let desk = try Desk(picture.common)
-    let request = try request(desk)
-    try check(request)
+    let (request, isOfFilm) = try request(desk)
+    try check()
     let output = Destination(picture.output ?? desk.sample("\(request.source.runName)-\(Asked.name)"))
     try output.check()
     let answer = try desk.bench.run(request)
     try finish(answer)
-    if picture.recipe != nil, let film = answer.film {
+    if isOfFilm, let film = answer.film {
       try film.write(to: output.path, answer.recipe)
     } else {
       try answer.write(to: output.path)
@@ -106,12 +109,20 @@ extension PictureVerb {
 }
 
 extension Request {
-  /// Takes what was typed beside a recipe: where the images are, and nothing else.
-  fileprivate mutating func take(_ typed: Self, besides recipe: String) throws {
+  /// Whether it asks for a film.
+  fileprivate var hasFilm: Bool {
+    Self.fields.contains { $0.key == "animate" && $0.content(of: self) == .flag(true) }
+  }
+
+  /// Takes what was typed beside a recipe: where the images are, and what else is to be written.
+  ///
+  /// - Parameter allowed: the fields that may be typed.
+  /// - Throws: `UserError` (usage) for others, which the recipe tells.
+  mutating func take(_ typed: Self, allowing allowed: [String]) throws {
     let defaults = Self()
-    let images = Set(ImageChoice.fields.map(\.key))
-    for field in Self.fields where field.content(of: typed) != field.content(of: defaults) {
-      guard images.contains(field.key) else {
+    for field in Self.fields where !Self.local.contains(field.key) {
+      if field.content(of: typed) == field.content(of: defaults) { continue }
+      guard allowed.contains(field.key) else {
         throw UserError(
           .usage, "--\(field.key): with --recipe the picture tells it", hint: "Leave out one of the two.")
       }

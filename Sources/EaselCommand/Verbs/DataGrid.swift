@@ -26,7 +26,7 @@ extension DataVerb {
 
     func run() throws {
       let desk = try Desk(common)
-      let request = try recipe.map { try desk.bench.request(from: $0) } ?? typed
+      let request = try recipe.map { try desk.bench.request(from: $0) { try $0.take(typed, allowing: []) } } ?? typed
       if let output { try Destination(output).check() }
       let answer = try desk.bench.run(request)
       let path = output ?? desk.sample("\(answer.names[0].replacing("/", with: "-"))-data")

@@ -52,7 +52,13 @@ struct Evaluate: ParsableCommand {
 
   func run() throws {
     let desk = try Desk(common)
-    let request = try recipe.map { try desk.bench.request(from: $0) { $0.source = source.choice } } ?? typed
+    let request =
+      try recipe.map {
+        try desk.bench.request(from: $0) { request in
+          try request.take(typed, allowing: [])
+          request.source = source.choice
+        }
+      } ?? typed
     try request.validate(FieldCheck(namingFields: true))
     let path = output ?? desk.sample("\(request.subject)-evaluate")
     try Destination(path).check()

@@ -23,10 +23,10 @@ struct Interpolate: PictureVerb {
   func ask(_ request: inout InterpolateRequest) {
     (request.along, request.frames, request.rows) = (along, frames, rows)
     (request.input, request.sampling) = (input.choice, sampling.choice)
-    request.film = animate != nil && picture.recipe == nil
+    request.film = animate != nil
   }
 
-  func check(_ request: InterpolateRequest) throws {
+  func check() throws {
     if let animate { try Destination(animate, field: "animate").check() }
   }
 

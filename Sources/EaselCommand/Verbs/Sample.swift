@@ -22,21 +22,13 @@ struct Sample: PictureVerb {
 
   func ask(_ request: inout SampleRequest) throws {
     (request.first, request.count, request.columns) = (first, count, columns)
-    (request.sampling, request.film) = (sampling.choice, animate != nil && picture.recipe == nil)
+    (request.sampling, request.film) = (sampling.choice, animate != nil)
   }
 
-  func check(_ request: SampleRequest) throws {
+  func check() throws {
     if let array { try Destination(array, field: "array", is: .array).check() }
     if let individual { try Destination(individual, field: "individual", is: .folder).check() }
     if let animate { try Destination(animate, field: "animate").check() }
-    let others = [("--array", array), ("--individual", individual), ("--animate", animate)]
-    if let recipe = picture.recipe, request.film || request.count == 1,
-      let option = others.first(where: { $0.1 != nil })
-    {
-      throw UserError(
-        .usage, "\(option.0): \(recipe) is one picture or a film of several, and so is what is made again",
-        hint: "Leave it out, or give the grid's file.")
-    }
   }
 
   func finish(_ answer: PictureAnswer) throws {

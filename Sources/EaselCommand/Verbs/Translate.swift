@@ -28,7 +28,7 @@ struct Translate: PictureVerb {
   func ask(_ request: inout TranslateRequest) {
     (request.input, request.direction, request.strength, request.label) = (input.choice, direction, strength, label)
     (request.copies, request.seed, request.count, request.columns) = (copies, seed, count, columns)
-    (request.separate, request.folder, request.pairs) = (folder != nil && picture.recipe == nil, folder, pairs)
+    request.pairs = pairs
   }
 
   func run() throws {
@@ -37,7 +37,8 @@ struct Translate: PictureVerb {
       throw UserError(.usage, "\(option): with --folder there is no sheet", hint: "Leave out one of the two.")
     }
     let desk = try Desk(picture.common)
-    let request = try request(desk)
+    var request = try request(desk).request
+    (request.separate, request.folder) = (true, folder)
     try Destination(folder, field: "folder", is: .folder).check()
     let answer = try desk.bench.run(request)
     try answer.writePictures { "\(folder)/\(answer.names[$0]).png" }

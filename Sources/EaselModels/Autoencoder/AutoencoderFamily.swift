@@ -36,17 +36,11 @@ public struct AutoencoderSettings: ModelSettings {
 
   public init() {}
 
-  public static let fields: [Field<AutoencoderSettings>] = [
-    Field("architecture", \.architecture, "the kind of network"),
-    Field("latent", \.latent, .from(1, to: 65_536), "numbers in a code"),
-    Field(
-      "base-channels", \.baseChannels, .from(8, to: 4096),
-      "channels of the first convolution; each halving doubles them"
-    )
-    .needing("architecture=convolutional") { $0.architecture == .convolutional },
-    Field("tied", \.tied, "linear only: the decoder is the encoder transposed")
-      .needing("architecture=linear") { $0.architecture == .linear },
-  ]
+  public static let fields: [Field<AutoencoderSettings>] =
+    Field.coder(\.architecture, latent: \.latent, baseChannels: \.baseChannels) + [
+      Field("tied", \.tied, "linear only: the decoder is the encoder transposed")
+        .needing("architecture=linear") { $0.architecture == .linear }
+    ]
 
   public func check(_ check: inout FieldCheck) {
     check.coder(baseChannels: baseChannels)

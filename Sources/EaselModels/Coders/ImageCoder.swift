@@ -39,6 +39,23 @@ struct ImageCoder {
   }
 }
 
+extension Field {
+  /// The fields of the networks' kind and sizes, which all families of coders have.
+  static func coder(
+    _ architecture: WritableKeyPath<Root, CoderArchitecture> & Sendable, latent: WritableKeyPath<Root, Int> & Sendable,
+    baseChannels: WritableKeyPath<Root, Int> & Sendable
+  ) -> [Field] {
+    [
+      Field("architecture", architecture, "the kind of network"),
+      Field("latent", latent, .from(1, to: 65_536), "numbers in a code"),
+      Field(
+        "base-channels", baseChannels, .from(8, to: 4096),
+        "channels of the first convolution; each halving doubles them"
+      ).needing("architecture=convolutional") { $0[keyPath: architecture] == .convolutional },
+    ]
+  }
+}
+
 extension FieldCheck {
   /// What the convolutional networks need of their width.
   mutating func coder(baseChannels: Int) {

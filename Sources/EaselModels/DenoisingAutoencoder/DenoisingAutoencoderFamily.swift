@@ -38,17 +38,11 @@ public struct DenoisingAutoencoderSettings: ModelSettings {
 
   public init() {}
 
-  public static let fields: [Field<DenoisingAutoencoderSettings>] = [
-    Field("architecture", \.architecture, "the kind of network"),
-    Field("latent", \.latent, .from(1, to: 65_536), "numbers in a code"),
-    Field(
-      "base-channels", \.baseChannels, .from(8, to: 4096),
-      "channels of the first convolution; each halving doubles them"
-    )
-    .needing("architecture=convolutional") { $0.architecture == .convolutional },
-    Field("corruption", \.corruption, "what is done to the images that it is shown"),
-    Field("strength", \.strength, "how much of it: the noise's deviation, or the share of the pixels"),
-  ]
+  public static let fields: [Field<DenoisingAutoencoderSettings>] =
+    Field.coder(\.architecture, latent: \.latent, baseChannels: \.baseChannels) + [
+      Field("corruption", \.corruption, "what is done to the images that it is shown"),
+      Field("strength", \.strength, "how much of it: the noise's deviation, or the share of the pixels"),
+    ]
 
   public func check(_ check: inout FieldCheck) {
     check.coder(baseChannels: baseChannels)

@@ -49,27 +49,21 @@ public struct VariationalAutoencoderSettings: ModelSettings {
 
   public init() {}
 
-  public static let fields: [Field<VariationalAutoencoderSettings>] = [
-    Field("architecture", \.architecture, "the kind of network"),
-    Field("latent", \.latent, .from(1, to: 65_536), "numbers in a code"),
-    Field(
-      "base-channels", \.baseChannels, .from(8, to: 4096),
-      "channels of the first convolution; each halving doubles them"
-    )
-    .needing("architecture=convolutional") { $0.architecture == .convolutional },
-    Field("likelihood", \.likelihood, "how the decoder's output makes pixels probable"),
-    Field(
-      "sigma", \.sigma, .above(0),
-      "the Gaussian's deviation, of a range of 1; where the scale is learned, its first value"
-    )
-    .needing("a likelihood other than bernoulli") { $0.likelihood != .bernoulli },
-    Field("beta", \.beta, .atLeast(0), "weight of the divergence; 1 is the bound itself"),
-    Field("kl-warmup-steps", \.klWarmupSteps, .from(0, to: 1e9), "steps over which beta rises from 0")
-      .needing("a beta") { $0.beta > 0 },
-    Field("free-bits", \.freeBits, .atLeast(0), "nats of each latent number that cost nothing")
-      .needing("a beta") { $0.beta > 0 },
-    Field("binarize", \.binarize, "bernoulli only: train on pixels drawn black or white by their level"),
-  ]
+  public static let fields: [Field<VariationalAutoencoderSettings>] =
+    Field.coder(\.architecture, latent: \.latent, baseChannels: \.baseChannels) + [
+      Field("likelihood", \.likelihood, "how the decoder's output makes pixels probable"),
+      Field(
+        "sigma", \.sigma, .above(0),
+        "the Gaussian's deviation, of a range of 1; where the scale is learned, its first value"
+      )
+      .needing("a likelihood other than bernoulli") { $0.likelihood != .bernoulli },
+      Field("beta", \.beta, .atLeast(0), "weight of the divergence; 1 is the bound itself"),
+      Field("kl-warmup-steps", \.klWarmupSteps, .from(0, to: 1e9), "steps over which beta rises from 0")
+        .needing("a beta") { $0.beta > 0 },
+      Field("free-bits", \.freeBits, .atLeast(0), "nats of each latent number that cost nothing")
+        .needing("a beta") { $0.beta > 0 },
+      Field("binarize", \.binarize, "bernoulli only: train on pixels drawn black or white by their level"),
+    ]
 
   public func check(_ check: inout FieldCheck) {
     check.coder(baseChannels: baseChannels)

@@ -22,27 +22,32 @@ public struct FieldSchema: Sendable, Encodable {
     if isFixed { try container.encode(true, forKey: .init("readOnlyInRun")) }
   }
 
-  private func encode(_ type: FieldType, into container: inout KeyedEncodingContainer<FieldKey>) throws {
+  /// - Parameter isOptional: whether null will do as well.
+  private func encode(
+    _ type: FieldType, isOptional: Bool = false, into container: inout KeyedEncodingContainer<FieldKey>
+  ) throws {
+    func write(_ name: String) throws {
+      try isOptional
+        ? container.encode([name, "null"], forKey: .init("type")) : container.encode(name, forKey: .init("type"))
+    }
     switch type {
-    case .flag: try container.encode("boolean", forKey: .init("type"))
+    case .flag: try write("boolean")
     case .integer, .number:
-      try container.encode(type == .integer ? "integer" : "number", forKey: .init("type"))
+      try write(type == .integer ? "integer" : "number")
       guard let bounds else { return }
       try container.encodeIfPresent(
         bounds.minimum, forKey: .init(bounds.excludesMinimum ? "exclusiveMinimum" : "minimum"))
       try container.encodeIfPresent(
         bounds.maximum, forKey: .init(bounds.excludesMaximum ? "exclusiveMaximum" : "maximum"))
-    case .text: try container.encode("string", forKey: .init("type"))
+    case .text: try write("string")
     case .choice(let words):
-      try container.encode("string", forKey: .init("type"))
-      try container.encode(words, forKey: .init("enum"))
+      try write("string")
+      try container.encode(words.map(FieldContent.text) + (isOptional ? [.null] : []), forKey: .init("enum"))
     case .list(let element):
-      try container.encode("array", forKey: .init("type"))
+      try write("array")
       var items = container.nestedContainer(keyedBy: FieldKey.self, forKey: .init("items"))
       try encode(element, into: &items)
-    case .optional(let wrapped):
-      try encode(wrapped, into: &container)
-      try container.encode(true, forKey: .init("nullable"))
+    case .optional(let wrapped): try encode(wrapped, isOptional: true, into: &container)
     }
   }
 }
