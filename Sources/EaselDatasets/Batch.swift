@@ -8,8 +8,8 @@ public struct Batch: Sendable, Equatable {
   public let wholeCount: Int
   /// `[count, height, width, channels]`, 8-bit levels.
   public let pixels: [UInt8]
-  /// One for each image, if the data are labelled.
-  public let labels: [Int32]?
+  /// What the data say of each image.
+  public let annotations: Annotations
   public let count: Int
   public let width: Int
   public let height: Int
@@ -18,29 +18,32 @@ public struct Batch: Sendable, Equatable {
   public let counterparts: [Batch]
 
   public init(
-    number: Int, pixels: [UInt8], labels: [Int32]?, count: Int, width: Int, height: Int, channels: Int,
-    counterparts: [Batch] = []
+    number: Int, pixels: [UInt8], annotations: Annotations = Annotations(), count: Int, width: Int, height: Int,
+    channels: Int, counterparts: [Batch] = []
   ) {
     self.init(
-      number: number, first: 0, of: count, pixels: pixels, labels: labels, count: count, width: width, height: height,
-      channels: channels, counterparts: counterparts)
+      number: number, first: 0, of: count, pixels: pixels, annotations: annotations, count: count, width: width,
+      height: height, channels: channels, counterparts: counterparts)
   }
 
   private init(
-    number: Int, first: Int, of wholeCount: Int, pixels: [UInt8], labels: [Int32]?, count: Int, width: Int,
+    number: Int, first: Int, of wholeCount: Int, pixels: [UInt8], annotations: Annotations, count: Int, width: Int,
     height: Int, channels: Int, counterparts: [Batch]
   ) {
     self.number = number
     self.first = first
     self.wholeCount = wholeCount
     self.pixels = pixels
-    self.labels = labels
+    self.annotations = annotations
     self.count = count
     self.width = width
     self.height = height
     self.channels = channels
     self.counterparts = counterparts
   }
+
+  /// One class index for each image, if the data are labelled.
+  public var labels: [Int32]? { annotations.labels }
 
   /// The same images beside those of a further domain.
   public func with(counterpart: Batch) -> Batch {
@@ -49,8 +52,8 @@ public struct Batch: Sendable, Equatable {
       counterpart.channels == channels
     else { fatalError("Batch: a counterpart of another size") }
     return Batch(
-      number: number, first: first, of: wholeCount, pixels: pixels, labels: labels, count: count, width: width,
-      height: height, channels: channels, counterparts: counterparts + [counterpart])
+      number: number, first: first, of: wholeCount, pixels: pixels, annotations: annotations, count: count,
+      width: width, height: height, channels: channels, counterparts: counterparts + [counterpart])
   }
 
   /// What share of the whole batch it is, 0 to 1.
@@ -66,7 +69,7 @@ public struct Batch: Sendable, Equatable {
     let size = width * height * channels
     return Batch(
       number: number, first: first + range.lowerBound, of: wholeCount,
-      pixels: Array(pixels[range.lowerBound * size..<range.upperBound * size]), labels: labels.map { Array($0[range]) },
+      pixels: Array(pixels[range.lowerBound * size..<range.upperBound * size]), annotations: annotations[range],
       count: range.count, width: width, height: height, channels: channels,
       counterparts: counterparts.map { $0[range] })
   }
@@ -90,8 +93,8 @@ public struct SequentialBatches: Sequence, IteratorProtocol, Sendable {
     let images = dataset.subset(start..<start + Swift.min(batchSize, dataset.count - start))
     defer { step += 1 }
     return Batch(
-      number: step, pixels: images.pixels, labels: images.labels, count: images.count, width: images.width,
-      height: images.height, channels: images.channels)
+      number: step, pixels: images.pixels, annotations: images.annotations, count: images.count,
+      width: images.width, height: images.height, channels: images.channels)
   }
 }
 

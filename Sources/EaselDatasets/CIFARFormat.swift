@@ -66,7 +66,8 @@ struct CIFARFormat: DatasetFormat {
   private func dataset(name: String, source: String, batches: [Batch], classNames: [String]) -> ImageDataset {
     ImageDataset(
       name: name, source: source, width: Self.side, height: Self.side, channels: 3,
-      pixels: concatenated(batches.map(\.pixels)), labels: batches.flatMap { $0.labels.map(Int32.init) },
+      pixels: concatenated(batches.map(\.pixels)),
+      annotations: Annotations(labels: batches.flatMap { $0.labels.map(Int32.init) }),
       classNames: classNames)
   }
 

@@ -202,8 +202,7 @@ extension ImageDataset {
     guard !names.isEmpty, !other.names.isEmpty else { return nil }
     return ImageDataset(
       name: name, source: source, width: width, height: height, channels: channels, pixels: pixels + other.pixels,
-      labels: labels.flatMap { labels in other.labels.map { labels + $0 } }, classNames: classNames,
-      names: names + other.names)
+      annotations: annotations.appending(other.annotations), classNames: classNames, names: names + other.names)
   }
 
   /// Some images are held out, the rest is for training.

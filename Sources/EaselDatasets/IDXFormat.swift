@@ -89,7 +89,8 @@ struct IDXFormat: DatasetFormat {
   private func dataset(name: String, contents: Contents, classNames: [String]) -> ImageDataset {
     ImageDataset(
       name: name, source: contents.path, width: contents.images.dimensions[2], height: contents.images.dimensions[1],
-      channels: 1, pixels: contents.images.values, labels: contents.labels?.map(Int32.init), classNames: classNames)
+      channels: 1, pixels: contents.images.values, annotations: Annotations(labels: contents.labels?.map(Int32.init)),
+      classNames: classNames)
   }
 
   /// A file of images with its labels.

@@ -2,7 +2,7 @@ import EaselImages
 import EaselSupport
 import EaselTensors
 
-/// Pictures of one size in memory, with or without labels.
+/// Pictures of one size in memory, with or without labels and captions.
 ///
 /// Image `i` is the bytes `i × sampleSize ..< (i + 1) × sampleSize` of ``pixels``: `[count, height, width, channels]`.
 public struct ImageDataset: Sendable {
@@ -16,8 +16,8 @@ public struct ImageDataset: Sendable {
   public let channels: Int
   /// 8-bit levels, row-major, channels interleaved.
   public let pixels: [UInt8]
-  /// One class index for each image, if the data are labelled.
-  public let labels: [Int32]?
+  /// What the data say of each image.
+  public let annotations: Annotations
   /// The name of each class index; empty without labels.
   public let classNames: [String]
   /// What each image is called (its file's path below the data's folder, without the extension); empty where images have no
@@ -26,11 +26,11 @@ public struct ImageDataset: Sendable {
 
   /// Puts a data set together.
   ///
-  /// Traps when the bytes are no whole number of images, labels or names are not as many as the images, or a label has no
-  /// class name; the readers of this module check their files before.
+  /// Traps when the bytes are no whole number of images, annotations or names are not as many as the images, or a label has
+  /// no class name; the readers of this module check their files before.
   public init(
-    name: String, source: String, width: Int, height: Int, channels: Int, pixels: [UInt8], labels: [Int32]? = nil,
-    classNames: [String] = [], names: [String] = []
+    name: String, source: String, width: Int, height: Int, channels: Int, pixels: [UInt8],
+    annotations: Annotations = Annotations(), classNames: [String] = [], names: [String] = []
   ) {
     guard width > 0, height > 0, channels == 1 || channels == 3,
       pixels.count.isMultiple(of: width * height * channels)
@@ -39,11 +39,8 @@ public struct ImageDataset: Sendable {
     guard names.isEmpty || names.count == count else {
       fatalError("ImageDataset \(name): \(names.count) names for \(count) images")
     }
-    if let labels {
-      let classes = Int32(classNames.count)
-      guard labels.count == count, labels.allSatisfy({ 0..<classes ~= $0 }) else {
-        fatalError("ImageDataset \(name): \(labels.count) labels of \(classes) classes for \(count) images")
-      }
+    if let problem = annotations.problem(images: count, classes: classNames.count) {
+      fatalError("ImageDataset \(name): \(problem)")
     }
     self.name = name
     self.source = source
@@ -51,10 +48,13 @@ public struct ImageDataset: Sendable {
     self.height = height
     self.channels = channels
     self.pixels = pixels
-    self.labels = labels
+    self.annotations = annotations
     self.classNames = classNames
     self.names = names
   }
+
+  /// One class index for each image, if the data are labelled.
+  public var labels: [Int32]? { annotations.labels }
 
   /// How many images there are.
   public var count: Int { pixels.count / sampleSize }
@@ -69,7 +69,7 @@ public struct ImageDataset: Sendable {
     labels?.reduce(into: [Int](repeating: 0, count: classNames.count)) { $0[Int($1)] += 1 } ?? []
   }
 
-  /// SHA-256 (hexadecimal) of sizes, pixels and labels; the same wherever the data came from.
+  /// SHA-256 (hexadecimal) of sizes, pixels, labels and captions; the same wherever the data came from.
   ///
   /// Reads everything: keep the result where it is needed often.
   public var fingerprint: String {
@@ -79,6 +79,14 @@ public struct ImageDataset: Sendable {
     }
     pixels.withUnsafeBytes { hash.update($0) }
     labels?.map(\.littleEndian).withUnsafeBytes { hash.update($0) }
+    // Numbers of captions and of bytes before the bytes: no two data give the same stream.
+    for captions in annotations.captions ?? [] {
+      withUnsafeBytes(of: UInt64(captions.count).littleEndian) { hash.update($0) }
+      for caption in captions {
+        withUnsafeBytes(of: UInt64(caption.utf8.count).littleEndian) { hash.update($0) }
+        Array(caption.utf8).withUnsafeBytes { hash.update($0) }
+      }
+    }
     return hash.hexadecimal()
   }
 }
@@ -120,7 +128,7 @@ extension ImageDataset {
   public func subset(_ range: Range<Int>) -> ImageDataset {
     replacing(
       pixels: Array(pixels[range.lowerBound * sampleSize..<range.upperBound * sampleSize]),
-      labels: labels.map { Array($0[range]) }, names: names.isEmpty ? [] : Array(names[range]))
+      annotations: annotations[range], names: names.isEmpty ? [] : Array(names[range]))
   }
 
   /// Chosen images as a data set of its own, in the order of `indices`.
@@ -129,7 +137,7 @@ extension ImageDataset {
     chosen.reserveCapacity(indices.count * sampleSize)
     for index in indices { chosen += pixels[index * sampleSize..<(index + 1) * sampleSize] }
     return replacing(
-      pixels: chosen, labels: labels.map { labels in indices.map { labels[$0] } },
+      pixels: chosen, annotations: annotations[indices],
       names: names.isEmpty ? [] : indices.map { names[$0] })
   }
 
@@ -140,10 +148,11 @@ extension ImageDataset {
     guard let labels else { return nil }
     let numbers = Dictionary(uniqueKeysWithValues: classes.enumerated().map { (Int32($1), Int32($0)) })
     let chosen = subset(labels.indices.filter { numbers[labels[$0]] != nil })
+    var annotations = chosen.annotations
+    annotations.labels = chosen.labels?.compactMap { numbers[$0] }
     return ImageDataset(
       name: name, source: source, width: width, height: height, channels: channels, pixels: chosen.pixels,
-      labels: chosen.labels?.compactMap { numbers[$0] }, classNames: classes.map { classNames[$0] }, names: chosen.names
-    )
+      annotations: annotations, classNames: classes.map { classNames[$0] }, names: chosen.names)
   }
 
   /// The same images at another size, as `Image.brought(to:by:)`.
@@ -153,7 +162,7 @@ extension ImageDataset {
     let resized = concurrentMap(places) { image(at: $0).brought(to: size, by: fit).pixels }
     return ImageDataset(
       name: name, source: source, width: size.width, height: size.height, channels: channels,
-      pixels: concatenated(resized), labels: labels, classNames: classNames, names: names)
+      pixels: concatenated(resized), annotations: annotations, classNames: classNames, names: names)
   }
 
   /// The same images with 1 or 3 channels, as `Image.converted(channels:)`.
@@ -162,12 +171,13 @@ extension ImageDataset {
     let column = Image(width: width, height: height * count, channels: self.channels, pixels: pixels)
     return ImageDataset(
       name: name, source: source, width: width, height: height, channels: channels,
-      pixels: column.converted(channels: channels).pixels, labels: labels, classNames: classNames, names: names)
+      pixels: column.converted(channels: channels).pixels, annotations: annotations, classNames: classNames,
+      names: names)
   }
 
-  private func replacing(pixels: [UInt8], labels: [Int32]?, names: [String]) -> ImageDataset {
+  private func replacing(pixels: [UInt8], annotations: Annotations, names: [String]) -> ImageDataset {
     ImageDataset(
-      name: name, source: source, width: width, height: height, channels: channels, pixels: pixels, labels: labels,
-      classNames: classNames, names: names)
+      name: name, source: source, width: width, height: height, channels: channels, pixels: pixels,
+      annotations: annotations, classNames: classNames, names: names)
   }
 }

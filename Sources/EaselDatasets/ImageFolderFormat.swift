@@ -66,7 +66,8 @@ struct ImageFolderFormat: DatasetFormat {
     let size = images.first?.size ?? ImageSize(width: 1, height: 1)
     return ImageDataset(
       name: name, source: listing.folder.escapingStrayBytes, width: size.width, height: size.height, channels: channels,
-      pixels: concatenated(images.lazy.map { $0.converted(channels: channels).pixels }), labels: listing.labels,
+      pixels: concatenated(images.lazy.map { $0.converted(channels: channels).pixels }),
+      annotations: Annotations(labels: listing.labels),
       classNames: classNames ?? listing.classNames,
       names: listing.pictures.map(\.deletingPathExtension.escapingStrayBytes))
   }

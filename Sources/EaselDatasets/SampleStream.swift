@@ -28,18 +28,18 @@ struct SampleStream {
     let positions = step * batchSize..<(step + 1) * batchSize
     var pixels: [UInt8] = []
     pixels.reserveCapacity(batchSize * dataset.sampleSize)
-    var labels: [Int32]? = dataset.labels.map { _ in [] }
+    var indices: [Int] = []
     for position in positions {
       let (epoch, place) = position.quotientAndRemainder(dividingBy: dataset.count)
       let index = order(epoch: epoch)[place]
       let image = dataset.pixels[index * dataset.sampleSize..<(index + 1) * dataset.sampleSize]
       augmentation.draw(seed: seed, stream: stream, sample: position).append(
         image, width: dataset.width, height: dataset.height, channels: dataset.channels, to: &pixels)
-      if let label = dataset.labels?[index] { labels?.append(label) }
+      indices.append(index)
     }
     return Batch(
-      number: step, pixels: pixels, labels: labels, count: batchSize, width: dataset.width, height: dataset.height,
-      channels: dataset.channels)
+      number: step, pixels: pixels, annotations: dataset.annotations[indices], count: batchSize,
+      width: dataset.width, height: dataset.height, channels: dataset.channels)
   }
 
   private mutating func order(epoch: Int) -> [Int] {

@@ -15,6 +15,8 @@ struct SheetFormat: DatasetFormat {
       var count: Int
       /// A class index for each image.
       var labels: [Int32]?
+      /// The texts that describe each image.
+      var captions: [[String]]?
       /// What each image is called.
       var names: [String]?
     }
@@ -80,6 +82,10 @@ struct SheetFormat: DatasetFormat {
       sides ~= description.width && sides ~= description.height, "sides from 1 to \(ImageSize.maximumSide)",
       "\(description.width)×\(description.height)")
     try require([1, 3].contains(description.channels), "1 or 3 channels", description.channels)
+    try require(
+      (description.train.captions == nil) == (description.validation.captions == nil),
+      "captions in both parts, or in neither",
+      "them in one")
     for part in [description.train, description.validation] {
       try require(1...Image.maximumPixelCount ~= part.count, "1 image or more", part.count)
       try require((part.labels == nil) == (description.classes == nil), "classes and labels, or neither", "one of them")
@@ -87,6 +93,9 @@ struct SheetFormat: DatasetFormat {
       if let labels = part.labels {
         try require(labels.count == part.count, "\(part.count) labels", labels.count)
         for label in labels { try require(0..<classes ~= Int(label), "labels below \(classes)", label) }
+      }
+      if let captions = part.captions {
+        try require(captions.count == part.count, "captions of \(part.count) images", captions.count)
       }
       if let names = part.names { try require(names.count == part.count, "\(part.count) names", names.count) }
     }
@@ -115,7 +124,8 @@ struct SheetFormat: DatasetFormat {
     }
     return ImageDataset(
       name: name, source: path, width: width, height: height, channels: description.channels, pixels: pixels,
-      labels: part.labels, classNames: description.classes ?? [], names: part.names ?? [])
+      annotations: Annotations(labels: part.labels, captions: part.captions),
+      classNames: description.classes ?? [], names: part.names ?? [])
   }
 }
 
@@ -149,7 +159,9 @@ extension DatasetSplits {
 
 extension SheetFormat.Description.Part {
   fileprivate init(_ dataset: ImageDataset) {
-    self.init(count: dataset.count, labels: dataset.labels, names: dataset.names.isEmpty ? nil : dataset.names)
+    self.init(
+      count: dataset.count, labels: dataset.labels, captions: dataset.annotations.captions,
+      names: dataset.names.isEmpty ? nil : dataset.names)
   }
 }
 

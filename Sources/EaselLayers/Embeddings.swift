@@ -55,6 +55,9 @@ public struct Embedding {
     weight = scope.parameter("weight", [count, width], initializer)
   }
 
+  /// Whose memory the table lies in. Traps where its arena is gone.
+  public var backend: any Backend { weight.value.backend }
+
   /// The rows of some classes.
   ///
   /// - Parameters:

@@ -60,9 +60,10 @@ public struct SamplingOptions: Sendable {
   public var seed: UInt64
   public var steps: Int?
   public var sampler: String?
-  /// The classes to draw in turn: image k shows class k mod their number. Nil for all that there were images of for training.
-  public var labels: [Int]?
-  /// How much the label counts: 1 as trained, more exaggerates.
+  /// What to draw in turn: image k shows condition k mod their number. Nil for all classes that there were images of for
+  /// training.
+  public var conditions: [Condition]?
+  /// How much the condition counts: 1 as trained, more exaggerates.
   public var guidance: Float?
   public var eta: Double?
   /// Images that are made together, at least 1. Each is the same in any company; fewer take less memory, and can be stopped
@@ -72,13 +73,13 @@ public struct SamplingOptions: Sendable {
   public static let usualChunk = 16
 
   public init(
-    seed: UInt64 = 0, steps: Int? = nil, sampler: String? = nil, labels: [Int]? = nil, guidance: Float? = nil,
-    eta: Double? = nil, chunk: Int = SamplingOptions.usualChunk
+    seed: UInt64 = 0, steps: Int? = nil, sampler: String? = nil, conditions: [Condition]? = nil,
+    guidance: Float? = nil, eta: Double? = nil, chunk: Int = SamplingOptions.usualChunk
   ) {
     self.seed = seed
     self.steps = steps
     self.sampler = sampler
-    self.labels = labels
+    self.conditions = conditions
     self.guidance = guidance
     self.eta = eta
     self.chunk = chunk
@@ -89,7 +90,7 @@ public struct SamplingOptions: Sendable {
 public protocol CodeDecoding: Model {
   /// Images of codes `[N, …]`.
   func decode(_ codes: Tensor) -> Tensor
-  /// Images of codes `[N, …]`, with a say in how they come about; labels are those of the codes in turn, nil for none.
+  /// Images of codes `[N, …]`, with a say in how they come about; conditions are those of the codes in turn, nil for none.
   ///
   /// - Parameters:
   ///   - codes: `[N, …]`.
@@ -214,7 +215,7 @@ extension SamplingOptions {
   /// - Throws: `UserError` (usage) naming the option.
   func refuse(except known: Set<String>) throws {
     let given: [(name: String, isGiven: Bool)] = [
-      ("steps", steps != nil), ("sampler", sampler != nil), ("label", labels != nil),
+      ("steps", steps != nil), ("sampler", sampler != nil), ("label", conditions != nil),
       ("guidance", guidance != nil), ("eta", eta != nil),
     ]
     for option in given where option.isGiven && !known.contains(option.name) {
@@ -222,55 +223,35 @@ extension SamplingOptions {
     }
   }
 
-  /// - Parameter isConditional: whether the model learned the labels of its data.
-  /// - Throws: `UserError` (usage) for labels that there are not, or that no image for training had.
-  static func check(labels: [Int]?, of data: DataDescription, isConditional: Bool) throws {
-    guard let labels else { return }
+  /// - Parameter isConditional: whether the model learned the classes of its data.
+  /// - Throws: `UserError` (usage) for conditions that the model cannot take.
+  static func check(_ conditions: [Condition]?, of data: DataDescription, isConditional: Bool) throws {
+    guard let conditions else { return }
     if !isConditional {
       throw UserError(.usage, "\(field: "label"): this model was trained without labels (conditional: false)")
     }
-    let classes = data.classNames.count
-    if let stray = labels.first(where: { !(0..<classes).contains($0) }) {
-      throw UserError(.usage, "\(field: "label"): expected 0 to \(classes - 1), found \(stray)")
-    }
-    if labels.isEmpty { throw UserError(.usage, "\(field: "label"): expected a class, found none") }
-    let trained = data.trainedClasses
-    if let unknown = Set(labels).subtracting(trained).min() {
-      throw UserError(
-        .usage, "\(field: "label"): no image for training was of the class \(data.classNames[unknown])",
-        hint: "Known: \(data.list(trained)).")
-    }
+    try data.check(conditions)
   }
 
-  /// The class of each image of a model's series.
-  package func labels(of images: Range<Int>, in data: DataDescription) -> [Int32] {
-    let labels = labels ?? data.trainedClasses
-    return images.map { Int32(labels[$0 % labels.count]) }
+  /// What each image of a series shows, of a model that knows the data's classes.
+  package func conditions(of images: Range<Int>, in data: DataDescription) -> [Condition] {
+    let conditions = conditions ?? data.trainedConditions
+    return images.map { conditions[$0 % conditions.count] }
   }
 
-  /// Classes in turn make a column of each.
+  /// Conditions in turn make a column of each.
   func columns(in data: DataDescription) -> Int? {
-    let columns = (labels ?? data.trainedClasses).count
+    let columns = (conditions ?? data.trainedConditions).count
     return columns > 1 ? columns : nil
   }
 
-  /// For a picture's recipe: the classes by name, for people, and by number, which is not to be mistaken.
-  func labelDescription(in data: DataDescription) -> [(key: String, value: String)] {
-    labels.map(data.labelDescription) ?? [(key: "Label", value: Self.allLabels)]
+  /// For a picture's recipe: see ``DataDescription/description(of:)``.
+  func conditionDescription(in data: DataDescription) -> [(key: String, value: String)] {
+    conditions.map(data.description) ?? [(key: "Label", value: Self.allLabels)]
   }
 
-  /// What a recipe calls nil for ``labels``.
+  /// What a recipe calls nil for ``conditions``.
   public static let allLabels = "all in turn"
-}
-
-extension DataDescription {
-  /// Classes for a picture's recipe.
-  public func labelDescription(_ labels: [Int]) -> [(key: String, value: String)] {
-    [
-      (key: "Label", value: labels.map { classNames[$0] }.joined(separator: ",")),
-      (key: "Label number", value: labels.map(String.init).joined(separator: ",")),
-    ]
-  }
 }
 
 /// Undoes damage to images.
@@ -356,24 +337,25 @@ public struct TranslationOptions: Sendable {
   public var direction: String?
   /// How much of the image is made anew, 0 to 1 (diffusion).
   public var strength: Double?
-  /// The class to translate to (conditional models).
-  public var label: Int?
+  /// What to translate to (conditional models).
+  public var condition: Condition?
   /// Moved and mirrored copies of each image that the mean is taken over (models that translate in one pass); 1 for the image
   /// alone.
   public var copies: Int
 
   public init(
-    seed: UInt64 = 0, direction: String? = nil, strength: Double? = nil, label: Int? = nil, copies: Int = 1
+    seed: UInt64 = 0, direction: String? = nil, strength: Double? = nil, condition: Condition? = nil,
+    copies: Int = 1
   ) {
-    (self.seed, self.direction, self.strength, self.label) = (seed, direction, strength, label)
-    self.copies = copies
+    (self.seed, self.direction, self.strength) = (seed, direction, strength)
+    (self.condition, self.copies) = (condition, copies)
   }
 
   /// For models that take an image to another in one pass.
   ///
   /// - Throws: `UserError` (usage) for options that they do not take.
   func checkForOnePass() throws {
-    for (name, isGiven) in [("strength", strength != nil), ("label", label != nil)] where isGiven {
+    for (name, isGiven) in [("strength", strength != nil), ("label", condition != nil)] where isGiven {
       throw UserError(.usage, "\(field: name): this model translates an image in one pass and has no such choice")
     }
     var check = FieldCheck()

@@ -17,6 +17,8 @@ public protocol ModelFamily: Sendable {
   static var convolves3x3: Bool { get }
   /// What its training goes on from; nil for a family that can begin with nothing.
   static var startingPoint: StartingPoint? { get }
+  /// The models of other checkpoints that its models use as they are; none, unless a family says otherwise.
+  static var parts: [ModelPart] { get }
   /// Other settings for images that are larger than those a preset was made for, so that it gives something in as many minutes;
   /// keys with their values as one would set them.
   static func settings(_ preset: Preset<Settings>, for data: DataDescription) -> [(key: String, value: String)]
@@ -30,6 +32,7 @@ extension ModelFamily {
   public static var domains: Domains { .one }
   public static var convolves3x3: Bool { false }
   public static var startingPoint: StartingPoint? { nil }
+  public static var parts: [ModelPart] { [] }
   public static func settings(_ preset: Preset<Settings>, for data: DataDescription) -> [(key: String, value: String)] {
     []
   }

@@ -130,6 +130,9 @@ public struct ConfigurationDocument {
   /// Whether a file or an option gave a key its value.
   public func isSet(_ key: String) -> Bool { fields[key]?.origin != nil }
 
+  /// What a key is set to, as one would write it; nil for a key that there is not.
+  public func text(of key: String) -> String? { fields[key].map { Self.text(of: $0.value) } }
+
   /// The settings that files and options gave, in order of declaration, numbers written in one way.
   public var given: [(key: String, value: String)] {
     keys.compactMap { key in

@@ -16,6 +16,16 @@ public struct RunFolder: Sendable {
   /// Where the picture of a step's progress lies, or would.
   public func samplesPath(step: Int) -> String { "\(path)/samples/\(stepFolderName(step)).png" }
 
+  /// The folder of a model that the run's own is made with, in which that has one checkpoint, as in a run of its own; nothing is
+  /// created yet.
+  ///
+  /// - Throws: `UserError(.usage)` where the name cannot name a folder of its own.
+  public func part(_ name: String) throws -> RunFolder {
+    try RunFolder(checkpoints: "\(path)/\(Self.partsFolder)", name: name)
+  }
+
+  private static let partsFolder = "parts"
+
   /// The space that the run takes on the disk, in bytes.
   public var size: Int { FileSystem.size(of: path) }
 

@@ -50,7 +50,7 @@ public struct BenchmarkResult: Codable, Sendable {
       model: preset.name, mode: "\(backend.kind.rawValue)-\(model.context.type.rawValue)",
       image: model.context.data.sizeText, batch: settings.batchSize,
       threads: backend.threads.count, easel: easelVersion,
-      parameters: model.components.reduce(0) { $0 + $1.arena.count },
+      parameters: model.parameterCount,
       trainImagesPerSecond: (10 * Double(settings.batchSize) / trainingTime).rounded() / 10,
       sampleImagesPerSecond: (10 * Double(settings.batchSize) / samplingTime).rounded() / 10,
       peakRSSMegabytes: peakMemory() >> 20, systemAllocations: allocations)
@@ -71,15 +71,23 @@ struct BenchmarkTraining {
   let batch: Batch
   private var index = 0
 
-  /// - Parameter data: what the images are like; nil for what the preset was made for.
+  /// - Parameters:
+  ///   - preset: what is trained.
+  ///   - configuration: its settings.
+  ///   - data: what the images are like; nil for what the preset was made for.
+  ///   - parts: the checkpoints that the settings name; nil for those at the paths that they name.
+  ///   - backend: what computes.
   init(
-    _ preset: AnyPreset, configuration: ConfigurationDocument, data: DataDescription? = nil, backend: any Backend
+    _ preset: AnyPreset, configuration: ConfigurationDocument, data: DataDescription? = nil,
+    parts: PartCheckpoints? = nil, backend: any Backend
   ) throws {
     let data = data ?? preset.data
     settings = try configuration.decode(TrainingSettings.self)
     try settings.validate()
     let type = try settings.precision.scalarType(on: backend, convolves3x3: preset.family.convolves3x3)
-    let context = ModelContext(backend: backend, type: type, seed: settings.seed, data: data)
+    let parts = try parts ?? PartCheckpoints(configuration, of: preset) { try CheckpointFolder.open($0) }
+    let context = ModelContext(
+      backend: backend, type: type, seed: settings.seed, data: data, parts: try parts.models(on: backend))
     model = try preset.makeModel(configuration, context)
     model.prepareForTraining(settings)
     let images = Self.images(data, count: settings.batchSize, .data)
@@ -92,7 +100,8 @@ struct BenchmarkTraining {
     var generator = StreamGenerator(seed: 0, stream: stream)
     return Batch(
       number: 0, pixels: (0..<data.shape(count).count).map { _ in .random(in: 0...255, using: &generator) },
-      labels: data.classNames.isEmpty ? nil : [Int32](repeating: 0, count: count), count: count, width: data.width,
+      annotations: Annotations(labels: data.classNames.isEmpty ? nil : [Int32](repeating: 0, count: count)),
+      count: count, width: data.width,
       height: data.height, channels: data.channels)
   }
 

@@ -21,6 +21,8 @@ public struct LoadedModel {
   public let weights: Weights
   /// Differences between this machine and the one that wrote the checkpoint that can change the last bits of a picture.
   public let differences: [String]
+  /// What the model is made with.
+  let parts: PartCheckpoints
 
   /// Reads a checkpoint whose hashes were checked.
   ///
@@ -40,7 +42,9 @@ public struct LoadedModel {
       1024 * data.width * data.height, for: "drawing images of \(data.width)×\(data.height) pixels",
       hint: "That is the size in the checkpoint's \(RunState.fileName).")
     let type = try LoadedModel.type(precision, state, backend)
-    let (model, configuration) = try LoadedModel.makeModel(checkpoint, state, backend: backend, type: type)
+    parts = try PartCheckpoints(beside: checkpoint, state)
+    let (model, configuration) = try LoadedModel.makeModel(
+      checkpoint, state, with: parts, backend: backend, type: type)
     let hasAverage = checkpoint.contains(CheckpointFile.average)
     if weights == .ema, !hasAverage {
       throw UserError(
@@ -49,7 +53,7 @@ public struct LoadedModel {
     self.weights = weights ?? (hasAverage ? .ema : .raw)
     let name = self.weights == .ema ? CheckpointFile.average : CheckpointFile.weights
     let file = try SafetensorsReader(path: checkpoint.path(of: name))
-    for component in model.components where !component.isForTrainingOnly {
+    for component in model.components where component.role == .trained {
       try component.arena.loadWeights(average: false, from: file, prefix: component.prefix)
     }
     modelHash = try checkpoint.modelHash(state, configuration)
@@ -70,17 +74,21 @@ public struct LoadedModel {
   /// The same model as it is before any training, its parameters drawn by another seed.
   public func untrained(seed: UInt64) throws -> any Model {
     let context = model.context
-    return try LoadedModel.makeModel(checkpoint, state, backend: context.backend, type: context.type, seed: seed).0
+    return try LoadedModel.makeModel(
+      checkpoint, state, with: parts, backend: context.backend, type: context.type, seed: seed
+    ).0
   }
 
   /// - Parameter seed: of the parameters; nil for the run's own.
   static func makeModel(
-    _ checkpoint: CheckpointFolder, _ state: RunState, backend: any Backend, type: ScalarType, seed: UInt64? = nil
+    _ checkpoint: CheckpointFolder, _ state: RunState, with parts: PartCheckpoints, backend: any Backend,
+    type: ScalarType, seed: UInt64? = nil
   ) throws -> (any Model, ConfigurationDocument) {
     let (preset, configuration) = try configuration(of: checkpoint, state)
     let settings = try configuration.decode(TrainingSettings.self)
     let context = ModelContext(
-      backend: backend, type: type, seed: seed ?? settings.seed, data: state.data.description)
+      backend: backend, type: type, seed: seed ?? settings.seed, data: state.data.description,
+      parts: try parts.models(on: backend))
     return (try preset.makeModel(configuration, context), configuration)
   }
 
@@ -120,7 +128,7 @@ extension Model {
   func writeCheckpoint(to folder: String, state: RunState, configuration: ConfigurationDocument) throws {
     let metadata = ["format": "pt", "easel": easelVersion]
     func write(_ name: String, _ entries: (Component) -> [SafetensorsWriter.Tensor]) throws {
-      let tensors = components.flatMap(entries)
+      let tensors = components.filter { $0.role != .frozen }.flatMap(entries)
       if tensors.isEmpty { return }
       try SafetensorsWriter.write(tensors, metadata: metadata, to: "\(folder)/\(name)")
     }
@@ -150,7 +158,7 @@ extension Model {
     let average =
       checkpoint.contains(CheckpointFile.average)
       ? try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.average)) : nil
-    for component in components {
+    for component in components where component.role != .frozen {
       let arena = component.arena
       try arena.loadWeights(average: false, from: weights, prefix: component.prefix)
       if let average { try arena.loadWeights(average: true, from: average, prefix: component.prefix) }

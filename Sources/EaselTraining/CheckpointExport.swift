@@ -3,7 +3,7 @@ import Foundation
 
 extension LoadedModel {
   /// Writes a checkpoint for pictures only: the weights that were read, without components that only training needs, the
-  /// settings, and the record of the training. It is a fraction of the size, and training cannot go on from it.
+  /// parts, the settings, and the record of the training. It is a fraction of the size, and training cannot go on from it.
   ///
   /// - Parameters:
   ///   - folder: becomes a run's folder with this one checkpoint, which appears whole or not at all.
@@ -27,16 +27,17 @@ extension LoadedModel {
     (state.optimizerSteps, state.averageUpdates) = ([:], [:])
     let handedOn = HandedOn(checkpoint)
     state.data = handedOn.record(state.data)
-    let settings = try handedOn.configuration(configuration).yaml()
+    let settings = try handedOn.configuration(configuration, of: .named(state.preset)).yaml()
     let name = weights == .ema ? CheckpointFile.average : CheckpointFile.weights
     let source = try SafetensorsReader(path: checkpoint.path(of: name))
-    let leftOut = model.components.filter(\.isForTrainingOnly).map(\.prefix)
+    let leftOut = model.components.filter { $0.role == .trainingOnly }.map(\.prefix)
     let tensors = try source.names.filter { name in !leftOut.contains(where: name.hasPrefix) }
       .map { try source.tensor($0, floatsAs: type) }
     do {
       let lock = try folder.lock()
       defer { withExtendedLifetime(lock) {} }
       try folder.removeLeftovers()
+      state.parts = try parts.copy(into: folder, as: type, on: model.context.backend)
       let exported = try folder.commit(step: state.step, keep: 1) { temporary in
         try SafetensorsWriter.write(tensors, metadata: source.metadata, to: "\(temporary)/\(name)")
         try state.write(to: temporary)

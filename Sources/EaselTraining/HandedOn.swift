@@ -51,11 +51,12 @@ public struct HandedOn {
     return data
   }
 
-  /// Settings whose data may be paths.
-  func configuration(_ configuration: ConfigurationDocument) throws -> ConfigurationDocument {
+  /// Settings whose data and parts may be paths.
+  func configuration(_ configuration: ConfigurationDocument, of preset: AnyPreset) throws -> ConfigurationDocument {
     var configuration = configuration
     let run = try configuration.decode(RunDescription.self)
-    for (key, name) in [("data", run.data), ("data-b", run.dataB ?? "")] where path(name) != name {
+    let parts = preset.family.parts.map { ($0.name, configuration.text(of: $0.name) ?? "") }
+    for (key, name) in [("data", run.data), ("data-b", run.dataB ?? "")] + parts where path(name) != name {
       try configuration.set(key, to: path(name), origin: .place(key))
     }
     return configuration

@@ -11,15 +11,15 @@ struct MemoryEstimate {
 
   /// - Throws: `UserError` where the settings and the data do not go together.
   init(
-    _ preset: AnyPreset, _ configuration: ConfigurationDocument, data: DataDescription, like backend: any Backend,
-    available: Int
+    _ preset: AnyPreset, _ configuration: ConfigurationDocument, data: DataDescription, parts: PartCheckpoints,
+    like backend: any Backend, available: Int
   ) throws {
     func peaks(_ images: Int) throws -> (step: Int, settling: Int) {
       let scratch = try Backends.make(backend.kind, threads: backend.threads.count)
       var few = configuration
       try few.set("batch-size", to: String(images), origin: .place("estimate"))
       try few.set("accumulate", to: "1", origin: .place("estimate"))
-      var training = try BenchmarkTraining(preset, configuration: few, data: data, backend: scratch)
+      var training = try BenchmarkTraining(preset, configuration: few, data: data, parts: parts, backend: scratch)
       training.step()
       let step = scratch.memory.peakBytes
       training.model.refreshAverageStatistics()
@@ -45,7 +45,7 @@ extension Trainer {
   ///
   /// - Throws: `UserError(.unavailable)` with what is needed and what there is.
   static func requireMemory(for model: any Model) throws {
-    let parameters = model.components.reduce(0) { $0 + $1.arena.count }
+    let parameters = model.components.lazy.filter { $0.role != .frozen }.reduce(0) { $0 + $1.arena.count }
     try MachineMemory.require(16 * parameters, for: "training \(parameters) parameters")
   }
 
@@ -59,13 +59,14 @@ extension Trainer {
     let available = available ?? MachineMemory.available
     let images = (settings.batchSize + settings.accumulate - 1) / settings.accumulate
     let description = state.data.description
-    let parameters = model.components.reduce(0) { $0 + $1.arena.count }
+    let parameters = model.parameterCount
     // More than any of the presets takes for a pixel, by its parameters.
     let (most, overflow) = (images * description.width * description.height).multipliedReportingOverflow(
       by: (64 << 10) * (1 + parameters / 4_000_000))
     if !overflow, most < available - 32 * parameters { return }
     let estimate = try MemoryEstimate(
-      .named(state.preset), configuration, data: description, like: model.context.backend, available: available)
+      .named(state.preset), configuration, data: description, parts: parts, like: model.context.backend,
+      available: available)
     let needed = estimate.bytes(images: images)
     if needed <= available { return }
     let fitting = estimate.images(fitting: available)

@@ -2,7 +2,7 @@ import Foundation
 
 extension CheckpointFolder {
   /// Names the model of a checkpoint, the same wherever and however long it was trained: SHA-256 over the files that pictures are
-  /// made from, the preset, the images' size and classes, and the settings but those of the training.
+  /// made from, the preset, the images' size and classes, the settings but those of the training, and its parts.
   ///
   /// - Throws: `UserError` where the state or the settings cannot be read.
   public var modelHash: String {
@@ -14,13 +14,15 @@ extension CheckpointFolder {
 
   func modelHash(_ state: RunState, _ configuration: ConfigurationDocument) throws -> String {
     let others =
-      RunDescription.fields.map(\.key) + TrainingSettings.fields.map(\.key)
+      try RunDescription.fields.map(\.key) + TrainingSettings.fields.map(\.key)
+      + AnyPreset.named(state.preset).family.parts.map(\.name)
     // What the file has: a later version's further settings, at their defaults, make no other model.
     let settings = configuration.given.filter { !others.contains($0.key) }
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     let identity = ModelIdentity(
-      preset: state.preset, images: state.data.description, settings: Dictionary(uniqueKeysWithValues: settings))
+      preset: state.preset, images: state.data.description, settings: Dictionary(uniqueKeysWithValues: settings),
+      parts: state.parts?.mapValues(\.modelHash))
     return hash(
       of: [CheckpointFile.weights, CheckpointFile.average],
       and: String(decoding: try encoder.encode(identity), as: UTF8.self))
@@ -38,4 +40,6 @@ private struct ModelIdentity: Encodable {
   let preset: String
   let images: DataDescription
   let settings: [String: String]
+  /// Nil for none, so that models without parts are called what they were before there were any.
+  let parts: [String: String]?
 }

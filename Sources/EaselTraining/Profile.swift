@@ -56,7 +56,7 @@ public struct Profile: Codable, Sendable {
     ceilings = Ceilings(base)
     let backend = ProfilingBackend(base)
     var training = try BenchmarkTraining(preset, configuration: configuration, data: data, backend: backend)
-    for component in training.model.components {
+    for component in training.model.networks {
       for parameter in component.arena.parameters {
         backend.name(parameter.value, parameter.name)
         backend.name(parameter.gradient, parameter.name)

@@ -20,6 +20,14 @@ public struct RunState: Codable, Sendable, Equatable {
     public var counterparts: [DataRecord]?
   }
 
+  /// A model of another checkpoint that the run's is made with; the run has a copy.
+  public struct Part: Codable, Sendable, Equatable {
+    /// The checkpoint, as it was named.
+    public var source: String
+    /// See `CheckpointFolder.modelHash`.
+    public var modelHash: String
+  }
+
   /// A checkpoint and its loss on held-out images.
   public struct Best: Codable, Sendable, Equatable {
     public var step: Int
@@ -80,6 +88,8 @@ public struct RunState: Codable, Sendable, Equatable {
   /// What the learning rate is multiplied by since then; nil for 1.
   public var learningRateFactor: Double?
   public var data: DataRecord
+  /// By their names; nil for none.
+  public var parts: [String: Part]?
   public var environment: Environment
   /// The command lines that trained it, first to last; nil where none was recorded.
   public var commands: [String]?

@@ -15,6 +15,8 @@ public final class Trainer {
   public var isCancelled: @Sendable () -> Bool = { false }
   let configuration: ConfigurationDocument
   let data: TrainingData
+  /// What the model is made with.
+  let parts: PartCheckpoints
   /// Held while training: two processes must not write one run.
   private(set) var lock: RunLock?
   /// Where the run's records go: its folder, unless its owner wants them elsewhere or nowhere.
@@ -34,27 +36,32 @@ public final class Trainer {
   ///   - configuration: its settings.
   ///   - data: its images.
   ///   - counterpart: the second domain's images, for families of two.
+  ///   - parts: the checkpoints that the settings name; nil for those at the paths that they name.
   ///   - folder: the run's.
   ///   - backend: what computes.
   /// - Throws: `UserError` where settings and data do not fit.
   public init(
     preset: AnyPreset, configuration: ConfigurationDocument, data: DatasetSplits, counterpart: DatasetSplits? = nil,
-    folder: RunFolder, backend: any Backend
+    parts: PartCheckpoints? = nil, folder: RunFolder, backend: any Backend
   ) throws {
     let data = try TrainingData(data, counterpart, for: preset)
     settings = try configuration.decode(TrainingSettings.self)
     try settings.validate()
     let type = try settings.precision.scalarType(on: backend, convolves3x3: preset.family.convolves3x3)
-    let context = ModelContext(backend: backend, type: type, seed: settings.seed, data: data.record.description)
+    self.parts = try parts ?? PartCheckpoints(configuration, of: preset) { try CheckpointFolder.open($0) }
+    let context = ModelContext(
+      backend: backend, type: type, seed: settings.seed, data: data.record.description,
+      parts: try self.parts.models(on: backend))
     model = try preset.makeModel(configuration, context)
     try Trainer.requireMemory(for: model)
     model.prepareForTraining(settings)
     self.folder = folder
-    self.configuration = configuration
+    let handedOn = Trainer.handedOn(folder)
+    self.configuration = try handedOn.configuration(configuration, of: preset)
     self.data = data
     state = RunState(
-      preset: preset.name, step: 0, seconds: 0, loss: 0, validationLoss: nil,
-      data: Trainer.handedOn(folder).record(data.record), environment: .init(backend, type), optimizerSteps: [:],
+      preset: preset.name, step: 0, seconds: 0, loss: 0, validationLoss: nil, data: handedOn.record(data.record),
+      environment: .init(backend, type), optimizerSteps: [:],
       averageUpdates: [:])
   }
 
@@ -88,8 +95,9 @@ public final class Trainer {
     let precision = Precision(rawValue: state.environment.precision.rawValue) ?? .auto
     let type = try precision.scalarType(on: backend)
     let recorded: ConfigurationDocument
-    (model, recorded) = try LoadedModel.makeModel(checkpoint, state, backend: backend, type: type)
-    let own = try Trainer.handedOn(folder).configuration(recorded)
+    parts = try PartCheckpoints(beside: checkpoint, state)
+    (model, recorded) = try LoadedModel.makeModel(checkpoint, state, with: parts, backend: backend, type: type)
+    let own = try Trainer.handedOn(folder).configuration(recorded, of: .named(state.preset))
     configuration = try own.changed(changes, for: .named(state.preset))
     settings = try configuration.decode(TrainingSettings.self)
     try settings.validate()
@@ -154,7 +162,7 @@ public final class Trainer {
     let file = try SafetensorsReader(path: checkpoint.path(of: name))
     for component in model.components {
       // An average, and a checkpoint for pictures, are without what only training needs.
-      if component.isForTrainingOnly, !file.names.contains(where: { $0.hasPrefix(component.prefix) }) { continue }
+      if component.role == .trainingOnly, !file.names.contains(where: { $0.hasPrefix(component.prefix) }) { continue }
       try component.arena.loadWeights(average: false, from: file, prefix: component.prefix)
       if component.arena.average != nil { component.arena.startAverage() }
     }
@@ -168,20 +176,24 @@ public final class Trainer {
     let needed = checkpointSize * (settings.keep + 1)
     try folder.checkWritable(reserving: max(0, needed - (replacing ? folder.size : 0)), holding: lock)
     if lock == nil { lock = try folder.lock() }
-    if replacing { try folder.clear() }
+    if replacing {
+      try parts.requireOutside(of: folder)
+      try folder.clear()
+    }
     try folder.removeLeftovers()
     if state.step == 0, try folder.isRun {
       throw UserError(
         .cannotCreate, "the run \(folder.name) was begun by another process meanwhile (\(folder.path))",
         hint: "Choose another \(field: "run") name.")
     }
+    state.parts = try parts.copy(into: folder, as: .float32, on: model.context.backend)
     try folder.write(configuration: configuration.yaml())
     isPrepared = true
   }
 
   /// About what a checkpoint takes on the disk, in bytes.
   var checkpointSize: Int {
-    model.components.reduce(0) { sum, component in
+    model.components.lazy.filter { $0.role != .frozen }.reduce(0) { sum, component in
       sum + component.arena.count * 4 * (2 + (component.optimizer?.state.count ?? 0))
     }
   }
@@ -245,6 +257,7 @@ public final class Trainer {
     do {
       let place = try moved ?? folder.unusedSibling()
       try place.create()
+      if moved == nil { state.parts = try parts.copy(into: place, as: .float32, on: model.context.backend) }
       try commit(to: FolderRunWriter(place) { nil }, keep: .max)
       try place.write(configuration: configuration.yaml())
       try place.write(RunStatus(.stopped))

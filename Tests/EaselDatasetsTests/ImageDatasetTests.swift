@@ -14,11 +14,11 @@ import Testing
     #expect(numberedDataset(count: 4, labelled: false).fingerprint != fingerprint)
     let turned = ImageDataset(
       name: dataset.name, source: dataset.source, width: 2, height: 3, channels: 1, pixels: dataset.pixels,
-      labels: dataset.labels, classNames: dataset.classNames)
+      annotations: Annotations(labels: dataset.labels), classNames: dataset.classNames)
     #expect(turned.fingerprint != fingerprint)
     let relabelled = ImageDataset(
       name: dataset.name, source: dataset.source, width: 3, height: 2, channels: 1, pixels: dataset.pixels,
-      labels: [0, 1, 2, 1], classNames: dataset.classNames)
+      annotations: Annotations(labels: [0, 1, 2, 1]), classNames: dataset.classNames)
     #expect(relabelled.fingerprint != fingerprint)
   }
 
@@ -26,6 +26,32 @@ import Testing
   @Test func theFingerprintIsTheDocumentedHash() {
     #expect(
       numberedDataset(count: 2).fingerprint == "91fd256c8fd97797d94db7fde4535ec61b4097001d93a72ab564b11e0841fb75")
+  }
+
+  @Test("Captions go with their images, count in the fingerprint, and stay when images change their size or colours")
+  func captions() throws {
+    let plain = numberedDataset(count: 3)
+    func captioned(_ captions: [[String]]) -> ImageDataset {
+      ImageDataset(
+        name: plain.name, source: plain.source, width: 3, height: 2, channels: 1, pixels: plain.pixels,
+        annotations: Annotations(labels: plain.labels, captions: captions), classNames: plain.classNames)
+    }
+    let captions = [["a", "the first"], [], ["größer"]]
+    let dataset = captioned(captions)
+    // `sha256` of what the labelled images give, then for each image its number of captions, and for each of them its bytes'
+    // number and its bytes, all numbers little-endian u64, by Python's hashlib.
+    #expect(dataset.fingerprint == "8797e9aecde01d7217d3a5edd2c054a13cba6bd13521e1f6c2413b302e4e5868")
+    #expect(captioned([["a"], ["the first"], ["größer"]]).fingerprint != dataset.fingerprint)
+    #expect(dataset.subset([2, 0]).annotations == Annotations(labels: [2, 0], captions: [["größer"], captions[0]]))
+    #expect(dataset.subset(1..<3).annotations.captions == [[], ["größer"]])
+    #expect(dataset.subset(classes: [2, 0])?.annotations.captions == [captions[0], captions[2]])
+    let changed = dataset.resized(to: ImageSize(width: 2, height: 2)).converted(channels: 3)
+    #expect(changed.annotations == dataset.annotations)
+    #expect(Array(dataset.batches(of: 2)).map(\.annotations.captions) == [[captions[0], []], [["größer"]]])
+    let batch = DataLoader(dataset, batchSize: 6, seed: 1).next()
+    let seen = (0..<6).map { (batch.pixels[$0 * 6], batch.annotations.captions?[$0]) }
+    for (first, texts) in seen { #expect(texts == captions[Int(first)]) }
+    #expect(batch.parts(2)[1].annotations == batch.annotations[3..<6])
   }
 
   @Test func subsetsKeepImagesAndLabelsTogether() {

@@ -14,7 +14,11 @@ import Testing
     ImageDataset(
       name: "pictures", source: "a test", width: 5, height: 3, channels: channels,
       pixels: (0..<count * 15 * channels).map { UInt8(($0 * 7 + first) % 256) },
-      labels: (0..<count).map { Int32($0 % 2) }, classNames: ["even", "odd"], names: (0..<count).map { "image \($0)" })
+      annotations: Annotations(
+        labels: (0..<count).map { Int32($0 % 2) },
+        captions: (0..<count).map { [["a picture", "number \($0)"], []][$0 % 2] }),
+      classNames: ["even", "odd"],
+      names: (0..<count).map { "image \($0)" })
   }
 
   private func splits(channels: Int = 3, train: Int = 11, validation: Int = 2) -> DatasetSplits {
@@ -34,6 +38,7 @@ import Testing
       for (one, other) in [(read.train, splits.train), (read.validation, splits.validation)] {
         #expect(one.fingerprint == other.fingerprint)
         #expect(one.names == other.names && one.classNames == other.classNames)
+        #expect(one.annotations == other.annotations)
       }
       let half = try catalog.resolve("\(folder)/pictures", imageSize: ImageSize(width: 2, height: 2))
       #expect(half.train.image(at: 0) == splits.train.image(at: 0).fitted(width: 2, height: 2))
@@ -62,6 +67,7 @@ import Testing
       ("[0,1,0,1,0,1,0,1,0,1,0]", "[0,1,0,1,0,1,0,1,0,1,2]", "labels below 2"),
       ("\"classes\":[\"even\",\"odd\"],", "", "classes"),
       ("\"image 1\",", "", "names"),
+      ("[\"a picture\",\"number 0\"],", "", "captions of 11 images"),
       ("\"train\"", "\"training\"", "sheet.json"),
     ])
   func aDamagedDescriptionIsRefused(text: String, replacement: String, message: String) throws {

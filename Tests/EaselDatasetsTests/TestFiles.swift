@@ -32,7 +32,8 @@ func numberedDataset(count: Int, labelled: Bool = true) -> ImageDataset {
   ImageDataset(
     name: "numbered", source: "a test", width: 3, height: 2, channels: 1,
     pixels: (0..<count).flatMap { [UInt8](repeating: UInt8($0), count: 6) },
-    labels: labelled ? (0..<count).map { Int32($0 % 3) } : nil, classNames: labelled ? ["a", "b", "c"] : [])
+    annotations: Annotations(labels: labelled ? (0..<count).map { Int32($0 % 3) } : nil),
+    classNames: labelled ? ["a", "b", "c"] : [])
 }
 
 func flatImage(_ level: UInt8, width: Int = 4, height: Int = 4) -> Image {

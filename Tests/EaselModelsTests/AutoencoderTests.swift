@@ -153,7 +153,7 @@ import Testing
       }
     }
     return Batch(
-      number: 0, pixels: pixels, labels: nil, count: count, width: data.width, height: data.height, channels: 1)
+      number: 0, pixels: pixels, count: count, width: data.width, height: data.height, channels: 1)
   }
 
   /// The pictures as rows with values 0 to 1, less their mean.

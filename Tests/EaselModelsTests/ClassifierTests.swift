@@ -28,7 +28,7 @@ import Testing
     let pixels = try file.withBytes("pixels") { Array($0) }
     let labels = try file.floats("labels").map { Int32($0) }
     let batch = Batch(
-      number: 0, pixels: pixels, labels: labels, count: 5, width: 13, height: 10, channels: 3)
+      number: 0, pixels: pixels, annotations: Annotations(labels: labels), count: 5, width: 13, height: 10, channels: 3)
     return (model, batch, file)
   }
 
@@ -126,7 +126,8 @@ import Testing
         return UInt8(truncatingIfNeeded: place * 7919 % 101 + (image % 2) * 120)
       }
       let batch = Batch(
-        number: 0, pixels: pixels, labels: (0..<12).map { $0 % 2 }, count: 12, width: data.width, height: data.height,
+        number: 0, pixels: pixels, annotations: Annotations(labels: (0..<12).map { $0 % 2 }), count: 12,
+        width: data.width, height: data.height,
         channels: data.channels)
       let before = model.validationLoss(batch)
       return model.train(on: batch, training) { metrics in

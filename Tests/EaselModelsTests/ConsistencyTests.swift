@@ -164,7 +164,7 @@ import Testing
 
   @Test("Images of a seed are the same whatever the range, and those that their codes have", arguments: [1, 2, 4])
   func seeds(_ passes: Int) throws {
-    let options = SamplingOptions(seed: 7, steps: passes, labels: [2, 0])
+    let options = SamplingOptions(seed: 7, steps: passes, conditions: [.label(2), .label(0)])
     let (all, part, other, decoded, reconstructed) = try onTensors { backend in
       let model = try perturbedConsistency(
         tinyConsistency { $0.diffusion.conditional = true }, .tinyLabelled, on: backend)
@@ -172,7 +172,8 @@ import Testing
       let images = uniformImages(DataDescription.tiny.shape(18), on: backend)
       return (
         try model.sample(0..<18, options) { _ in }.values(), try model.sample(15..<18, options) { _ in }.values(),
-        try model.sample(0..<18, SamplingOptions(seed: 8, steps: passes, labels: [2, 0])) { _ in }.values(),
+        try model.sample(0..<18, SamplingOptions(seed: 8, steps: passes, conditions: [.label(2), .label(0)])) { _ in }
+          .values(),
         try model.decode(codes, options) { _ in }.values(),
         try model.decode(model.encode(images, options) { _ in }, options) { _ in }.values()
       )
@@ -224,7 +225,7 @@ import Testing
       Refusal(SamplingOptions(sampler: "ddim"), "sampler", "not trained for ddim", "consistency"),
       Refusal(SamplingOptions(sampler: "consistancy"), "sampler", "Did you mean consistency?"),
       Refusal(SamplingOptions(eta: 0), "eta", "consistency alone"),
-      Refusal(SamplingOptions(labels: [0]), "label", "without labels"),
+      Refusal(SamplingOptions(conditions: [.label(0)]), "label", "without labels"),
     ])
   func refusals(_ refusal: Refusal) {
     expectUserError(.usage, refusal.parts) {

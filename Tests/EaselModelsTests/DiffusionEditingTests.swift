@@ -124,7 +124,9 @@ import Testing
     let results = try onTensors { backend in
       let model = try perturbedDiffusion(tinyDiffusion { $0.conditional = true }, .tinyLabelled, on: backend)
       let images = uniformImages(DataDescription.tiny.shape(1), on: backend)
-      return try [nil, 0, 1].map { try model.translate(images, TranslationOptions(label: $0)) { _ in }.values() }
+      return try [nil, 0, 1].map {
+        try model.translate(images, TranslationOptions(condition: $0.map(Condition.label))) { _ in }.values()
+      }
     }
     #expect(largestDifference(results[0], results[1]) > 1e-3)
     #expect(largestDifference(results[1], results[2]) > 1e-3)
@@ -136,7 +138,7 @@ import Testing
       (TranslationOptions(direction: "a-to-b"), ["direction", "redraw", "a-to-b"]),
       (TranslationOptions(strength: 1.5), ["strength", "0 to 1"]),
       (TranslationOptions(strength: .nan), ["strength"]),
-      (TranslationOptions(label: 1), ["label", "without labels"]),
+      (TranslationOptions(condition: .label(1)), ["label", "without labels"]),
       (TranslationOptions(copies: 2), ["copies", "diffusion"]),
     ])
   func refusals(_ options: TranslationOptions, _ parts: [String]) {
@@ -191,7 +193,7 @@ import Testing
       }
       let model = try Diffusion(settings, .float32(on: backend, .tiny))
       let grey = Batch(
-        number: 0, pixels: [UInt8](repeating: 128, count: 64), labels: nil, count: 1, width: 8, height: 8, channels: 1)
+        number: 0, pixels: [UInt8](repeating: 128, count: 64), count: 1, width: 8, height: 8, channels: 1)
       return try model.likelihood(grey, importanceSamples: nil, seed: 0) { _ in }
     }
     // 128 is 1/255 off the middle. Each later term is ½ precision · error² for the posterior's precision; their sum telescopes

@@ -77,12 +77,12 @@ import Testing
       Refusal(SamplingOptions(sampler: "dddim"), "sampler", "dddim", "Did you mean ddim?"),
       Refusal(SamplingOptions(sampler: "dpm+"), "sampler", "dpm+", "Did you mean dpm++?"),
       Refusal(SamplingOptions(sampler: "euler"), "sampler", "euler", "ddpm", "ddim"),
-      Refusal(SamplingOptions(labels: [0]), "label", "without labels"),
-      Refusal(SamplingOptions(labels: [3]), conditional: true, "label", "0 to 2", "3"),
-      Refusal(SamplingOptions(labels: [-1]), conditional: true, "label", "-1"),
+      Refusal(SamplingOptions(conditions: [.label(0)]), "label", "without labels"),
+      Refusal(SamplingOptions(conditions: [.label(3)]), conditional: true, "label", "0 to 2", "3"),
+      Refusal(SamplingOptions(conditions: [.label(-1)]), conditional: true, "label", "-1"),
       Refusal(SamplingOptions(guidance: 2), "guidance", "without labels"),
-      Refusal(SamplingOptions(labels: [0], guidance: -1), conditional: true, "guidance"),
-      Refusal(SamplingOptions(labels: [0], guidance: .nan), conditional: true, "guidance"),
+      Refusal(SamplingOptions(conditions: [.label(0)], guidance: -1), conditional: true, "guidance"),
+      Refusal(SamplingOptions(conditions: [.label(0)], guidance: .nan), conditional: true, "guidance"),
       Refusal(SamplingOptions(eta: 1.5), "eta", "0 to 1"), Refusal(SamplingOptions(eta: -0.1), "eta"),
       Refusal(SamplingOptions(eta: .nan), "eta"),
     ])
@@ -108,8 +108,8 @@ import Testing
       let model = try Diffusion(tinyDiffusion { $0.conditional = true }, .float32(on: backend, .tinyLabelled))
       try model.validate(SamplingOptions())
       try model.validate(
-        SamplingOptions(seed: .max, steps: 1000, sampler: "ddpm", labels: [2], guidance: 7.5))
-      try model.validate(SamplingOptions(steps: 1, sampler: "heun", labels: [0], guidance: 0))
+        SamplingOptions(seed: .max, steps: 1000, sampler: "ddpm", conditions: [.label(2)], guidance: 7.5))
+      try model.validate(SamplingOptions(steps: 1, sampler: "heun", conditions: [.label(0)], guidance: 0))
       try model.validate(SamplingOptions(steps: 1, sampler: "dpm++", guidance: 2, eta: 1))
     }
   }
@@ -154,7 +154,8 @@ import Testing
           $0.clip = false
         }, .tinyLabelled, on: backend)
       func picture(_ label: Int?, _ guidance: Float?) throws -> [Float] {
-        try model.sample(0..<2, SamplingOptions(labels: label.map { [$0] }, guidance: guidance)) { _ in }.values()
+        try model.sample(0..<2, SamplingOptions(conditions: label.map { [.label($0)] }, guidance: guidance)) { _ in }
+          .values()
       }
       return [
         "turns": try picture(nil, 1), "disc": try picture(0, 1), "ring": try picture(1, 1),
@@ -302,8 +303,8 @@ import Testing
       let model = try perturbedDiffusion(tinyDiffusion { $0.conditional = true }, .tinyLabelled, on: backend)
       let codes = try #require(model.randomCodes(0..<3, seed: 4))
       for options in [
-        SamplingOptions(seed: 4, steps: 3, labels: [1]),
-        SamplingOptions(seed: 4, sampler: "heun", labels: [2, 0], guidance: 3),
+        SamplingOptions(seed: 4, steps: 3, conditions: [.label(1)]),
+        SamplingOptions(seed: 4, sampler: "heun", conditions: [.label(2), .label(0)], guidance: 3),
       ] {
         let (decoded, sampled) = (try model.decode(codes, options) { _ in }, try model.sample(0..<3, options) { _ in })
         #expect(decoded.values() == sampled.values())
@@ -312,13 +313,15 @@ import Testing
         #expect(description.contains { $0 == ("Steps", String(options.steps ?? 6)) })
       }
       let images = uniformImages(DataDescription.tinyLabelled.shape(3), on: backend)
-      let (free, labelled) = (model.encode(images), try model.encode(images, SamplingOptions(labels: [1])) { _ in })
+      let (free, labelled) = (
+        model.encode(images), try model.encode(images, SamplingOptions(conditions: [.label(1)])) { _ in }
+      )
       #expect(free.values() != labelled.values())
     }
     let refused: [(SamplingOptions, String)] = [
       (SamplingOptions(sampler: "ddpm"), "sampler: expected ddim"), (SamplingOptions(eta: 0.5), "eta: expected 0"),
       (SamplingOptions(guidance: 2), "guidance: without a label"), (SamplingOptions(steps: 0), "steps"),
-      (SamplingOptions(labels: [3]), "label"),
+      (SamplingOptions(conditions: [.label(3)]), "label"),
     ]
     for (options, message) in refused {
       expectUserError(.usage, message) {

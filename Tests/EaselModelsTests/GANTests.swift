@@ -244,7 +244,10 @@ import Testing
       let all = try model.sample(0..<20, options) { _ in }
       return (
         all[7..<18].values(), try model.sample(7..<18, options) { _ in }.values(), all.shape,
-        [try model.sample(2..<3, SamplingOptions(seed: 4, labels: [2])) { _ in }.values(), all[2..<3].values()]
+        [
+          try model.sample(2..<3, SamplingOptions(seed: 4, conditions: [.label(2)])) { _ in }.values(),
+          all[2..<3].values(),
+        ]
       )
     }
     #expect(shape == data.shape(20) && all == some && all.allSatisfy { (0...1).contains($0) })
@@ -298,7 +301,7 @@ import Testing
         _ = try GAN(Self.small { $0.conditional = .projection }, .float32(on: backend, .tiny))
       }
     }
-    for options in [SamplingOptions(labels: [1]), SamplingOptions(steps: 4), SamplingOptions(guidance: 2)] {
+    for options in [SamplingOptions(conditions: [.label(1)]), SamplingOptions(steps: 4), SamplingOptions(guidance: 2)] {
       expectUserError(.usage, ":") {
         try onTensors { backend in try GAN(Self.small(), .float32(on: backend, .tiny)).validate(options) }
       }

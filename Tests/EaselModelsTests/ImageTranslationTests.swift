@@ -38,7 +38,7 @@ import Testing
     func images(_ name: String) throws -> Batch {
       let (values, _) = try file.images(name)
       return Batch(
-        number: 0, pixels: values.map { UInt8(($0 * 255).rounded()) }, labels: nil, count: 2, width: 27, height: 24,
+        number: 0, pixels: values.map { UInt8(($0 * 255).rounded()) }, count: 2, width: 27, height: 24,
         channels: 3)
     }
     return try images("a").with(counterpart: images("b"))
@@ -148,7 +148,7 @@ import Testing
     let size = data.shape(1).count
     return blobs(data, count: count).with(
       counterpart: Batch(
-        number: 0, pixels: other.pixels[size...].map { 255 - $0 }, labels: nil, count: count, width: data.width,
+        number: 0, pixels: other.pixels[size...].map { 255 - $0 }, count: count, width: data.width,
         height: data.height, channels: data.channels))
   }
 
@@ -398,7 +398,7 @@ import Testing
     #expect(directions == (kind == .cyclegan ? [there, back] : [there]))
     for (options, message) in [
       (TranslationOptions(direction: "b-to-c"), "direction: expected a-to-b"),
-      (TranslationOptions(strength: 0.5), "strength"), (TranslationOptions(label: 1), "label"),
+      (TranslationOptions(strength: 0.5), "strength"), (TranslationOptions(condition: .label(1)), "label"),
       (TranslationOptions(copies: 0), "copies: expected 1 to 8, found 0"),
       (TranslationOptions(copies: 9), "copies"),
     ] {

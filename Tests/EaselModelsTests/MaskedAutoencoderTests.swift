@@ -173,7 +173,7 @@ import Testing
       func loss(_ images: [Int]) -> Float {
         let chosen = images.flatMap { Array(pixels[$0 * 64..<($0 + 1) * 64]) }
         return model.validationLoss(
-          Batch(number: 3, pixels: chosen, labels: nil, count: images.count, width: 8, height: 8, channels: 1))
+          Batch(number: 3, pixels: chosen, count: images.count, width: 8, height: 8, channels: 1))
       }
       // The second image's loss beside one and beside another.
       return (loss([1]), 2 * loss([0, 1]) - loss([0]), 2 * loss([2, 1]) - loss([2]), loss([1]))

@@ -21,7 +21,7 @@ import Testing
   private static func ramps(_ count: Int, width: Int, height: Int) -> Batch {
     let image = (0..<height).flatMap { y in (0..<width).map { x in UInt8(7 * x + 4 * y) } }
     return Batch(
-      number: 0, pixels: [[UInt8]](repeating: image, count: count).flatMap(\.self), labels: nil, count: count,
+      number: 0, pixels: [[UInt8]](repeating: image, count: count).flatMap(\.self), count: count,
       width: width, height: height, channels: 1)
   }
 
@@ -104,7 +104,7 @@ import Testing
     later.index += 4
     let part = try Changed(
       Batch(
-        number: 0, pixels: Array(batch.pixels[4 * 64..<7 * 64]), labels: nil, count: 3, width: 8, height: 8, channels: 1
+        number: 0, pixels: Array(batch.pixels[4 * 64..<7 * 64]), count: 3, width: 8, height: 8, channels: 1
       ),
       probability: 0.7, later)
     #expect(part.images == Array(whole.images[4 * 64..<7 * 64]))

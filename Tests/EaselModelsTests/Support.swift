@@ -213,6 +213,7 @@ func blobs(_ data: DataDescription = .tiny, count: Int, labels: [Int32]? = nil) 
     }
   }
   return Batch(
-    number: 0, pixels: pixels, labels: labels, count: count, width: data.width, height: data.height,
+    number: 0, pixels: pixels, annotations: Annotations(labels: labels), count: count, width: data.width,
+    height: data.height,
     channels: data.channels)
 }

@@ -194,7 +194,7 @@ import Testing
         }
       }
       let batch = Batch(
-        number: 0, pixels: (0...255).map(UInt8.init), labels: nil, count: 256, width: 1, height: 1, channels: 1)
+        number: 0, pixels: (0...255).map(UInt8.init), count: 256, width: 1, height: 1, channels: 1)
       let figures = try model.likelihood(batch, importanceSamples: nil, seed: 0) { _ in }
       return (figures["reconstruction"] ?? []).reduce(0) { $0 + exp(-$1) }
     }

@@ -31,17 +31,18 @@ struct SampleSourceTests {
     let (one, none) = try onTensors { backend in
       (
         try ImageDataset(
-          drawing: 4, from: ToyModel(on: backend, conditional: true), SamplingOptions(seed: 1, labels: [2])
+          drawing: 4, from: ToyModel(on: backend, conditional: true), SamplingOptions(seed: 1, conditions: [.label(2)])
         ) { _ in },
         try ImageDataset(drawing: 4, from: ToyModel(on: backend, conditional: false), SamplingOptions()) { _ in }
       )
     }
     var data = DataDescription(width: 2, height: 1, channels: 1, classNames: ["a", "b", "c"])
-    #expect(SamplingOptions(labels: [2, 0]).labels(of: 3..<6, in: data) == [0, 2, 0])
-    #expect(SamplingOptions().labels(of: 0..<4, in: data) == [0, 1, 2, 0])
+    #expect(
+      SamplingOptions(conditions: [.label(2), .label(0)]).conditions(of: 3..<6, in: data).map(\.label) == [0, 2, 0])
+    #expect(SamplingOptions().conditions(of: 0..<4, in: data).map(\.label) == [0, 1, 2, 0])
     // A class that training had no image of is not drawn unasked.
     data.untrainedClasses = [0]
-    #expect(SamplingOptions().labels(of: 0..<4, in: data) == [1, 2, 1, 2])
+    #expect(SamplingOptions().conditions(of: 0..<4, in: data).map(\.label) == [1, 2, 1, 2])
     #expect(one.labels == [2, 2, 2, 2] && one.pixels == [0, 21, 1, 21, 2, 21, 3, 21])
     #expect(none.labels == nil && none.pixels == [0, 90, 1, 90, 2, 90, 3, 90])
   }

@@ -14,7 +14,7 @@ func noisyImages(
   }
   return ImageDataset(
     name: "noise", source: "a test", width: width, height: height, channels: channels, pixels: pixels,
-    labels: classes.isEmpty ? nil : labels, classNames: classes)
+    annotations: Annotations(labels: classes.isEmpty ? nil : labels), classNames: classes)
 }
 
 /// A model without a network: every pixel of image k of a series tells k, the label and the seed.
@@ -35,14 +35,14 @@ final class ToyModel: Sampling, Likelihood {
   func benchmarkPass(_ batch: Batch) {}
 
   func validate(_ options: SamplingOptions) throws {
-    if options.labels != nil, !isConditional { throw UserError(.usage, "no labels") }
+    if options.conditions != nil, !isConditional { throw UserError(.usage, "no labels") }
   }
 
   func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor {
     try validate(options)
     try progress(1)
     let values = range.flatMap { index -> [Float] in
-      let label = isConditional ? options.labels?[0] ?? index % context.data.classNames.count : 9
+      let label = isConditional ? options.conditions?[0].label ?? index % context.data.classNames.count : 9
       return [Float(index % 256) / 255, Float(10 * label + Int(options.seed)) / 255]
     }
     return Tensor(values, shape: [range.count, 1, 2, 1], on: context.backend)

@@ -44,6 +44,9 @@ extension InspectRequest.Answer {
     if !state.data.description.classNames.isEmpty {
       Console.print("classes     \(state.data.description.numberedClasses)")
     }
+    for (name, part) in (state.parts ?? [:]).sorted(by: { $0.key < $1.key }) {
+      Console.print("part        \(name): \(part.source), model \(part.modelHash.prefix(16))")
+    }
     Console.print("training    step \(state.step), \(duration(state.seconds)), loss \(state.loss.formatted(5))")
     for command in state.commands ?? [] { Console.print("command     \(command)") }
     if let loss = state.validationLoss { Console.print("held-out    loss \(loss.formatted(5))") }

@@ -57,7 +57,7 @@ public final class CycleGAN: AdversarialTranslation {
     components = [
       try Component("generators", generators, context),
       // Another seed: equal ones would begin both networks with the same numbers.
-      try Component("discriminators", discriminators, context, seed: context.seed &+ 1, isForTrainingOnly: true),
+      try Component("discriminators", discriminators, context, seed: context.seed &+ 1, role: .trainingOnly),
     ]
     components[1].trainingState = poolA.state("pool-a") + poolB.state("pool-b")
   }

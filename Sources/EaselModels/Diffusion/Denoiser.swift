@@ -43,7 +43,7 @@ public struct Denoiser {
     let images: Tensor
     /// Of the images' shape.
     let noise: Tensor
-    fileprivate let classes: Tensor?
+    fileprivate let conditions: [Condition]
     fileprivate let augmentation: Tensor?
     fileprivate let dropout: RandomDraw?
 
@@ -66,7 +66,7 @@ public struct Denoiser {
     let noise = Tensor(uninitialized: images.shape, on: backend)
     backend.fillNormal(noise, draw(Draw.noise))
     return Lesson(
-      images: images, noise: noise, classes: classes(of: batch, isTraining ? draw(Draw.labelDropout) : nil),
+      images: images, noise: noise, conditions: conditions(of: batch, isTraining ? draw(Draw.labelDropout) : nil),
       augmentation: augmentation, dropout: isTraining && settings.dropout > 0 ? draw(Draw.dropout) : nil)
   }
 
@@ -75,69 +75,84 @@ public struct Denoiser {
   /// - Parameter noisy: the images under each one's level of noise.
   func output(_ noisy: Tensor, of lesson: Lesson, at levels: [NoiseLevel], on tape: Tape?) -> Variable {
     network(
-      Variable(noisy.cast(to: context.type), on: tape), timesteps: levels.map(\.condition), classes: lesson.classes,
-      augmentation: lesson.augmentation, dropout: lesson.dropout
+      Variable(noisy.cast(to: context.type), on: tape), timesteps: levels.map(\.condition),
+      conditioning: conditioning(lesson.conditions, on: tape), augmentation: lesson.augmentation,
+      dropout: lesson.dropout
     ).cast(to: .float32)
   }
 
-  /// The labels that the network is told: some are left out in training.
-  private func classes(of batch: Batch, _ dropping: RandomDraw?) -> Tensor? {
-    guard settings.conditional else { return nil }
-    var labels = batch.labels ?? [Int32](repeating: -1, count: batch.count)
-    if let dropping {
-      let numbers = Tensor(uninitialized: [batch.count], on: context.backend)
-      context.backend.fillUniform(numbers, dropping)
-      for (index, number) in numbers.values().enumerated() where number < settings.labelDropout { labels[index] = -1 }
+  /// What the network is told of a batch: some of it is left out in training.
+  private func conditions(of batch: Batch, _ dropping: RandomDraw?) -> [Condition] {
+    var conditions = batch.conditions
+    guard settings.conditional, let dropping else { return conditions }
+    let numbers = Tensor(uninitialized: [batch.count], on: context.backend)
+    context.backend.fillUniform(numbers, dropping)
+    for (index, number) in numbers.values().enumerated() where number < settings.labelDropout {
+      conditions[index] = .nothing
     }
-    return Tensor(labels, on: context.backend)
+    return conditions
+  }
+
+  private func conditioning(_ conditions: [Condition], on tape: Tape? = nil) -> Conditioning {
+    network.conditioner?(conditions, type: context.type, on: tape) ?? Conditioning()
   }
 
   // MARK: The network in use
 
-  /// What the images of a batch shall show.
-  struct Conditioning {
-    /// A class for each image; nil for none.
-    var labels: [Int32]?
-    /// How far to go from the prediction without a label to the one with it.
-    var guidance: Float = 1
+  /// What images shall show, as the network reads it, and how far to go there.
+  struct Guidance {
+    /// Of the images, and if `isBeside` then of as many that show nothing.
+    fileprivate let conditioning: Conditioning
+    fileprivate let isBeside: Bool
+    fileprivate let scale: Float
+  }
+
+  /// - Parameters:
+  ///   - count: how many images there are.
+  ///   - conditions: one for each image; nil for none.
+  ///   - scale: how far to go from the prediction without a condition to the one with it.
+  func guidance(of count: Int, to conditions: [Condition]? = nil, scale: Float = 1) -> Guidance {
+    let nothing = [Condition](repeating: .nothing, count: count)
+    guard let conditions, scale != 0 else {
+      return Guidance(conditioning: conditioning(nothing), isBeside: false, scale: 1)
+    }
+    let isBeside = scale != 1
+    return Guidance(
+      conditioning: conditioning(isBeside ? conditions + nothing : conditions), isBeside: isBeside, scale: scale)
   }
 
   /// What the network makes of images at one level.
-  func denoised(_ x: Tensor, at level: NoiseLevel, _ condition: Conditioning, clips: Bool) -> Denoised {
-    let backend = context.backend
-    func output(_ x: Tensor, _ labels: [Int32]?) -> Tensor {
-      let count = x.shape[0]
-      let classes =
-        settings.conditional ? Tensor(labels ?? [Int32](repeating: -1, count: count), on: backend) : nil
-      return network(
-        Variable(x.cast(to: context.type)), timesteps: [Float](repeating: level.condition, count: count),
-        classes: classes
+  func denoised(_ x: Tensor, at level: NoiseLevel, _ guidance: Guidance, clips: Bool) -> Denoised {
+    let (backend, channels) = (context.backend, context.data.channels)
+    func output(_ x: Tensor) -> Tensor {
+      network(
+        Variable(x.cast(to: context.type)), timesteps: [Float](repeating: level.condition, count: x.shape[0]),
+        conditioning: guidance.conditioning
       ).value.cast(to: .float32)
     }
-    let channels = context.data.channels
     func mean(_ output: Tensor) -> Tensor {
       settings.variance == .learnedRange ? backend.slice(output, 0..<channels) : output
     }
 
-    let labelled: Tensor
+    let conditional: Tensor
     var prediction: Tensor
-    if let labels = condition.labels, condition.guidance != 1, condition.guidance != 0 {
+    if guidance.isBeside {
       // Both passes as one of twice the images: w · with − (w − 1) · without.
       let count = x.shape[0]
       let twice = Tensor(uninitialized: Shape([2 * count] + x.shape.sizes.dropFirst()), on: backend)
       backend.copy(x, into: twice[0..<count])
       backend.copy(x, into: twice[count..<2 * count])
-      let both = output(twice, labels + [Int32](repeating: -1, count: count))
-      labelled = both[0..<count]
+      let both = output(twice)
+      conditional = both[0..<count]
       prediction = backend.add(
-        mean(labelled), mean(both[count..<2 * count]), alpha: condition.guidance, beta: 1 - condition.guidance)
+        mean(conditional), mean(both[count..<2 * count]), alpha: guidance.scale, beta: 1 - guidance.scale)
     } else {
-      labelled = output(x, condition.guidance == 0 ? nil : condition.labels)
-      prediction = mean(labelled)
+      conditional = output(x)
+      prediction = mean(conditional)
     }
     var found = settings.prediction.interpret(prediction, at: level, x, clips: clips)
     if settings.variance == .learnedRange {
-      found.varianceOutput = backend.slice(labelled, channels..<2 * channels)
+      found.varianceOutput = backend.slice(conditional, channels..<2 * channels)
     }
     return found
   }

@@ -21,17 +21,18 @@ extension DenoisingModel {
 
   public func benchmarkPass(_ batch: Batch) {
     _ = denoiser.denoised(
-      batch.tensor(signed: true, on: context.backend), at: schedule.level(schedule.count / 2), .init(), clips: false)
+      batch.tensor(signed: true, on: context.backend), at: schedule.level(schedule.count / 2),
+      denoiser.guidance(of: batch.count), clips: false)
   }
 
   /// A sampler's walk with this network. Sample n takes the random numbers of index `first + n`.
   func walk(
-    _ x: Tensor, through levels: [NoiseLevel], _ sampler: DiffusionSampler, _ condition: Denoiser.Conditioning,
+    _ x: Tensor, through levels: [NoiseLevel], _ sampler: DiffusionSampler, _ guidance: Denoiser.Guidance,
     seed: UInt64, first: Int, progress: (Double) throws -> Void = { _ in },
     watch: (_ steps: Int, _ x: Tensor) -> Void = { _, _ in }
   ) throws -> Tensor {
     try sampler.walk(x, through: levels) { x, level in
-      denoiser.denoised(x, at: level, condition, clips: settings.clip)
+      denoiser.denoised(x, at: level, guidance, clips: settings.clip)
     } noise: { step in
       denoiser.normal(x.shape, seed: seed, first: first, draw: step)
     } progress: { steps, x in

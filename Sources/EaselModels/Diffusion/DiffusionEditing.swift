@@ -25,7 +25,9 @@ extension DenoisingModel {
     let all = 0..<images.shape[0]
     return denoiser.unit(
       try Chunks.map(noisy) { chunk, numbers in
-        try walk(chunk, through: levels, sampler, .init(), seed: seed, first: numbers.lowerBound) {
+        try walk(
+          chunk, through: levels, sampler, denoiser.guidance(of: numbers.count), seed: seed, first: numbers.lowerBound
+        ) {
           try progress(Chunks.share(of: all, numbers, $0))
         }
       })
@@ -48,7 +50,7 @@ extension DenoisingModel {
       options.copies == 1, "\(field: "copies"): a diffusion model draws each copy anew, their mean would be a blur")
     try check.finish()
     try SamplingOptions.check(
-      labels: options.label.map { [$0] }, of: context.data, isConditional: settings.conditional)
+      options.condition.map { [$0] }, of: context.data, isConditional: settings.conditional)
 
     let start = Int((strength * Double(schedule.count)).rounded()) - 1
     guard start >= 0 else { return images }
@@ -58,11 +60,12 @@ extension DenoisingModel {
     let all = 0..<images.shape[0]
     let made = try Chunks.map(denoiser.signed(images)) { chunk, numbers in
       let first = numbers.lowerBound
-      let condition = Denoiser.Conditioning(
-        labels: options.label.map { [Int32](repeating: Int32($0), count: numbers.count) }, guidance: settings.guidance)
+      let guidance = denoiser.guidance(
+        of: numbers.count, to: options.condition.map { [Condition](repeating: $0, count: numbers.count) },
+        scale: settings.guidance)
       let noise = denoiser.normal(chunk.shape, seed: options.seed, first: first, draw: 0)
       return try walk(
-        levels[0].add(noise, to: chunk), through: levels, sampler, condition, seed: options.seed, first: first
+        levels[0].add(noise, to: chunk), through: levels, sampler, guidance, seed: options.seed, first: first
       ) { try progress(Chunks.share(of: all, numbers, $0)) }
     }
     return denoiser.unit(made)
@@ -120,6 +123,7 @@ extension DenoisingModel {
       let first = numbers.lowerBound
       let (clean, mask) = (backend.slice(chunk, 0..<channels), backend.slice(chunk, channels..<2 * channels))
       let known = backend.affine(mask, scale: -1, shift: 1)
+      let guidance = denoiser.guidance(of: numbers.count)
       var draws = 0
       func noise() -> Tensor {
         draws += 1
@@ -132,7 +136,7 @@ extension DenoisingModel {
           if round > 0 { x = block[start].add(noise(), to: x, at: block[block.endIndex - 1]) }
           for (level, next) in zip(block, block.dropFirst()) {
             x = sampler.walk(x, through: [level, next]) { x, level in
-              denoiser.denoised(x, at: level, .init(), clips: settings.clip)
+              denoiser.denoised(x, at: level, guidance, clips: settings.clip)
             } noise: { _ in
               noise()
             }

@@ -12,7 +12,7 @@ extension DenoisingModel {
         settings.conditional, "\(field: "guidance"): this model was trained without labels (conditional: false)")
     }
     try check.finish()
-    try SamplingOptions.check(labels: options.labels, of: context.data, isConditional: settings.conditional)
+    try SamplingOptions.check(options.conditions, of: context.data, isConditional: settings.conditional)
     let sampler = try sampler(options)
     if options.eta != nil, !sampler.method.takesEta {
       guard Self.samplers.contains(where: \.takesEta) else {
@@ -59,13 +59,13 @@ extension DenoisingModel {
     let levels = sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing)
     func make(_ numbers: Range<Int>) throws -> Tensor {
       let first = numbers.lowerBound
-      let condition = Denoiser.Conditioning(
-        labels: settings.conditional ? options.labels(of: numbers, in: context.data) : nil,
-        guidance: options.guidance ?? settings.guidance)
+      let guidance = denoiser.guidance(
+        of: numbers.count, to: settings.conditional ? options.conditions(of: numbers, in: context.data) : nil,
+        scale: options.guidance ?? settings.guidance)
       let noise = denoiser.normal(context.data.shape(numbers.count), seed: options.seed, first: first, draw: 0)
       watch?(0, first, denoiser.unit(noise))
       return try walk(
-        noise, through: levels, sampler, condition, seed: options.seed, first: first
+        noise, through: levels, sampler, guidance, seed: options.seed, first: first
       ) {
         try progress(Chunks.share(of: range, numbers, $0))
       } watch: { step, x in
@@ -88,7 +88,7 @@ extension DenoisingModel {
     ]
     if let eta = eta(options) { description.append(("Eta", String(eta))) }
     if settings.conditional {
-      description += options.labelDescription(in: context.data)
+      description += options.conditionDescription(in: context.data)
       description.append(("Guidance", String(options.guidance ?? settings.guidance)))
     }
     return description.map { (key: $0.0, value: $0.1) }
@@ -110,15 +110,15 @@ extension DenoisingModel {
         .usage,
         "\(field: "sampler"): expected ddim, dpm++ or heun, found ddpm, whose steps draw noise: a code has one image")
     }
-    if options.guidance != nil, options.labels == nil {
+    if options.guidance != nil, options.conditions == nil {
       throw UserError(
         .usage, "\(field: "guidance"): without a \(field: "label") there is nothing to guide to",
         hint: "Add \(field: "label"), or leave it out.")
     }
     let codec = codec(options)
     var description = [("Steps", String(codec.levels.count - 1)), ("Sampler", codec.sampler.method.rawValue)]
-    if options.labels != nil {
-      description += options.labelDescription(in: context.data)
+    if options.conditions != nil {
+      description += options.conditionDescription(in: context.data)
       description.append(("Guidance", String(options.guidance ?? settings.guidance)))
     }
     return description.map { (key: $0.0, value: $0.1) }
@@ -131,12 +131,12 @@ extension DenoisingModel {
     return (sampler, sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing))
   }
 
-  /// What images of these numbers show; nothing in particular where no labels are asked for.
-  private func condition(_ options: SamplingOptions, _ numbers: Range<Int>) -> Denoiser.Conditioning {
-    guard options.labels != nil else { return Denoiser.Conditioning() }
-    return Denoiser.Conditioning(
-      labels: options.labels(of: numbers, in: context.data),
-      guidance: options.guidance ?? settings.guidance)
+  /// What images of these numbers show; nothing in particular if no conditions are asked for.
+  private func guidance(_ options: SamplingOptions, _ numbers: Range<Int>) -> Denoiser.Guidance {
+    guard options.conditions != nil else { return denoiser.guidance(of: numbers.count) }
+    return denoiser.guidance(
+      of: numbers.count, to: options.conditions(of: numbers, in: context.data),
+      scale: options.guidance ?? settings.guidance)
   }
 
   public func encode(_ images: Tensor) -> Tensor { encoded(images, SamplingOptions()) { _ in } }
@@ -160,9 +160,9 @@ extension DenoisingModel {
     let (sampler, levels) = codec(options)
     let all = 0..<images.shape[0]
     return try Chunks.map(denoiser.signed(images), of: options.chunk) { clean, numbers in
-      let condition = condition(options, numbers)
+      let guidance = guidance(options, numbers)
       return try sampler.encode(clean, through: levels) { x, level in
-        denoiser.denoised(x, at: level, condition, clips: settings.clip)
+        denoiser.denoised(x, at: level, guidance, clips: settings.clip)
       } noise: { step in
         denoiser.normal(clean.shape, seed: 0, first: numbers.lowerBound, draw: step)
       } progress: { steps in
@@ -182,10 +182,10 @@ extension DenoisingModel {
     let all = 0..<codes.shape[0]
     return denoiser.unit(
       try Chunks.map(codes, of: options.chunk) { code, numbers in
-        let condition = condition(options, numbers)
+        let guidance = guidance(options, numbers)
         func noise(_ step: Int) -> Tensor { context.backend.slice(code, step * channels..<(step + 1) * channels) }
         return try sampler.walk(noise(0), through: levels) { x, level in
-          denoiser.denoised(x, at: level, condition, clips: settings.clip)
+          denoiser.denoised(x, at: level, guidance, clips: settings.clip)
         } noise: {
           noise($0)
         } progress: { steps, _ in

@@ -68,7 +68,8 @@ public struct UNet {
   private let timestepEmbedding: TimestepEmbedding
   private let input: Conv2d
   private let time1, time2: Linear
-  private let classEmbedding: Embedding?
+  /// Makes of conditions what the network reads; nil for an unconditional network.
+  public let conditioner: (any Conditioner)?
   private let augmentationEmbedding: Linear?
   private var down: [Level] = []
   private let middle: (ResidualBlock, ImageAttention, ResidualBlock)
@@ -102,8 +103,8 @@ public struct UNet {
       scope["conv_in"])
     time1 = Linear(first, timeChannels, initializer: initializer, scope["time_embedding"]["linear_1"])
     time2 = Linear(timeChannels, timeChannels, initializer: initializer, scope["time_embedding"]["linear_2"])
-    classEmbedding =
-      c.classCount == 0 ? nil : Embedding(count: c.classCount, width: timeChannels, scope["class_embedding"])
+    conditioner =
+      c.classCount == 0 ? nil : ClassConditioner(count: c.classCount, width: timeChannels, scope["class_embedding"])
     augmentationEmbedding =
       c.augmentationWidth == 0
       ? nil
@@ -171,16 +172,16 @@ public struct UNet {
   /// - Parameters:
   ///   - x: images `[N, H, W, inputChannels]`.
   ///   - timesteps: one for each image.
-  ///   - classes: int32 `[N]`, below 0 for none; nil for an unconditional network.
+  ///   - conditioning: what the images show, as ``conditioner`` makes it; nothing for an unconditional network.
   ///   - augmentation: float32 `[N, augmentationWidth]`; nil, or zeros, for images as they are.
   ///   - dropout: which random numbers drop activations; nil outside of training.
   /// - Returns: `[N, H, W, outputChannels]`.
   public func callAsFunction(
-    _ x: Variable, timesteps: [Float], classes: Tensor? = nil, augmentation: Tensor? = nil,
-    dropout: RandomDraw? = nil
+    _ x: Variable, timesteps: [Float], conditioning: Conditioning = Conditioning(),
+    augmentation: Tensor? = nil, dropout: RandomDraw? = nil
   ) -> Variable {
     require(timesteps.count == x.shape[0], "\(timesteps.count) timesteps for \(x.shape[0]) images")
-    let time = embed(timesteps, classes: classes, augmentation: augmentation, like: x)
+    let time = embed(timesteps, conditioning, augmentation: augmentation, like: x)
     var draw = dropout
     // Every dropout of a pass takes random numbers of its own.
     func dropping(_ x: Variable) -> Variable {
@@ -216,15 +217,17 @@ public struct UNet {
   }
 
   /// The time embedding that residual blocks read, through its last SiLU: `[N, 4 · channels[0]]`.
-  private func embed(_ timesteps: [Float], classes: Tensor?, augmentation: Tensor?, like x: Variable) -> Variable {
+  private func embed(_ timesteps: [Float], _ conditioning: Conditioning, augmentation: Tensor?, like x: Variable)
+    -> Variable
+  {
+    require(
+      (conditioning.pooled == nil) == (conditioner == nil), "a conditional network needs conditions, others take none")
+    require(conditioning.tokens == nil, "this network has no cross-attention, which reads tokens")
     let sinusoids = Tensor(
       timestepEmbedding(timesteps), shape: [timesteps.count, timestepEmbedding.width], type: x.value.type,
       on: x.backend)
     var embedding = time2(apply(.silu, time1(Variable(sinusoids, on: x.tape))))
-    if let classEmbedding {
-      guard let classes else { fatalShape("a class-conditional network needs classes") }
-      embedding = embedding + classEmbedding(classes, type: x.value.type, on: x.tape)
-    }
+    if let pooled = conditioning.pooled { embedding = embedding + pooled }
     if let augmentationEmbedding, let augmentation {
       embedding = embedding + augmentationEmbedding(Variable(augmentation.cast(to: x.value.type), on: x.tape))
     }

@@ -99,13 +99,14 @@ extension Diffusion: Likelihood {
     let bound = VariationalBound(schedule: schedule, variance: settings.variance)
     let names = ["bits-per-dimension", "vlb", "prior", "decoder"]
     let bits = try Chunks.map(images.tensor(signed: true, on: context.backend)) { clean, numbers in
-      let condition = Denoiser.Conditioning(labels: images.labels.map { Array($0[numbers]) })
+      let guidance = denoiser.guidance(
+        of: numbers.count, to: settings.conditional ? Array(images.conditions[numbers]) : nil)
       var sum = Tensor(repeating: 0, shape: [numbers.count], on: context.backend)
       var terms = sum
       for timestep in (0..<schedule.count).reversed() {
         let level = schedule.level(timestep)
         let noise = denoiser.normal(clean.shape, seed: seed, first: numbers.lowerBound, draw: timestep)
-        let found = denoiser.denoised(level.add(noise, to: clean), at: level, condition, clips: true)
+        let found = denoiser.denoised(level.add(noise, to: clean), at: level, guidance, clips: true)
         terms =
           bound.terms(
             clean, errors: clean - found.image, output: found.varianceOutput.map { Variable($0) },

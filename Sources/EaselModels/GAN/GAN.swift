@@ -52,7 +52,7 @@ public final class GAN: GaussianCodes {
       hasSpectralNorm: settings.spectralNorm, conditioning: settings.conditional, discriminatorScope)
     components = [
       try Component("generator", generatorScope, context),
-      try Component("discriminator", discriminatorScope, context, seed: context.seed &+ 1, isForTrainingOnly: true),
+      try Component("discriminator", discriminatorScope, context, seed: context.seed &+ 1, role: .trainingOnly),
     ]
   }
 
@@ -265,7 +265,7 @@ public final class GAN: GaussianCodes {
 
   private func labels(_ range: Range<Int>, _ options: SamplingOptions) -> Tensor? {
     guard isConditional else { return nil }
-    return Tensor(options.labels(of: range, in: context.data), on: context.backend)
+    return Tensor(options.conditions(of: range, in: context.data).map(\.classIndex), on: context.backend)
   }
 
   private func generated(_ range: Range<Int>, _ options: SamplingOptions, _ stream: RandomStream) -> Tensor {
@@ -289,7 +289,7 @@ public final class GAN: GaussianCodes {
 
   public func validate(_ options: SamplingOptions) throws {
     try options.refuse(except: isConditional ? ["label"] : [])
-    try SamplingOptions.check(labels: options.labels, of: context.data, isConditional: isConditional)
+    try SamplingOptions.check(options.conditions, of: context.data, isConditional: isConditional)
   }
 
   public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) throws -> Void) throws
@@ -308,6 +308,6 @@ public final class GAN: GaussianCodes {
   }
 
   public func description(of options: SamplingOptions) -> [(key: String, value: String)] {
-    isConditional ? options.labelDescription(in: context.data) : []
+    isConditional ? options.conditionDescription(in: context.data) : []
   }
 }

@@ -37,7 +37,7 @@ public final class Pix2Pix: AdversarialTranslation {
     components = [
       try Component("generators", generators, context),
       // Another seed: equal ones would begin both networks with the same numbers.
-      try Component("discriminators", discriminators, context, seed: context.seed &+ 1, isForTrainingOnly: true),
+      try Component("discriminators", discriminators, context, seed: context.seed &+ 1, role: .trainingOnly),
     ]
   }
 

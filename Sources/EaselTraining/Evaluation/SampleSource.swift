@@ -12,7 +12,9 @@ extension ImageDataset {
     try model.validate(options)
     let data = model.context.data
     let takesLabels =
-      data.trainedClasses.first.map { (try? model.validate(SamplingOptions(labels: [$0]))) != nil } ?? false
+      data.trainedClasses.first.map { (try? model.validate(SamplingOptions(conditions: [.label($0)]))) != nil } ?? false
+    let labels =
+      takesLabels ? options.conditions(of: 0..<count, in: data).compactMap { $0.label.map(Int32.init) } : []
     var pixels: [UInt8] = []
     pixels.reserveCapacity(data.shape(count).count)
     // Floats of all samples at once would be four times as large as the pictures.
@@ -24,7 +26,7 @@ extension ImageDataset {
     }
     self.init(
       name: "samples", source: "samples", width: data.width, height: data.height, channels: data.channels,
-      pixels: pixels, labels: takesLabels ? options.labels(of: 0..<count, in: data) : nil,
+      pixels: pixels, annotations: Annotations(labels: labels.count == count ? labels : nil),
       classNames: data.classNames)
   }
 
@@ -113,7 +115,8 @@ extension ImageDataset {
       return label
     }
     return ImageDataset(
-      name: name, source: source, width: width, height: height, channels: channels, pixels: pixels, labels: labels,
+      name: name, source: source, width: width, height: height, channels: channels, pixels: pixels,
+      annotations: Annotations(labels: labels),
       classNames: classNames)
   }
 }

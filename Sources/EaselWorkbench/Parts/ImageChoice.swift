@@ -129,7 +129,7 @@ struct ChosenImages {
     guard let first = images.first else { return "" }
     return ImageDataset(
       name: source, source: source, width: first.width, height: first.height, channels: first.channels,
-      pixels: images.flatMap(\.pixels), labels: nil, classNames: []
+      pixels: images.flatMap(\.pixels), classNames: []
     ).fingerprint
   }
 

@@ -35,7 +35,8 @@ public struct SamplingChoice: DeclaredFields {
   /// - Throws: `UserError` (usage) for a class that the data do not have.
   public func options(for data: DataDescription) throws -> SamplingOptions {
     SamplingOptions(
-      seed: seed, steps: steps, sampler: sampler, labels: try label.map { try data.labels($0) }, guidance: guidance,
-      eta: eta, chunk: chunk)
+      seed: seed, steps: steps, sampler: sampler,
+      conditions: try label.map { try data.labels($0).map(Condition.label) },
+      guidance: guidance, eta: eta, chunk: chunk)
   }
 }

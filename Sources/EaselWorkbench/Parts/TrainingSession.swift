@@ -24,7 +24,7 @@ public struct TrainingSession {
   /// What is to be known of a training before it begins, for people.
   public var remarks: [String] {
     let state = trainer.state
-    let parameters = trainer.model.components.reduce(0) { $0 + $1.arena.count }
+    let parameters = trainer.model.parameterCount
     let sets = ([state.data] + (state.data.counterparts ?? [])).map {
       "\($0.name), \($0.trainingImages) images \(state.data.description.sizeText), \($0.validationImages) held out; "
     }

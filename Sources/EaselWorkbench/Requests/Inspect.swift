@@ -55,7 +55,8 @@ public struct VerifyRequest: Request {
   public func answer(_ work: Work) throws -> Answer {
     do {
       let (newest, damaged) = try work.workspace.checkpoints.resolve(checkpoint)
-      return Answer(checkpoint: newest.path, problems: damaged.map(\.error) + newest.verify(full: true))
+      return Answer(
+        checkpoint: newest.path, problems: damaged.map(\.error) + newest.verify(full: true) + newest.verifyParts())
     } catch let error as UserError where error.kind == .badData {
       return Answer(checkpoint: checkpoint, problems: [error])
     }

@@ -83,7 +83,7 @@ public struct InterpolateRequest: PictureRequest {
     }
     let shape = Shape([walks * frames] + codes.shape.sizes.dropFirst())
     let pictures = try model.decode(
-      Tensor(stops, shape: shape, on: job.context.backend), options.repeating(labels: frames),
+      Tensor(stops, shape: shape, on: job.context.backend), options.repeating(frames),
       progress: job.work.progress("walking")
     ).images()
     var request = self
@@ -120,7 +120,7 @@ public struct InterpolateRequest: PictureRequest {
           + "\(first + chosen.images.count)")
     }
     let codes = try encoder.encode(
-      chosen.tensor(for: encoder), options.repeating(labels: 2), progress: job.work.progress("encoding"))
+      chosen.tensor(for: encoder), options.repeating(2), progress: job.work.progress("encoding"))
     return (codes, chosen.source, chosen)
   }
 
@@ -168,10 +168,10 @@ public struct InterpolateRequest: PictureRequest {
 }
 
 extension SamplingOptions {
-  /// Every label for so many images in a row.
-  fileprivate func repeating(labels count: Int) -> SamplingOptions {
+  /// Every condition for so many images in a row.
+  fileprivate func repeating(_ count: Int) -> SamplingOptions {
     var options = self
-    options.labels = labels?.flatMap { [Int](repeating: $0, count: count) }
+    options.conditions = conditions?.flatMap { [Condition](repeating: $0, count: count) }
     return options
   }
 }

@@ -104,9 +104,10 @@ public struct TrainRequest: Request {
     if let fitted = try preset.fit(&plan.configuration, to: shown) { work.remark(fitted) }
     try plan.origin?.requireLikeness(of: shown)
     let source = try plan.origin?.checkpoint ?? from.map { try workspace.checkpoints.resolve($0).checkpoint }
+    let parts = try PartCheckpoints(plan.configuration, of: preset) { try work.checkpoint($0) }
     let trainer = try Trainer(
       preset: preset, configuration: plan.configuration, data: data[0].splits,
-      counterpart: data.dropFirst().first?.splits, folder: folder, backend: compute.backend())
+      counterpart: data.dropFirst().first?.splits, parts: parts, folder: folder, backend: compute.backend())
     let session = try TrainingSession(trainer, length, since: start, work)
     if let source { try trainer.takeWeights(from: source) }
     if let command { trainer.record(command: command) }

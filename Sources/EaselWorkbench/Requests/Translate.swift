@@ -72,7 +72,7 @@ public struct TranslateRequest: PictureRequest {
       throw UserError(.usage, "\(field: "label"): expected one class, found \(labels.count)")
     }
     return TranslationOptions(
-      seed: seed, direction: direction, strength: strength, label: labels?[0], copies: copies)
+      seed: seed, direction: direction, strength: strength, condition: labels.map { .label($0[0]) }, copies: copies)
   }
 
   public func answer(_ job: Job<any Translating>) throws -> PictureAnswer {
@@ -159,7 +159,7 @@ public struct TranslateRequest: PictureRequest {
       ("Seed", String(seed)),
     ].map { (key: $0.0, value: $0.1) }
     if let strength { settings.append(("Strength", String(strength))) }
-    if let label = options.label { settings += job.data.labelDescription([label]) }
+    if let condition = options.condition { settings += job.data.description(of: [condition]) }
     if copies > 1 { settings.append(("Copies", String(copies))) }
     if let only { settings.append(("Image", String(only))) }
     return settings

@@ -1,0 +1,44 @@
+import EaselDatasets
+import EaselLayers
+
+extension Batch {
+  /// The images as a tensor `[N, H, W, C]`, 0 the darkest and 1 the brightest, or −1 to 1 when `signed`.
+  public func tensor(signed: Bool = false, on backend: any Backend) -> Tensor {
+    backend.fromBytes(
+      pixels, shape: [count, height, width, channels], scale: signed ? 2 / 255 : 1 / 255, shift: signed ? -1 : 0,
+      type: .float32)
+  }
+}
+
+extension Tensor {
+  /// Values 0 to 1 as 8-bit levels; what lies outside is clipped.
+  public func levels() -> [UInt8] { values().map(UInt8.init(level:)) }
+
+  /// Images `[N, H, W, C]` with values 0 to 1 as 8-bit pictures; what lies outside is clipped.
+  public func images() -> [Image] {
+    let (height, width, channels) = (shape[1], shape[2], shape[3])
+    let bytes = levels()
+    let size = height * width * channels
+    return (0..<shape[0]).map { index in
+      Image(
+        width: width, height: height, channels: channels, pixels: Array(bytes[index * size..<(index + 1) * size]))
+    }
+  }
+}
+
+extension Batch {
+  /// Pictures of one size as a batch.
+  public init(_ images: [Image], labels: [Int32]? = nil) {
+    guard let first = images.first else { fatalError("a batch has at least one image") }
+    self.init(
+      number: 0, pixels: images.flatMap(\.pixels), annotations: Annotations(labels: labels), count: images.count,
+      width: first.width, height: first.height, channels: first.channels)
+  }
+}
+
+extension UInt8 {
+  /// The 8-bit level of a value from 0 to 1; what lies outside is clipped, and NaN is 0.
+  public init(level value: Float) {
+    self = UInt8(Swift.max(0, Swift.min(255, (value.isNaN ? 0 : value) * 255)).rounded())
+  }
+}
