@@ -23,7 +23,7 @@ struct Easel: ParsableCommand {
 
   static func main() {
     StopSignal.install()
-    // Libraries that lack memory may hang when they are told to clean up.
+    // Libraries that run out of memory may hang during an ordinary exit, so end at once.
     MachineMemory.whenExhausted.withLock { $0 = { error in end(error) } }
     do {
       try MachineMemory.requireAddresses()
@@ -35,7 +35,7 @@ struct Easel: ParsableCommand {
     } catch let interruption as Interrupted {
       Foundation.exit(interruption.exitCode)
     } catch {
-      // Help and the version are asked for; everything else is a mistake in the command line.
+      // Help and the version were asked for; everything else is a mistake in the command line.
       let (code, text) = (exitCode(for: error), TypedCommand.shown(in: fullMessage(for: error)))
       if code == .failure { end(UserError(.internalFailure, error.reason)) }
       if code.isSuccess { Console.print(text: text) } else { Console.note(text: text) }
@@ -45,7 +45,7 @@ struct Easel: ParsableCommand {
 }
 
 extension Easel {
-  /// Refuses a verb that does not exist, and names the nearest one. The parser would only say that it expected no argument.
+  /// Refuses an unknown verb and names the nearest one. The parser would only say that it expected no argument.
   private static func requireVerb(_ words: some Sequence<String>) throws {
     var command: any ParsableCommand.Type = Easel.self
     for word in words.drop(while: { $0 == "help" }) {
@@ -68,12 +68,12 @@ extension Easel {
   }
 }
 
-/// What was typed after the program's name, with names of files whatever their bytes.
+/// The arguments after the program's name. File names are kept whatever their bytes.
 private var typedArguments: [String] {
   (1..<max(1, Int(CommandLine.argc))).compactMap { CommandLine.unsafeArgv[$0].map { String(fileSystemPath: $0) } }
 }
 
-/// A signal stopped the command after it had saved what it was doing.
+/// A signal stopped the command after it had saved its work.
 struct Interrupted: Error {
   let exitCode: Int32
 }

@@ -1,11 +1,11 @@
 import EaselTensors
 
-/// Random changes to training images that leave their meaning alone.
+/// Random changes to training images that do not change their meaning.
 public struct Augmentation: Sendable, Equatable {
   /// Mirrors half of the images left to right.
   public let horizontalFlip: Bool
-  /// Moves each image by up to this many pixels in either direction along both axes; edges are repeated, so that what
-  /// stands on a plain ground stays on it.
+  /// Moves each image by up to this many pixels in either direction along both axes. Edges are repeated, so that a
+  /// plain background stays plain.
   public let shift: Int
   public let jitter: ColorJitter
 
@@ -18,7 +18,7 @@ public struct Augmentation: Sendable, Equatable {
     self.jitter = jitter
   }
 
-  /// What happens to one image.
+  /// The changes to one image.
   struct Draw: Equatable {
     var isFlipped = false
     /// Pixels to the right and down.
@@ -27,9 +27,9 @@ public struct Augmentation: Sendable, Equatable {
     var recoloring = Recoloring()
   }
 
-  /// Draws for the sample at a global position of the run.
+  /// The changes to the sample at a global position of the run.
   ///
-  /// All numbers are drawn whatever is switched on, so that switching one on does not change the others.
+  /// All random numbers are drawn whichever changes are on, so that switching one on does not change the others.
   func draw(seed: UInt64, stream: RandomStream = .data, sample: Int) -> Draw {
     var generator = StreamGenerator(seed: seed, stream: stream, index: UInt64(sample), draw: 1)
     let isFlipped = generator.uniform(below: 2) == 1
@@ -41,11 +41,11 @@ public struct Augmentation: Sendable, Equatable {
   }
 }
 
-/// How far an image's colours are changed at random; 0 leaves a property alone. The properties and their order are those of
-/// torchvision's functions `adjust_brightness`, `adjust_contrast`, `adjust_saturation` and `adjust_hue`.
+/// How much an image's colours are changed at random; 0 leaves a property alone. The properties and their order are
+/// those of torchvision's `adjust_brightness`, `adjust_contrast`, `adjust_saturation` and `adjust_hue`.
 ///
-/// Brightness and contrast make a white ground grey, which a model then learns to draw; saturation and hue leave it white.
-/// Grey images are changed by the first two only.
+/// Brightness and contrast turn white backgrounds grey, and a model then learns to draw them so; saturation and hue
+/// leave white alone. Grey images are changed only by the first two.
 public struct ColorJitter: Sendable, Equatable {
   /// Levels are multiplied by 1 ± this, at most 1.
   public let brightness: Float
@@ -53,7 +53,7 @@ public struct ColorJitter: Sendable, Equatable {
   public let contrast: Float
   /// Differences from each pixel's own grey are multiplied by 1 ± this, at most 1.
   public let saturation: Float
-  /// Hues go round by ± this, in turns of the circle, at most a half.
+  /// Hues are rotated by up to ± this, in turns of the circle, at most a half.
   public let hue: Float
 
   public init(brightness: Float = 0, contrast: Float = 0, saturation: Float = 0, hue: Float = 0) {
@@ -67,7 +67,7 @@ public struct ColorJitter: Sendable, Equatable {
   }
 
   func draw(using generator: inout StreamGenerator) -> Recoloring {
-    /// From −1 to 1, 24 bits.
+    /// A random number from −1 to 1 with 24 bits.
     func symmetric() -> Float { Float(generator.next() >> 40) / Float(1 << 23) - 1 }
     let draws = (symmetric(), symmetric(), symmetric(), symmetric())
     return Recoloring(
@@ -96,12 +96,12 @@ extension Augmentation.Draw {
   }
 }
 
-/// One change of an image's colours.
+/// One change to an image's colours.
 package struct Recoloring: Equatable, Sendable {
   private let brightness: Float
   private let contrast: Float
   private let saturation: Float
-  /// In turns.
+  /// The rotation of hues, in turns.
   private let hue: Float
 
   package init(brightness: Float = 1, contrast: Float = 1, saturation: Float = 1, hue: Float = 0) {
@@ -111,10 +111,10 @@ package struct Recoloring: Equatable, Sendable {
     self.hue = hue
   }
 
-  /// Changes 8-bit levels, channels interleaved. Each step clips to what a level can be; only the last one rounds.
+  /// Changes 8-bit levels, with interleaved channels. Each step clips to the range of levels; only the last one rounds.
   package func apply(to levels: inout ArraySlice<UInt8>, channels: Int) {
     if self == Recoloring() { return }
-    // Grey is colour with equal channels, on which saturation and hue do nothing.
+    // Grey is colour with equal channels; saturation and hue do not change it.
     let (green, blue) = channels == 1 ? (0, 0) : (1, 2)
     var pixels = stride(from: levels.startIndex, to: levels.endIndex, by: channels).map { place in
       clipped(brightness * SIMD3(Float(levels[place]), Float(levels[place + green]), Float(levels[place + blue])))
@@ -132,7 +132,7 @@ package struct Recoloring: Equatable, Sendable {
     }
   }
 
-  /// The pixel with its hue turned; value and saturation, in the sense of HSV, stay.
+  /// The pixel with its hue rotated; value and saturation, in the sense of HSV, stay the same.
   private func turned(_ pixel: SIMD3<Float>) -> SIMD3<Float> {
     let (low, high) = (pixel.min(), pixel.max())
     let range = high - low
@@ -147,7 +147,7 @@ package struct Recoloring: Equatable, Sendable {
         4 + (pixel.x - pixel.y) / range
       }
     let turned = sixths + 6 * hue
-    /// How far a channel lies below the highest, for its place on the circle in sixths.
+    /// How far a channel is below the highest, for its position on the circle in sixths.
     func level(_ offset: Float) -> Float {
       let place = offset + turned
       let onCircle = place - 6 * (place / 6).rounded(.down)

@@ -1,10 +1,10 @@
 /// Some images of a data set, in the order a model sees them.
 public struct Batch: Sendable, Equatable {
-  /// Its place in the sequence of a training, which is the step, or of an evaluation, from 0.
+  /// Its index in a sequence: in training the step, in an evaluation counted from 0.
   public let number: Int
-  /// The place of its first image in the whole batch that it is a part of; 0 for a whole one.
+  /// The index of its first image within the whole batch that it is a part of; 0 for a whole batch.
   public let first: Int
-  /// Images of the whole batch that it is a part of.
+  /// The number of images in the whole batch that it is a part of.
   public let wholeCount: Int
   /// `[count, height, width, channels]`, 8-bit levels.
   public let pixels: [UInt8]
@@ -14,7 +14,7 @@ public struct Batch: Sendable, Equatable {
   public let width: Int
   public let height: Int
   public let channels: Int
-  /// As many images of each further domain, of the same size and channels, for models that learn from several.
+  /// The images of each further domain, the same number and size, for models that learn from several domains.
   public let counterparts: [Batch]
 
   public init(
@@ -56,10 +56,10 @@ public struct Batch: Sendable, Equatable {
       width: width, height: height, channels: channels, counterparts: counterparts + [counterpart])
   }
 
-  /// What share of the whole batch it is, 0 to 1.
+  /// Its share of the whole batch, 0 to 1.
   public var share: Float { Float(count) / Float(wholeCount) }
 
-  /// The batch in up to `count` parts of about equal size.
+  /// Divides the batch into at most `count` parts of about equal size.
   public func parts(_ count: Int) -> [Batch] {
     let parts = min(max(1, count), self.count)
     return (0..<parts).map { self[self.count * $0 / parts..<self.count * ($0 + 1) / parts] }

@@ -5,7 +5,8 @@ import Foundation
 
 /// CIFAR-10 and CIFAR-100 in their binary form: records of labels, then 1024 red, 1024 green and 1024 blue levels.
 ///
-/// `test_batch.bin` (or `test.bin`) is for validation where it is there; otherwise the last tenth of the records.
+/// `test_batch.bin` (or `test.bin`) is held out for validation if it exists; otherwise the last tenth of the records
+/// is.
 struct CIFARFormat: DatasetFormat {
   private static let side = 32
   private static let planeSize = side * side
@@ -17,7 +18,8 @@ struct CIFARFormat: DatasetFormat {
 
   static func isNamedAsBatch(_ name: String) -> Bool { name.lowercased().hasSuffix(".bin") }
 
-  /// Whether a folder holds batches: any file of that name, and beside pictures one that has CIFAR's own name and size.
+  /// Whether a folder holds CIFAR batches: any file with such a name or, if there are pictures too, one with CIFAR's
+  /// own name and size.
   static func accepts(_ folder: String, names: [String]) -> Bool {
     let batches = names.filter(isNamedAsBatch)
     return !batches.isEmpty
@@ -84,7 +86,7 @@ struct CIFARFormat: DatasetFormat {
     var batch = Batch()
     batch.pixels.reserveCapacity(bytes.count / recordSize * 3 * planeSize)
     for record in stride(from: 0, to: bytes.count, by: recordSize) {
-      // CIFAR-100 has a coarse label and then the fine one, which is what its 100 classes are.
+      // CIFAR-100 has a coarse label and then the fine one, which gives its 100 classes.
       batch.labels.append(bytes[record + labelCount - 1])
       let red = record + labelCount
       for pixel in red..<red + planeSize {
@@ -96,12 +98,12 @@ struct CIFARFormat: DatasetFormat {
     return batch
   }
 
-  /// How many labels a record can have in a file of whole ones.
+  /// How many labels a record can have if the file consists of whole records.
   private static func labelCounts(_ fileSize: Int) -> [Int] {
     [1, 2].filter { fileSize > 0 && fileSize.isMultiple(of: $0 + 3 * planeSize) }
   }
 
-  /// 1 (CIFAR-10) or 2 (CIFAR-100), by the size of the file and, where both would fit, its name.
+  /// 1 (CIFAR-10) or 2 (CIFAR-100), by the file's size and, if both would fit, by its name.
   private static func labelCount(path: String, fileSize: Int) throws -> Int {
     let fitting = labelCounts(fileSize)
     let isNamedAsCIFAR100 = ["train.bin", "test.bin"].contains(path.lastPathComponent)

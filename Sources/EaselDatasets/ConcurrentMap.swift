@@ -1,9 +1,9 @@
 import Foundation
 
-/// Applies a function to every element on all cores; results keep the elements' order.
+/// Applies a function to every element on all cores; results are in the elements' order.
 ///
-/// When calls throw, the error of the first element (by place, not by time) is thrown, so that a message about a broken
-/// file does not change from run to run. Elements after it may be left out.
+/// If calls throw, the error of the first element (by index, not by time) is thrown, so that a message about a broken
+/// file does not change from run to run. Later elements may be skipped.
 func concurrentMap<Element: Sendable, Result: Sendable, Failure: Error>(
   _ elements: [Element], _ transform: @escaping @Sendable (Element) throws(Failure) -> Result
 ) throws(Failure) -> [Result] {
@@ -44,7 +44,7 @@ private final class ConcurrentWork<Element: Sendable, Result: Sendable, Failure:
     }
   }
 
-  /// Waits for what other threads still have in hand.
+  /// Waits for the elements that other threads are still working on.
   func results() throws(Failure) -> [Result] {
     condition.lock()
     defer { condition.unlock() }

@@ -1,26 +1,26 @@
 import EaselTensors
 import Foundation
 
-/// Shuffled, augmented batches without end, prepared ahead on a thread of its own.
+/// An endless sequence of shuffled, augmented batches, prepared in advance by a separate thread.
 ///
-/// The order is a function of data, batch size and seed: a loader that starts at step `s` gives what one from the
-/// beginning gives at step `s`. Batches cross the ends of epochs, and each epoch has every image exactly once.
+/// The order is a function of data, batch size and seed: a loader that starts at step `s` goes on exactly like one that
+/// started at the beginning. Batches cross the ends of epochs, and each epoch has every image exactly once.
 public final class DataLoader: Sendable {
   private let prefetcher: Prefetcher
 
   /// Starts to prepare batches.
   ///
   /// - Parameters:
-  ///   - dataset: What to draw from; not empty.
-  ///   - batchSize: Images in each batch; may exceed the size of the data set.
-  ///   - seed: The run's seed; the loader draws from its `data` stream.
-  ///   - augmentation: Random changes to each sample.
-  ///   - counterpart: The images of a second domain, which each batch carries as many of: those with the same places, changed
-  ///     in the same way, or, where they are not paired, others in an order of their own.
-  ///   - startingAtStep: The first batch's step, from 0.
-  ///   - prefetch: How many batches are kept ready, at least 1.
+  ///   - dataset: the images to draw from; not empty.
+  ///   - batchSize: images per batch; it may exceed the size of the data set.
+  ///   - seed: the run's seed; the loader draws from its `data` stream.
+  ///   - augmentation: random changes to each sample.
+  ///   - counterpart: the images of a second domain; each batch carries the same number of these. Paired images have
+  ///     the same indices and are changed in the same way; otherwise they are others, in an order of their own.
+  ///   - startingAtStep: the first batch's step, counted from 0.
+  ///   - prefetch: how many batches are kept ready, at least 1.
   ///
-  /// Traps when a number is out of its range.
+  /// Traps if a number is out of its range.
   public init(
     _ dataset: ImageDataset, batchSize: Int, seed: UInt64, augmentation: Augmentation = .none,
     counterpart: (dataset: ImageDataset, isPaired: Bool)? = nil, startingAtStep: Int = 0, prefetch: Int = 3
@@ -49,10 +49,10 @@ public final class DataLoader: Sendable {
   /// The next step's batch; waits until it is ready. Traps after ``stop()``.
   public func next() -> Batch { prefetcher.next() }
 
-  /// Ends the loader's thread and waits for it; may be called more than once.
+  /// Ends the loader's thread and waits for it. It may be called more than once.
   public func stop() { prefetcher.stop() }
 
-  /// What the thread holds on to while it lives; for tests that it ends.
+  /// The object that the thread retains while it lives; for tests that it ends.
   package var worker: AnyObject { prefetcher }
 }
 
@@ -116,7 +116,7 @@ private final class Prefetcher: @unchecked Sendable {
     condition.unlock()
   }
 
-  /// False when the loader stops.
+  /// False if the loader stops.
   private func waitForRoom() -> Bool {
     condition.lock()
     defer { condition.unlock() }

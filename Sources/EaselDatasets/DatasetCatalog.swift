@@ -3,9 +3,10 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// Finds data sets by name or path: a name is a folder in `Data/` of one of the search roots, the first one that has it.
+/// Finds data sets by name or path. A name is a folder in `Data/` of one of the search roots; the first root that has
+/// it wins.
 ///
-/// A folder of several data sets has none of its own name; theirs are `folder/member`.
+/// A folder of several data sets is no data set itself; their names are `folder/member`.
 public struct DatasetCatalog: Sendable {
   /// The folder of data sets below each root.
   public static let folderName = "Data"
@@ -13,29 +14,30 @@ public struct DatasetCatalog: Sendable {
   /// What `easel data import` can bring here.
   public static let importableNames = [FashionMNIST.name, Emoji.name, Emoji.stylesName]
 
-  /// Folders that hold a `Data` folder (the workspace, then where the program is installed), first come first served.
+  /// Folders that hold a `Data` folder (the workspace, then the place where the program is installed), in order of
+  /// priority.
   public let searchRoots: [String]
 
   public init(searchRoots: [String]) { self.searchRoots = searchRoots }
 
-  /// One data set that is there.
+  /// A data set in the catalogue.
   public struct Entry: Sendable {
     public let name: String
     public let path: String
-    /// A LICENSE, COPYING or COPYRIGHT file lies beside the data.
+    /// Whether a LICENSE, COPYING or COPYRIGHT file is beside the data.
     public let hasLicense: Bool
-    /// What it holds, or what is wrong with it.
+    /// Its contents, or what is wrong with it.
     public let contents: Result<DatasetSummary, UserError>
   }
 
-  /// Reads a data set; images become `imageSize` if it is given, as `fit` says. `skippingBroken` leaves out pictures of a folder that cannot be
-  /// read, and lists them.
+  /// Reads a data set. Images are brought to `imageSize`, if it is given, as `fit` says. `skippingBroken` leaves out
+  /// and lists pictures of a folder that cannot be read.
   ///
-  /// `nameOrPath` is the name of a data set in the catalogue, or else the path of a folder of IDX files, of CIFAR
-  /// batches, of sheets or of pictures, or of one IDX file or CIFAR batch.
+  /// `nameOrPath` is the name of a data set in the catalogue, or otherwise the path of a folder of IDX files, CIFAR
+  /// batches, sheets or pictures, or of a single IDX file or CIFAR batch.
   ///
-  /// - Throws: `UserError`: `missingInput` when there is neither (with the names there are), `usage` when it is a
-  ///   folder of several data sets, `badData` with the path of the file that is broken.
+  /// - Throws: `UserError`: `missingInput` if neither exists (with the known names), `usage` if it is a folder of
+  ///   several data sets, `badData` with the path of a broken file.
   public func resolve(
     _ nameOrPath: String, imageSize: ImageSize? = nil, fit: ImageFit = .crop, skippingBroken: Bool = false
   ) throws -> DatasetSplits {
@@ -54,7 +56,7 @@ public struct DatasetCatalog: Sendable {
       name: name, imageSize: imageSize, fit: fit)
   }
 
-  /// The two data sets of a folder that is laid out as CycleGAN's data are, by name or path; nil for any other.
+  /// The two data sets in a folder with the layout of CycleGAN's data, by name or path; nil for any other folder.
   public func domains(of nameOrPath: String) -> [String]? {
     let members = ImageFolderFormat.domains.map { "\(nameOrPath)/\($0)" }
     let paths = members.compactMap(find)
@@ -64,7 +66,7 @@ public struct DatasetCatalog: Sendable {
   /// The names of the data sets, sorted.
   public var names: [String] { namedFolders().map(\.name).sorted() }
 
-  /// Where a named data set lies, or the path itself; throws `UserError` (`missingInput`) when there is neither.
+  /// The path of a named data set, or the path itself; throws `UserError` (`missingInput`) if neither exists.
   public func path(of nameOrPath: String) throws -> String {
     if let path = find(nameOrPath) { return path }
     let names = namedFolders().map(\.name)
@@ -93,9 +95,9 @@ public struct DatasetCatalog: Sendable {
     return isThere ? nameOrPath : nil
   }
 
-  /// The data sets that can be named, sorted; a broken one is listed with what is wrong with it.
+  /// The data sets that can be named, sorted; broken ones are listed with what is wrong with them.
   ///
-  /// Of a folder of pictures only the first is opened.
+  /// Of a folder of pictures, only the first is opened.
   public func entries() -> [Entry] {
     namedFolders().sorted { $0.name < $1.name }.map { folder in
       let contents: Result<DatasetSummary, UserError>
@@ -114,7 +116,7 @@ public struct DatasetCatalog: Sendable {
   private func namedFolders() -> [(name: String, path: String)] {
     var found: [(name: String, path: String)] = []
     for root in searchRoots.map({ $0.appendingPathComponent(Self.folderName) }) {
-      // A root without a Data folder has nothing to offer, which is no error.
+      // A root without a Data folder has no data sets, which is no error.
       for name in (try? visibleNames(inFolder: root)) ?? [] {
         let path = root.appendingPathComponent(name)
         guard path.isFolder else { continue }

@@ -3,32 +3,32 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// What can be told about a data set without reading all of it.
+/// What is known about a data set without reading all of it.
 public struct DatasetSummary: Sendable, Equatable {
   /// Images for training and validation together.
   public let count: Int
-  /// Size of the (first) image; pictures in a folder may differ.
+  /// The size of the first image; pictures in a folder may differ.
   public let imageSize: ImageSize
-  /// 1 (grey) or 3, of the (first) image.
+  /// 1 (grey) or 3, according to the first image.
   public let channels: Int
   /// In the order of their indices; empty without labels.
   public let classNames: [String]
 }
 
-/// One way of keeping a data set on disk.
+/// A way of storing a data set on disk.
 protocol DatasetFormat {
-  /// Reads as little as tells what is there.
+  /// Reads just enough for a summary.
   func summary() throws -> DatasetSummary
 
-  /// Reads everything; images become `imageSize` if it is given, as `fit` says.
+  /// Reads everything. Images are brought to `imageSize`, if it is given, as `fit` says.
   func splits(name: String, imageSize: ImageSize?, fit: ImageFit) throws -> DatasetSplits
 }
 
-/// Finds out how a path keeps its data: IDX files, CIFAR batches, sheets, or a folder of pictures, of which those that cannot be
-/// read may be skipped.
+/// Determines how a path stores its data: IDX files, CIFAR batches, sheets, or a folder of pictures, in which
+/// unreadable ones may be skipped.
 ///
-/// - Throws: `UserError`: `missingInput` when there is nothing at the path, `usage` when it holds several data sets,
-///   `badData` when it is no data set.
+/// - Throws: `UserError`: `missingInput` if there is nothing at the path, `usage` if it holds several data sets,
+///   `badData` if it is no data set.
 func datasetFormat(at path: String, skippingBroken: Bool = false) throws -> any DatasetFormat {
   if let (folder, domain) = domain(at: path) {
     return ImageFolderFormat(path: folder, domain: domain, skipsBroken: skippingBroken)
@@ -59,26 +59,26 @@ func holdsTwoDomains(_ name: String, _ members: [String]) -> UserError {
   )
 }
 
-/// The data sets that a folder holds, sorted: itself, or, where its sub-folders are data sets in their own right, those,
-/// named `name/sub-folder`, or its two domains, named `name/A` and `name/B`.
+/// The data sets that a folder holds, sorted: the folder itself; or its sub-folders, named `name/sub-folder`, if they
+/// are data sets in their own right; or its two domains, named `name/A` and `name/B`.
 func datasets(named name: String, at folder: String) throws -> [(name: String, path: String)] {
   let names = try visibleNames(inFolder: folder)
   if isDataset(folder, names: names) { return [(name, folder)] }
   if ImageFolderFormat.holdsTwoDomains(folder, names: names) {
     return ImageFolderFormat.domains.map { ("\(name)/\($0)", folder.appendingPathComponent($0)) }
   }
-  // A folder of very many pictures is not asked about each of them.
+  // Do not ask about each picture in a folder of very many.
   let members = names.filter { !ImageFolderFormat.isNamedAsImage($0) }
     .map { (name: "\(name)/\($0)", path: folder.appendingPathComponent($0)) }
     .filter { member in
-      // One that cannot be read is for whoever reads the pictures to tell.
+      // If a folder cannot be read, the reader of the pictures reports it.
       member.path.isFolder
         && (try? visibleNames(inFolder: member.path)).map { isDataset(member.path, names: $0) } == true
     }
   return members.isEmpty ? [(name, folder)] : members
 }
 
-/// The folder and the domain that `folder/A` names, where there is nothing of that name but `folder/trainA` and `folder/trainB`.
+/// The folder and the domain that `folder/A` names, if it does not exist but `folder/trainA` and `folder/trainB` do.
 func domain(at path: String) -> (folder: String, domain: String)? {
   let (folder, domain) = (path.deletingLastPathComponent, path.lastPathComponent)
   guard ImageFolderFormat.domains.contains(domain), !path.existsAsFile, folder.isFolder,
@@ -87,15 +87,15 @@ func domain(at path: String) -> (folder: String, domain: String)? {
   return (folder, domain)
 }
 
-/// Whether a folder can be nothing but a data set: not one of pictures, which a class of another may be too.
+/// Whether a folder can be nothing but a data set. A folder of pictures could also be a class of another one.
 private func isDataset(_ folder: String, names: [String]) -> Bool {
   SheetFormat.accepts(folder, names: names) || names.contains(where: IDXFormat.isImageFile)
     || CIFARFormat.accepts(folder, names: names) || ImageFolderFormat.parts(of: folder, names: names) != nil
 }
 
-/// Class names that lie beside the data as lines of text, one for each index from 0.
+/// Class names from a text file beside the data, one line for each index from 0.
 ///
-/// - Throws: `UserError` (`badData`) when there are fewer names than the labels need.
+/// - Throws: `UserError` (`badData`) if there are fewer names than the labels need.
 func classNames(inFolder folder: String, candidates: [String], labels: [UInt8]) throws -> [String] {
   let needed = Int(labels.max() ?? 0) + 1
   let files = candidates.map(folder.appendingPathComponent)
@@ -111,7 +111,7 @@ func classNames(inFolder folder: String, candidates: [String], labels: [UInt8]) 
   return (0..<needed).map(String.init)
 }
 
-/// The parts one after the other, in memory that is taken once.
+/// The parts one after the other, in memory allocated once.
 func concatenated(_ parts: some Collection<[UInt8]>) -> [UInt8] {
   var whole: [UInt8] = []
   whole.reserveCapacity(parts.reduce(0) { $0 + $1.count })

@@ -6,13 +6,13 @@ import EaselTensors
 public struct DatasetSplits: Sendable {
   public let train: ImageDataset
   public let validation: ImageDataset
-  /// How the two were told apart, as a sentence for people.
+  /// How images were held out, as a sentence for people.
   public let rule: String
-  /// What was asked to be left out because it could not be read, and why.
+  /// What was left out on request because it could not be read, and why.
   public internal(set) var skipped: [UserError] = []
-  /// How many pictures lost a part when they were cropped to one size.
+  /// How many pictures were cropped to reach the common size.
   public internal(set) var cropped = 0
-  /// What else a person should know of the data, such as pictures that are not used: a sentence each.
+  /// What else people should know about the data, such as pictures that are not used, one sentence each.
   public internal(set) var notes: [String] = []
 
   public init(train: ImageDataset, validation: ImageDataset, rule: String) {
@@ -23,11 +23,11 @@ public struct DatasetSplits: Sendable {
 }
 
 extension DatasetSplits {
-  /// The last tenth (at least one image) is for validation: for data that come in an order of no meaning.
+  /// Holds out the last tenth (at least one image) for validation: for data in an order without meaning.
   ///
-  /// Images that are all that training has of their class are passed over, as in ``shuffledTenth(of:)``.
+  /// Skips images that are the last of their class for training, as in ``shuffledTenth(of:)``.
   ///
-  /// - Throws: `UserError` (`badData`) when there are fewer than two images.
+  /// - Throws: `UserError` (`badData`) if there are fewer than two images.
   static func lastTenth(of dataset: ImageDataset) throws -> DatasetSplits {
     let heldOut = try tenth(of: dataset, inOrder: (0..<dataset.count).reversed())
     let isWhole = heldOut.count == dataset.count - (heldOut.min() ?? 0)
@@ -39,12 +39,14 @@ extension DatasetSplits {
     )
   }
 
-  /// A tenth (at least one image) that a fixed shuffle chooses is for validation: for data sorted by class or name.
+  /// Holds out a tenth (at least one image), chosen by a fixed shuffle, for validation: for data sorted by class or
+  /// name.
   ///
-  /// The choice depends on the number of images, not on a run's seed: runs with other seeds see the same split. Where it would
-  /// take all images of a class, the next ones take the place of the last of them, as far as there are others.
+  /// The choice depends on the number of images, not on a run's seed: runs with other seeds see the same split. If it
+  /// would take all images of a class, the last of them stays and the next image in the order is taken instead, if
+  /// there is one.
   ///
-  /// - Throws: `UserError` (`badData`) when there are fewer than two images.
+  /// - Throws: `UserError` (`badData`) if there are fewer than two images.
   static func shuffledTenth(of dataset: ImageDataset) throws -> DatasetSplits {
     var generator = StreamGenerator(seed: 0, stream: .validation)
     let heldOut = try tenth(of: dataset, inOrder: shuffledIndices(count: dataset.count, using: &generator))
@@ -53,7 +55,7 @@ extension DatasetSplits {
       rule: "\(heldOut.count) of \(dataset.count) images, chosen by a fixed shuffle, are for validation")
   }
 
-  /// The places of the first tenth in an order, without those that are the last of their class.
+  /// The indices of the first tenth in an order, without those that are the last of their class.
   private static func tenth(of dataset: ImageDataset, inOrder order: some Collection<Int>) throws -> [Int] {
     let wanted = try validationCount(of: dataset)
     guard let labels = dataset.labels else { return Array(order.prefix(wanted)) }
@@ -63,7 +65,7 @@ extension DatasetSplits {
       left[Int(labels[place])] -= 1
       chosen.append(place)
     }
-    // Of as many classes as images, one has to go.
+    // If there are as many classes as images, one image must be held out anyway.
     return chosen.isEmpty ? Array(order.prefix(1)) : chosen
   }
 
@@ -81,7 +83,7 @@ extension DatasetSplits {
     with(train.converted(channels: channels), validation.converted(channels: channels))
   }
 
-  /// Other images for these, told apart by the same rule.
+  /// The same splits with other images.
   private func with(_ train: ImageDataset, _ validation: ImageDataset) -> DatasetSplits {
     var splits = DatasetSplits(train: train, validation: validation, rule: rule)
     (splits.skipped, splits.cropped, splits.notes) = (skipped, cropped, notes)
@@ -90,8 +92,8 @@ extension DatasetSplits {
 
   /// The images of some classes, as ``ImageDataset/subset(classes:)``.
   ///
-  /// - Throws: `UserError` (usage) where there are no such classes, a class is named twice, or none of their images are for
-  ///   training or for validation.
+  /// - Throws: `UserError` (usage) if there are no such classes, a class is named twice, or none of their images are
+  ///   for training or for validation.
   public func subset(classes: [Int]) throws -> DatasetSplits {
     guard train.labels != nil else {
       throw UserError(
@@ -118,15 +120,15 @@ extension DatasetSplits {
 }
 
 extension DatasetSplits {
-  /// Two domains as a model of both takes them: in colour where one of them is.
+  /// Prepares two domains for a model of both: in colour if one of them is.
   ///
   /// - Parameters:
   ///   - a: the first domain's data.
   ///   - b: the second's.
-  ///   - isPaired: whether images of one belong to images of the other: those of one name, which is their path without
-  ///     extension, and otherwise, where one of them has no names, those of one place. The second's come in the first's
-  ///     order, and for training or held out as the first's are.
-  /// - Throws: `UserError` (bad data) where sizes differ or, for pairs, an image has no partner.
+  ///   - isPaired: whether images of one belong to images of the other: those with the same name (their path without
+  ///     extension) or, if one of the two has no names, those with the same index. The second's images are put into the
+  ///     first's order, and are held out if the first's are.
+  /// - Throws: `UserError` (bad data) if sizes differ or, for pairs, if an image has no partner.
   public static func matched(_ a: DatasetSplits, _ b: DatasetSplits, isPaired: Bool) throws -> (
     a: DatasetSplits, b: DatasetSplits
   ) {
@@ -144,8 +146,9 @@ extension DatasetSplits {
   }
 
   private func inOrder(of other: DatasetSplits) throws -> DatasetSplits {
-    // Which of them are held out may differ, as where files of two kinds sort in two ways. Names that come both for training
-    // and held out, as those of numbered files in two folders, say nothing of the one in the other.
+    // Which images are held out may differ, for example if files of two kinds sort in two ways. If the same names occur
+    // both for training and held out, as with numbered files in two folders, a name in one says nothing about the
+    // other.
     let (mine, others) = (train.appending(validation), other.train.appending(other.validation))
     guard let mine, let others, mine.hasDifferentNames, others.hasDifferentNames else {
       return with(try train.inOrder(of: other.train), try validation.inOrder(of: other.validation))
@@ -156,10 +159,10 @@ extension DatasetSplits {
 }
 
 extension ImageDataset {
-  /// The images that belong to another data set's, in their order: those of the same names, or of the same places where one of
-  /// the two has no names.
+  /// The images that belong to another data set's, in its order: those with the same names or, if one of the two has no
+  /// names, with the same indices.
   ///
-  /// - Throws: `UserError` (bad data) where an image of either has no partner.
+  /// - Throws: `UserError` (bad data) if an image of either has no partner.
   public func inOrder(of other: ImageDataset) throws -> ImageDataset {
     let hint = "Give both the same file names. Without pairs, train cyclegan."
     guard !names.isEmpty, !other.names.isEmpty else {
@@ -197,7 +200,7 @@ extension ImageDataset {
 
   fileprivate var hasDifferentNames: Bool { Set(names.map { Array($0.utf8) }).count == count }
 
-  /// These images and then another data set's of the same kind; nil where either has no names.
+  /// These images followed by those of another data set of the same kind; nil if either has no names.
   fileprivate func appending(_ other: ImageDataset) -> ImageDataset? {
     guard !names.isEmpty, !other.names.isEmpty else { return nil }
     return ImageDataset(
@@ -205,7 +208,7 @@ extension ImageDataset {
       annotations: annotations.appending(other.annotations), classNames: classNames, names: names + other.names)
   }
 
-  /// Some images are held out, the rest is for training.
+  /// Holds out some images; the others are for training.
   fileprivate func splits(heldOut: [Int], rule: String) -> DatasetSplits {
     let isHeldOut = Set(heldOut)
     return DatasetSplits(

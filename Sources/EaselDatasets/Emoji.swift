@@ -3,29 +3,29 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// Emoji as Noto draws them (Google, Apache-2.0), and as EmojiOne 3 did (Ranks.com, CC-BY-SA-4.0), out of Debian's packages
-/// `ruby-tanuki-emoji` and `ruby-gemojione`: small pictures in colour over white, of faces, animals, food, things and signs.
+/// Emoji as drawn by Noto (Google, Apache-2.0) and by EmojiOne 3 (Ranks.com, CC-BY-SA-4.0), from Debian's packages
+/// `ruby-tanuki-emoji` and `ruby-gemojione`: small pictures in colour over white, of faces, animals, food, things and
+/// signs.
 public enum Emoji {
   /// The names of the data sets in the catalogue; the second is a folder of several.
   public static let name = "emoji"
   public static let stylesName = "emoji-styles"
 
-  /// Sides that an import takes; the pictures in the packages are 64, 72 or 128 pixels wide.
+  /// The sides that an import accepts; the packages' pictures are 64, 72 or 128 pixels wide.
   public static let sizes = 8...128
 
-  /// Makes `dataFolder/emoji`: Noto's emoji in folders by Unicode's groups, which are the classes, each file named by its
-  /// code points and its name; a tenth is held out.
+  /// Makes `dataFolder/emoji`: Noto's emoji in folders by Unicode's groups, which are the classes. Each file is named
+  /// by its code points and its name; a tenth is held out.
   ///
   /// - Parameters:
-  ///   - size: The side of the pictures.
-  ///   - source: A folder into which the package was unpacked. Without one: the installed package if there is one, else
-  ///     the package is fetched with `apt-get` and unpacked; no Ruby is installed or run.
-  ///   - dataFolder: A workspace's `Data` folder; made if need be.
-  ///   - progress: Is told, in words, what is being done.
-  /// - Returns: The new folder's path.
-  /// - Throws: `UserError`: `cannotCreate` when the data set is there already or cannot be written, `missingInput` when
-  ///   `source` does not hold the package, `badData` when a picture is damaged, `unavailable` when it cannot be
-  ///   fetched.
+  ///   - size: the side of the pictures.
+  ///   - source: a folder into which the package was unpacked. Without it, the installed package is used; if there is
+  ///     none, the package is fetched with `apt-get` and unpacked. No Ruby is installed or run.
+  ///   - dataFolder: a workspace's `Data` folder, made if necessary.
+  ///   - progress: receives what is being done, in words.
+  /// - Returns: the new folder's path.
+  /// - Throws: `UserError`: `cannotCreate` if the data set already exists or cannot be written, `missingInput` if
+  ///   `source` does not hold the package, `badData` if a picture is damaged, `unavailable` if it cannot be fetched.
   @discardableResult
   public static func importDataset(
     size: Int = 64, from source: String?, into dataFolder: String, progress: (String) -> Void = { _ in }
@@ -36,10 +36,10 @@ public enum Emoji {
   /// Makes `dataFolder/emoji-styles` with four data sets: `noto` and `gemojione`, the same emoji drawn in two ways, for
   /// training without pairs, and `noto-paired` and `gemojione-paired` for training with them.
   ///
-  /// Image k held out of one is image k held out of every other, drawn in its way: 200 pairs. No emoji that `noto` is to be
-  /// trained on is among those for `gemojione`; the two `-paired` ones have all that are not held out, in the same order.
-  /// Emoji that differ in skin colour or sex only, and those that look the same, stay together. Flags are left out: one
-  /// style waves them, the other makes discs of them.
+  /// Image k held out of one data set is image k held out of every other, drawn in its style: 200 pairs. No emoji that
+  /// `noto` has for training is among those for `gemojione`; the two `-paired` sets have all emoji that are not held
+  /// out, in the same order. Emoji that differ only in skin colour or sex, and those that look the same, stay together.
+  /// Flags are left out: one style draws them waving, the other as discs.
   ///
   /// Parameters and errors are those of ``importDataset(size:from:into:progress:)``.
   @discardableResult
@@ -169,9 +169,9 @@ public enum Emoji {
   }
 
   private struct Drawing {
-    /// Without joiners and variation selectors, which the packages write in some names only.
+    /// Without joiners and variation selectors, since the packages write them only in some names.
     let codePoints: [UInt32]
-    /// In the package's size: what looks the same does not depend on the size that is asked for.
+    /// In the package's size, so that which emoji look the same does not depend on the requested size.
     let original: Image
     let image: Image
   }
@@ -192,7 +192,7 @@ public enum Emoji {
     }
     return try concurrentMap(files) { entry in
       let path = folder.appendingPathComponent(entry.file)
-      // Over white before it is resized: transparent pixels have a colour too, which must not bleed into the edges.
+      // Composed over white before resizing: transparent pixels have a colour too, which must not bleed into the edges.
       let original = try Image.read(path, background: 255).converted(channels: 3)
       guard original.width == original.height else {
         throw UserError(.badData, "\(path): expected a square picture, found \(original.size)")
@@ -210,7 +210,7 @@ public enum Emoji {
 
   private static func writeText(_ text: String, to path: String) throws { try FileIO.write(Array(text.utf8), to: path) }
 
-  /// Letters and digits in lower case, with a hyphen for whatever else stands between them.
+  /// Letters and digits in lower case, with a hyphen for anything between them.
   private static func slug(_ text: String) -> String {
     text.lowercased().split { !($0.isASCII && ($0.isLetter || $0.isNumber)) }.joined(separator: "-")
   }
@@ -234,14 +234,14 @@ public enum Emoji {
     return codePoints.isEmpty ? nil : codePoints
   }
 
-  /// Without what says skin colour and sex.
+  /// The code points without those for skin colour and sex.
   fileprivate static func base(_ codePoints: [UInt32]) -> [UInt32] {
     let modifiers: Set<UInt32> = [0x1F3FB, 0x1F3FC, 0x1F3FD, 0x1F3FE, 0x1F3FF, 0x2640, 0x2642]
     let base = codePoints.filter { !modifiers.contains($0) }
     return base.isEmpty ? codePoints : base
   }
 
-  /// The places of emoji by family: those of one base, and those that look the same.
+  /// The indices of emoji by family: those with the same base, and those that look the same.
   private static func families(of codePoints: [[UInt32]], lookingLike pixels: [[UInt8]]) -> [[Int]] {
     var families: [[Int]] = []
     var byBase: [[UInt32]: Int] = [:]
@@ -259,7 +259,8 @@ public enum Emoji {
 }
 
 extension [[Int]] {
-  /// Whole families by a shuffle, as long as they fit, until so many places are held out; the rest in the shuffle's order.
+  /// Holds out whole families in a shuffled order, if they fit, up to the wanted number of images; the rest stays in
+  /// that order.
   fileprivate func split(heldOut wanted: Int, using random: inout StreamGenerator) -> (heldOut: [Int], rest: [[Int]]) {
     var heldOut: [Int] = []
     var rest: [[Int]] = []
@@ -269,7 +270,7 @@ extension [[Int]] {
     return (heldOut, rest)
   }
 
-  /// Two halves of about equal size, each of whole families, with about as many large families in one as in the other.
+  /// Two halves of about equal size, each of whole families, with about the same number of large families.
   fileprivate var halves: ([Int], [Int]) {
     sorted { $0.count > $1.count }.reduce(into: ([], [])) { halves, family in
       if halves.0.count <= halves.1.count { halves.0 += family } else { halves.1 += family }
@@ -296,12 +297,12 @@ private struct UnicodeEmoji {
       guard let match = line.wholeMatch(of: /([0-9A-F ]+?) *; *[a-z-]+ *# \S+ (?:E[0-9.]+ )?(.+)/),
         let codePoints = Emoji.hexadecimal(match.1, separator: " "), entries[codePoints] == nil
       else { continue }
-      // The swatches of skin colours are a group of their own, too small for a class.
+      // The swatches of skin colours form a group of their own, which is too small for a class.
       entries[codePoints] = Entry(group: group == "Component" ? "Symbols" : group, name: String(match.2))
     }
   }
 
-  /// What an emoji is called. One in a skin colour that Unicode does not know yet has the name of its base.
+  /// An emoji's name and group. An emoji with a skin colour that Unicode does not know yet has the name of its base.
   subscript(codePoints: [UInt32]) -> Entry {
     entries[codePoints] ?? entries[Emoji.base(codePoints)] ?? Entry(group: "Symbols", name: "emoji")
   }

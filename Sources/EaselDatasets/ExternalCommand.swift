@@ -5,12 +5,12 @@ import Foundation
 /// A program of the system, found in a list of folders.
 struct ExternalCommand {
   let name: String
-  /// Where programs are looked for.
+  /// The folders to search for programs.
   let searchPath: [String]
 
   /// Runs the program in a folder and waits for its end.
   ///
-  /// - Throws: `UserError` (`unavailable`, with `hint`) when there is no such program, or when it fails.
+  /// - Throws: `UserError` (`unavailable`, with `hint`) if there is no such program, or if it fails.
   func run(_ arguments: [String], in folder: String, hint: String) throws {
     let candidates = searchPath.map { $0.appendingPathComponent(name) }
     guard let executable = candidates.first(where: FileManager.default.isExecutableFile) else {
@@ -21,7 +21,7 @@ struct ExternalCommand {
     process.arguments = arguments
     process.currentDirectoryURL = URL(fileURLWithPath: folder)
     process.standardInput = FileHandle.nullDevice
-    // One pipe for both, read to its end, so that neither can fill up and stall the program.
+    // One pipe for both outputs, read to its end, so that neither can fill up and stall the program.
     let output = Pipe()
     process.standardOutput = output
     process.standardError = output

@@ -15,13 +15,13 @@ public enum FashionMNIST {
   /// Copies the four files into `dataFolder/fashion-mnist`, which appears whole or not at all.
   ///
   /// - Parameters:
-  ///   - source: A folder with the four `.gz` files, or one into which Debian's package `dataset-fashion-mnist` was
-  ///     unpacked. Without one: the installed package if there is one, else the package is fetched with `apt-get`.
-  ///   - dataFolder: A workspace's `Data` folder; made if need be.
-  ///   - progress: Is told, in words, what is being done.
-  /// - Returns: The new folder's path.
-  /// - Throws: `UserError`: `cannotCreate` when the data set is there already or cannot be written, `missingInput` when
-  ///   `source` lacks a file, `badData` when a file is damaged, `unavailable` when the package cannot be fetched.
+  ///   - source: a folder with the four `.gz` files, or one into which Debian's package `dataset-fashion-mnist` was
+  ///     unpacked. Without it, the installed package is used; if there is none, the package is fetched with `apt-get`.
+  ///   - dataFolder: a workspace's `Data` folder, made if necessary.
+  ///   - progress: receives what is being done, in words.
+  /// - Returns: the new folder's path.
+  /// - Throws: `UserError`: `cannotCreate` if the data set already exists or cannot be written, `missingInput` if
+  ///   `source` lacks a file, `badData` if a file is damaged, `unavailable` if the package cannot be fetched.
   @discardableResult
   public static func importDataset(
     from source: String?, into dataFolder: String, progress: (String) -> Void = { _ in }

@@ -4,17 +4,18 @@ import EaselTensors
 
 /// An IDX file of unsigned bytes (the format of MNIST), plain or compressed with gzip.
 ///
-/// Layout: bytes 0, 0, 8 (unsigned byte), rank; one big-endian u32 for each dimension; the values, last dimension fastest.
+/// Layout: bytes 0, 0, 8 (unsigned byte), rank; one big-endian u32 for each dimension; the values, last dimension
+/// fastest.
 struct IDXFile {
-  /// The largest file, and the most values, that are read: 4 GiB.
+  /// The largest file, and the largest number of values, that are read: 4 GiB.
   private static let maximumSize = 1 << 32
 
   let dimensions: [Int]
   let values: [UInt8]
 
-  /// Reads a file and checks that it holds as many values as its header announces.
+  /// Reads a file and checks that it holds the number of values that its header announces.
   ///
-  /// - Throws: `UserError`: `missingInput` when there is no such file, `badData` with the counts expected and found.
+  /// - Throws: `UserError`: `missingInput` if there is no such file, `badData` with the expected and the actual count.
   init(path: String, rank: Int) throws {
     var reader = try IDXReader(path: path)
     let dimensions = try reader.dimensions(rank: rank)
@@ -26,7 +27,7 @@ struct IDXFile {
     guard values.count == expected else {
       throw Self.wrongLength(path, dimensions, expected: expected, found: "\(values.count)")
     }
-    // A few compressed bytes may expand to gigabytes: not all of what is too much is counted.
+    // A few compressed bytes may expand to gigabytes, so do not count all surplus bytes.
     let most = 1 << 20
     let surplus = try reader.read(most).count
     guard surplus == 0 else {
@@ -36,7 +37,7 @@ struct IDXFile {
     self.dimensions = dimensions
   }
 
-  /// The dimensions alone; throws as `init` does for a bad header.
+  /// The dimensions alone; throws like `init` for a bad header.
   static func dimensions(path: String, rank: Int) throws -> [Int] {
     var reader = try IDXReader(path: path)
     let dimensions = try reader.dimensions(rank: rank)
@@ -67,7 +68,7 @@ struct IDXFile {
     dimensions.map(String.init).joined(separator: " × ")
   }
 
-  /// The file's bytes, inflated where they are compressed.
+  /// The file's bytes, decompressed if necessary.
   private struct IDXReader {
     private let path: String
     private let bytes: [UInt8]
@@ -81,7 +82,7 @@ struct IDXFile {
       inflater = isCompressed ? Inflater(bytes, name: path) : nil
     }
 
-    /// No more than this many bytes are still read: a few compressed ones may stand for gigabytes of the same value.
+    /// The limit of bytes still to read: a few compressed bytes may stand for gigabytes of the same value.
     var mostRemaining: Int { inflater == nil ? bytes.count - offset : max(1 << 26, 128 * bytes.count) }
 
     mutating func read(_ count: Int) throws -> [UInt8] {

@@ -5,10 +5,10 @@ import Foundation
 
 /// A folder of IDX files (`train-images-idx3-ubyte.gz` and so on), or one file of images with its labels beside it.
 ///
-/// Names may have more words, as EMNIST's do (`emnist-letters-train-images-idx3-ubyte`). `t10k` or `test` is for validation where
-/// both are there; otherwise the last tenth of what is there.
+/// Names may contain more words, as EMNIST's do (`emnist-letters-train-images-idx3-ubyte`). If there are both, `t10k`
+/// or `test` is for validation; otherwise the last tenth is.
 struct IDXFormat: DatasetFormat {
-  /// Names of the class index 0, 1, … line by line.
+  /// Names of the class indices 0, 1, …, one per line.
   static let classNamesFile = "classes.txt"
 
   private let path: String
@@ -26,10 +26,9 @@ struct IDXFormat: DatasetFormat {
     validationImages = nil
   }
 
-  /// - Throws: `UserError` (`badData`) when the folder holds image files of which it cannot be told which are for
-  ///   training.
+  /// - Throws: `UserError` (`badData`) if it is unclear which of the folder's image files are for training.
   init(folder: String, names: [String]) throws {
-    // A file may be there both compressed and not.
+    // A file may exist both compressed and uncompressed.
     let images = names.filter(Self.isImageFile).filter {
       !($0.hasSuffix(".gz") && names.contains(String($0.dropLast(3))))
     }
@@ -51,7 +50,7 @@ struct IDXFormat: DatasetFormat {
     validationImages = second.map { folder.appendingPathComponent($0) }
   }
 
-  /// Of the words between other signs than letters and digits.
+  /// Whether a word of the name begins with one of the parts. Words are separated by anything but letters and digits.
   private static func hasWord(_ name: String, beginning parts: [String]) -> Bool {
     name.lowercased().split { !$0.isLetter && !$0.isNumber }.contains { word in parts.contains(where: word.hasPrefix) }
   }

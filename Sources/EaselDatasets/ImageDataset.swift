@@ -6,9 +6,9 @@ import EaselTensors
 ///
 /// Image `i` is the bytes `i × sampleSize ..< (i + 1) × sampleSize` of ``pixels``: `[count, height, width, channels]`.
 public struct ImageDataset: Sendable {
-  /// What people call it (`fashion-mnist`, a folder's name).
+  /// Its name for people (`fashion-mnist`, a folder's name).
   public let name: String
-  /// Where it came from: a sentence or path for people.
+  /// Where it came from, as a sentence or path for people.
   public let source: String
   public let width: Int
   public let height: Int
@@ -20,11 +20,11 @@ public struct ImageDataset: Sendable {
   public let annotations: Annotations
   /// The name of each class index; empty without labels.
   public let classNames: [String]
-  /// What each image is called (its file's path below the data's folder, without the extension); empty where images have no
+  /// The name of each image (its file's path below the data's folder, without the extension); empty if images have no
   /// names.
   public let names: [String]
 
-  /// Puts a data set together.
+  /// Makes a data set from its parts.
   ///
   /// Traps when the bytes are no whole number of images, annotations or names are not as many as the images, or a label has
   /// no class name; the readers of this module check their files before.
@@ -64,14 +64,14 @@ public struct ImageDataset: Sendable {
 
   public var imageSize: ImageSize { ImageSize(width: width, height: height) }
 
-  /// How many images there are of each class; empty without labels.
+  /// The number of images of each class; empty without labels.
   public var classCounts: [Int] {
     labels?.reduce(into: [Int](repeating: 0, count: classNames.count)) { $0[Int($1)] += 1 } ?? []
   }
 
   /// SHA-256 (hexadecimal) of sizes, pixels, labels and captions; the same wherever the data came from.
   ///
-  /// Reads everything: keep the result where it is needed often.
+  /// Reads everything: keep the result if it is needed often.
   public var fingerprint: String {
     let hash = SHA256()
     for size in [count, height, width, channels, labels == nil ? 0 : 1] {
@@ -92,15 +92,14 @@ public struct ImageDataset: Sendable {
 }
 
 extension ImageDataset {
-  /// All pictures of a folder (PNG, JPEG), none held out; in sub-folders, these are their classes.
+  /// All pictures of a folder (PNG, JPEG), none held out. Sub-folders are their classes.
   ///
   /// - Parameters:
-  ///   - path: of the folder.
-  ///   - imageSize: what they are brought to; nil where all are of one size.
+  ///   - path: the path of the folder.
+  ///   - imageSize: the size that they are brought to; nil if all have the same size.
   ///   - skippingBroken: whether pictures and folders that cannot be read are left out.
-  ///   - skipped: is told of each of them.
-  /// - Throws: `UserError`: `missingInput` when there is no such folder, `badData` with the path of a picture that is
-  ///   broken.
+  ///   - skipped: receives the error of each of them.
+  /// - Throws: `UserError`: `missingInput` if there is no such folder, `badData` with the path of a broken picture.
   public init(
     folder path: String, imageSize: ImageSize? = nil, skippingBroken: Bool = false,
     skipped: ([UserError]) -> Void = { _ in }
@@ -115,13 +114,13 @@ extension ImageDataset {
     self = images
   }
 
-  /// One image, by its place.
+  /// An image by its index.
   public func image(at index: Int) -> Image {
     let bytes = pixels[index * sampleSize..<(index + 1) * sampleSize]
     return Image(width: width, height: height, channels: channels, pixels: Array(bytes))
   }
 
-  /// Images by their places, in order.
+  /// Images by their indices, in order.
   public func images(_ range: Range<Int>) -> [Image] { range.map(image) }
 
   /// Consecutive images as a data set of its own.
@@ -141,9 +140,9 @@ extension ImageDataset {
       names: names.isEmpty ? [] : indices.map { names[$0] })
   }
 
-  /// The images of some classes, which are numbered anew in the order given; nil where there are no labels.
+  /// The images of some classes, numbered anew in the given order; nil if there are no labels.
   ///
-  /// - Parameter classes: different numbers of classes that there are.
+  /// - Parameter classes: distinct numbers of existing classes.
   public func subset(classes: [Int]) -> ImageDataset? {
     guard let labels else { return nil }
     let numbers = Dictionary(uniqueKeysWithValues: classes.enumerated().map { (Int32($1), Int32($0)) })

@@ -5,18 +5,18 @@ import Foundation
 
 /// A folder of pictures: sub-folders are classes (`root/<class>/**/<image>`); a flat folder has no labels.
 ///
-/// Where there are two sub-folders `train` (or `training`) and `validation` (or `valid`, `val`, `dev`, `eval`, `test`; the first
-/// that is there), in letters of any case, each of them is such a folder, and the second one's pictures are held out. Otherwise
-/// a tenth of the pictures is. With `trainA` and `trainB`, and `testA` and `testB`, a folder holds two domains, `root/A` and
-/// `root/B`.
+/// If there are two sub-folders `train` (or `training`) and `validation` (or `valid`, `val`, `dev`, `eval`, `test`; the
+/// first that exists), in upper or lower case, each of them is such a folder, and the second one's pictures are held
+/// out. Otherwise a tenth of the pictures is. With `trainA` and `trainB`, and `testA` and `testB`, a folder holds two
+/// domains, `root/A` and `root/B`.
 ///
-/// Files are sorted by name, and classes too, with numbers in them by their value. Hidden files and files of other kinds are
-/// passed over; a file that is named as a picture and is none is an error.
+/// Files are sorted by name; so are classes, but with numbers in their names by value. Hidden files and other kinds of
+/// files are ignored; a file with a picture's name that is no picture is an error.
 struct ImageFolderFormat: DatasetFormat {
   let path: String
-  /// `A` or `B` for one of the two domains that the folder holds; empty for a folder of one.
+  /// `A` or `B` for one of the folder's two domains; empty for a folder of one domain.
   var domain = ""
-  /// Whether what cannot be read is left out, and listed, instead of being an error.
+  /// Whether unreadable pictures and folders are left out and listed instead of being an error.
   var skipsBroken = false
 
   func summary() throws -> DatasetSummary {
@@ -72,7 +72,7 @@ struct ImageFolderFormat: DatasetFormat {
       names: listing.pictures.map(\.deletingPathExtension.escapingStrayBytes))
   }
 
-  /// The pictures of files; nil for those that are left out, and why they are; and how many lost a part to their size.
+  /// The pictures of files, nil for those that are left out; the reasons; and how many were cropped.
   private func read(
     _ files: [String], imageSize: ImageSize?, fit: ImageFit
   ) throws -> (images: [Image?], skipped: [UserError], cropped: Int) {
@@ -82,8 +82,8 @@ struct ImageFolderFormat: DatasetFormat {
   private func readReadable(
     _ files: [String], imageSize: ImageSize?, fit: ImageFit
   ) throws -> (images: [Image?], skipped: [UserError], cropped: Int) {
-    // The first picture decides what the others must be, so that a folder of photographs in many sizes is refused before
-    // they fill the memory.
+    // The first picture determines what the others must be, so that a folder of photographs in many sizes is refused
+    // before they fill the memory.
     let first = try firstReadable(files)
     let size = imageSize ?? first.image.size
     try checkMemory(count: files.count, size: size)
@@ -125,7 +125,7 @@ struct ImageFolderFormat: DatasetFormat {
 
   private func checkMemory(count: Int, size: ImageSize) throws {
     let available = ProcessInfo.processInfo.physicalMemory
-    // Three channels, and twice: the images one by one and put together.
+    // Three channels, and twice: the single images and the data set.
     let perImage = UInt64(size.width) * UInt64(size.height) * 3 * 2
     let (needed, overflow) = UInt64(count).multipliedReportingOverflow(by: perImage)
     guard !overflow, needed <= available else {
@@ -139,9 +139,9 @@ struct ImageFolderFormat: DatasetFormat {
 
   private struct Listing {
     let folder: String
-    /// Their paths below the folder.
+    /// The pictures' paths below the folder.
     var pictures: [String] = []
-    /// One for each picture, where there are classes.
+    /// A label for each picture, if there are classes.
     var labels: [Int32]?
     var classNames: [String] = []
     /// Folders that cannot be read.
@@ -159,11 +159,11 @@ struct ImageFolderFormat: DatasetFormat {
   }
 
   private static let trainNames = ["train", "training"]
-  /// What is meant for choosing a model comes before what is meant for its last figures.
+  /// Pictures for choosing a model come before those for its final figures.
   private static let heldOutNames = ["validation", "valid", "val", "dev", "eval", "test"]
   static let domains = ["A", "B"]
 
-  /// The first of some known names that a sub-folder has, in letters of any case.
+  /// The first of some known names that a sub-folder has, in upper or lower case.
   private static func subfolder(_ known: [String], domain: String, of folder: String, names: [String]) -> String? {
     known.lazy.compactMap { known in
       let wanted = known + domain.lowercased()
@@ -171,7 +171,7 @@ struct ImageFolderFormat: DatasetFormat {
     }.first
   }
 
-  /// The sub-folders with the pictures for training and the held-out ones, where both are there.
+  /// The sub-folders with training and held-out pictures, if both exist.
   static func parts(of folder: String, names: [String]) -> (train: String, heldOut: String)? {
     guard let train = subfolder(trainNames, domain: "", of: folder, names: names),
       let heldOut = subfolder(heldOutNames, domain: "", of: folder, names: names)
@@ -179,7 +179,7 @@ struct ImageFolderFormat: DatasetFormat {
     return (train, heldOut)
   }
 
-  /// Whether a folder holds two domains to translate between, as those of CycleGAN's data do.
+  /// Whether a folder holds two domains to translate between, like those of CycleGAN's data.
   static func holdsTwoDomains(_ folder: String, names: [String]) -> Bool {
     domains.allSatisfy { subfolder(trainNames, domain: $0, of: folder, names: names) != nil }
   }
@@ -192,7 +192,7 @@ struct ImageFolderFormat: DatasetFormat {
     }
   }
 
-  /// The sub-folders with pictures for training and held-out ones; nil for the folder itself, of which a tenth is held out.
+  /// The sub-folders with training and held-out pictures; nil for the folder itself, of which a tenth is held out.
   private func parts() throws -> (train: String, heldOut: String?)? {
     let names = try visibleNames(inFolder: path)
     if domain.isEmpty { return Self.parts(of: path, names: names).map { ($0.train, $0.heldOut) } }
@@ -201,7 +201,7 @@ struct ImageFolderFormat: DatasetFormat {
     }
   }
 
-  /// Says which pictures of the folder are neither for training nor held out.
+  /// Notes which of the folder's pictures are neither for training nor held out.
   private func unusedNotes() throws -> [String] {
     guard let parts = try parts() else { return [] }
     var names = Set([parts.train, parts.heldOut].compactMap { $0 })
@@ -226,7 +226,7 @@ struct ImageFolderFormat: DatasetFormat {
     guard var heldOut = try parts.heldOut.map({ try list(path.appendingPathComponent($0)) }) else {
       return (train, nil)
     }
-    // Not every class need be among the held-out pictures.
+    // Some classes may be missing among the held-out pictures.
     let places = heldOut.classNames.map { name in train.classNames.firstIndex { $0.hasSameBytes(as: name) } }
     guard !places.contains(nil), (heldOut.labels == nil) == (train.labels == nil) else {
       func classes(_ listing: Listing) -> String {
@@ -273,9 +273,9 @@ struct ImageFolderFormat: DatasetFormat {
     return listing
   }
 
-  /// The paths below a folder of all pictures in it, sorted. Links to folders are followed, except round in a circle.
+  /// The sorted paths of all pictures below a folder. Links to folders are followed, except in a circle.
   ///
-  /// - Parameter unreadable: told of each folder below that cannot be read.
+  /// - Parameter unreadable: receives each folder below that cannot be read.
   fileprivate static func images(
     inFolder folder: String, ancestors: [stat] = [], unreadable: (UserError) throws -> Void
   ) throws -> [String] {
@@ -300,19 +300,19 @@ struct ImageFolderFormat: DatasetFormat {
   }
 
   static func isNamedAsImage(_ name: String) -> Bool {
-    // Of formats that cannot be read too: such a file is reported, not silently left out.
+    // Unreadable formats count too: such a file is reported, not silently left out.
     Image.fileExtensions.contains(name.pathExtension.lowercased())
   }
 }
 
 extension Image {
-  /// All pictures below a folder, sorted by path, and each one's path below it without extension; what is named otherwise is
-  /// passed over.
+  /// All pictures below a folder, sorted by path, each with its path below the folder without extension. Files with
+  /// other names are ignored.
   ///
   /// - Parameters:
-  ///   - folder: its path.
-  ///   - unreadable: told of each folder that cannot be read.
-  /// - Throws: `UserError`: `badData` when there are none, and what `unreadable` throws.
+  ///   - folder: the folder's path.
+  ///   - unreadable: receives each folder that cannot be read.
+  /// - Throws: `UserError`: `badData` if there are none, and what `unreadable` throws.
   public static func files(
     below folder: String, unreadable: (UserError) throws -> Void = { throw $0 }
   ) throws -> [(path: String, name: String)] {

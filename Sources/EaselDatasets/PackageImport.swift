@@ -6,12 +6,12 @@ import Foundation
 /// A Debian package of data.
 struct DebianPackage: Sendable {
   let name: String
-  /// Where its data lie below the folder it is unpacked in; an asterisk at the end stands for a version.
+  /// The folder of its data below the one it is unpacked into; an asterisk at the end stands for a version.
   let folder: String
-  /// What has to be fetched, for the person who waits: `31 MB`.
+  /// The size of the download, for people who wait: `31 MB`.
   let size: String
 
-  /// The package's data below a root, if they are there.
+  /// The path of the package's data below a root, if they exist.
   func data(below root: String) -> String? {
     let path = root.appendingPathComponent(folder)
     guard path.hasSuffix("*") else { return path.isFolder ? path : nil }
@@ -24,22 +24,22 @@ struct DebianPackage: Sendable {
 /// A package's files, wherever they were found.
 struct UnpackedPackage {
   let package: DebianPackage
-  /// The folder in which `usr` lies.
+  /// The folder that contains `usr`.
   let root: String
-  /// The folder of the data; the root itself where the package's folder is not below it.
+  /// The folder of the data; the root itself if the package's folder is not below it.
   let data: String
 
   private var documentation: String { root.appendingPathComponent("usr/share/doc/\(package.name)") }
 
-  /// The licences, as Debian collects them.
+  /// The licences, as collected by Debian.
   ///
-  /// - Throws: `UserError` (`missingInput`) where the file is not there.
+  /// - Throws: `UserError` (`missingInput`) if the file does not exist.
   func copyright() throws -> String {
     let path = documentation.appendingPathComponent("copyright")
     return String(decoding: try FileIO.read(path, maximumSize: 1 << 20), as: UTF8.self)
   }
 
-  /// The package's name with its version, which the first line of its changelog has: `name (1.2-3) …`.
+  /// The package's name and version, from the first line of its changelog: `name (1.2-3) …`.
   var title: String {
     let path = documentation.appendingPathComponent("changelog.Debian.gz")
     guard let bytes = try? FileIO.read(path, maximumSize: 1 << 24),
@@ -50,8 +50,8 @@ struct UnpackedPackage {
   }
 }
 
-/// Brings a data set out of Debian packages into a `Data` folder. What surrounds it is spelt out, for tests: the root
-/// below which packages are installed, and where programs are.
+/// Imports a data set from Debian packages into a `Data` folder. Tests can replace its surroundings: the root below
+/// which packages are installed, and the folders of programs.
 package struct PackageImport {
   private let installedRoot: String
   private let programFolders: [String]
@@ -65,15 +65,15 @@ package struct PackageImport {
     (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
   }
 
-  /// Makes `dataFolder/name`, which appears whole or not at all.
+  /// Makes `dataFolder/name`, completely or not at all.
   ///
   /// - Parameters:
-  ///   - source: A folder into which the packages were unpacked. Without one they are taken where they are installed, and
-  ///     else fetched with `apt-get` and unpacked in a temporary folder; nothing of them is run.
-  ///   - build: Makes the data set in a folder from the packages.
-  /// - Returns: The new folder's path.
-  /// - Throws: `UserError`: `cannotCreate` when the data set is there already or cannot be written, `unavailable` when
-  ///   a package cannot be fetched, and what `build` throws.
+  ///   - source: a folder into which the packages were unpacked. Without it, installed packages are used; others are
+  ///     fetched with `apt-get` and unpacked in a temporary folder. Nothing in them is run.
+  ///   - build: makes the data set in a folder from the packages.
+  /// - Returns: the new folder's path.
+  /// - Throws: `UserError`: `cannotCreate` if the data set already exists or cannot be written, `unavailable` if a
+  ///   package cannot be fetched, and what `build` throws.
   func run(
     _ name: String, packages: [DebianPackage], from source: String?, into dataFolder: String,
     progress: (String) -> Void, build: (_ packages: [UnpackedPackage], _ folder: String) throws -> Void
@@ -118,11 +118,11 @@ package struct PackageImport {
   }
 }
 
-/// Makes a folder that appears whole or not at all.
+/// Makes a folder, completely or not at all.
 ///
-/// - Parameter build: Gets a temporary folder for its own use, which is deleted, and in it the folder to be filled.
+/// - Parameter build: receives a temporary folder for its own use, which is deleted, and in it the folder to fill.
 /// - Returns: `target`.
-/// - Throws: `UserError` (`cannotCreate`) when there is something at `target` already or it cannot be created, and what
+/// - Throws: `UserError` (`cannotCreate`) if something already exists at `target` or if it cannot be created, and what
 ///   `build` throws.
 func creatingFolder(
   _ target: String, _ build: (_ temporary: String, _ staging: String) throws -> Void
@@ -137,7 +137,7 @@ func creatingFolder(
   guard !FileManager.default.fileExists(atPath: target) else {
     throw UserError(.cannotCreate, "\(target): is there already", hint: "Delete it first to make it again.")
   }
-  // The temporary folder lies beside the target, so that moving it there is a rename.
+  // The temporary folder is beside the target, so that moving the result there is a rename.
   let token = String(UInt64.random(in: 0...UInt64.max), radix: 16)
   let name = target.lastPathComponent
   let temporary = target.deletingLastPathComponent.appendingPathComponent(".\(name).\(token).partial")

@@ -3,26 +3,26 @@ import EaselTensors
 import Foundation
 
 extension String {
-  /// Whether something is at this path, or a link there leads to something.
+  /// Whether this path exists; a link must lead to something.
   package var existsAsFile: Bool { fileStatus != nil }
 
-  /// There is a folder at this path, or a link to one.
+  /// Whether this is the path of a folder, or of a link to one.
   package var isFolder: Bool { fileStatus.map { $0.st_mode & S_IFMT == S_IFDIR } ?? false }
 
-  /// What is at this path; nil for nothing.
+  /// The status of this path; nil if nothing is there.
   var fileStatus: stat? {
     var status = stat()
     return withFileSystemPath { stat($0, &status) } == 0 ? status : nil
   }
 }
 
-/// What packing programs, desktops and notebooks leave beside files; most of it is hidden by a dot at its beginning.
+/// Files that archivers, desktops and notebooks leave behind. Most of these are hidden by a dot at the beginning.
 private let leavings: Set<String> = ["__MACOSX", "Thumbs.db", "desktop.ini"]
 
-/// The names in a folder without the hidden ones and what programs leave behind, in the order of their bytes (the same in every
+/// The names in a folder without hidden files and those that programs leave behind, in byte order (the same in every
 /// locale).
 ///
-/// - Throws: `UserError` (`inputOutput`) when the folder cannot be read.
+/// - Throws: `UserError` (`inputOutput`) if the folder cannot be read.
 func visibleNames(inFolder path: String) throws -> [String] {
   func failure() -> UserError {
     UserError(.inputOutput, "\(path): the folder cannot be read (\(String(cString: strerror(errno))))")
@@ -42,11 +42,12 @@ func visibleNames(inFolder path: String) throws -> [String] {
   return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
 }
 
-/// Whether a name comes before another as people count: digits by the number that they write, all else by its bytes.
+/// Whether a name comes before another in natural order: digits by the value of their number, everything else by its
+/// bytes.
 func precedesNaturally(_ first: String, _ second: String) -> Bool {
   let (a, b) = (Array(first.utf8), Array(second.utf8))
   let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
-  /// The number's digits from a place on, without zeros before it, and where they end.
+  /// The digits of the number at a position, without leading zeros, and the position of their end.
   func number(_ text: [UInt8], from start: Int) -> (digits: ArraySlice<UInt8>, end: Int) {
     let all = text[start...].prefix(while: digits.contains)
     return (all.drop { $0 == digits.lowerBound }, all.endIndex)

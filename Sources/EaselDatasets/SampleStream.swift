@@ -2,8 +2,8 @@ import EaselTensors
 
 /// The endless sequence of samples that a run trains on, as a function of the position alone.
 ///
-/// Position `p` lies in epoch `p / count` at place `p % count` of that epoch's shuffle, so any step can be computed
-/// without those before it: a run resumes by its number of steps.
+/// Position `p` is in epoch `p / count`, at index `p % count` of that epoch's shuffle. Any step can be computed without
+/// those before it, so a run resumes from its step number.
 struct SampleStream {
   private let dataset: ImageDataset
   private let batchSize: Int
@@ -12,8 +12,8 @@ struct SampleStream {
   private let stream: RandomStream
   private var orders: [Int: [Int]] = [:]
 
-  /// - Parameter stream: what order and augmentation are drawn from: those of the same numbers are the same for two data sets
-  ///   of the same count.
+  /// - Parameter stream: the random stream for order and augmentation. With the same stream, two data sets of the same
+  ///   count have the same order and augmentation.
   init(
     dataset: ImageDataset, batchSize: Int, seed: UInt64, augmentation: Augmentation, stream: RandomStream = .data
   ) {

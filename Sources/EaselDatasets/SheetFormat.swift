@@ -4,7 +4,7 @@ import EaselTensors
 import Foundation
 
 /// A data set in three files: `train.png` and `validation.png`, each with its images side by side in rows, and
-/// `sheet.json`, which says how large and how many they are. What is left of a last row is not looked at.
+/// `sheet.json` with their size and number. The unused rest of a last row is ignored.
 struct SheetFormat: DatasetFormat {
   static let fileName = "sheet.json"
 
@@ -21,7 +21,7 @@ struct SheetFormat: DatasetFormat {
       var names: [String]?
     }
 
-    /// Of one image.
+    /// The width of one image.
     var width: Int
     var height: Int
     var channels: Int
@@ -33,8 +33,8 @@ struct SheetFormat: DatasetFormat {
 
   private let folder: String
 
-  /// Whether a folder is one of sheets: with both files, or with the description and no other pictures, so that a missing file is
-  /// told. A description of another kind beside pictures is none.
+  /// Whether a folder holds sheets: with both picture files, or with the description and no other pictures, so that a
+  /// missing file is reported. Another kind of description beside pictures does not count.
   static func accepts(_ folder: String, names: [String]) -> Bool {
     let files = [trainFile, validationFile]
     return names.contains(fileName)
@@ -130,13 +130,13 @@ struct SheetFormat: DatasetFormat {
 }
 
 extension DatasetSplits {
-  /// Writes the data as sheets (two PNG files and `sheet.json`) into a new folder, which appears whole or not at all.
+  /// Writes the data as sheets (two PNG files and `sheet.json`) into a new folder, completely or not at all.
   ///
   /// - Parameters:
-  ///   - path: of the new folder.
-  ///   - original: The folder that the data were read from, if any; its licence goes with them.
-  /// - Throws: `UserError`: `cannotCreate` when there is something at the path already or it cannot be written, `usage`
-  ///   when the images are too many for a picture.
+  ///   - path: the path of the new folder.
+  ///   - original: the folder that the data were read from, if any; its licence goes with them.
+  /// - Throws: `UserError`: `cannotCreate` if something already exists at the path or if it cannot be written, `usage`
+  ///   if there are too many images for a picture.
   public func writeSheets(to path: String, original: String? = nil) throws {
     let description = SheetFormat.Description(
       width: train.width, height: train.height, channels: train.channels,
@@ -166,7 +166,7 @@ extension SheetFormat.Description.Part {
 }
 
 extension ImageDataset {
-  /// All images in rows of about as many as there are rows.
+  /// All images in rows, with about as many columns as rows.
   fileprivate func sheet() throws -> Image {
     let columns = Int(Double(count).squareRoot().rounded(.up))
     let (pixels, overflow) = (columns * columns).multipliedReportingOverflow(by: width * height)

@@ -1,9 +1,9 @@
 import Foundation
 
-/// Differentiable operations. Each calls the backend and records how its gradient is found.
+/// Differentiable operations. Each calls the backend and records how to compute its gradient.
 ///
-/// A pullback holds only what it needs of the inputs: their `saved` values, or just the `input` that the gradient goes to.
-/// Results of cheap operations are computed again in the backward pass instead of kept (`remake`).
+/// A pullback holds only what it needs of the inputs: their `saved` values, or just the `input` that the gradient goes
+/// to. Results of cheap operations are not kept, but computed again in the backward pass (`remake`).
 ///
 /// Shapes are those of ``Backend``; shapes that do not fit trap.
 
@@ -17,7 +17,7 @@ import Foundation
 ///   - bias: `[O]`, float32; nil for 0.
 ///   - residual: `[N, OH, OW, O]`, added to the result; nil for 0.
 ///   - window: stride and padding, in pixels.
-/// - Returns: `[N, OH, OW, O]`. Other numbers of channels, and images smaller than the kernel, trap.
+/// - Returns: `[N, OH, OW, O]`. It traps if the channels differ or if the images are smaller than the kernel.
 public func conv2d(
   _ x: Variable, weight: Variable, bias: Variable? = nil, residual: Variable? = nil, window: ConvolutionWindow = .init()
 ) -> Variable {
@@ -46,14 +46,14 @@ public func conv2d(
   }
 }
 
-/// Transposed convolution: the gradient of ``conv2d(_:weight:bias:residual:window:)`` with respect to its input, as a layer
-/// of its own that makes images larger.
+/// Transposed convolution: the gradient of ``conv2d(_:weight:bias:residual:window:)`` with respect to its input, used
+/// as a layer that enlarges images.
 ///
 /// - Parameters:
 ///   - x: `[N, OH, OW, O]`.
-///   - weight: `[O, I, KH, KW]`, float32: PyTorch's `ConvTranspose2d` has its input channels first, too.
+///   - weight: `[O, I, KH, KW]`, float32. PyTorch's `ConvTranspose2d` has its input channels first, too.
 ///   - bias: `[I]`, float32; nil for 0.
-///   - size: height and width of the result, of those that `window` takes to OH and OW; others trap.
+///   - size: height and width of the result. `window` must take them to OH and OW; others trap.
 ///   - window: stride and padding, in pixels.
 /// - Returns: `[N, H, W, I]`.
 public func convTranspose2d(
@@ -97,7 +97,7 @@ public func linear(_ x: Variable, weight: Variable, bias: Variable? = nil, resid
   }
 }
 
-/// `x · weight` over the innermost axis: ``linear(_:weight:bias:residual:)`` with the weight transposed, as in an
+/// `x · weight` over the innermost axis: ``linear(_:weight:bias:residual:)`` with a transposed weight, as in an
 /// autoencoder with tied weights.
 ///
 /// - Parameters:
@@ -113,7 +113,7 @@ public func linearTransposed(_ x: Variable, weight: Variable) -> Variable {
   }
 }
 
-/// `x + row` for every row: x `[…, C]`, row `[C]` float32, result `[…, C]`. A row of another length traps.
+/// Adds a row to every row: x `[…, C]`, row `[C]` float32, result `[…, C]`. A row of another length traps.
 public func addRow(_ x: Variable, _ row: Variable) -> Variable {
   Tape.record(x.backend.addRow(x.value, row.value), from: [x, row]) { [x = x.input, row = row.input] dy, tape in
     tape.add(dy, to: x)
@@ -121,7 +121,8 @@ public func addRow(_ x: Variable, _ row: Variable) -> Variable {
   }
 }
 
-/// Batched matrix product: a `[…, R, K]`, b `[…, K, C]`, result `[…, R, C]`, the leading axes alike. Others trap.
+/// Batched matrix product: a `[…, R, K]`, b `[…, K, C]`, result `[…, R, C]`. The leading axes must be the same; others
+/// trap.
 public func matmul(_ a: Variable, _ b: Variable) -> Variable {
   require(a.shape.sizes.dropLast(2) == b.shape.sizes.dropLast(2), "product of \(a.shape) and \(b.shape)")
   let y = Tensor(
@@ -144,9 +145,9 @@ public func matmul(_ a: Variable, _ b: Variable) -> Variable {
 }
 
 /// Scaled dot-product attention with several heads, `softmax(q kᵀ / √d) v` for each: q `[N, Tq, heads·d]`, k and v
-/// `[N, Tk, heads·d]`, result of q's shape. Attention is of tokens to themselves where all three are made of the same, to
-/// others (cross-attention) where k and v are not made of q's. A mask says which keys a query sees, nil that it sees all; one
-/// for other numbers of samples or keys traps.
+/// `[N, Tk, heads·d]`, result of q's shape. If all three come from the same tokens, this is self-attention; if k and v
+/// come from others, it is cross-attention. The mask says which keys a query sees; nil means all. A mask for other
+/// numbers of samples or keys traps.
 public func attention(_ q: Variable, _ k: Variable, _ v: Variable, heads: Int, mask: AttentionMask? = nil) -> Variable {
   let (y, statistics) = q.backend.attention(q.value, k.value, v.value, heads: heads, mask: mask)
   return Tape.record(y, from: [q, k, v]) { [q = q.saved, k = k.saved, v = v.saved] dy, tape in
@@ -158,9 +159,9 @@ public func attention(_ q: Variable, _ k: Variable, _ v: Variable, heads: Int, m
   }
 }
 
-/// Attention of each sample's tokens to each other: qkv `[N, T, 3·heads·d]` holds queries, keys and values side by side;
-/// result `[N, T, heads·d]`. A mask says which tokens a token sees, nil that it sees all; one for other numbers of samples or
-/// tokens traps.
+/// Self-attention of each sample's tokens: qkv `[N, T, 3·heads·d]` holds queries, keys and values side by side; the
+/// result is `[N, T, heads·d]`. The mask says which tokens a token sees; nil means all. A mask for other numbers of
+/// samples or tokens traps.
 public func selfAttention(_ qkv: Variable, heads: Int, mask: AttentionMask? = nil) -> Variable {
   let (y, statistics) = qkv.backend.selfAttention(qkv.value, heads: heads, mask: mask)
   return Tape.record(y, from: [qkv]) { [qkv = qkv.saved] dy, tape in
@@ -172,14 +173,14 @@ public func selfAttention(_ qkv: Variable, heads: Int, mask: AttentionMask? = ni
 
 // MARK: - Normalisation
 
-/// GroupNorm, LayerNorm or InstanceNorm with a following activation: `act(γ (x + shift − mean)/√(variance + ε) + β)`.
+/// GroupNorm, LayerNorm or InstanceNorm, followed by an activation: `act(γ (x + shift − mean)/√(variance + ε) + β)`.
 ///
 /// - Parameters:
 ///   - x: `[N, …, C]`.
 ///   - shift: `[N, C]`, added to every position first (a U-Net's time embedding); nil for none.
 ///   - gamma: scale `[C]`, float32; nil for 1.
 ///   - beta: offset `[C]`, float32; nil for 0.
-///   - normalization: which elements have statistics in common. Groups that do not divide the channels trap.
+///   - normalization: which elements share statistics. It traps if the groups do not divide the channels.
 /// - Returns: `[N, …, C]`.
 public func normalize(
   _ x: Variable, shift: Variable? = nil, gamma: Variable?, beta: Variable?, _ normalization: Normalization
@@ -187,7 +188,7 @@ public func normalize(
   normalizeWithStatistics(x, shift: shift, gamma: gamma, beta: beta, normalization).y
 }
 
-/// As ``normalize(_:shift:gamma:beta:_:)``, with the means and deviations that were found, float32 `[samples, groups]`.
+/// Like ``normalize(_:shift:gamma:beta:_:)``, but also returns the means and deviations, float32 `[samples, groups]`.
 public func normalizeWithStatistics(
   _ x: Variable, shift: Variable? = nil, gamma: Variable?, beta: Variable?, _ normalization: Normalization
 ) -> (y: Variable, statistics: NormalizationStatistics) {
@@ -223,7 +224,7 @@ public func normalizeWithStatistics(
   return (result, statistics)
 }
 
-/// Softmax over the innermost axis: `[…, C]` to `[…, C]`, whose rows have the sum 1.
+/// Softmax over the innermost axis: `[…, C]` to `[…, C]` with rows that sum to 1.
 public func softmax(_ x: Variable) -> Variable {
   let y = x.backend.softmax(x.value, scale: 1, mask: nil)
   return Tape.record(y, from: [x]) { [x = x.input] dy, tape in
@@ -242,11 +243,10 @@ public func apply(_ function: Activation, _ x: Variable) -> Variable {
     { [x = x.saved] dy, tape in tape.add(dy.backend.applyGradient(function, x.value, dy: dy), to: x.input) })
 }
 
-/// f′(x) t, the change of a piecewise linear function f(x) where x changes by t: `[…]`, of which x and t have the same
-/// shape.
+/// f′(x) t, the change of a piecewise linear function f(x) if x changes by t: `[…]`, where x and t have the same shape.
 ///
-/// f″ is zero wherever it exists, so that no gradient flows into x: this is what makes derivatives of input gradients
-/// (WGAN-GP, R1) a matter of ordinary linear layers. Functions other than the identity, ReLU and the leaky ReLU trap.
+/// f″ is zero wherever it exists, so no gradient flows into x. Derivatives of input gradients (WGAN-GP, R1) thereby
+/// become a matter of ordinary linear layers. Functions other than the identity, ReLU and the leaky ReLU trap.
 public func tangent(of function: Activation, at x: Variable, _ t: Variable) -> Variable {
   switch function {
   case .identity: return t
@@ -260,7 +260,7 @@ public func tangent(of function: Activation, at x: Variable, _ t: Variable) -> V
 }
 
 extension Variable {
-  /// The sum of two variables of as many elements and one type, and of a's shape; others trap.
+  /// The sum of two variables with the same number of elements and the same type, in a's shape; others trap.
   public static func + (a: Variable, b: Variable) -> Variable {
     Tape.record(a.value + b.value, from: [a, b]) { [a = a.input, b = b.input] dy, tape in
       tape.add(dy, to: a)
@@ -268,7 +268,7 @@ extension Variable {
     }
   }
 
-  /// The difference of two variables of as many elements and one type, and of a's shape; others trap.
+  /// The difference of two variables with the same number of elements and the same type, in a's shape; others trap.
   public static func - (a: Variable, b: Variable) -> Variable {
     Tape.record(a.value - b.value, from: [a, b]) { [a = a.input, b = b.input] dy, tape in
       tape.add(dy, to: a)
@@ -276,7 +276,7 @@ extension Variable {
     }
   }
 
-  /// The product, element by element, of two variables of one shape and type; others trap.
+  /// The element-by-element product of two variables of the same shape and type; others trap.
   public static func * (a: Variable, b: Variable) -> Variable {
     Tape.record(a.value * b.value, from: [a, b]) { [a = a.saved, b = b.saved] dy, tape in
       if a.wantsGradient { tape.add(dy * b.value, to: a.input) }
@@ -289,19 +289,19 @@ extension Variable {
     Tape.record(scale * x.value, from: [x]) { [x = x.input] dy, tape in tape.add(scale * dy, to: x) }
   }
 
-  /// What a linear function, perhaps with a constant added, makes of this.
+  /// The result of a linear function, perhaps with a constant added, of this variable.
   ///
   /// - Parameters:
-  ///   - value: what it makes, of any shape.
-  ///   - transpose: the transposed linear function, from the result's gradient, of `value`'s shape, to this variable's, of
-  ///     as many elements as it has.
+  ///   - value: the function's result, of any shape.
+  ///   - transpose: the transposed linear function. It takes the result's gradient, in `value`'s shape, to this
+  ///     variable's gradient, with as many elements as the variable.
   /// - Returns: a variable of `value`'s shape.
   public func linearly(_ value: Tensor, transpose: @escaping (Tensor) -> Tensor) -> Variable {
     Tape.record(value, from: [self]) { [x = input] dy, tape in tape.add(transpose(dy), to: x) }
   }
 
-  /// The same elements in another shape, which has as many; one size may be −1: what is left. Another number of elements
-  /// traps.
+  /// The same elements in another shape. The number of elements must stay the same; otherwise it traps. One size may be
+  /// −1: it becomes what is left.
   public func reshaped(_ sizes: [Int]) -> Variable {
     Tape.record(
       value.reshaped(sizes), from: [self], remake: { [x = saved] in x.value.reshaped(sizes) },
@@ -324,12 +324,12 @@ public func affine(_ x: Variable, scale: Float, shift: Float) -> Variable {
   }
 }
 
-/// `s x` for a learned number s, float32, of one element: `[…]` to `[…]`. An s of several elements traps.
+/// `s x` for a learned number s, float32: `[…]` to `[…]`. It traps if s has several elements.
 public func scaled(_ x: Variable, by s: Variable) -> Variable {
   Tape.record(s.value.item() * x.value, from: [x, s]) { [x = x.saved, s = s.saved] dy, tape in
     if x.wantsGradient { tape.add(s.value.item() * dy, to: x.input) }
     if s.wantsGradient {
-      // Row by row, in float32: one sum over everything would lose digits.
+      // Row by row, in float32, since one sum over everything would lose digits.
       let product = (dy.cast(to: .float32) * x.value.cast(to: .float32)).reshaped([-1, x.shape.last])
       let sums = dy.backend.sumSamples(product).reshaped([-1, 1])
       tape.accumulate(into: s.input, on: dy.backend) { dy.backend.sumRows(sums, into: $0) }
@@ -337,7 +337,7 @@ public func scaled(_ x: Variable, by s: Variable) -> Variable {
   }
 }
 
-/// x limited to `low…high`, beyond which its gradient is zero: `[…]` to `[…]`.
+/// x limited to `low…high`: `[…]` to `[…]`. Beyond the limits the gradient is zero.
 public func clamp(_ x: Variable, _ low: Float, _ high: Float) -> Variable {
   Tape.record(x.value.clamped(low, high), from: [x]) { [x = x.saved] dy, tape in
     let backend = dy.backend
@@ -347,11 +347,11 @@ public func clamp(_ x: Variable, _ low: Float, _ high: Float) -> Variable {
   }
 }
 
-/// A function of one number, float32, in double precision.
+/// A function of one float32 number, computed in double precision.
 ///
 /// - Parameters:
-///   - x: of one element; more of them trap.
-///   - function: gives value and derivative.
+///   - x: one element; more of them trap.
+///   - function: gives the value and the derivative.
 /// - Returns: float32 of x's shape.
 public func map(_ x: Variable, _ function: (Double) -> (value: Double, derivative: Double)) -> Variable {
   let (value, derivative) = function(Double(x.value.item()))
@@ -360,13 +360,13 @@ public func map(_ x: Variable, _ function: (Double) -> (value: Double, derivativ
   }
 }
 
-/// Zeroes elements with a probability, and scales the rest by 1 / (1 − probability) so that the mean stays.
+/// Zeroes elements with a probability and scales the others by 1 / (1 − probability), so that the mean stays the same.
 ///
 /// - Parameters:
 ///   - x: `[N, …]`; a scalar traps.
-///   - probability: from 0 to below 1; at 0 nothing is done.
-///   - draw: which random numbers, sample n taking those of index `draw.index + n`; the backward pass makes the same mask
-///     again instead of keeping it.
+///   - probability: from 0 to below 1; 0 changes nothing.
+///   - draw: which random numbers to use; sample n takes those of index `draw.index + n`. The backward pass makes the
+///     same mask again instead of keeping it.
 /// - Returns: `[N, …]`.
 public func dropout(_ x: Variable, probability: Float, _ draw: RandomDraw) -> Variable {
   if probability == 0 { return x }
@@ -385,7 +385,7 @@ public func scaleSamples(_ x: Variable, by alpha: Tensor) -> Variable {
 
 // MARK: - Channels and indices
 
-/// Joins along the innermost axis: parts `[…, Cₖ]`, which are alike but for it, to `[…, ΣCₖ]`. No parts at all trap.
+/// Joins along the innermost axis: parts `[…, Cₖ]`, otherwise of the same shape, to `[…, ΣCₖ]`. An empty list traps.
 public func concatenate(_ parts: [Variable]) -> Variable {
   let backend = parts[0].backend
   return Tape.record(
@@ -401,8 +401,8 @@ public func concatenate(_ parts: [Variable]) -> Variable {
     })
 }
 
-/// Cuts the innermost axis into parts of equal size: `[…, C]` to `count` of `[…, C/count]`. A count that does not divide C
-/// traps.
+/// Divides the innermost axis into parts of equal size: `[…, C]` to `count` of `[…, C/count]`. It traps if the count
+/// does not divide C.
 public func split(_ x: Variable, into count: Int) -> [Variable] {
   require(x.shape.last % count == 0, "\(x.shape) does not divide into \(count) parts")
   let width = x.shape.last / count
@@ -419,7 +419,8 @@ public func split(_ x: Variable, into count: Int) -> [Variable] {
   }
 }
 
-/// Joins along the leading axis: batches `[Nₖ, …]` of samples of one shape as one batch `[ΣNₖ, …]`. No parts at all trap.
+/// Joins along the leading axis: batches `[Nₖ, …]` with samples of the same shape to one batch `[ΣNₖ, …]`. An empty
+/// list traps.
 public func joinSamples(_ parts: [Variable]) -> Variable {
   if parts.count == 1 { return parts[0] }
   let backend = parts[0].backend
@@ -437,7 +438,7 @@ public func joinSamples(_ parts: [Variable]) -> Variable {
     })
 }
 
-/// Cuts the leading axis, `[N, …]`, into runs of `counts` samples, whose sum has to be N; another one traps.
+/// Divides the leading axis, `[N, …]`, into runs of `counts` samples. The counts must add up to N; otherwise it traps.
 public func splitSamples(_ x: Variable, _ counts: [Int]) -> [Variable] {
   require(counts.reduce(0, +) == x.shape[0], "\(x.shape) does not divide into \(counts) samples")
   if counts.count == 1 { return [x] }
@@ -450,7 +451,7 @@ public func splitSamples(_ x: Variable, _ counts: [Int]) -> [Variable] {
   }
 }
 
-/// Consecutive ranges of so many.
+/// Consecutive ranges with these counts.
 private func ranges(_ counts: [Int]) -> [Range<Int>] {
   var end = 0
   return counts.map { count in
@@ -459,20 +460,20 @@ private func ranges(_ counts: [Int]) -> [Range<Int>] {
   }
 }
 
-/// Rows of a table at indices: table float32 `[K, C]`, indices int32 `[N]`, result `[N, C]` of the type asked for. An index
-/// below 0 gives zeros; one from K on traps.
+/// Rows of a table at indices: table float32 `[K, C]`, indices int32 `[N]`, result `[N, C]` of the given type. An index
+/// below 0 gives zeros; one of K or more traps.
 public func embedding(_ table: Variable, _ indices: Tensor, type: ScalarType) -> Variable {
   Tape.record(table.backend.gather(table.value, indices, type: type), from: [table]) { [table = table.input] dy, tape in
     tape.accumulate(into: table, on: dy.backend) { dy.backend.scatterAdd(dy, indices, into: $0) }
   }
 }
 
-/// Tokens of each sample's own.
+/// Gathers tokens within each sample.
 ///
 /// - Parameters:
 ///   - x: `[N, T, C]`.
 ///   - indices: int32 `[N, K]`, below T; others trap.
-///   - filler: float32 `[C]`, what an index below 0 gives; nil for zeros.
+///   - filler: float32 `[C]`, for an index below 0; nil for zeros.
 /// - Returns: `[N, K, C]`.
 public func gatherTokens(_ x: Variable, _ indices: Tensor, filler: Variable? = nil) -> Variable {
   let y = x.backend.gatherTokens(x.value, indices, filler: filler?.value)
@@ -491,8 +492,8 @@ public func gatherTokens(_ x: Variable, _ indices: Tensor, filler: Variable? = n
 
 // MARK: - Resampling
 
-/// Adds a border of zeros to images, or cuts one off where an inset, in pixels, is negative: `[N, H, W, C]` to `[N, top + H
-/// + bottom, left + W + right, C]`. Insets that leave nothing trap.
+/// Adds a border of zeros to images or, if an inset (in pixels) is negative, removes a border: `[N, H, W, C]` to
+/// `[N, top + H + bottom, left + W + right, C]`. Insets that leave nothing trap.
 public func pad(_ x: Variable, _ insets: Insets) -> Variable {
   if insets == Insets() { return x }
   return Tape.record(
@@ -504,7 +505,7 @@ public func pad(_ x: Variable, _ insets: Insets) -> Variable {
 ///
 /// - Parameters:
 ///   - x: `[N, H, W, C]`.
-///   - insets: in pixels, 0 or more, less than height or width; others trap.
+///   - insets: in pixels, at least 0 and less than height or width; others trap.
 /// - Returns: `[N, top + H + bottom, left + W + right, C]`.
 public func reflectionPad(_ x: Variable, _ insets: Insets) -> Variable {
   if insets == Insets() { return x }
@@ -522,7 +523,7 @@ public func upsampleNearest(_ x: Variable, factor: Int = 2) -> Variable {
     { [x = x.input] dy, tape in tape.add(dy.backend.upsampleNearestGradient(dy, factor: factor), to: x) })
 }
 
-/// Means over f × f pixels: `[N, H, W, C]` to `[N, H/f, W/f, C]`; a remainder at the edge is left out.
+/// Averages over f × f pixels: `[N, H, W, C]` to `[N, H/f, W/f, C]`; a remainder at the edge is left out.
 public func averagePool(_ x: Variable, factor: Int = 2) -> Variable {
   Tape.record(x.backend.averagePool(x.value, factor: factor), from: [x]) { [x = x.input] dy, tape in
     tape.add(dy.backend.averagePoolGradient(dy, inputShape: x.shape, factor: factor), to: x)
@@ -547,7 +548,7 @@ public func weightedSum(_ x: Variable, weights: Tensor) -> Variable {
   }
 }
 
-/// How a loss of many elements becomes one number.
+/// How the losses of many elements become one number.
 public enum Reduction: Sendable {
   /// The mean over all elements.
   case mean
@@ -555,7 +556,7 @@ public enum Reduction: Sendable {
   case sumOverSample
 }
 
-/// The sum of a loss over each sample, between a prediction `[N, …]` and a constant target of the same shape and type:
+/// The loss between a prediction `[N, …]` and a constant target of the same shape and type, summed over each sample:
 /// float32 `[N]`. Other shapes and types trap.
 public func sampleLosses(_ kind: Loss, _ prediction: Variable, _ target: Tensor) -> Variable {
   Tape.record(prediction.backend.loss(kind, prediction.value, target), from: [prediction]) {
@@ -567,9 +568,9 @@ public func sampleLosses(_ kind: Loss, _ prediction: Variable, _ target: Tensor)
 /// A loss between a prediction and a constant target, as one number.
 ///
 /// - Parameters:
-///   - kind: what is taken of each element.
+///   - kind: the loss of each element.
 ///   - prediction: `[N, …]`.
-///   - target: of the prediction's shape and type; others trap.
+///   - target: a constant of the prediction's shape and type; others trap.
 ///   - reduction: how the elements' losses become one number.
 ///   - weights: float32 `[N]`, a factor for each sample; nil for 1.
 /// - Returns: float32 `[]`.
@@ -582,11 +583,11 @@ public func loss(
   return weightedSum(sampleLosses(kind, prediction, target), weights: weights.map { uniform * $0 } ?? uniform)
 }
 
-/// The mean over rows of the cross-entropy between the softmax of logits and distributions.
+/// The cross-entropy between the softmax of logits and distributions, averaged over rows.
 ///
 /// - Parameters:
 ///   - logits: `[N, C]`.
-///   - target: float32 `[N, C]`, constants; each row's sum is 1.
+///   - target: float32 `[N, C]`, constants; each row must sum to 1.
 /// - Returns: float32 `[]`, in nats.
 public func crossEntropy(_ logits: Variable, _ target: Tensor) -> Variable {
   let backend = logits.backend
@@ -602,8 +603,8 @@ public func crossEntropy(_ logits: Variable, _ target: Tensor) -> Variable {
   }
 }
 
-/// The negative logarithm of the probability of 8-bit levels in [−1, 1] under normal distributions, in nats, summed over
-/// each sample: levels (constants), mean and logVariance float32 of one shape `[N, …]`, result float32 `[N]`; see
+/// The negative log-probability of 8-bit levels in [−1, 1] under normal distributions, in nats, summed over each
+/// sample: levels (constants), mean and logVariance float32 of the same shape `[N, …]`, result float32 `[N]`; see
 /// `Backend.discretizedGaussian`. Other shapes trap.
 public func discretizedGaussian(_ levels: Tensor, mean: Variable, logVariance: Variable) -> Variable {
   let y = levels.backend.discretizedGaussian(levels, mean: mean.value, logVariance: logVariance.value)

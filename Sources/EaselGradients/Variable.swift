@@ -2,20 +2,20 @@
 
 /// A tensor in a computation that may be differentiated.
 ///
-/// Operations on variables record themselves on the tape of their inputs. Without a tape nothing is recorded: sampling runs
-/// the same code as training.
+/// Operations on variables record themselves on the tape of their inputs. Without a tape nothing is recorded, so
+/// sampling runs the same code as training.
 public struct Variable {
   /// The numbers, of any shape.
   public let value: Tensor
-  /// The tape that a computation with this variable is recorded on.
+  /// The tape that records computations with this variable.
   public let tape: Tape?
   /// The variable's number on its tape; nil for constants, into which no gradient flows.
   let identifier: Int?
-  /// The value as the backward pass gets it.
+  /// The value for the backward pass.
   let kept: Kept
 
-  /// A constant of any shape, into which no gradient flows. Data enter a network so, on the tape that its parameters shall
-  /// be differentiated on.
+  /// Wraps a tensor of any shape as a constant, into which no gradient flows. Pass `tape` if parameters that it meets
+  /// should receive gradients, as for a network's data.
   public init(_ value: Tensor, on tape: Tape? = nil) { self.init(value, tape: tape, identifier: nil) }
 
   init(_ value: Tensor, tape: Tape?, identifier: Int?, kept: Kept? = nil) {
@@ -25,9 +25,9 @@ public struct Variable {
     self.kept = kept ?? Kept(value)
   }
 
-  /// The value's.
+  /// The value's shape.
   public var shape: Shape { value.shape }
-  /// The value's.
+  /// The value's backend.
   public var backend: any Backend { value.backend }
 
   /// Whether a gradient flows into this variable.
@@ -36,16 +36,16 @@ public struct Variable {
   /// The same values as a constant, on the same tape.
   public var detached: Variable { Variable(value, tape: tape, identifier: nil, kept: kept) }
 
-  /// What a pullback holds of an input whose value it does not need.
+  /// What a pullback keeps of an input if it does not need the value.
   var input: Input { Input(identifier: identifier, shape: shape, type: value.type) }
-  /// What a pullback holds of an input whose value it needs.
+  /// What a pullback keeps of an input if it needs the value.
   var saved: Saved { Saved(input: input, kept: kept) }
 }
 
-/// A value that waits for the backward pass: kept, or, where that is cheap, computed again when it is first asked for.
+/// A value for the backward pass: kept or, if that is cheap, computed again when it is first needed.
 ///
-/// All pullbacks that need the value share one of these, so that it is computed at most once, and lives until the last of
-/// them has run.
+/// All pullbacks that need the value share this object, so that the value is computed at most once and lives until the
+/// last of them has run.
 final class Kept {
   private var tensor: Tensor?
   private let remake: (() -> Tensor)?

@@ -1,15 +1,17 @@
 import EaselSupport
 
-/// Animated PNG: what shows denoising and interpolation as they go. Viewers without animation show the first frame.
+/// Animated PNG, which shows denoising and interpolation as they proceed. Viewers without animation show the first
+/// frame.
 public enum APNG {
   /// Encodes frames of one size into an animation.
   ///
   /// - Parameters:
-  ///   - frames: Pictures of equal size and channels, at least one.
-  ///   - delayMilliseconds: How long each frame stands, 0 to 65535.
-  ///   - loops: How often the animation plays; 0 is for ever.
-  ///   - text: Text chunks, as in ``Image/pngData(text:)``.
-  /// - Throws: `UserError` (`usage`) when the frames differ in size, there are none, or a number is out of its range.
+  ///   - frames: pictures of equal size and channels, at least one.
+  ///   - delayMilliseconds: how long each frame is shown, 0 to 65535.
+  ///   - loops: how often the animation plays; 0 means for ever.
+  ///   - text: text chunks, as in ``Image/pngData(text:)``.
+  /// - Throws: `UserError` (`usage`) if the frames differ in size, if there are none, or if a number is out of its
+  ///   range.
   public static func encode(
     frames: [Image], delayMilliseconds: Int, loops: Int = 0, text: PNGText = [:]
   ) throws -> [UInt8] {
@@ -45,7 +47,7 @@ public enum APNG {
     return animation + PNGChunk(type: "IEND", data: []).encoded
   }
 
-  /// Encodes frames and writes the file, whole or not at all; throws as ``Image/write(to:text:)`` and `encode` do.
+  /// Encodes frames and writes the file, completely or not at all; throws like ``Image/write(to:text:)`` and `encode`.
   public static func write(
     frames: [Image], delayMilliseconds: Int, loops: Int = 0, text: PNGText = [:], to path: String
   ) throws {
@@ -53,7 +55,8 @@ public enum APNG {
     try FileIO.write(bytes, to: path)
   }
 
-  // fcTL: sequence, width, height, x, y, delay as a fraction of a second, what becomes of the frame, how it is laid over.
+  // fcTL: sequence, width, height, x, y, delay as a fraction of a second, how the frame is disposed of, how it is
+  // blended.
   private static func control(of frame: Image, sequence: UInt32, delay: UInt16) -> PNGChunk {
     let keepFrame: UInt8 = 0
     let replacePixels: UInt8 = 0

@@ -1,17 +1,17 @@
 import EaselSupport
 import Foundation
 
-/// Whole files in and out, with errors that name the path and the reason.
+/// Reads and writes whole files, with errors that name the path and the reason.
 package enum FileIO {
   /// The bytes of a file.
   ///
-  /// - Throws: `UserError`: `missingInput` when there is none, `badData` when it is a folder, a pipe, a socket or a
-  ///   device, or holds more than `maximumSize` bytes, `inputOutput` when it cannot be read.
+  /// - Throws: `UserError`: `missingInput` if there is no file, `badData` if it is a folder, a pipe, a socket or a
+  ///   device, or has more than `maximumSize` bytes, `inputOutput` if it cannot be read.
   package static func read(_ path: String, maximumSize: Int) throws -> [UInt8] {
     let (descriptor, status) = try openFile(path)
     defer { close(descriptor) }
     var bytes: [UInt8] = []
-    // One byte more than the file has tells its end without another reading.
+    // Room for one byte more than the file has, so that its end shows without another read.
     var room = max(Int(status.st_size) + 1, 1 << 16)
     while true {
       guard bytes.count <= maximumSize, Int(status.st_size) <= maximumSize else {
@@ -33,7 +33,7 @@ package enum FileIO {
     }
   }
 
-  /// The first bytes of a file, as many as there are up to `count`; throws as ``read(_:maximumSize:)`` does.
+  /// The first bytes of a file, at most `count`; throws like ``read(_:maximumSize:)``.
   package static func head(_ path: String, count: Int) throws -> [UInt8] {
     let (descriptor, _) = try openFile(path)
     defer { close(descriptor) }
@@ -42,10 +42,10 @@ package enum FileIO {
     }
   }
 
-  /// Whatever else a path leads to is not opened: a pipe would wait for its writer, a device may do anything.
+  /// Opens files only: a pipe would wait for its writer, and a device may do anything.
   private static func openFile(_ path: String) throws -> (descriptor: Int32, status: stat) {
     try requireRegularFile(path) { status in path.withFileSystemPath { stat($0, &status) } }
-    // Without waiting: what is there may have become a pipe meanwhile.
+    // Without waiting, since the file may have become a pipe in the meantime.
     let descriptor = path.withFileSystemPath { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) }
     guard descriptor >= 0 else { throw UserError(.inputOutput, "\(path): cannot be opened (\(reason()))") }
     do {
@@ -74,7 +74,7 @@ package enum FileIO {
     throw UserError(.badData, "\(path): expected a file, found \(kind)")
   }
 
-  /// Writes a file that appears whole or not at all; throws as ``FileOutput/write(to:temporaryPrefix:isDurable:_:)`` does.
+  /// Writes a file completely or not at all; throws like ``FileOutput/write(to:temporaryPrefix:isDurable:_:)``.
   package static func write(_ bytes: [UInt8], to path: String) throws {
     try FileOutput.write(to: path) { sink in try bytes.withUnsafeBytes(sink) }
   }

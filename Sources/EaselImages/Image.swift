@@ -1,4 +1,4 @@
-/// A picture in memory: 8 bits a channel, row-major, channels interleaved.
+/// A picture in memory: 8 bits per channel, row-major, with interleaved channels.
 ///
 /// The byte of channel `c` at column `x` and row `y` is `pixels[(y * width + x) * channels + c]`.
 public struct Image: Sendable, Equatable {
@@ -13,7 +13,7 @@ public struct Image: Sendable, Equatable {
 
   /// Wraps pixels that are already laid out.
   ///
-  /// Traps when the sizes are not positive, the channels are not 1 or 3, or the count of bytes is not their product.
+  /// Traps if a size is not positive, if the channels are not 1 or 3, or if the number of bytes is not their product.
   public init(width: Int, height: Int, channels: Int, pixels: [UInt8]) {
     guard width > 0, height > 0, channels == 1 || channels == 3 else {
       fatalError("Image: \(width)×\(height) with \(channels) channels; sizes are positive, channels are 1 or 3")
@@ -31,7 +31,7 @@ public struct Image: Sendable, Equatable {
 extension Image {
   /// The picture with 1 or 3 channels.
   ///
-  /// Grey becomes three equal channels; RGB becomes the luma of ITU-R BT.601, rounded as Pillow's mode `L` rounds it.
+  /// Grey becomes three equal channels; RGB becomes the luma of ITU-R BT.601, rounded like Pillow's mode `L`.
   public func converted(channels: Int) -> Image {
     switch (self.channels, channels) {
     case (1, 3): repeatedGrey()
@@ -62,9 +62,9 @@ extension Image {
     return Image(width: width, height: height, channels: 1, pixels: luma)
   }
 
-  /// The middle of the picture; where the margins cannot be equal, the left and upper ones are a pixel smaller.
+  /// The middle of the picture. If the margins cannot be equal, the left and upper ones are a pixel smaller.
   ///
-  /// Traps when the picture is smaller than what is asked for.
+  /// Traps if the picture is smaller than that.
   public func centerCropped(width: Int, height: Int) -> Image {
     guard 1...self.width ~= width, 1...self.height ~= height else {
       fatalError("Image.centerCropped: \(width)×\(height) does not fit in \(self.width)×\(self.height)")

@@ -2,36 +2,35 @@ import CEaselImageCodecs
 import EaselSupport
 
 extension Image {
-  /// The most pixels a file may announce; more is taken for a damaged or hostile header.
+  /// The most pixels that a file may announce; with more, its header counts as damaged or hostile.
   public static let maximumPixelCount = 1 << 26
 
   /// The largest file that is read as a picture, in bytes.
   public static let maximumFileSize = 1 << 29
 
-  /// Bytes that a file may take to decode, however small it is; larger ones may take as many times their size.
+  /// Bytes that a file may need for decoding, however small it is; larger files may need as many times their size.
   private static let decodingMemory = 128 << 20
   private static let decodingMemoryPerByte = 128
 
   /// Decodes a PNG of any colour type, bit depth and interlacing.
   ///
   /// Grey stays 1 channel, everything else becomes 3. Alpha is composed over `background`, the level of every channel;
-  /// 16 bits become `round(v / 257)`; gamma is ignored. EXIF data turn the picture upright. Of an APNG this is the default
-  /// picture.
+  /// 16 bits become `round(v / 257)`; gamma is ignored. The orientation in EXIF data is applied. Of an APNG, this is
+  /// the default picture.
   ///
-  /// - Throws: `UserError` (`badData`) when the bytes are no PNG, are cut short, fail a checksum or announce too much.
+  /// - Throws: `UserError` (`badData`) if the bytes are no PNG, are cut short, fail a checksum or announce too much.
   public init(png bytes: [UInt8], background: UInt8 = 255) throws {
     guard ImageFormat(signatureOf: bytes) == .png else { throw ImageFormat.unreadable(bytes, name: "the picture") }
     self = try Image(decoding: bytes, as: .png, background: background, name: "the picture")
   }
 
-  /// Reads a PNG, JPEG, WebP or GIF file, as far as this build can; which one it is, its first bytes tell and not its name.
+  /// Reads a PNG, JPEG, WebP or GIF file, if this build can. The file's first bytes decide its format, not its name.
   ///
   /// Pixels are as in ``init(png:background:)``; WebP and GIF always have 3 channels. CMYK becomes RGB without a colour
-  /// profile. Of a GIF this is the first frame.
+  /// profile. Of a GIF, this is the first frame.
   ///
-  /// - Throws: `UserError`: `missingInput` when there is no such file, `inputOutput` when it cannot be read, `badData`
-  ///   with the path when it is no picture, a damaged one, or one that takes far more to decode than its size lets
-  ///   expect.
+  /// - Throws: `UserError`: `missingInput` if there is no such file, `inputOutput` if it cannot be read, `badData` with
+  ///   the path if it is no picture, a damaged one, or one that takes far more memory to decode than its size suggests.
   public static func read(_ path: String, background: UInt8 = 255) throws -> Image {
     let bytes = try FileIO.read(path, maximumSize: maximumFileSize)
     guard let format = ImageFormat(signatureOf: bytes), format.isRead else {
@@ -74,7 +73,7 @@ extension Image {
   }
 }
 
-/// Runs a C codec with a buffer for its message, and throws the message when the codec fails.
+/// Runs a C codec with a buffer for its message, and throws the message if the codec fails.
 func withCodecErrors(_ kind: UserError.Kind, name: String, _ run: (easel_error_buffer) -> Bool) throws {
   try withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { text in
     text.initialize(repeating: 0)

@@ -2,9 +2,9 @@ import CEaselImageCodecs
 import EaselSupport
 
 extension Image {
-  /// The picture as a PNG of 8 bits, grey or RGB, with text chunks; equal pictures and texts give equal bytes.
+  /// The picture as a PNG of 8 bits, grey or RGB, with text chunks. Equal pictures and texts give equal bytes.
   ///
-  /// - Throws: `UserError`: `usage` when a text's key is not one PNG allows, `internalFailure` when memory runs out.
+  /// - Throws: `UserError`: `usage` if PNG does not allow the key of a text, `internalFailure` if memory runs out.
   public func pngData(text: PNGText = [:]) throws -> [UInt8] {
     let chunks = try text.chunks()
     var encoded = try encodedPixels()
@@ -12,10 +12,10 @@ extension Image {
     return encoded
   }
 
-  /// Writes the picture as PNG; the file appears whole or not at all.
+  /// Writes the picture as PNG, completely or not at all.
   ///
-  /// - Throws: `UserError`: `cannotCreate` when the file cannot be made there, `inputOutput` when writing fails, and as
-  ///   ``pngData(text:)`` does.
+  /// - Throws: `UserError`: `cannotCreate` if the file cannot be made there, `inputOutput` if writing fails; also as
+  ///   ``pngData(text:)``.
   public func write(to path: String, text: PNGText = [:]) throws {
     try FileIO.write(try pngData(text: text), to: path)
   }

@@ -1,17 +1,18 @@
 import EaselSupport
 
-/// How a picture of other proportions comes to a size.
+/// How a picture of other proportions is brought to a size.
 public enum ImageFit: String, FieldChoice {
-  /// Scaled until it covers the size, and its middle is kept.
+  /// Scaled until it covers the size; its middle is kept.
   case crop
-  /// Scaled until it lies inside of the size, with black bars beside it.
+  /// Scaled until it fits into the size, with black bars beside it.
   case pad
-  /// Each side is scaled by itself.
+  /// Each side is scaled separately.
   case stretch
 }
 
 extension Image {
-  /// The picture at another size, as ``fitted(width:height:)``, ``padded(width:height:)`` or ``resized(width:height:)``.
+  /// The picture at another size, as ``fitted(width:height:)``, ``padded(width:height:)`` or
+  /// ``resized(width:height:)``.
   public func brought(to size: ImageSize, by fit: ImageFit) -> Image {
     if size == self.size { return self }
     return switch fit {
@@ -21,7 +22,7 @@ extension Image {
     }
   }
 
-  /// Scales the picture until it lies inside of the size, in the middle of black (Pillow's `ImageOps.pad` with `BILINEAR`).
+  /// Scales the picture until it fits into the size, in the middle of black (Pillow's `ImageOps.pad` with `BILINEAR`).
   public func padded(width: Int, height: Int) -> Image {
     let (own, wanted) = (Double(self.width) / Double(self.height), Double(width) / Double(height))
     func side(_ length: Double) -> Int { max(1, Int(length.rounded(.toNearestOrEven))) }
@@ -44,7 +45,7 @@ extension Image {
     return Image(width: width, height: height, channels: channels, pixels: pixels)
   }
 
-  /// Whether covering a size leaves a part of a picture out: a pixel's width or more at that size.
+  /// Whether covering a size cuts off a part of a picture, at least a pixel's width at that size.
   public static func isCut(_ picture: ImageSize, to size: ImageSize) -> Bool {
     let scale = max(Double(size.width) / Double(picture.width), Double(size.height) / Double(picture.height))
     return Double(picture.width) * scale >= Double(size.width) + 1

@@ -2,7 +2,7 @@ import CEaselImageCodecs
 import EaselSupport
 import Foundation
 
-/// The formats of pictures that are told apart by a file's first bytes; some of them are read.
+/// The picture formats that a file's first bytes distinguish. Only some of them are read.
 enum ImageFormat: String, CaseIterable, CustomStringConvertible {
   case png = "PNG"
   case jpeg = "JPEG"
@@ -18,7 +18,7 @@ enum ImageFormat: String, CaseIterable, CustomStringConvertible {
 
   static let pngSignature: [UInt8] = [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
 
-  /// As many bytes of a file as tell its format.
+  /// How many bytes of a file suffice to tell its format.
   static let signatureSize = 16
 
   init?(signatureOf bytes: [UInt8]) {
@@ -64,7 +64,7 @@ enum ImageFormat: String, CaseIterable, CustomStringConvertible {
     }
   }
 
-  /// What to do about files of a format that is not read.
+  /// Advice for files of a format that is not read.
   var cure: String {
     switch self {
     case .jpeg: "Install libjpeg-dev and build again, or convert them."
@@ -74,7 +74,7 @@ enum ImageFormat: String, CaseIterable, CustomStringConvertible {
     }
   }
 
-  /// The error for bytes that are no picture, or none that is read.
+  /// The error for bytes that are no picture, or a picture that this build does not read.
   static func unreadable(_ bytes: [UInt8], name: String) -> UserError {
     if let format = ImageFormat(signatureOf: bytes) {
       return UserError(
@@ -91,27 +91,27 @@ enum ImageFormat: String, CaseIterable, CustomStringConvertible {
 }
 
 extension Image {
-  /// What this build reads, for people: `PNG, JPEG`.
+  /// The formats that this build reads, for people: `PNG, JPEG`.
   public static var readableFormats: String {
     ImageFormat.allCases.filter(\.isRead).map(\.rawValue).joined(separator: ", ")
   }
 
-  /// Whether this build reads JPEG files (libjpeg was there when it was built).
+  /// Whether this build reads JPEG files (libjpeg was present when it was built).
   public static var readsJPEG: Bool { ImageFormat.jpeg.isRead }
 
-  /// Whether this build reads WebP files (libwebp was there when it was built).
+  /// Whether this build reads WebP files (libwebp was present when it was built).
   public static var readsWebP: Bool { ImageFormat.webp.isRead }
 
-  /// Whether this build reads GIF files (giflib was there when it was built).
+  /// Whether this build reads GIF files (giflib was present when it was built).
   public static var readsGIF: Bool { ImageFormat.gif.isRead }
 
-  /// The extensions, in small letters, of files that are named as pictures, whether they are read or not.
+  /// The extensions, in lower case, of files with a picture's name, whether this build reads them or not.
   public static let fileExtensions: Set<String> = [
     "png", "apng", "jpg", "jpeg", "jpe", "jfif", "gif", "webp", "bmp", "dib", "tif", "tiff", "ppm", "pgm", "pbm", "pnm",
     "avif", "heic", "heif", "jxl", "jp2", "psd",
   ]
 
-  /// Reads pictures; where one cannot be read, all files of formats that are not read are told at once.
+  /// Reads pictures. If one cannot be read, the error lists all files in formats that are not read.
   ///
   /// - Throws: what `read` throws, or `UserError` (`badData`).
   package static func reading<Result>(_ files: [String], _ read: () throws -> Result) throws -> Result {
@@ -122,7 +122,7 @@ extension Image {
     }
   }
 
-  /// The files among others whose formats are not read, in one error; nil where there are none.
+  /// All files in formats that are not read, in one error; nil if there are none.
   private static func unreadable(among files: [String]) -> UserError? {
     let found = files.compactMap { file -> (file: String, format: ImageFormat)? in
       let head = try? FileIO.head(file, count: ImageFormat.signatureSize)
@@ -143,7 +143,7 @@ extension Image {
 }
 
 extension UserError {
-  /// The error of one file or folder among many.
+  /// The same error, for one file or folder of many, with the advice to skip it.
   package var advisingToSkip: UserError {
     let advice = "To leave out what cannot be read: \(field: "skip-broken")."
     return UserError(kind, message, hint: hint.map { "\($0) \(advice)" } ?? advice)

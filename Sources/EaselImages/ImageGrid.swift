@@ -1,12 +1,13 @@
 /// Contact sheets: many pictures of one size in rows.
 public enum ImageGrid {
-  /// Lays pictures out in rows, with the pixels of torchvision's `make_grid(images, nrow=columns, padding, pad_value)`.
+  /// Arranges pictures in rows, with the same pixels as torchvision's
+  /// `make_grid(images, nrow=columns, padding, pad_value)`.
   ///
-  /// Each picture has `padding` pixels of `padValue` around it, shared with its neighbours; a ragged last row is filled
-  /// with `padValue`; one picture alone is returned as it is. Grey pictures give a grey sheet (torchvision repeats the
-  /// channel three times, which shows the same).
+  /// Each picture has `padding` pixels of `padValue` around it, shared with its neighbours. An incomplete last row is
+  /// filled with `padValue`. A single picture is returned as it is. Grey pictures give a grey sheet (torchvision
+  /// repeats the channel three times, which looks the same).
   ///
-  /// Traps when there are no pictures, when they differ in size or channels, or when `columns` or `padding` is negative.
+  /// Traps if there are no pictures, if they differ in size or channels, or if `columns` or `padding` is negative.
   public static func compose(_ images: [Image], columns: Int = 8, padding: Int = 2, padValue: UInt8 = 0) -> Image {
     guard let first = images.first, columns > 0, padding >= 0 else {
       fatalError("ImageGrid: \(images.count) images in \(columns) columns with padding \(padding)")
@@ -36,11 +37,11 @@ public enum ImageGrid {
     return Image(width: width, height: height, channels: channels, pixels: sheet)
   }
 
-  /// The rows of several sheets in turn, for a grid of as many columns: row 1 of each, row 2 of each. Ragged last rows are filled
-  /// up with black.
+  /// The rows of several sheets in turn, for a grid with the same number of columns: row 1 of each, then row 2 of each.
+  /// Incomplete last rows are filled with black.
   ///
   /// - Parameters:
-  ///   - sheets: as many pictures each, all of one size.
+  ///   - sheets: the same number of pictures each, all of one size.
   ///   - columns: pictures in a row of the grid.
   public static func alternatingRows(_ sheets: [[Image]], columns: Int) -> [Image] {
     guard let count = sheets.first?.count, let first = sheets.first?.first else { return [] }

@@ -1,9 +1,9 @@
-/// How a picture is to be turned before it is looked at, as cameras note it in EXIF data.
+/// How to turn a picture before it is shown, as cameras record it in EXIF data.
 enum ImageOrientation: Int {
   case upright = 1
   case mirrored, upsideDown, flipped, transposed, turnedRight, transversed, turnedLeft
 
-  /// Of the EXIF data in a picture file; upright where there are none, or none that can be read.
+  /// The orientation in a picture file's EXIF data; upright if there are none, or none that can be read.
   init(of bytes: [UInt8], _ format: ImageFormat) {
     let exif =
       switch format {
@@ -27,11 +27,11 @@ enum ImageOrientation: Int {
     return nil
   }
 
-  /// The first segment APP1 with EXIF data before the picture's own.
+  /// The first APP1 segment with EXIF data before the picture's own data.
   private static func jpegSegment(in bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
     var rest = bytes.dropFirst(2)
     while rest.first == 0xFF {
-      // Any number of bytes FF may stand before a marker.
+      // Any number of FF bytes may precede a marker.
       rest = rest.dropFirst()
       guard let marker = rest.first else { return nil }
       if marker == 0xFF { continue }
@@ -58,7 +58,7 @@ enum ImageOrientation: Int {
     return nil
   }
 
-  /// The number behind the tag 0x0112 in the first directory of a TIFF structure.
+  /// The number with the tag 0x0112 in the first directory of a TIFF structure.
   private static func value(in tiff: ArraySlice<UInt8>) -> Int? {
     let isBigEndian = tiff.starts(with: "MM".utf8)
     guard isBigEndian || tiff.starts(with: "II".utf8) else { return nil }
@@ -72,7 +72,7 @@ enum ImageOrientation: Int {
     return nil
   }
 
-  /// The number in `count` bytes at an offset; nil where there are not as many.
+  /// The number in `count` bytes at an offset; nil if there are too few bytes.
   private static func number(
     _ bytes: ArraySlice<UInt8>, _ offset: Int, _ count: Int, isBigEndian: Bool = true
   ) -> Int? {
@@ -83,7 +83,7 @@ enum ImageOrientation: Int {
 }
 
 extension Image {
-  /// The picture as it is to be looked at.
+  /// The picture as it should be shown.
   func turned(_ orientation: ImageOrientation) -> Image {
     let isOnItsSide = orientation.rawValue >= ImageOrientation.transposed.rawValue
     let (right, bottom) = (width - 1, height - 1)

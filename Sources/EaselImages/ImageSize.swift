@@ -2,7 +2,7 @@ import EaselSupport
 
 /// Width and height in pixels.
 public struct ImageSize: Sendable, Hashable, CustomStringConvertible {
-  /// The largest side that is accepted from a user.
+  /// The largest side that is accepted from people.
   public static let maximumSide = 16384
 
   public let width: Int

@@ -1,7 +1,7 @@
 import CEaselZlib
 import EaselSupport
 
-/// Reads a zlib or gzip stream piece by piece, so that a caller decides how many bytes it will hold.
+/// Reads a zlib or gzip stream piece by piece, so that the caller decides how many bytes to hold.
 ///
 /// A gzip stream may consist of several members, one after the other.
 package final class Inflater {
@@ -12,7 +12,7 @@ package final class Inflater {
   // zlib keeps a pointer to its stream, which must therefore not move.
   private let stream: UnsafeMutablePointer<z_stream>
 
-  /// Begins to read; `name` begins the message of what is thrown.
+  /// Begins to read. Errors begin with `name`.
   package init(_ compressed: [UInt8], name: String) {
     self.compressed = compressed
     self.name = name
@@ -28,9 +28,9 @@ package final class Inflater {
     stream.deallocate()
   }
 
-  /// The next bytes; fewer than asked for only at the end of the stream.
+  /// The next bytes; fewer than requested only at the end of the stream.
   ///
-  /// - Throws: `UserError` (`badData`) when the stream is damaged, fails its checksum or is cut short.
+  /// - Throws: `UserError` (`badData`) if the stream is damaged, fails its checksum or is cut short.
   package func read(upToCount count: Int) throws -> [UInt8] {
     try [UInt8](unsafeUninitializedCapacity: count) { target, initializedCount in
       while initializedCount < count, !isFinished {

@@ -3,7 +3,8 @@ import EaselSupport
 
 /// One chunk of a PNG file: u32 length, four letters, data, CRC-32 of letters and data; big-endian.
 struct PNGChunk {
-  /// Where the chunks after IHDR begin: the signature (8), and IHDR's length (4), type (4), data (13) and CRC (4).
+  /// Where the chunks after IHDR begin: after the signature (8), and IHDR's length (4), type (4), data (13) and CRC
+  /// (4).
   static let endOfHeader = 33
 
   let type: String
@@ -14,7 +15,7 @@ struct PNGChunk {
     self.data = ArraySlice(data)
   }
 
-  /// The chunk as it stands in a file.
+  /// The chunk's bytes in a file.
   var encoded: [UInt8] {
     let body = Array(type.utf8) + data
     return bigEndian(UInt32(data.count)) + body + bigEndian(Self.checksum(body[...]))
@@ -22,8 +23,7 @@ struct PNGChunk {
 
   /// The chunks of a file, up to IEND.
   ///
-  /// - Throws: `UserError` (`badData`, beginning with `name`) when the file is no PNG, is cut short or fails a
-  ///   checksum.
+  /// - Throws: `UserError` (`badData`, beginning with `name`) if the file is no PNG, is cut short or fails a checksum.
   static func parse(_ bytes: [UInt8], name: String) throws -> [PNGChunk] {
     guard ImageFormat(signatureOf: bytes) == .png else {
       throw UserError(.badData, "\(name): expected a PNG file, found another kind")

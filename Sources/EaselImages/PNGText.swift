@@ -8,7 +8,7 @@ public struct PNGText: Sendable, Equatable, ExpressibleByDictionaryLiteral {
     public let value: String
   }
 
-  /// In the order of the file; a key may come more than once.
+  /// The entries in the file's order; a key may occur more than once.
   public private(set) var entries: [Entry]
 
   public init(_ entries: [(key: String, value: String)]) {
@@ -33,14 +33,14 @@ public struct PNGText: Sendable, Equatable, ExpressibleByDictionaryLiteral {
 extension PNGText {
   /// Reads the text chunks of a PNG file (`tEXt`, `zTXt` and `iTXt`).
   ///
-  /// - Throws: `UserError`: `missingInput` when there is no such file, `badData` when it is no PNG or a damaged one.
+  /// - Throws: `UserError`: `missingInput` if there is no such file, `badData` if it is no PNG or a damaged one.
   public static func read(_ path: String) throws -> PNGText {
     try PNGText(png: FileIO.read(path, maximumSize: Image.maximumFileSize), name: path)
   }
 
-  /// The text chunks of a PNG in memory; `name` begins the message of what is thrown (`UserError`, `badData`).
+  /// The text chunks of a PNG in memory. Errors (`UserError`, `badData`) begin with `name`.
   public init(png bytes: [UInt8], name: String = "the picture") throws {
-    // Of all compressed texts together: a small file may hold very many.
+    // The limit for all compressed texts together: a small file may contain very many.
     var room = Self.maximumInflatedCount
     func inflated(_ bytes: ArraySlice<UInt8>) throws -> [UInt8] {
       let inflater = Inflater(Array(bytes), name: "\(name): compressed text")
@@ -95,7 +95,7 @@ extension PNGText {
 }
 
 extension PNGText {
-  /// The entries as chunks: `tEXt` where Latin-1 holds key and value, `iTXt` otherwise.
+  /// The entries as chunks: `tEXt` if Latin-1 can express key and value, otherwise `iTXt`.
   ///
   /// - Throws: `UserError` (`usage`) for a key that is not 1 to 79 printable Latin-1 characters without outer spaces,
   ///   and for a zero character in a value.

@@ -1,7 +1,8 @@
 extension Image {
   /// The picture at another size, by Pillow's antialiased bilinear filter (`Image.resize(size, BILINEAR)`).
   ///
-  /// The filter is a triangle that widens with the scale when the picture shrinks, so that every pixel has its part.
+  /// The filter is a triangle. If the picture shrinks, the triangle widens with the scale, so that every pixel
+  /// contributes.
   public func resized(width: Int, height: Int) -> Image {
     resampled(
       columns: Span(start: 0, end: Float(self.width)), rows: Span(start: 0, end: Float(self.height)),
@@ -10,7 +11,7 @@ extension Image {
 
   /// Scales the picture until it covers the size, and keeps its middle (Pillow's `ImageOps.fit` with `BILINEAR`).
   ///
-  /// What is cut off is never computed: a strip of any proportions costs no more than its own pixels.
+  /// What is cut off is never computed: a strip of any proportions costs only its own pixels.
   public func fitted(width: Int, height: Int) -> Image {
     let ratio = Double(self.width) / Double(self.height)
     let wantedRatio = Double(width) / Double(height)
@@ -22,7 +23,7 @@ extension Image {
       width: width, height: height)
   }
 
-  /// Two passes, columns first, with 8-bit rows between them: bit for bit what Pillow does up to version 12.
+  /// Two passes, columns first, with 8-bit rows between them: bit for bit the result of Pillow up to version 12.
   private func resampled(columns: Span, rows: Span, width: Int, height: Int) -> Image {
     guard width > 0, height > 0 else { fatalError("Image: cannot resize to \(width)×\(height)") }
     let horizontal = ResamplingWeights(source: self.width, span: columns, target: width)
@@ -51,7 +52,7 @@ extension Image {
   }
 }
 
-/// A stretch of one axis in source pixels; single precision, as Pillow keeps its boxes.
+/// A span of one axis in source pixels, in single precision like Pillow's boxes.
 private struct Span {
   let start: Float
   let end: Float
@@ -69,7 +70,7 @@ private struct Span {
 
 /// The weights of one axis: target position `i` is a weighted sum of `counts[i]` source positions from `starts[i]`.
 private struct ResamplingWeights {
-  /// Fraction bits of a weight: 8 bits of pixel and 2 of head room remain in 32.
+  /// Fraction bits of a weight; of 32 bits, 8 remain for the pixel and 2 as headroom.
   private static let precisionBits = 22
 
   private var starts: [Int] = []
@@ -99,7 +100,7 @@ private struct ResamplingWeights {
     return lower..<upper
   }
 
-  /// Writes all target positions; each position is `lanes` bytes wide and `stride` bytes from the next.
+  /// Writes all target positions. Each position is `lanes` bytes wide and `stride` bytes from the next.
   func apply(
     source: Slice<UnsafeBufferPointer<UInt8>>, sourceOffset: Int = 0, stride: Int,
     target: inout UnsafeMutableBufferPointer<UInt8>, at targetStart: Int, targetStride: Int, lanes: Int

@@ -1,5 +1,5 @@
-/// Everything of Easel for programs: tensors, gradients, layers, optimizers, images, data sets, models, training, and what
-/// one can ask of them.
+/// All of Easel for programs: tensors, gradients, layers, optimizers, images, data sets, models, training, and the
+/// requests that can be made.
 @_exported import EaselDatasets
 @_exported import EaselGradients
 @_exported import EaselImages

@@ -1,13 +1,13 @@
-/// Attention of tokens to each other, or to those of a context (cross-attention), with several heads: `[N, T, C]` to the same,
-/// as the `Attention` of diffusers (`attention_processor.py`).
+/// Attention with several heads, of tokens to each other or to those of a context (cross-attention): `[N, T, C]` to the
+/// same, as diffusers' `Attention` (`attention_processor.py`).
 ///
 /// Parameters: `to_q`, `to_k`, `to_v`, `to_out.0`.
 public struct MultiHeadAttention {
   let query, key, value, output: Linear
   let heads: Int
 
-  /// A context has tokens of `contextChannels`; nil where they are as wide as the tokens, or there is none. Channels that do not
-  /// divide into the heads trap.
+  /// A context has tokens of `contextChannels`; nil if they are as wide as the tokens, or if there is no context. It
+  /// traps if the heads do not divide the channels.
   public init(
     channels: Int, contextChannels: Int? = nil, heads: Int,
     initializer: Initializer = .fanAverageUniform(scale: 1), outputInitializer: Initializer = .zeros, _ scope: Scope
@@ -23,8 +23,8 @@ public struct MultiHeadAttention {
 
   /// - Parameters:
   ///   - x: the tokens, `[N, T, C]`.
-  ///   - context: `[N, S, contextChannels]`, the tokens that are looked at; nil for x's own.
-  ///   - mask: which of them a token sees; nil for all. A token that sees none gets the output layer's bias.
+  ///   - context: `[N, S, contextChannels]`, the tokens that x attends to; nil for x's own.
+  ///   - mask: which of these a token sees; nil for all. A token that sees none gets the output layer's bias.
   ///   - residual: `[N, T, C]`, added to the result.
   public func callAsFunction(
     _ x: Variable, context: Variable? = nil, mask: AttentionMask? = nil, residual: Variable? = nil
@@ -34,15 +34,15 @@ public struct MultiHeadAttention {
   }
 }
 
-/// ``MultiHeadAttention`` over the pixels of an image, behind a norm and beside a residual connection: `[N, H, W, C]` to the
-/// same, as in diffusers' U-Nets.
+/// ``MultiHeadAttention`` over the pixels of an image, after a norm and beside a residual connection: `[N, H, W, C]` to
+/// the same, as in diffusers' U-Nets.
 ///
 /// Parameters: `group_norm`, `to_q`, `to_k`, `to_v`, `to_out.0`.
 public struct ImageAttention {
   let norm: GroupNorm
   let attention: MultiHeadAttention
 
-  /// A context has tokens of `contextChannels`; nil where they are as wide as the pixels, or there is none.
+  /// A context has tokens of `contextChannels`; nil if they are as wide as the pixels, or if there is no context.
   public init(
     channels: Int, contextChannels: Int? = nil, heads: Int, groups: Int, epsilon: Float,
     initializer: Initializer = .fanAverageUniform(scale: 1), outputInitializer: Initializer = .zeros, _ scope: Scope
@@ -55,8 +55,9 @@ public struct ImageAttention {
 
   /// - Parameters:
   ///   - x: the image, `[N, H, W, C]`.
-  ///   - context: `[N, S, contextChannels]`, tokens that the pixels look at; nil for the pixels themselves, row by row.
-  ///   - mask: which of them a pixel sees; nil for all.
+  ///   - context: `[N, S, contextChannels]`, the tokens that pixels attend to; nil for the pixels themselves, row by
+  ///     row.
+  ///   - mask: which of these a pixel sees; nil for all.
   public func callAsFunction(_ x: Variable, context: Variable? = nil, mask: AttentionMask? = nil) -> Variable {
     let (batch, channels) = (x.shape[0], x.shape[3])
     let tokens = norm(x).reshaped([batch, -1, channels])

@@ -12,13 +12,13 @@ public struct Conv2d {
   /// A convolution with any stride and padding.
   ///
   /// - Parameters:
-  ///   - inputChannels: of the images that it takes.
-  ///   - outputChannels: of those that it makes.
-  ///   - kernelSize: rows and columns of the kernel.
+  ///   - inputChannels: the channels of its input.
+  ///   - outputChannels: the channels of its output.
+  ///   - kernelSize: the rows and columns of the kernel.
   ///   - window: stride and padding, in pixels.
-  ///   - bias: whether it has one.
-  ///   - initializer: of the weight; see ``Initializer``.
-  ///   - scope: where it stands among the names.
+  ///   - bias: whether it has a bias.
+  ///   - initializer: the initializer of the weight; see ``Initializer``.
+  ///   - scope: its position in the tree of names.
   public init(
     inputChannels: Int, outputChannels: Int, kernelSize: Int, window: ConvolutionWindow, bias: Bool = true,
     initializer: Initializer = .fanInUniform, _ scope: Scope
@@ -29,17 +29,17 @@ public struct Conv2d {
     self.window = window
   }
 
-  /// A convolution with one stride and one padding on all sides.
+  /// A convolution with the same stride and padding in all directions.
   ///
   /// - Parameters:
-  ///   - inputChannels: of the images that it takes.
-  ///   - outputChannels: of those that it makes.
-  ///   - kernelSize: rows and columns of the kernel.
-  ///   - stride: pixels from one place of the kernel to the next.
-  ///   - padding: rows and columns of zeros at each side.
-  ///   - bias: whether it has one.
-  ///   - initializer: of the weight; see ``Initializer``.
-  ///   - scope: where it stands among the names.
+  ///   - inputChannels: the channels of its input.
+  ///   - outputChannels: the channels of its output.
+  ///   - kernelSize: the rows and columns of the kernel.
+  ///   - stride: pixels from one position of the kernel to the next.
+  ///   - padding: rows and columns of zeros on each side.
+  ///   - bias: whether it has a bias.
+  ///   - initializer: the initializer of the weight; see ``Initializer``.
+  ///   - scope: its position in the tree of names.
   public init(
     inputChannels: Int, outputChannels: Int, kernelSize: Int, stride: Int = 1, padding: Int = 0, bias: Bool = true,
     initializer: Initializer = .fanInUniform, _ scope: Scope
@@ -49,11 +49,11 @@ public struct Conv2d {
       window: ConvolutionWindow(stride: stride, padding: padding), bias: bias, initializer: initializer, scope)
   }
 
-  /// The convolved images.
+  /// Convolves images.
   ///
   /// - Parameters:
-  ///   - x: `[N, H, W, in]`; other channels, and images smaller than the kernel, trap.
-  ///   - residual: of the result's shape, added to it; nil for none.
+  ///   - x: `[N, H, W, in]`. It traps if the channels differ or if the images are smaller than the kernel.
+  ///   - residual: a tensor of the result's shape that is added to it; nil for none.
   /// - Returns: `[N, OH, OW, out]`.
   public func callAsFunction(_ x: Variable, residual: Variable? = nil) -> Variable {
     conv2d(
@@ -61,7 +61,7 @@ public struct Conv2d {
   }
 }
 
-/// A transposed convolution: `[N, H, W, in]` to `[N, OH, OW, out]`, as PyTorch's `ConvTranspose2d`.
+/// A transposed convolution: `[N, H, W, in]` to `[N, OH, OW, out]`, like PyTorch's `ConvTranspose2d`.
 ///
 /// Parameters: `weight` `[in, out, k, k]`, `bias` `[out]`.
 public struct ConvTranspose2d {
@@ -74,15 +74,16 @@ public struct ConvTranspose2d {
   /// A transposed convolution.
   ///
   /// - Parameters:
-  ///   - inputChannels: of the images that it takes.
-  ///   - outputChannels: of those that it makes.
-  ///   - kernelSize: rows and columns of the kernel.
-  ///   - stride: of the convolution that takes the result back; how many times larger images become, about.
-  ///   - padding: of the convolution that takes the result back, in pixels.
-  ///   - outputPadding: rows and columns more than the smallest image that the convolution would take back.
-  ///   - bias: whether it has one.
-  ///   - initializer: of the weight; see ``Initializer``.
-  ///   - scope: where it stands among the names.
+  ///   - inputChannels: the channels of its input.
+  ///   - outputChannels: the channels of its output.
+  ///   - kernelSize: the rows and columns of the kernel.
+  ///   - stride: the stride of the convolution that it reverses; roughly the factor by which images grow.
+  ///   - padding: the padding, in pixels, of the convolution that it reverses.
+  ///   - outputPadding: extra rows and columns, compared with the smallest image that the convolution takes to the
+  ///     input's size.
+  ///   - bias: whether it has a bias.
+  ///   - initializer: the initializer of the weight; see ``Initializer``.
+  ///   - scope: its position in the tree of names.
   public init(
     inputChannels: Int, outputChannels: Int, kernelSize: Int, stride: Int, padding: Int, outputPadding: Int = 0,
     bias: Bool = true, initializer: Initializer = .fanInUniform, _ scope: Scope
@@ -94,12 +95,12 @@ public struct ConvTranspose2d {
     self.outputPadding = outputPadding
   }
 
-  /// The enlarged images.
+  /// Enlarges images.
   ///
   /// - Parameters:
   ///   - x: `[N, H, W, in]`.
-  ///   - size: height and width of the result, of those that the convolution would take back to those of `x`; others trap.
-  ///     Nil for (H − 1) · stride − 2 · padding + k + outputPadding, and W likewise.
+  ///   - size: height and width of the result. The convolution must take them to those of `x`; others trap. Nil for (H
+  ///     − 1) · stride − 2 · padding + k + outputPadding, and W likewise.
   /// - Returns: `[N, OH, OW, out]`.
   public func callAsFunction(_ x: Variable, size: (height: Int, width: Int)? = nil) -> Variable {
     func enlarged(_ length: Int) -> Int { (length - 1) * stride - 2 * padding + kernelSize + outputPadding }

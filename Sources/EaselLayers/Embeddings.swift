@@ -1,26 +1,26 @@
 import Foundation
 
-/// The sinusoidal embedding of timesteps (Vaswani et al. 2017): `[N]` numbers to `[N, width]`, in the conventions of
+/// The sinusoidal embedding of timesteps (Vaswani et al. 2017), `[N]` numbers to `[N, width]`, with the conventions of
 /// diffusers' `get_timestep_embedding`.
 public struct TimestepEmbedding: Sendable {
-  /// Numbers in an embedding.
+  /// The length of an embedding.
   public let width: Int
-  /// `[cos | sin]` (OpenAI) instead of `[sin | cos]` (Ho et al.).
+  /// Whether the order is `[cos | sin]` (OpenAI) instead of `[sin | cos]` (Ho et al.).
   public let flipSinToCos: Bool
   /// Subtracted from the number of frequencies in the exponent's divisor: 1 for Ho et al., 0 for OpenAI.
   public let frequencyShift: Float
   /// The longest period, 2π times this, in timesteps.
   public let maximumPeriod = 10_000.0
 
-  /// An embedding in the conventions of OpenAI's code, or, with `flipSinToCos` false and a `frequencyShift` of 1, in those
-  /// of Ho et al. 2020.
+  /// An embedding with the conventions of OpenAI's code or, with `flipSinToCos` false and a `frequencyShift` of 1, with
+  /// those of Ho et al. 2020.
   public init(width: Int, flipSinToCos: Bool = true, frequencyShift: Float = 0) {
     self.width = width
     self.flipSinToCos = flipSinToCos
     self.frequencyShift = frequencyShift
   }
 
-  /// The embeddings of `[N]` timesteps, row-major `[N, width]`. An odd width ends in a zero.
+  /// The embeddings of `[N]` timesteps, row-major `[N, width]`. If the width is odd, they end in a zero.
   public func callAsFunction(_ timesteps: [Float]) -> [Float] {
     let half = width / 2
     let frequencies = (0..<half).map { index in
@@ -38,19 +38,19 @@ public struct TimestepEmbedding: Sendable {
   }
 }
 
-/// A learned row for each of a number of classes: indices `[N]` to `[N, width]`.
+/// A learned row for each of several classes: indices `[N]` to `[N, width]`.
 ///
 /// Parameters: `weight` `[count, width]`.
 public struct Embedding {
   let weight: Parameter
 
-  /// A table.
+  /// A table of rows.
   ///
   /// - Parameters:
-  ///   - count: of the classes.
-  ///   - width: numbers in a row.
-  ///   - initializer: of the table.
-  ///   - scope: where it stands among the names.
+  ///   - count: the number of classes.
+  ///   - width: the length of a row.
+  ///   - initializer: the initializer of the table.
+  ///   - scope: its position in the tree of names.
   public init(count: Int, width: Int, initializer: Initializer = .normal(deviation: 1), _ scope: Scope) {
     weight = scope.parameter("weight", [count, width], initializer)
   }
@@ -61,9 +61,10 @@ public struct Embedding {
   /// The rows of some classes.
   ///
   /// - Parameters:
-  ///   - indices: int32 `[N]`, below the number of classes; others trap. Below 0 stands for no class and gives zeros.
-  ///   - type: of the result.
-  ///   - tape: what the computation is recorded on; nil for none.
+  ///   - indices: int32 `[N]`, below the number of classes; others trap. An index below 0 stands for no class and gives
+  ///     zeros.
+  ///   - type: the type of the result.
+  ///   - tape: the tape that records the computation; nil for none.
   /// - Returns: `[N, width]`.
   public func callAsFunction(_ indices: Tensor, type: ScalarType, on tape: Tape?) -> Variable {
     embedding(weight.variable(on: tape), indices, type: type)

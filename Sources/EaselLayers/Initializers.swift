@@ -1,7 +1,7 @@
 import Foundation
 
-/// How a parameter's first values are drawn. "Fan" is the number of inputs or outputs of one unit, counting the kernel's
-/// positions.
+/// How a parameter's first values are drawn. “Fan” is the number of inputs or outputs of one unit, counting the
+/// kernel's positions.
 public enum Initializer: Sendable {
   case zeros
   case ones
@@ -14,19 +14,19 @@ public enum Initializer: Sendable {
   case heNormal
   /// Glorot and Bengio 2010: U(±√(6 / (fan-in + fan-out))).
   case xavierUniform
-  /// U(±√(3 scale / mean fan)): Ho et al. 2020 (`nn.py`), with a scale near 0 for a layer that shall begin as zero.
+  /// U(±√(3 scale / mean fan)): Ho et al. 2020 (`nn.py`), with a scale near 0 for a layer that should begin as zero.
   case fanAverageUniform(scale: Float)
   /// U(±1/√fan-in): PyTorch's default for weights of linear and convolutional layers.
   case fanInUniform
 
-  /// Fills a parameter with values of its own random sequence.
+  /// Fills a parameter with values from its own random sequence.
   func fill(_ parameter: Tensor, _ draw: RandomDraw) {
     let backend = parameter.backend
     let shape = parameter.shape
     let kernel = shape.rank > 2 ? shape.sizes.dropFirst(2).reduce(1, *) : 1
     let fanOut = Float((shape.sizes.first ?? 1) * kernel)
     let fanIn = Float((shape.rank > 1 ? shape[1] : 1) * kernel)
-    // One sample, so that the whole parameter takes the numbers of one index.
+    // As one sample, so that the whole parameter takes the numbers of one index.
     let flat = parameter.reshaped([1, shape.count])
 
     func uniform(_ bound: Float) {

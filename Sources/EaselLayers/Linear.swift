@@ -10,11 +10,11 @@ public struct Linear {
   /// A fully connected layer.
   ///
   /// - Parameters:
-  ///   - inputs: numbers that it takes.
-  ///   - outputs: numbers that it makes.
-  ///   - bias: whether it has one.
-  ///   - initializer: of the weight; see ``Initializer``.
-  ///   - scope: where it stands among the names.
+  ///   - inputs: the number of inputs.
+  ///   - outputs: the number of outputs.
+  ///   - bias: whether it has a bias.
+  ///   - initializer: the initializer of the weight; see ``Initializer``.
+  ///   - scope: its position in the tree of names.
   public init(
     _ inputs: Int, _ outputs: Int, bias: Bool = true, initializer: Initializer = .fanInUniform, _ scope: Scope
   ) {
@@ -34,7 +34,7 @@ public struct Linear {
 }
 
 extension Initializer {
-  /// Biases begin at zero, except beside PyTorch's default weights, whose bound they share.
+  /// Biases begin at zero, except beside PyTorch's default weights: there they have the weights' bound.
   func forBias(fanIn: Int) -> Initializer {
     if case .fanInUniform = self { .uniform(bound: 1 / Float(fanIn).squareRoot()) } else { .zeros }
   }

@@ -1,4 +1,5 @@
-/// GroupNorm (Wu and He 2018) with a following activation: `[N, …, C]`, statistics over positions and groups of channels.
+/// GroupNorm (Wu and He 2018) followed by an activation: `[N, …, C]`, with statistics over positions and groups of
+/// channels.
 ///
 /// Parameters: `weight` and `bias` `[C]`.
 public struct GroupNorm {
@@ -9,11 +10,11 @@ public struct GroupNorm {
   /// A GroupNorm.
   ///
   /// - Parameters:
-  ///   - groups: of channels that have statistics in common; a number that does not divide the channels traps.
-  ///   - channels: of what it normalises.
+  ///   - groups: the number of groups of channels that share statistics. It traps unless this divides the channels.
+  ///   - channels: the channels of the input.
   ///   - epsilon: added to the variance.
-  ///   - activation: what is done to the normalised values.
-  ///   - scope: where it stands among the names.
+  ///   - activation: the function applied to the normalised values.
+  ///   - scope: its position in the tree of names.
   public init(
     groups: Int, channels: Int, epsilon: Float = 1e-5, activation: Activation = .identity, _ scope: Scope
   ) {
@@ -23,7 +24,7 @@ public struct GroupNorm {
     normalization = Normalization(groups: groups, epsilon: epsilon, activation: activation)
   }
 
-  /// The normalised and activated values.
+  /// Normalises values and applies the activation.
   ///
   /// - Parameters:
   ///   - x: `[N, …, C]`.
@@ -46,34 +47,35 @@ public struct LayerNorm {
   /// A LayerNorm.
   ///
   /// - Parameters:
-  ///   - channels: of what it normalises.
+  ///   - channels: the channels of the input.
   ///   - epsilon: added to the variance.
-  ///   - scope: where it stands among the names.
+  ///   - scope: its position in the tree of names.
   public init(_ channels: Int, epsilon: Float = 1e-5, _ scope: Scope) {
     weight = scope.parameter("weight", [channels], .ones)
     bias = scope.parameter("bias", [channels], .zeros)
     normalization = Normalization(groups: 1, epsilon: epsilon, perPosition: true)
   }
 
-  /// The normalised values: `[…, C]` to `[…, C]`.
+  /// Normalises values: `[…, C]` to `[…, C]`.
   public func callAsFunction(_ x: Variable) -> Variable {
     normalize(x, gamma: weight.variable(on: x.tape), beta: bias.variable(on: x.tape), normalization)
   }
 }
 
-/// BatchNorm (Ioffe and Szegedy 2015) with a following activation: `[N, …, C]`, statistics over all but the channels.
+/// BatchNorm (Ioffe and Szegedy 2015) followed by an activation: `[N, …, C]`, with statistics over all axes except the
+/// channels.
 ///
-/// Parameters: `weight` and `bias` `[C]`; buffers `running_mean` and `running_var` `[C]`, as PyTorch's.
+/// Parameters: `weight` and `bias` `[C]`; buffers `running_mean` and `running_var` `[C]`, as in PyTorch.
 public struct BatchNorm {
-  /// Where the statistics come from.
+  /// The source of the statistics.
   public enum Mode: Sendable {
-    /// The batch; the running ones take a share of them.
+    /// The batch. The running statistics take a share of the batch's.
     case batch(momentum: Float)
-    /// What was seen in training.
+    /// The statistics gathered in training.
     case running
   }
 
-  /// PyTorch's share of a new batch in the running statistics.
+  /// The share that a new batch has in PyTorch's running statistics.
   public static let training = Mode.batch(momentum: 0.1)
 
   let weight: Parameter
@@ -85,11 +87,11 @@ public struct BatchNorm {
   /// A BatchNorm.
   ///
   /// - Parameters:
-  ///   - channels: of what it normalises.
+  ///   - channels: the channels of the input.
   ///   - epsilon: added to the variance.
-  ///   - activation: what is done to the normalised values.
-  ///   - initializer: of the scale, `weight`.
-  ///   - scope: where it stands among the names.
+  ///   - activation: the function applied to the normalised values.
+  ///   - initializer: the initializer of the scale, `weight`.
+  ///   - scope: its position in the tree of names.
   public init(
     _ channels: Int, epsilon: Float = 1e-5, activation: Activation = .identity, initializer: Initializer = .ones,
     _ scope: Scope
@@ -101,15 +103,15 @@ public struct BatchNorm {
     normalization = Normalization(groups: channels, epsilon: epsilon, activation: activation)
   }
 
-  /// The normalised and activated values.
+  /// Normalises values and applies the activation.
   ///
   /// - Parameters:
-  ///   - x: `[N, …, C]`; on a tape, the running statistics trap.
-  ///   - mode: where the statistics come from; those of the batch change the running ones.
+  ///   - x: `[N, …, C]`; using running statistics on a tape traps.
+  ///   - mode: the source of the statistics; those of the batch change the running ones.
   /// - Returns: `[N, …, C]`.
   public func callAsFunction(_ x: Variable, _ mode: Mode) -> Variable {
     let channels = x.shape.last
-    // One sample whose groups are the channels.
+    // As one sample with the channels as groups.
     let rows = x.reshaped([1, -1, channels])
     let (gamma, beta) = (weight.variable(on: x.tape), bias.variable(on: x.tape))
     switch mode {
@@ -129,7 +131,7 @@ public struct BatchNorm {
     }
   }
 
-  /// The running variance is the unbiased one, though the batch is normalised by the other (as PyTorch).
+  /// The running variance is unbiased, although the batch is normalised by the biased one (as in PyTorch).
   private func update(_ statistics: NormalizationStatistics, rows: Int, momentum: Float) {
     let unbiased = Float(rows) / Float(max(1, rows - 1))
     let means = statistics.mean.values()

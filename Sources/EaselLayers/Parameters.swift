@@ -1,13 +1,13 @@
 @_exported import EaselGradients
 
-/// A named array of learned numbers, float32, in PyTorch's order (`OIHW`, `[out, in]`), which lives in an ``Arena``.
+/// A named array of learned numbers, float32, in PyTorch's order (`OIHW`, `[out, in]`). Its memory is in an ``Arena``.
 public final class Parameter {
   /// The full path, such as `down_blocks.0.resnets.1.conv1.weight`.
   public let name: String
   /// In PyTorch's order, `[out, in, …]`.
   public let shape: Shape
   let initializer: Initializer
-  // The arena owns its parameters; whoever trains or uses a network keeps its arena.
+  // The arena owns its parameters. Code that trains or uses a network must keep the arena.
   fileprivate weak var arena: Arena?
   fileprivate var offset = 0
 
@@ -22,23 +22,23 @@ public final class Parameter {
     return arena
   }
 
-  /// The values in use: the trained ones or their moving average; see ``Arena/usesAverage``. Float32 of ``shape``, a view
-  /// of the arena. Traps where the arena is gone.
+  /// The values in use: the trained ones or their moving average; see ``Arena/usesAverage``. Float32 of ``shape``, a
+  /// view of the arena. Traps if the arena is gone.
   public var value: Tensor { home.active.view(at: offset, shape: shape) }
-  /// The gradient that backward passes have added up: float32 of ``shape``, a view of the arena. Traps where the arena is
+  /// The gradient that backward passes have added up: float32 of ``shape``, a view of the arena. Traps if the arena is
   /// gone.
   public var gradient: Tensor { home.gradients.view(at: offset, shape: shape) }
 
-  /// The parameter in a computation: on a tape, its gradient is added to ``gradient``, unless the arena is frozen.
+  /// The parameter as a variable. On a tape, its gradient is added to ``gradient``, unless the arena is frozen.
   ///
-  /// - Parameter tape: what the computation is recorded on; nil for none.
+  /// - Parameter tape: the tape that records the computation; nil for none.
   /// - Returns: float32 of ``shape``.
   public func variable(on tape: Tape?) -> Variable {
     guard let tape, !home.isFrozen else { return Variable(value, on: tape) }
     return tape.variable(value, accumulatingInto: gradient)
   }
 
-  /// This parameter's part of a buffer of the arena (its values, a moment, an average): `[arena]` to ``shape``.
+  /// This parameter's part of one of the arena's buffers (its values, a moment, an average): `[arena]` to ``shape``.
   public func view(of buffer: Tensor) -> Tensor { buffer.view(at: offset, shape: shape) }
 
   fileprivate func settle(in arena: Arena, at offset: Int) {
@@ -47,12 +47,12 @@ public final class Parameter {
   }
 }
 
-/// Numbers that belong to a network without being learned, such as a norm's running statistics: float32, kept with the
-/// parameters under names like theirs.
+/// Numbers of a network that are not learned, such as a norm's running statistics: float32, kept with the parameters
+/// under similar names.
 public final class Buffer {
-  /// The full path, as a parameter's.
+  /// The full path, like a parameter's.
   public let name: String
-  /// Any.
+  /// Any shape.
   public let shape: Shape
   let initialValue: Float
   fileprivate weak var arena: Arena?
@@ -63,8 +63,8 @@ public final class Buffer {
     (self.name, self.shape, self.initialValue) = (name, shape, initialValue)
   }
 
-  /// The numbers in use: those beside the trained parameters or those beside their moving average. Float32 of ``shape``.
-  /// Traps where they have no memory yet.
+  /// The numbers in use: those beside the trained parameters, or those beside their moving average. Float32 of
+  /// ``shape``. Traps if they have no memory yet.
   public var value: Tensor {
     guard let tensor = (arena?.usesAverage == true ? averaged : nil) ?? trained else {
       fatalShape("buffer \(name) is used without its arena")
@@ -85,9 +85,10 @@ public final class Buffer {
   }
 }
 
-/// Where in a network's tree of names a layer stands: `scope["down_blocks"][0]["conv1"]`.
+/// A layer's position in a network's tree of names: `scope["down_blocks"][0]["conv1"]`.
 ///
-/// Layers declare their parameters here when they are made; ``makeArena(on:seed:)`` then gives all of them memory.
+/// Layers declare their parameters here when they are made; ``makeArena(on:seed:)`` then allocates memory for all of
+/// them.
 public struct Scope {
   private final class Registry {
     var parameters: [Parameter] = []
@@ -106,21 +107,21 @@ public struct Scope {
     self.path = path
   }
 
-  /// The scope one level below, of a name.
+  /// The scope with this name, one level below.
   public subscript(name: String) -> Scope {
     Scope(registry: registry, path: path.isEmpty ? name : "\(path).\(name)")
   }
 
-  /// The scope one level below, of a number: that of layer `index` of several.
+  /// The scope with this number, one level below: that of layer `index` of several.
   public subscript(index: Int) -> Scope { self[String(index)] }
 
   /// Declares a parameter.
   ///
   /// - Parameters:
-  ///   - name: its last part; one that another parameter or buffer has there traps.
+  ///   - name: the last part of its name. It traps if another parameter or buffer already has that name here.
   ///   - shape: in PyTorch's order.
   ///   - initializer: how its first values are drawn.
-  /// - Returns: the parameter, which has no values before ``makeArena(on:seed:)``.
+  /// - Returns: the parameter; it has no values before ``makeArena(on:seed:)``.
   public func parameter(_ name: String, _ shape: Shape, _ initializer: Initializer) -> Parameter {
     let parameter = Parameter(name: self[name].path, shape: shape, initializer: initializer)
     require(registry.names.insert(parameter.name).inserted, "two parameters are named \(parameter.name)")
@@ -131,10 +132,10 @@ public struct Scope {
   /// Declares numbers that are not learned.
   ///
   /// - Parameters:
-  ///   - name: their last part; one that another parameter or buffer has there traps.
-  ///   - shape: any.
-  ///   - initialValue: of every one of them.
-  /// - Returns: the buffer, which has no values before ``makeArena(on:seed:)``.
+  ///   - name: the last part of their name. It traps if another parameter or buffer already has that name here.
+  ///   - shape: any shape.
+  ///   - initialValue: the first value of each number.
+  /// - Returns: the buffer; it has no values before ``makeArena(on:seed:)``.
   public func buffer(_ name: String, _ shape: Shape, initialValue: Float) -> Buffer {
     let buffer = Buffer(name: self[name].path, shape: shape, initialValue: initialValue)
     require(registry.names.insert(buffer.name).inserted, "two parameters are named \(buffer.name)")
@@ -142,38 +143,40 @@ public struct Scope {
     return buffer
   }
 
-  /// Numbers in all parameters that are declared so far.
+  /// The number of learned numbers declared so far.
   public var parameterCount: Int { registry.parameters.reduce(0) { $0 + $1.shape.count } }
 
-  /// Gives the declared parameters memory and first values, drawn from the `parameters` stream of `seed`: 4 bytes each, and
-  /// as many more for gradients as soon as there are any. Whoever uses the network keeps the arena.
+  /// Allocates memory for the declared parameters and draws their first values from the `parameters` stream of `seed`:
+  /// 4 bytes per number, and as many again for gradients once there are any. Code that uses the network must keep the
+  /// arena.
   public func makeArena(on backend: any Backend, seed: UInt64) -> Arena {
     Arena(registry.parameters, registry.buffers, on: backend, seed: seed)
   }
 }
 
-/// The parameters that one optimizer trains, in parallel buffers: values, gradients and, where wanted, a moving average.
+/// The parameters that one optimizer trains, in parallel buffers: values, gradients and, on request, a moving average.
 ///
-/// A pass over an arena (a step, a norm, zeroing) is one loop. Every parameter begins at a multiple of 64 bytes; the gaps
-/// are zero and stay so. Parameters of several axes come first, then those of one, in their order.
+/// A pass over an arena (a step, a norm, zeroing) is one loop. Every parameter begins at a multiple of 64 bytes; the
+/// gaps are zero and stay zero. Parameters of several axes come first, then those of one axis, each in order of
+/// declaration.
 public final class Arena {
-  /// In the order in which they were declared.
+  /// The parameters, in order of declaration.
   public let parameters: [Parameter]
-  /// In the order in which they were declared.
+  /// The buffers, in order of declaration.
   public let buffers: [Buffer]
-  /// Whose memory the numbers lie in.
+  /// The backend that provides the memory.
   public let backend: any Backend
-  /// All parameters one after the other: float32 `[total]`, gaps included.
+  /// All parameters one after the other: float32 `[total]`, including gaps.
   public let values: Tensor
-  /// Where parameters of one axis begin: biases and norms, which some recipes keep out of weight decay.
+  /// The index where parameters of one axis begin: biases and norms, which some recipes exclude from weight decay.
   public let vectorsStart: Int
-  /// Their gradients, of the shape of ``values``, which backward passes add to.
+  /// Their gradients, in the shape of ``values``; backward passes add to them.
   public private(set) lazy var gradients = Tensor(repeating: 0, shape: values.shape, on: backend)
-  /// The exponential moving average of the values, once ``startAverage()`` was called.
+  /// The exponential moving average of the values, after ``startAverage()``.
   public private(set) var average: Tensor?
-  /// Whether parameters read the average instead of the values: for pictures and validation.
+  /// Whether parameters read the average instead of the values, as for pictures and validation.
   public var usesAverage = false
-  /// A frozen arena takes no gradients: the discriminator's while the generator learns.
+  /// Whether the arena takes no gradients, like the discriminator's while the generator learns.
   public var isFrozen = false
 
   fileprivate init(_ parameters: [Parameter], _ buffers: [Buffer], on backend: any Backend, seed: UInt64) {
@@ -205,25 +208,25 @@ public final class Arena {
   /// The number of learned numbers.
   public var count: Int { parameters.reduce(0) { $0 + $1.shape.count } }
 
-  /// Sets all gradients to 0; ``Arena/gradients`` are not zeroed by backward passes.
+  /// Sets all gradients to 0. Backward passes do not zero ``Arena/gradients``.
   public func zeroGradients() { backend.fill(gradients, with: 0) }
 
-  /// Has backends make anew what they keep of the parameters, as reordered copies: work that was given up may have left half of
-  /// it.
+  /// Makes backends discard what they derived from the parameters, such as reordered copies: abandoned work may have
+  /// left it half finished.
   public func forgetDerived() {
     values.storage.markModified()
     average?.storage.markModified()
   }
 
-  /// The name of the first parameter whose gradient holds an infinity or no number at all.
+  /// The name of the first parameter with an infinity or NaN in its gradient.
   public var parameterWithoutFiniteGradient: String? {
     parameters.first { $0.gradient.values().contains { !$0.isFinite } }?.name
   }
 
-  /// The name of the first parameter or buffer that holds an infinity or no number at all, or whose average does.
+  /// The name of the first parameter or buffer with an infinity or NaN in its values or its average.
   public var parameterWithoutFiniteValue: String? {
     for weights in [values, average].compactMap(\.self) where !backend.sumOfSquares(weights).isFinite {
-      // A sum may also be too large.
+      // A sum of finite numbers may also be too large, so look at the values.
       let broken = parameters.first { $0.view(of: weights).values().contains { !$0.isFinite } }
       if let broken { return broken.name }
     }
@@ -241,9 +244,9 @@ public final class Arena {
     for buffer in buffers { buffer.startAverage(on: backend) }
   }
 
-  /// Runs work with the average's values, where there is an average.
+  /// Runs work with the average's values, if there is an average.
   ///
-  /// - Parameter work: what is computed with them.
+  /// - Parameter work: the work to do with them.
   /// - Returns: what the work returns.
   /// - Throws: what the work throws.
   public func withAverage<Result>(_ work: () throws -> Result) rethrows -> Result {

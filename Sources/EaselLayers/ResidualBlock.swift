@@ -1,9 +1,9 @@
 /// The time-conditioned residual block of diffusers' `ResnetBlock2D`: `[N, H, W, in]` to `[N, H, W, out]`.
 ///
-/// `conv2(dropout(silu(norm2(conv1(silu(norm1(x))) + project(silu(time)))))) + shortcut(x)`. The time's projection enters as
-/// the shift of the second norm, so that no sum is ever stored.
+/// `conv2(dropout(silu(norm2(conv1(silu(norm1(x))) + project(silu(time)))))) + shortcut(x)`. The time's projection
+/// enters as the shift of the second norm, so the sum is never stored.
 ///
-/// Parameters: `norm1`, `conv1`, `time_emb_proj`, `norm2`, `conv2` and, where the channels differ, `conv_shortcut`.
+/// Parameters: `norm1`, `conv1`, `time_emb_proj`, `norm2`, `conv2` and, if the channels differ, `conv_shortcut`.
 public struct ResidualBlock {
   let norm1: GroupNorm
   let conv1: Conv2d
@@ -15,13 +15,14 @@ public struct ResidualBlock {
   /// A residual block.
   ///
   /// - Parameters:
-  ///   - inputChannels: of the images that it takes.
-  ///   - outputChannels: of those that it makes.
-  ///   - timeChannels: numbers of the time embedding; nil for a block without.
-  ///   - groups: of the norms; a number that does not divide the channels traps.
-  ///   - epsilon: of the norms.
-  ///   - initializer: of the first convolution, the projection and the shortcut; the second convolution begins at zero.
-  ///   - scope: where it stands among the names.
+  ///   - inputChannels: the channels of its input.
+  ///   - outputChannels: the channels of its output.
+  ///   - timeChannels: the width of the time embedding; nil for a block without one.
+  ///   - groups: the groups of the norms. It traps unless they divide the channels.
+  ///   - epsilon: the epsilon of the norms.
+  ///   - initializer: the initializer of the first convolution, the projection and the shortcut; the second convolution
+  ///     begins at zero.
+  ///   - scope: its position in the tree of names.
   public init(
     inputChannels: Int, outputChannels: Int, timeChannels: Int?, groups: Int, epsilon: Float,
     initializer: Initializer = .fanAverageUniform(scale: 1), _ scope: Scope
@@ -47,7 +48,7 @@ public struct ResidualBlock {
         scope["conv_shortcut"])
   }
 
-  /// What the block makes of images.
+  /// Applies the block to images.
   ///
   /// - Parameters:
   ///   - x: `[N, H, W, in]`.

@@ -1,18 +1,18 @@
-/// A weight divided by its largest singular value (Miyato et al. 2018), which power iteration tracks: the weight seen as a
-/// matrix `[out, all the rest]`.
+/// A weight divided by its largest singular value (Miyato et al. 2018), as a matrix `[out, all the rest]`. Power
+/// iteration tracks the value.
 ///
-/// Buffers: `weight_u` `[out]` and `weight_v` `[rest]`, the singular vectors, constants to the gradient (as PyTorch's
-/// `spectral_norm`).
+/// Buffers: `weight_u` `[out]` and `weight_v` `[rest]`, the singular vectors. They are constants to the gradient (as in
+/// PyTorch's `spectral_norm`).
 public struct SpectralNorm {
   private let weight: Parameter
   private let left: Buffer
   private let right: Buffer
 
-  /// The norm of a weight.
+  /// The spectral norm of a weight.
   ///
   /// - Parameters:
   ///   - weight: `[out, …]`.
-  ///   - scope: where the weight stands among the names.
+  ///   - scope: the weight's position in the tree of names.
   public init(_ weight: Parameter, _ scope: Scope) {
     self.weight = weight
     let rows = weight.shape[0]
@@ -23,7 +23,7 @@ public struct SpectralNorm {
 
   /// The divided weight, in the weight's shape.
   ///
-  /// - Parameter tape: what the computation is recorded on; nil for none.
+  /// - Parameter tape: the tape that records the computation; nil for none.
   /// - Returns: float32 of the weight's shape.
   public func callAsFunction(on tape: Tape?) -> Variable {
     let weight = weight.variable(on: tape)
@@ -33,7 +33,7 @@ public struct SpectralNorm {
     return scaled(weight, by: map(sigma) { (1 / $0, -1 / ($0 * $0)) })
   }
 
-  /// Brings the singular vectors nearer to those of the present weight: once before each pass of a training step.
+  /// Moves the singular vectors towards those of the present weight. Call it once before each pass of a training step.
   public func iterate() {
     let matrix = weight.value.reshaped([left.shape.count, right.shape.count])
     let backend = matrix.backend

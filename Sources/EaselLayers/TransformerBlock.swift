@@ -1,21 +1,21 @@
-/// A block of a vision transformer (Dosovitskiy et al. 2021): tokens `[N, T, C]` to the same, attention and then two linear
-/// layers with GELU between them, each beside a residual connection: `x + attn(norm1(x))`, `x + mlp(norm2(x))`.
+/// A block of a vision transformer (Dosovitskiy et al. 2021), tokens `[N, T, C]` to the same: attention, then two
+/// linear layers with GELU between them, each beside a residual connection: `x + attn(norm1(x))`, `x + mlp(norm2(x))`.
 ///
-/// With stochastic depth (Huang et al. 2016) a sample goes past a branch with some probability while training; the others'
-/// branches are scaled so that the mean stays. With ReZero (Bachlechner et al. 2021) there are no norms, and a learned
-/// number, 0 at first, scales both branches: every block begins as the identity.
+/// With stochastic depth (Huang et al. 2016), a sample skips a branch with some probability in training; the branches
+/// of the others are scaled so that the mean stays the same. With ReZero (Bachlechner et al. 2021) there are no norms;
+/// instead, a learned number that begins at 0 scales both branches, so that every block begins as the identity.
 ///
-/// Parameters, named as in timm and facebookresearch/mae: `norm1`, `attn.qkv`, `attn.proj`, `norm2`, `mlp.fc1`, `mlp.fc2`;
-/// with ReZero `resweight` `[1]` in place of the norms.
+/// Parameters, named as in timm and facebookresearch/mae: `norm1`, `attn.qkv`, `attn.proj`, `norm2`, `mlp.fc1`,
+/// `mlp.fc2`; with ReZero `resweight` `[1]` instead of the norms.
 public struct TransformerBlock {
   let norm1, norm2: LayerNorm?
   let gate: Parameter?
   let qkv, projection, widening, narrowing: Linear
   let heads: Int
-  /// How often a sample goes past a branch.
+  /// The probability that a sample skips a branch.
   let dropPath: Float
 
-  /// Random draws that a block takes where it is told to drop paths: one a branch.
+  /// How many random draws a block takes if it drops paths: one per branch.
   public static let drawCount: UInt32 = 2
 
   public init(
@@ -37,7 +37,7 @@ public struct TransformerBlock {
   /// - Parameters:
   ///   - x: the tokens, `[N, T, C]`.
   ///   - mask: which tokens a token sees; nil for all.
-  ///   - dropping: the first of the random draws that say which samples go past a branch; nil when not training.
+  ///   - dropping: the first of the random draws that decide which samples skip a branch; nil outside training.
   public func callAsFunction(_ x: Variable, mask: AttentionMask? = nil, dropping: RandomDraw? = nil) -> Variable {
     let kept = dropping.map { draw in (0..<TransformerBlock.drawCount).map { keptSamples(x, draw, branch: $0) } }
     let mixed = selfAttention(qkv(norm1?(x) ?? x), heads: heads, mask: mask)
@@ -45,7 +45,7 @@ public struct TransformerBlock {
     return add(narrowing, of: apply(.gelu, widening(norm2?(y) ?? y)), to: y, kept?[1])
   }
 
-  /// The end of a branch, gated and scaled, and what it goes beside.
+  /// Ends a branch: gates and scales it, and adds it to what it runs beside.
   private func add(_ layer: Linear, of hidden: Variable, to x: Variable, _ kept: Tensor?) -> Variable {
     if gate == nil, kept == nil { return layer(hidden, residual: x) }
     var branch = layer(hidden)
@@ -54,7 +54,7 @@ public struct TransformerBlock {
     return x + branch
   }
 
-  /// A factor for each sample: 0 for those that go past the branch.
+  /// A factor for each sample: 0 for those that skip the branch.
   private func keptSamples(_ x: Variable, _ draw: RandomDraw, branch: UInt32) -> Tensor? {
     if dropPath == 0 { return nil }
     var draw = draw

@@ -1,22 +1,22 @@
 import EaselTensors
 
-/// A figure with the interval that it would lie in for other draws of as many points.
+/// A figure, with the interval in which it would be for other draws of the same number of points.
 public struct Estimate: Codable, Sendable, Equatable {
   public var value: Double
-  /// The bounds of the interval of 95 %.
+  /// The bounds of the 95 % interval.
   public var low, high: Double
 
   public init(value: Double, low: Double, high: Double) { (self.value, self.low, self.high) = (value, low, high) }
 }
 
-/// Percentile bootstrap (Efron 1979): points are drawn again, with replacement, and the figure is computed anew.
+/// Percentile bootstrap (Efron 1979): draws the points again, with replacement, and computes the figure anew.
 ///
-/// Resample r draws the same points for every figure of as many points.
+/// Resample r draws the same points for every figure with the same number of points.
 public struct Bootstrap: Sendable {
   public var seed: UInt64
   public var resamples: Int
 
-  /// Traps where there are no resamples.
+  /// Traps if there are no resamples.
   public init(seed: UInt64 = 0, resamples: Int = 200) {
     require(resamples > 0, "\(resamples) resamples")
     (self.seed, self.resamples) = (seed, resamples)
@@ -30,13 +30,13 @@ public struct Bootstrap: Sendable {
     return draws
   }
 
-  /// `size` of `count` points without repetition, in rising order.
+  /// `size` of `count` points without repetition, in ascending order.
   func subset(_ size: Int, of count: Int, number: Int) -> [Int] {
     var generator = StreamGenerator(seed: seed, stream: .evaluation, index: UInt64(number), draw: 1)
     return shuffledIndices(count: count, using: &generator)[..<size].sorted()
   }
 
-  /// The mean of a value that every point has.
+  /// The mean of a value over all points.
   public func mean(of values: [Double]) -> Estimate {
     let count = Double(max(1, values.count))
     let resampled = (0..<resamples).map { resample in
@@ -45,11 +45,11 @@ public struct Bootstrap: Sendable {
     return interval(around: values.reduce(0, +) / count, resampled)
   }
 
-  /// The mean of a value over points that come in groups: whole groups are drawn, because their points are not independent.
+  /// The mean of a value over points in groups. Whole groups are drawn, because their points are not independent.
   ///
   /// - Parameters:
   ///   - values: the points' values.
-  ///   - groups: each point's group; any numbers.
+  ///   - groups: each point's group, as any number.
   public func mean(of values: [Double], groups: [Int]) -> Estimate {
     require(values.count == groups.count, "\(values.count) values in \(groups.count) groups")
     var places: [Int: Int] = [:]
@@ -81,7 +81,7 @@ public struct Bootstrap: Sendable {
     return Estimate(value: value, low: percentile(0.025, of: sorted), high: percentile(0.975, of: sorted))
   }
 
-  /// Between two values, a straight line.
+  /// Interpolates linearly between two values.
   private func percentile(_ share: Double, of sorted: [Double]) -> Double {
     let place = share * Double(sorted.count - 1)
     let lower = Int(place)

@@ -1,6 +1,6 @@
 import EaselTensors
 
-/// Points of one space: what is known of some images, a row each.
+/// Points of one space: the features of some images, one row per image.
 public struct FeatureSet: Sendable {
   private enum Values {
     case floats([Float])
@@ -72,7 +72,8 @@ public struct FeatureSet: Sendable {
   }
 }
 
-/// A part of the matrix between two sets of points: rows stand for points of the first, columns for those of the second.
+/// A block of the matrix between two sets of points: rows stand for points of the first, columns for those of the
+/// second.
 struct PairBlock {
   let rows, columns: Range<Int>
   /// `[rows, columns]`.
@@ -84,7 +85,8 @@ struct PairBlock {
   }
 }
 
-/// Walks over the inner products of all pairs of points, block by block, so that the whole matrix never is in memory.
+/// Iterates over the inner products of all pairs of points, block by block, so that the whole matrix is never in
+/// memory.
 func forEachBlock(
   of a: FeatureSet, _ b: FeatureSet, scale: Float = 1, on backend: any Backend, _ body: (PairBlock, Tensor) -> Void
 ) {
@@ -107,9 +109,10 @@ func forEachBlock(
   }
 }
 
-/// Walks over the squared distances of all pairs of points, block by block.
+/// Iterates over the squared distances of all pairs of points, block by block.
 ///
-/// They come from inner products: of nearly equal points they are rounding, some 10⁻⁷ of the points' squared lengths.
+/// They are computed from inner products: for nearly equal points they are only rounding, about 10⁻⁷ of the points'
+/// squared lengths.
 func forEachDistanceBlock(
   of a: FeatureSet, _ b: FeatureSet, on backend: any Backend, _ body: (PairBlock) -> Void
 ) {

@@ -11,13 +11,14 @@ public struct GaussianStatistics: Sendable {
     (self.mean, self.covariance) = (mean, covariance)
   }
 
-  /// Traps for fewer than two points.
+  /// Traps if there are fewer than two points.
   public init(_ points: FeatureSet) { self = CentredPoints(points).statistics }
 
   /// The Fréchet distance to another Gaussian, `‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½)`: the squared 2-Wasserstein
   /// distance (Dowson and Landau 1982; Heusel et al. 2017).
   ///
-  /// The trace of the square root is the sum of the square roots of the eigenvalues of `Σ₁^½ Σ₂ Σ₁^½`, which is symmetric.
+  /// The trace of the square root is the sum of the square roots of the eigenvalues of `Σ₁^½ Σ₂ Σ₁^½`, which is
+  /// symmetric.
   public func frechetDistance(to other: GaussianStatistics) -> Double {
     FrechetReference(self).distance(to: other)
   }
@@ -25,7 +26,7 @@ public struct GaussianStatistics: Sendable {
   fileprivate var trace: Double { mean.indices.reduce(0) { $0 + covariance[$1 * (mean.count + 1)] } }
 }
 
-/// A Gaussian whose covariance's square root is known, for distances to many others.
+/// A Gaussian with a known square root of its covariance, for distances to many others.
 struct FrechetReference: Sendable {
   private let statistics: GaussianStatistics
   private let root: [Double]
@@ -34,7 +35,7 @@ struct FrechetReference: Sendable {
     self.statistics = statistics
     let d = statistics.mean.count
     let (values, vectors) = LinearAlgebra.eigenvectors(ofSymmetric: statistics.covariance, size: d)
-    // Vᵀ diag(λ^¼) of rows v; its Gram matrix is the square root. What is below zero is rounding.
+    // Vᵀ diag(λ^¼) from rows v; its Gram matrix is the square root. Anything below zero is rounding.
     let scaled = (0..<d * d).map { max(0, values[$0 / d]).squareRoot().squareRoot() * vectors[$0] }
     root = LinearAlgebra.gram(of: scaled, rows: d, columns: d)
   }
@@ -49,10 +50,10 @@ struct FrechetReference: Sendable {
     return shift + statistics.trace + other.trace - 2 * overlap
   }
 
-  /// The distance of points, with an interval: the points are drawn again, the reference stays as it is.
+  /// The distance of points, with an interval: the points are drawn again, while the reference stays as it is.
   ///
-  /// A resample repeats points, so that its distance is larger by about as much as the figure itself is too large for being
-  /// taken from finitely many points. The resampled values are moved so that their mean is the figure.
+  /// A resample repeats points, so its distance is too large by about as much as the figure itself is for being
+  /// computed from finitely many points. The resampled values are shifted so that their mean is the figure.
   func estimate(_ points: FeatureSet, bootstrap: Bootstrap, on threads: ThreadPool) -> Estimate {
     let centred = CentredPoints(points)
     let value = distance(to: centred.statistics)
@@ -70,7 +71,7 @@ struct FrechetReference: Sendable {
   }
 }
 
-/// Points in double precision, their mean taken off, so that covariances lose nothing.
+/// Points in double precision with their mean subtracted, so that covariances lose no digits.
 private struct CentredPoints: Sendable {
   let count, dimensions: Int
   let mean: [Double]
@@ -94,7 +95,7 @@ private struct CentredPoints: Sendable {
 
   var statistics: GaussianStatistics { statistics(draws: [Int](repeating: 1, count: count)) }
 
-  /// The statistics where point i was drawn `draws[i]` times.
+  /// The statistics if point i was drawn `draws[i]` times.
   func statistics(draws: [Int]) -> GaussianStatistics {
     let d = dimensions
     var shift = [Double](repeating: 0, count: d)

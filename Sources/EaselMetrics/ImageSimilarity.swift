@@ -2,11 +2,12 @@
 @_exported import EaselTensors
 import Foundation
 
-// How alike two pictures are. Levels count 0 to 1; pictures of different sizes or channels are a mistake in code and trap.
+// How similar two pictures are. Levels count from 0 to 1. Pictures of different sizes or channels are a mistake in code
+// and trap.
 
 extension Image {
-  /// The peak signal-to-noise ratio to another picture, `10 log₁₀` of 1 ÷ the mean squared difference, in dB; at most 99, for
-  /// equal pictures.
+  /// The peak signal-to-noise ratio to another picture, `10 log₁₀` of 1 ÷ the mean squared difference, in dB; at most
+  /// 99, for equal pictures.
   public func signalToNoise(to other: Image) -> Double {
     let mean = meanDifference(to: other) { Double($0 * $0) }
     return mean == 0 ? 99 : min(99, 10 * log10(255 * 255 / mean))
@@ -22,10 +23,10 @@ extension Image {
 
   /// The structural similarity to another picture (Wang et al. 2004, “Image quality assessment”): 1 for equal pictures.
   ///
-  /// Gaussian windows of 11 × 11 with deviation 1.5, population variances, K₁ = 0.01, K₂ = 0.03. The mean is taken over the
-  /// windows that lie inside the picture, without a border being made up, and over the channels: scikit-image's
-  /// `structural_similarity(…, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`. Where a side is shorter than
-  /// the window, the window is cut to the largest odd length that fits.
+  /// Gaussian windows of 11 × 11 with deviation 1.5, population variances, K₁ = 0.01, K₂ = 0.03. The mean is over the
+  /// windows inside the picture, without a made-up border, and over the channels: scikit-image's
+  /// `structural_similarity(…, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`. If a side is shorter
+  /// than the window, the window is cut to the largest odd length that fits.
   public func structuralSimilarity(to other: Image) -> Double {
     requireLike(other)
     let (rows, columns) = (GaussianWindow(within: height), GaussianWindow(within: width))
@@ -64,7 +65,7 @@ extension Image {
   }
 }
 
-/// The weights of a Gaussian at whole distances from its middle, and the weighted means under it.
+/// The weights of a Gaussian at integer distances from its centre, and the weighted means under it.
 private struct GaussianWindow {
   let weights: [Double]
 
@@ -75,7 +76,7 @@ private struct GaussianWindow {
     weights = values.map { $0 / sum }
   }
 
-  /// Means along lines of `length` numbers that lie one after the other: each line becomes shorter by the window less one.
+  /// Means along consecutive lines of `length` numbers. Each line becomes shorter by the window's length less one.
   func slide(over values: [Double], lines: Int, length: Int) -> [Double] {
     let places = length - weights.count + 1
     return (0..<lines * places).map { index in
@@ -108,7 +109,7 @@ public func meanAbsoluteError(_ images: [Image], _ originals: [Image]) -> Double
   meanOverPairs(images, originals) { $0.absoluteError(to: $1) }
 }
 
-/// The share of pictures that no other of the originals is nearer to, by absolute error, than their own.
+/// The share of pictures that are at least as near to their own original as to any other original, by absolute error.
 public func retrievalRate(_ images: [Image], _ originals: [Image]) -> Double {
   require(images.count == originals.count, "\(images.count) pictures and \(originals.count) originals")
   let found = images.indices.filter { place in
@@ -119,7 +120,7 @@ public func retrievalRate(_ images: [Image], _ originals: [Image]) -> Double {
 }
 
 extension Image {
-  /// The sum of absolute differences of levels: ``absoluteError(to:)`` for many pictures.
+  /// The sum of absolute differences of levels: a faster ``absoluteError(to:)`` for many pictures.
   fileprivate func absoluteDistance(to other: Image) -> Int {
     pixels.withUnsafeBufferPointer { a in
       other.pixels.withUnsafeBufferPointer { b in

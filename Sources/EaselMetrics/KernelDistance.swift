@@ -1,20 +1,20 @@
 import EaselTensors
 
-/// The kernel distance (Bińkowski et al. 2018, “Demystifying MMD GANs”: KID): the squared maximum mean discrepancy of two sets
-/// of points under the kernel `(x·y / d + 1)³`, estimated without bias.
+/// The kernel distance (Bińkowski et al. 2018, “Demystifying MMD GANs”: KID): the squared maximum mean discrepancy of
+/// two sets of points under the kernel `(x·y / d + 1)³`, estimated without bias.
 public struct KernelDistance: Codable, Sendable {
-  /// From all pairs of different points. The interval: samples are drawn again, the reference stays as it is; pairs of a point
-  /// with itself stay out.
+  /// The estimate over all pairs of different points. For the interval, samples are drawn again while the reference
+  /// stays as it is; pairs of a point with itself stay out.
   public var all: Estimate
-  /// Mean and deviation (ddof = 0) over random subsets, as others report it: its expectation is ``all``.
+  /// Mean and deviation (ddof = 0) over random subsets, as others report it. Its expectation is ``all``.
   public var subsetMean, subsetSpread: Double
   public var subsets, subsetSize: Int
 }
 
-/// The reference's side of kernel distances, computed once for several sets of samples.
+/// The reference's part of kernel distances, computed once for several sets of samples.
 struct KernelReference {
   static let subsets = 100
-  /// The largest subset, as others take it.
+  /// The largest subset, as others use it.
   static let subsetSize = 1000
 
   private let points: FeatureSet
@@ -47,13 +47,13 @@ struct KernelReference {
       subsetMean: mean, subsetSpread: variance.squareRoot(), subsets: subsets.count, subsetSize: size)
   }
 
-  /// The discrepancies of weighted samples from the weighted reference, one for each pair of weights.
+  /// The discrepancies between weighted samples and the weighted reference, one for each pair of weights.
   private func discrepancies(
     _ samples: FeatureSet, _ weights: [PointWeights], _ referenceWeights: [PointWeights]
   ) -> [Double] {
     let within = kernelSums(samples, weights, samples, weights, excludingSelf: true)
     let between = kernelSums(samples, weights, points, referenceWeights, excludingSelf: false)
-    // Most weights of the reference are the same: each once.
+    // Most weights of the reference are the same, so compute each only once.
     let distinct = KernelReference.subsets + 1
     let reference = kernelSums(
       points, Array(referenceWeights[..<distinct]), points, Array(referenceWeights[..<distinct]), excludingSelf: true)

@@ -1,19 +1,19 @@
 import EaselTensors
 
-/// The nearest of some points to another one.
+/// The nearest of some points to another point.
 public struct NearestNeighbour: Sendable, Equatable {
-  /// Its place in the set that was searched.
+  /// Its index in the set that was searched.
   public var index: Int
-  /// Euclidean.
+  /// The Euclidean distance.
   public var distance: Double
 }
 
-/// The nearest point of a set to each of others; the first of equally near ones.
+/// For each point, the nearest point of a set; the first if several are equally near.
 ///
 /// - Parameters:
-///   - points: what neighbours are looked for of.
-///   - set: where they are looked for; not empty, and of as many dimensions.
-///   - backend: what computes.
+///   - points: the points whose neighbours are searched for.
+///   - set: the points to search, not empty and of the same dimensions.
+///   - backend: the backend that computes.
 public func nearestNeighbours(
   of points: FeatureSet, in set: FeatureSet, on backend: any Backend
 ) -> [NearestNeighbour] {
@@ -40,18 +40,18 @@ public func nearestNeighbours(
   }
 }
 
-/// Whether samples stand nearer to the images that a model has seen than to others of the same kind.
+/// Whether samples are nearer to the images that a model has seen than to others of the same kind.
 public struct Memorization: Codable, Sendable {
-  /// The share of samples whose nearest neighbour among training images is nearer than that among held-out ones, equal
-  /// distances counting half.
+  /// The share of samples whose nearest training image is nearer than their nearest held-out one; equal distances count
+  /// half.
   ///
-  /// For the interval, samples with the same nearest image are drawn together: which side that image is on decides for all of
-  /// them.
+  /// For the interval, samples with the same nearest image are drawn together, since that image's side decides for all
+  /// of them.
   public var share: Estimate
-  /// What a model has that has learned the distribution and no image by heart: the nearest image of all is any of them, so
-  /// that it is the training images' share of all.
+  /// The share expected of a model that has learned the distribution and memorised no image: any image may then be the
+  /// nearest, so it is the number of training images divided by that of all images.
   public var expected: Double
-  /// Mean distance to the nearest of the training images and of the held-out ones.
+  /// Mean distance to the nearest training image and to the nearest held-out one.
   public var trainingDistance, heldOutDistance: Double
 
   public init(
@@ -60,7 +60,7 @@ public struct Memorization: Codable, Sendable {
     let near = nearestNeighbours(of: samples, in: training, on: backend)
     let far = nearestNeighbours(of: samples, in: heldOut, on: backend)
     let isNearer = zip(near, far).map { $0.distance < $1.distance ? 1 : $0.distance == $1.distance ? 0.5 : 0 }
-    // The image that is nearest of all, from either side.
+    // The image that is nearest of all, from either set.
     let nearest = zip(near, far).map { $0.distance <= $1.distance ? $0.index : training.count + $1.index }
     share = bootstrap.mean(of: isNearer, groups: nearest)
     expected = Double(training.count) / Double(training.count + heldOut.count)

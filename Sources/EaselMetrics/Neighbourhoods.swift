@@ -1,18 +1,20 @@
 import EaselTensors
 
-/// Precision and recall (Kynkäänniemi et al. 2019, “Improved precision and recall”), density and coverage (Naeem et al. 2020,
-/// “Reliable fidelity and diversity metrics”).
+/// Precision and recall (Kynkäänniemi et al. 2019, “Improved precision and recall”), density and coverage (Naeem et al.
+/// 2020, “Reliable fidelity and diversity metrics”).
 ///
-/// Each is a mean over points: of an indicator or, for the density, a count. For the intervals these values are drawn again and
-/// the neighbourhoods stay as they were: points drawn twice would be each other's nearest neighbours, at distance 0.
+/// Each is a mean over points, of an indicator or (for the density) of a count. For the intervals, these values are
+/// drawn again while the neighbourhoods stay as they are: points that are drawn twice would be each other's nearest
+/// neighbours, at distance 0.
 public struct NeighbourhoodFigures: Codable, Sendable {
-  /// The share of samples that lie within a reference point's neighbourhood (k = 3).
+  /// The share of samples inside a reference point's neighbourhood (k = 3).
   public var precision: Estimate
-  /// The share of reference points that lie within a sample's neighbourhood (k = 3).
+  /// The share of reference points inside a sample's neighbourhood (k = 3).
   public var recall: Estimate
-  /// Reference points' neighbourhoods (k = 5) around a sample, ÷ 5: about 1 for the reference's own distribution.
+  /// How many reference points' neighbourhoods (k = 5) contain a sample, ÷ 5: about 1 for the reference's own
+  /// distribution.
   public var density: Estimate
-  /// The share of reference points whose neighbourhood (k = 5) holds a sample.
+  /// The share of reference points with a sample in their neighbourhood (k = 5).
   public var coverage: Estimate
 
   /// Neighbours that bound a neighbourhood of precision and recall.
@@ -21,7 +23,7 @@ public struct NeighbourhoodFigures: Codable, Sendable {
   public static let coverageNeighbours = 5
 }
 
-/// Reference points with the sizes of their neighbourhoods, computed once for several sets of samples.
+/// Reference points and the sizes of their neighbourhoods, computed once for several sets of samples.
 struct NeighbourhoodReference {
   private let points: FeatureSet
   /// Squared distances to the third and fifth nearest other point.
@@ -42,7 +44,7 @@ struct NeighbourhoodReference {
       .map { $0[NeighbourhoodFigures.manifoldNeighbours - 1] }
     var isPrecise = [UInt8](repeating: 0, count: samples.count)
     var densities = [Int32](repeating: 0, count: samples.count)
-    // Columns belong to all workers: each marks its own copy.
+    // All workers write to all columns, so each marks its own copy.
     let workers = backend.threads.count
     var isRecalled = [UInt8](repeating: 0, count: workers * points.count)
     var isCovered = [UInt8](repeating: 0, count: workers * points.count)
@@ -89,7 +91,7 @@ struct NeighbourhoodReference {
   }
 }
 
-/// The squared distances of each point to its nearest other points, in rising order; infinite where there are too few.
+/// The squared distances of each point to its nearest other points, in ascending order; infinite if there are too few.
 func nearestDistances(_ points: FeatureSet, count: Int, on backend: any Backend) -> [[Float]] {
   var nearest = [Float](repeating: .infinity, count: points.count * count)
   nearest.withUnsafeMutableBufferPointer { nearest in
@@ -102,7 +104,7 @@ func nearestDistances(_ points: FeatureSet, count: Int, on backend: any Backend)
           let nearest = UnsafeMutableBufferPointer(rebasing: own)
           for column in values.indices where values[column] < nearest[count - 1] {
             if block.columns.lowerBound + column == row { continue }
-            // The larger ones move up by one place.
+            // Larger distances move up by one index.
             var place = count - 1
             while place > 0, nearest[place - 1] > values[column] {
               nearest[place] = nearest[place - 1]

@@ -1,7 +1,7 @@
 import Foundation
 
-/// The number below which a standard normal one falls with a probability between 0 and 1, to 1e-9: by bisection of the error
-/// function.
+/// The quantile of the standard normal distribution for a probability between 0 and 1, to 1e-9, by bisection of the
+/// error function.
 public func normalQuantile(_ probability: Double) -> Double {
   var (low, high) = (-10.0, 10.0)
   while high - low > 1e-9 {

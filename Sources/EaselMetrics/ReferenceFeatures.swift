@@ -3,17 +3,17 @@ import EaselTensors
 
 /// How samples compare with reference images in a space of features.
 public struct SampleFigures: Codable, Sendable {
-  /// Points that were judged.
+  /// The number of points that were judged.
   public var count: Int
   public var frechet: Estimate
   public var kernel: KernelDistance
   public var neighbourhoods: NeighbourhoodFigures
 }
 
-/// Features of real images that samples are judged against.
+/// Features of real images, as a reference for samples.
 ///
-/// Figures are comparable only where the features' extractor, the images' size, both counts and the choice of the reference
-/// images are the same: say all of them beside a figure.
+/// Figures are comparable only if the feature extractor, the images' size, both counts and the choice of the reference
+/// images are the same: report all of these with a figure.
 public struct ReferenceFeatures {
   public let points: FeatureSet
   private let bootstrap: Bootstrap
@@ -22,7 +22,7 @@ public struct ReferenceFeatures {
   private let kernel: KernelReference
   private let neighbourhoods: NeighbourhoodReference
 
-  /// - Throws: `UserError` (usage) where there are too few points; see ``check(_:dimensions:what:)``.
+  /// - Throws: `UserError` (usage) if there are too few points; see ``check(_:dimensions:what:)``.
   public init(_ points: FeatureSet, bootstrap: Bootstrap, on backend: any Backend) throws {
     try ReferenceFeatures.check(points.count, dimensions: points.dimensions, what: "reference images")
     (self.points, self.bootstrap, self.backend) = (points, bootstrap, backend)
@@ -31,11 +31,11 @@ public struct ReferenceFeatures {
     neighbourhoods = NeighbourhoodReference(points, bootstrap: bootstrap, on: backend)
   }
 
-  /// Samples that a covariance of so many dimensions needs: with as many samples as dimensions it is barely invertible, and
-  /// the distance mostly tells the number of samples.
+  /// How many samples a covariance of this many dimensions needs. With as many samples as dimensions it is barely
+  /// invertible, and the distance mostly depends on the number of samples.
   public static func leastCount(dimensions: Int) -> Int { max(2 * dimensions, 20) }
 
-  /// - Throws: `UserError` (usage) where there are fewer points than figures of so many dimensions can be taken from.
+  /// - Throws: `UserError` (usage) if there are fewer points than figures of this many dimensions need.
   public static func check(_ count: Int, dimensions: Int, what: String) throws {
     let least = leastCount(dimensions: dimensions)
     if count < least {
@@ -46,7 +46,7 @@ public struct ReferenceFeatures {
 
   /// Judges samples.
   ///
-  /// - Throws: `UserError` (usage) where there are too few; see ``check(_:dimensions:what:)``.
+  /// - Throws: `UserError` (usage) if there are too few; see ``check(_:dimensions:what:)``.
   public func judge(_ samples: FeatureSet) throws -> SampleFigures {
     try ReferenceFeatures.check(samples.count, dimensions: samples.dimensions, what: "samples")
     return SampleFigures(

@@ -3,23 +3,23 @@ import EaselTensors
 import Foundation
 
 // What a model can do besides training. Images here are float32 `[N, H, W, C]` with values 0 to 1. A request asks for a
-// capability; a model that lacks it is refused with the list of those it has. Whoever is told of the progress ends the work by
+// capability; a model without it is refused, with a list of what it can do. A progress callback ends the work by
 // throwing an error, which the work throws on.
 
 /// Makes images out of nothing.
 public protocol Sampling: Model {
   /// Checks a request's options without computing anything.
   ///
-  /// - Throws: `UserError` (usage) for options the model does not take.
+  /// - Throws: `UserError` (usage) if the model does not take the options.
   func validate(_ options: SamplingOptions) throws
-  /// Images `range` of the endless series that a seed names: image k is the same whatever the range.
+  /// Images `range` of the endless series that a seed names. Image k is the same whatever the range.
   ///
   /// - Parameters:
   ///   - range: numbers of images, from 0.
-  ///   - options: the seed, and what the model's sampler can be told.
-  ///   - progress: told the share done, 0 to 1.
+  ///   - options: the seed and the model's sampling options.
+  ///   - progress: receives the share that is done, 0 to 1.
   func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor
-  /// How many images in a row of a grid belong together; nil where any number does.
+  /// How many images in a row of a grid belong together; nil if any number does.
   func columns(_ options: SamplingOptions) -> Int?
   /// The options in effect, for a picture's recipe.
   func description(of options: SamplingOptions) -> [(key: String, value: String)]
@@ -28,20 +28,21 @@ public protocol Sampling: Model {
 extension Sampling {
   public func columns(_ options: SamplingOptions) -> Int? { nil }
 
-  /// Columns of a grid that is to be looked at: one for each image that belongs together, unless there are too many of them.
+  /// Columns of a grid for people: one for each of the images that belong together, unless there are too many.
   public func sheetColumns(_ options: SamplingOptions) -> Int {
     let columns = columns(options) ?? 8
     return columns <= 20 ? columns : 8
   }
 }
 
-/// Makes images in many steps, which can be watched.
+/// Makes images in many steps that can be watched.
 public protocol StepwiseSampling: Sampling {
-  /// Told how images that begin with number `first` look after a step, from 0 for what they begin with: `[N, H, W, C]`,
-  /// float32, values 0 to 1 and beyond. Images that were not asked for may be among the last.
+  /// Called after every step with the current images; `first` is the number of the first one, and step 0 is the initial
+  /// noise. Images are `[N, H, W, C]`, float32, with values 0 to 1 and beyond. The last ones may include images that
+  /// were not asked for.
   typealias StepWatcher = (_ step: Int, _ first: Int, _ images: Tensor) -> Void
 
-  /// As ``Sampling/sample(_:_:progress:)``.
+  /// Like ``Sampling/sample(_:_:progress:)``.
   func sample(
     _ range: Range<Int>, _ options: SamplingOptions, watch: StepWatcher?, progress: (Double) throws -> Void
   ) throws -> Tensor
@@ -55,7 +56,7 @@ extension StepwiseSampling {
   }
 }
 
-/// What can be asked of a sampler; nil means the model's own default.
+/// Options of a sampler; nil means the model's own default.
 public struct SamplingOptions: Sendable {
   public var seed: UInt64
   public var steps: Int?
@@ -66,8 +67,8 @@ public struct SamplingOptions: Sendable {
   /// How much the condition counts: 1 as trained, more exaggerates.
   public var guidance: Float?
   public var eta: Double?
-  /// Images that are made together, at least 1. Each is the same in any company; fewer take less memory, and can be stopped
-  /// sooner.
+  /// How many images are made together, at least 1. Each is the same whichever others are made with it. Fewer take less
+  /// memory and can be stopped sooner.
   public var chunk: Int
 
   public static let usualChunk = 16
@@ -86,7 +87,7 @@ public struct SamplingOptions: Sendable {
   }
 }
 
-/// Has an image for every code: one can walk from code to code.
+/// Has an image for every code, so that one can walk from code to code.
 public protocol CodeDecoding: Model {
   /// Images of codes `[N, …]`.
   func decode(_ codes: Tensor) -> Tensor
@@ -94,33 +95,33 @@ public protocol CodeDecoding: Model {
   ///
   /// - Parameters:
   ///   - codes: `[N, …]`.
-  ///   - options: what the model's sampler can be told.
-  ///   - progress: told the share done, 0 to 1.
-  /// - Throws: `UserError` (usage) for options the model does not take.
+  ///   - options: the model's sampling options.
+  ///   - progress: receives the share that is done, 0 to 1.
+  /// - Throws: `UserError` (usage) if the model does not take the options.
   func decode(_ codes: Tensor, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor
-  /// The options in effect where codes are decoded, for a picture's recipe.
+  /// The options in effect when codes are decoded, for a picture's recipe.
   ///
-  /// - Throws: `UserError` (usage) for options the model does not take.
+  /// - Throws: `UserError` (usage) if the model does not take the options.
   func describe(decoding options: SamplingOptions) throws -> [(key: String, value: String)]
-  /// The codes that random image `range` of a seed are decoded from; nil, as by default, where no distribution of codes is known.
+  /// The codes of random images `range` of a seed; nil, as by default, if no distribution of codes is known.
   func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor?
-  /// The codes that decoding with the same options leads to the random images of the options' seed.
+  /// The codes that are decoded, with the same options, to the random images of the options' seed.
   func randomCodes(_ range: Range<Int>, _ options: SamplingOptions) -> Tensor?
-  /// How one goes from code to code; in a straight line by default.
+  /// How to go from code to code; in a straight line by default.
   var interpolation: Interpolation { get }
 }
 
-/// Has a code for every image too: images can be sent to codes and back.
+/// Also has a code for every image, so that images can be encoded and decoded.
 public protocol ImageEncoding: CodeDecoding {
   /// Codes of images: `[N, …]`.
   func encode(_ images: Tensor) -> Tensor
-  /// The codes that decoding with the same options leads back to the images.
+  /// The codes that are decoded, with the same options, to the images.
   ///
   /// - Parameters:
   ///   - images: float32 `[N, H, W, C]`, 0 to 1.
-  ///   - options: what the model's sampler can be told.
-  ///   - progress: told the share done, 0 to 1; what it throws ends the work.
-  /// - Throws: `UserError` (usage) for options the model does not take.
+  ///   - options: the model's sampling options.
+  ///   - progress: receives the share that is done, 0 to 1; if it throws, the work ends.
+  /// - Throws: `UserError` (usage) if the model does not take the options.
   func encode(_ images: Tensor, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor
 }
 
@@ -156,10 +157,10 @@ extension ImageEncoding {
   }
 }
 
-/// How one goes from one code to another.
+/// How to go from one code to another.
 public enum Interpolation: String, Sendable {
   case linear
-  /// Along the great circle: for Gaussian noise, whose length must not shrink on the way.
+  /// Along the great circle, for Gaussian noise: its length must not shrink on the way.
   case spherical
 
   /// `frames` codes from a to b, both included.
@@ -171,7 +172,7 @@ public enum Interpolation: String, Sendable {
         let dot = zip(a, b).reduce(Float(0)) { $0 + $1.0 * $1.1 }
         let lengths = (a.reduce(0) { $0 + $1 * $1 } * b.reduce(0) { $0 + $1 * $1 }).squareRoot()
         let angle = lengths > 0 ? acos(max(-1, min(1, dot / lengths))) : 0
-        // Nearly parallel codes: the line is the arc, and the sine is too small to divide by.
+        // For nearly parallel codes, the line is the arc, and the sine is too small to divide by.
         if sin(angle) > 1e-4 { (first, second) = (sin((1 - t) * angle) / sin(angle), sin(t * angle) / sin(angle)) }
       }
       return zip(a, b).map { first * $0 + second * $1 }
@@ -179,9 +180,9 @@ public enum Interpolation: String, Sendable {
   }
 }
 
-/// Has a code of independent standard normal numbers for every image: it draws images by decoding random codes.
+/// Has a code of independent standard normal numbers for every image. It draws images by decoding random codes.
 public protocol GaussianCodes: Sampling, CodeDecoding {
-  /// Numbers in a code `[N, latent]`.
+  /// The length of a code `[N, latent]`.
   var latent: Int { get }
 }
 
@@ -211,7 +212,7 @@ extension GaussianCodes {
 }
 
 extension SamplingOptions {
-  /// - Parameter known: the options that the model takes; all others have to be nil.
+  /// - Parameter known: the options that the model takes; all others must be nil.
   /// - Throws: `UserError` (usage) naming the option.
   func refuse(except known: Set<String>) throws {
     let given: [(name: String, isGiven: Bool)] = [
@@ -256,33 +257,33 @@ extension SamplingOptions {
 
 /// Undoes damage to images.
 public protocol Restoring: Model {
-  /// The damage that it undoes best, and the default of `easel denoise`.
+  /// The damage that it repairs best, and the default of `easel denoise`.
   var corruption: Corruption { get }
-  /// Damaged images made whole.
+  /// Repairs damaged images.
   ///
   /// - Parameters:
   ///   - images: float32 `[N, H, W, C]`, 0 to 1 and beyond.
-  ///   - corruption: what was done to them.
-  ///   - seed: of the random numbers that the model draws.
-  ///   - progress: told the share done, 0 to 1; what it throws ends the work.
-  /// - Throws: `UserError` (usage) for a kind of damage that it cannot undo.
+  ///   - corruption: the damage to the images.
+  ///   - seed: the seed of the model's random numbers.
+  ///   - progress: receives the share that is done, 0 to 1; if it throws, the work ends.
+  /// - Throws: `UserError` (usage) if it cannot repair this kind of damage.
   func restore(
     _ images: Tensor, from corruption: Corruption, seed: UInt64, progress: (Double) throws -> Void
   ) throws -> Tensor
 }
 
-/// Fills in what is missing of images.
+/// Fills in the missing part of images.
 public protocol Inpainting: Model {
-  /// The side of the squares, from the upper left corner, that the model makes up as a whole where any pixel is missing; nil
-  /// where each pixel is by itself.
+  /// The side of the squares, counted from the upper left corner, that the model completes as a whole if any pixel is
+  /// missing; nil if it completes single pixels.
   var inpaintingPatch: Int? { get }
   /// - Parameters:
   ///   - images: float32 `[N, H, W, C]`, 0 to 1.
-  ///   - missing: float32 `[N, H, W, 1]`, 1 where a pixel is to be made up and 0 where it is known. What stands in `images`
-  ///     there is not looked at.
-  ///   - seed: of the random numbers that the model draws.
-  ///   - progress: told the share done, 0 to 1.
-  /// - Returns: the images, known pixels unchanged.
+  ///   - missing: float32 `[N, H, W, 1]`: 1 for pixels to complete, 0 for known ones. The values of missing pixels in
+  ///     `images` are ignored.
+  ///   - seed: the seed of the model's random numbers.
+  ///   - progress: receives the share that is done, 0 to 1.
+  /// - Returns: the images, with known pixels unchanged.
   func inpaint(_ images: Tensor, missing: Tensor, seed: UInt64, progress: (Double) throws -> Void) throws -> Tensor
 }
 
@@ -296,19 +297,19 @@ public protocol Translating: Model {
   var directions: [TranslationDirection] { get }
   /// - Parameters:
   ///   - images: float32 `[N, H, W, C]`, 0 to 1.
-  ///   - options: the direction, and what else the model can be told.
-  ///   - progress: told the share done, 0 to 1.
-  /// - Throws: `UserError` (usage) for options the model does not take.
+  ///   - options: the direction and the model's other options.
+  ///   - progress: receives the share that is done, 0 to 1.
+  /// - Throws: `UserError` (usage) if the model does not take the options.
   func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) throws -> Void) throws -> Tensor
 }
 
-/// One way of a ``Translating`` model.
+/// A direction of a ``Translating`` model.
 public struct TranslationDirection: Sendable, Hashable {
   /// As in `--direction`: `a-to-b`.
   public var name: String
-  /// The direction that leads back, where there is one.
+  /// The direction that leads back, if there is one.
   public var inverse: String?
-  /// Which of the run's data sets has the images that it takes, and which those that it makes: 0 for the first.
+  /// The run's data sets with the images that it takes and those that it makes: 0 for the first.
   public var from, to: Int
 
   public init(_ name: String, inverse: String? = nil, from: Int = 0, to: Int = 0) {
@@ -318,9 +319,9 @@ public struct TranslationDirection: Sendable, Hashable {
 }
 
 extension Translating {
-  /// The direction that is asked for.
+  /// The direction that the options ask for.
   ///
-  /// - Throws: `UserError` (usage) for one that there is not.
+  /// - Throws: `UserError` (usage) if it does not exist.
   public func direction(_ options: TranslationOptions) throws -> TranslationDirection {
     guard let name = options.direction else { return directions[0] }
     guard let direction = directions.first(where: { $0.name == name }) else {
@@ -331,7 +332,7 @@ extension Translating {
   }
 }
 
-/// What can be asked of a translation; nil means the model's own default.
+/// Options of a translation; nil means the model's own default.
 public struct TranslationOptions: Sendable {
   public var seed: UInt64
   public var direction: String?
@@ -351,7 +352,7 @@ public struct TranslationOptions: Sendable {
     (self.condition, self.copies) = (condition, copies)
   }
 
-  /// For models that take an image to another in one pass.
+  /// Checks options for models that translate an image in one pass.
   ///
   /// - Throws: `UserError` (usage) for options that they do not take.
   func checkForOnePass() throws {
@@ -369,25 +370,26 @@ public protocol Likelihood: Model {
   /// Figures of each image by name, such as `elbo`, `reconstruction`, `kl` in nats or `bits-per-dimension`.
   ///
   /// - Parameters:
-  ///   - images: of the model's size and channels.
-  ///   - importanceSamples: samples of the tighter bound; nil where it is not asked for.
-  ///   - seed: of the random numbers that the bound is found with.
-  ///   - progress: told the share done, 0 to 1.
-  /// - Throws: `UserError` (usage) for a bound that the model does not have.
+  ///   - images: images of the model's size and channels.
+  ///   - importanceSamples: samples of the tighter bound; nil if it is not asked for.
+  ///   - seed: the seed of the random numbers that the bound uses.
+  ///   - progress: receives the share that is done, 0 to 1.
+  /// - Throws: `UserError` (usage) if the model does not have the bound.
   func likelihood(
     _ images: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) throws -> Void
   ) throws -> [String: [Double]]
 }
 
-/// Describes an image by some numbers that mean more than its pixels: what probes and distances look at.
+/// Describes an image by numbers that mean more than its pixels, for probes and distances.
 public protocol FeatureExtracting: Model {
   /// Float32 `[N, features]`.
   func features(_ images: Tensor) -> Tensor
 }
 
-/// Says what images show.
+/// Recognises what images show.
 public protocol Classifying: FeatureExtracting {
-  /// Float32 `[N, classes]`, in the order of the data's class names, of what ``FeatureExtracting/features(_:)`` found.
+  /// The logits of features from ``FeatureExtracting/features(_:)``: float32 `[N, classes]`, in the order of the data's
+  /// class names.
   func logits(ofFeatures features: Tensor) -> Tensor
 }
 

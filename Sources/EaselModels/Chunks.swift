@@ -1,17 +1,17 @@
 import EaselLayers
 
-/// Pictures are computed some at a time, so that memory stays small, and each as if it were alone: image k is the same whatever
-/// the count.
+/// Computes pictures a few at a time, so that memory stays small, and each as if it were alone: image k is the same
+/// whatever the count.
 public enum Chunks {
   /// Images `range` of an endless series, `[range.count, …]`.
   ///
   /// - Parameters:
-  ///   - range: numbers of images.
-  ///   - size: images at a time at most.
-  ///   - shape: of so many images.
-  ///   - backend: whose memory the images lie in.
-  ///   - progress: told the share done, 0 to 1.
-  ///   - make: the images of these numbers.
+  ///   - range: the numbers of the images.
+  ///   - size: the most images at a time.
+  ///   - shape: the shape of this many images.
+  ///   - backend: the backend that provides the images' memory.
+  ///   - progress: receives the share that is done, 0 to 1.
+  ///   - make: makes the images with these numbers.
   public static func series(
     _ range: Range<Int>, of size: Int, shape: (Int) -> Shape, on backend: any Backend,
     progress: (Double) throws -> Void,
@@ -26,12 +26,12 @@ public enum Chunks {
     return images
   }
 
-  /// Work on samples `[N, …]`, a chunk at a time.
+  /// Works on samples `[N, …]`, one chunk at a time.
   ///
   /// - Parameters:
   ///   - samples: `[N, …]`.
-  ///   - size: samples at a time at most.
-  ///   - work: called with samples and their numbers.
+  ///   - size: the most samples at a time.
+  ///   - work: receives samples and their numbers.
   public static func map(
     _ samples: Tensor, of size: Int = SamplingOptions.usualChunk,
     _ work: (_ chunk: Tensor, _ numbers: Range<Int>) throws -> Tensor
@@ -53,8 +53,8 @@ public enum Chunks {
     stride(from: range.lowerBound, to: range.upperBound, by: size).map { $0..<min($0 + size, range.upperBound) }
   }
 
-  /// The share of images `range` that is done when a chunk of them is done to a share, both 0 to 1: for work that takes so long
-  /// that a chunk's end is not news enough.
+  /// The share of images `range` that is done once a share of a chunk is done, both from 0 to 1: for slow work that
+  /// should report progress within a chunk.
   static func share(of range: Range<Int>, _ chunk: Range<Int>, _ done: Double) -> Double {
     (Double(chunk.lowerBound - range.lowerBound) + done * Double(chunk.count)) / Double(range.count)
   }

@@ -4,25 +4,27 @@ import EaselSupport
 /// Damage to images that a model learns to undo.
 public struct Corruption: Sendable, Hashable {
   public enum Kind: String, FieldChoice {
-    /// Normal noise of a deviation, in units of the image's range 0 to 1; what leaves the range is not clipped.
+    /// Normal noise with a standard deviation in units of the image's range 0 to 1. Values outside the range are not
+    /// clipped.
     case gaussian
-    /// A share of the pixels becomes black or white, as likely one as the other.
+    /// A share of the pixels becomes black or white, with equal probability.
     case saltAndPepper = "salt-and-pepper"
-    /// Grey squares, a quarter of the shorter side wide, at random places, as many as have a share of the image's area.
+    /// Grey squares at random positions, a quarter of the shorter side wide, as many as have a share of the image's
+    /// area.
     case squares
   }
 
   public var kind: Kind
-  /// The noise's deviation, or the share of pixels.
+  /// The noise's standard deviation, or the share of pixels.
   public var strength: Float
 
   public init(_ kind: Kind, strength: Float) { (self.kind, self.strength) = (kind, strength) }
 
-  /// Looks for a strength that means nothing.
+  /// Checks for a meaningless strength.
   ///
   /// - Parameters:
-  ///   - check: what problems are gathered with.
-  ///   - name: what the person who gave the strength calls it, as a message has it.
+  ///   - check: gathers problems.
+  ///   - name: the strength's name in messages, as the person who set it knows it.
   public func check(_ check: inout FieldCheck, _ name: String) {
     switch kind {
     case .gaussian:
@@ -33,7 +35,8 @@ public struct Corruption: Sendable, Hashable {
     }
   }
 
-  /// Damaged copies of images `[N, H, W, C]`, float32, 0 to 1. Sample n is damaged by the numbers of index `draw.index + n`.
+  /// Damaged copies of images `[N, H, W, C]`, float32, 0 to 1. The random numbers of index `draw.index + n` damage
+  /// sample n.
   public func apply(to images: Tensor, _ draw: RandomDraw) -> Tensor {
     let backend = images.backend
     let (count, height, width) = (images.shape[0], images.shape[1], images.shape[2])
@@ -69,7 +72,7 @@ public struct Corruption: Sendable, Hashable {
     }
   }
 
-  /// A copy of images of which some pixels, counted through the batch, get another level in all channels.
+  /// A copy of images in which some pixels, counted through the batch, get another level in all channels.
   private func replacing(_ images: Tensor, _ change: ((_ pixel: Int, _ level: Float) -> Void) -> Void) -> Tensor {
     let copy = Tensor(uninitialized: images.shape, on: images.backend)
     images.backend.copy(images, into: copy)

@@ -1,13 +1,14 @@
 import EaselLayers
 import EaselSupport
 
-/// Random changes to every image that a discriminator sees, real or generated, through which the generator's gradient flows: a
-/// discriminator of few images cannot learn them by heart (Zhao et al. 2020, whose strengths these are).
+/// Random changes to every image that a discriminator sees, real or generated, through which the generator's gradient
+/// flows. With few images, they keep the discriminator from learning the images by heart (Zhao et al. 2020, who chose
+/// these strengths).
 public struct DifferentiableAugmentation: Sendable {
   public enum Change: String, FieldChoice {
     /// Brightness ± ½ of [−1, 1], saturation 0 to 2, contrast ½ to 1½.
     case color
-    /// By up to an eighth of the size; what comes in is 0.
+    /// Moves by up to an eighth of the size; the uncovered border is 0.
     case translation
     /// A square of half the size becomes 0.
     case cutout
@@ -17,7 +18,7 @@ public struct DifferentiableAugmentation: Sendable {
 
   package init(changes: Set<Change>) { self.changes = changes }
 
-  /// What happens to one image. All of it is linear but for the brightness, a constant.
+  /// The changes to one image. All of them are linear except for the brightness, a constant.
   private struct Draw {
     var brightness: Float = 0
     var saturation: Float = 1
@@ -32,7 +33,7 @@ public struct DifferentiableAugmentation: Sendable {
       var generator = StreamGenerator(
         seed: draw.seed, stream: draw.stream, index: draw.index + UInt64(sample), draw: draw.draw)
       var result = Draw()
-      // All numbers are drawn whatever is switched on, so that one change does not alter the others.
+      // All numbers are drawn whichever changes are on, so that one change does not alter the others.
       let colors = (0..<3).map { _ in Float.random(in: 0...1, using: &generator) }
       let (rows, columns) = ((height + 4) / 8, (width + 4) / 8)
       let (down, right) = (
@@ -55,7 +56,7 @@ public struct DifferentiableAugmentation: Sendable {
     }
   }
 
-  /// Changed copies of images `[N, H, W, C]` in [−1, 1]. Sample n is changed by the numbers of index `draw.index + n`.
+  /// Changed copies of images `[N, H, W, C]` in [−1, 1]. The random numbers of index `draw.index + n` change sample n.
   package func callAsFunction(_ images: Variable, _ draw: RandomDraw) -> Variable {
     if changes.isEmpty { return images }
     let shape = images.shape
@@ -80,7 +81,7 @@ public struct DifferentiableAugmentation: Sendable {
       grid.translate(&image, down: draw.down, right: draw.right)
       grid.erase(&image, draw.hole.rows, draw.hole.columns)
     }
-    // Each step is its own transpose, a translation that of the way back.
+    // Each step is its own transpose; a translation's transpose moves back.
     return images.linearly(changed) { gradient in
       run(gradient) { draw, image in
         grid.erase(&image, draw.hole.rows, draw.hole.columns)
@@ -94,7 +95,7 @@ public struct DifferentiableAugmentation: Sendable {
   private struct Grid {
     let height, width, channels: Int
 
-    /// Every pixel between its mean over channels (0), itself (1) and beyond.
+    /// Moves every pixel between its mean over channels (0), itself (1) and beyond.
     func saturate(_ image: inout [Float], _ amount: Float) {
       if channels == 1 || amount == 1 { return }
       for pixel in 0..<height * width {
@@ -104,7 +105,7 @@ public struct DifferentiableAugmentation: Sendable {
       }
     }
 
-    /// The image between its mean (0), itself (1) and beyond.
+    /// Moves the image between its mean (0), itself (1) and beyond.
     func mix(_ image: inout [Float], _ amount: Float) {
       if amount == 1 { return }
       let mean = image.reduce(0, +) / Float(image.count)

@@ -2,7 +2,7 @@ import EaselLayers
 import EaselSupport
 import Foundation
 
-/// What is missing of images of one size.
+/// The missing part of images of one size.
 public struct InpaintingMask {
   public enum Pattern: String, CaseIterable {
     case randomPatches = "random-patches"
@@ -15,19 +15,19 @@ public struct InpaintingMask {
   public let description: String
   /// The size of a mask that lost a part when it was cropped to the images' proportions.
   public let cutFrom: ImageSize?
-  /// Whether each pixel of an image, by its number, is missing.
+  /// Gives, for an image's number, whether each of its pixels is missing.
   public let missing: (Int) -> [Bool]
   private let data: DataDescription
 
   /// - Parameters:
   ///   - mask: a pattern's name, or a picture's path: bright pixels are missing; dark, transparent and added ones are
   ///     known.
-  ///   - share: nil for what is usual of the pattern.
-  ///   - patch: the side of the squares that a pattern of them is made of, in pixels.
-  ///   - seed: of a pattern's random numbers.
-  ///   - fit: how a picture comes to the images' size.
+  ///   - share: the missing share; nil for the pattern's usual one.
+  ///   - patch: the side, in pixels, of the squares in a pattern of squares.
+  ///   - seed: the seed of a pattern's random numbers.
+  ///   - fit: how a picture is brought to the images' size.
   ///   - data: the images' size.
-  /// - Throws: `UserError`, among others where nothing would be missing or nothing known.
+  /// - Throws: `UserError`, for example if nothing would be missing or nothing known.
   public init(
     _ mask: String, share: Double? = nil, patch: Int, seed: UInt64, fit: ImageFit = .crop, in data: DataDescription
   ) throws {
@@ -69,13 +69,13 @@ public struct InpaintingMask {
     }
   }
 
-  /// What ``Inpainting`` takes: float32 `[count, H, W, 1]`, 1 where a pixel is missing.
+  /// The mask for ``Inpainting``: float32 `[count, H, W, 1]`, 1 if a pixel is missing.
   public func mask(_ count: Int, on backend: any Backend) -> Tensor {
     let flags = (0..<count).flatMap { missing($0).map { $0 ? Float(1) : 0 } }
     return Tensor(flags, shape: [count, data.height, data.width, 1], on: backend)
   }
 
-  /// The images with grey where they are missing.
+  /// The images with grey in place of missing pixels.
   public func shown(in images: [Image]) -> [Image] {
     images.enumerated().map { number, image in
       let missing = missing(number)
@@ -91,11 +91,11 @@ public struct InpaintingMask {
         hint: nearestName(to: path, among: Pattern.allCases.map(\.rawValue)).map { "Did you mean \($0)?" }
           ?? "Known: \(Pattern.names), or a picture's path.")
     }
-    // What is transparent is as dark: nothing was painted there.
+    // Transparent pixels count as dark, since nothing was painted there.
     return try Image.read(path, background: 0)
   }
 
-  /// A pattern that covers about a share of the image.
+  /// A pattern that covers roughly a share of the image.
   private static func rectangle(_ pattern: Pattern, share: Double, in data: DataDescription) -> (
     x: Range<Int>, y: Range<Int>
   ) {

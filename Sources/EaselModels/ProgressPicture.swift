@@ -1,14 +1,14 @@
 import EaselLayers
 
 extension Model {
-  /// What the model can do by now, by its average's weights where it has one: samples of the same noise, or what it makes of the
-  /// same images, so that pictures of different steps can be laid beside each other.
+  /// What the model can do so far, with its average's weights if it has one: samples from the same noise, or results
+  /// for the same images, so that pictures of different steps can be compared.
   ///
   /// - Parameters:
-  ///   - images: held-out ones of its first domain.
-  ///   - progress: told the share that is done, 0 to 1, by models that tell.
-  /// - Returns: nil for a model that makes no pictures.
-  /// - Throws: `UserError` where the model's settings do not fit its own defaults.
+  ///   - images: held-out images of its first domain.
+  ///   - progress: receives the share that is done, 0 to 1, from models that report it.
+  /// - Returns: nil if the model makes no pictures.
+  /// - Throws: `UserError` if the model's settings do not fit its own defaults.
   public func progressPicture(of images: [Image], progress: (Double) throws -> Void = { _ in }) throws -> Image? {
     try withAverages {
       guard let sheet = try samples(progress) ?? rows(of: images, progress) else { return nil }
@@ -51,7 +51,7 @@ extension Model {
     return (ImageGrid.alternatingRows([originals] + made, columns: 8), min(8, originals.count))
   }
 
-  /// Runs work with the averages' values, where there are averages.
+  /// Runs work with the averages' values, if there are averages.
   private func withAverages<Result>(_ work: () throws -> Result) rethrows -> Result {
     let arenas = components.map(\.arena)
     let before = arenas.map(\.usesAverage)

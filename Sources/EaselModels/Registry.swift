@@ -2,20 +2,20 @@ import EaselRunStorage
 import EaselSupport
 import Synchronization
 
-/// A family of models: what it is called, what it can be set to, and how it is made.
+/// A family of models: its name, its settings, and how to make one.
 public protocol ModelFamily: Sendable {
   associatedtype Settings: ModelSettings
   /// As in `easel train NAME`.
   static var name: String { get }
   /// One line for `--help`.
   static var summary: String { get }
-  /// Named, complete configurations; the first is what the family's name alone means.
+  /// Named, complete configurations; the family's name alone means the first.
   static var presets: [Preset<Settings>] { get }
-  /// What it learns from; one data set, unless a family says otherwise.
+  /// The data sets that it learns from; one, unless a family says otherwise.
   static var domains: Domains { get }
-  /// Whether nearly all of its multiplications are those of 3×3 convolutions: what `--precision auto` may depend on.
+  /// Whether nearly all of its multiplications are in 3×3 convolutions; `--precision auto` may depend on it.
   static var convolves3x3: Bool { get }
-  /// What its training goes on from; nil for a family that can begin with nothing.
+  /// The checkpoint that its training goes on from; nil for a family that needs none.
   static var startingPoint: StartingPoint? { get }
   /// The models of other checkpoints that its models use as they are; none, unless a family says otherwise.
   static var parts: [ModelPart] { get }
@@ -24,7 +24,7 @@ public protocol ModelFamily: Sendable {
   static func settings(_ preset: Preset<Settings>, for data: DataDescription) -> [(key: String, value: String)]
   /// Makes a model with fresh parameters.
   ///
-  /// - Throws: `UserError` (usage) where settings and data do not fit together.
+  /// - Throws: `UserError` (usage) if settings and data do not fit together.
   static func make(_ settings: Settings, _ context: ModelContext) throws -> any Model
 }
 
@@ -41,21 +41,21 @@ extension ModelFamily {
 /// The data sets that a family learns from.
 public enum Domains: Sendable {
   case one
-  /// Two kinds of images, without anything known of which belongs to which.
+  /// Two kinds of images, without known pairs.
   case unpaired
-  /// Two kinds of images, image k of one belonging to image k of the other.
+  /// Two kinds of images; image k of one belongs to image k of the other.
   case paired
 }
 
-/// A trained checkpoint that a family's training goes on from, and what that decides.
+/// A trained checkpoint that a family's training goes on from, and the settings that it decides.
 public struct StartingPoint: Sendable {
-  /// The families whose checkpoints will do.
+  /// The families whose checkpoints are suitable.
   public let families: [String]
   /// A preset that makes one, for people who have none.
   public let example: String
-  /// The keys of settings that are the checkpoint's: its weights are of no use with others.
+  /// The keys of settings that the checkpoint fixes: with others, its weights would be useless.
   public let fixed: Set<String>
-  /// The keys of settings that are the checkpoint's unless a person sets them.
+  /// The keys of settings that are taken from the checkpoint unless a person sets them.
   public let suggested: Set<String>
 }
 
@@ -66,7 +66,7 @@ public protocol ModelSettings: DeclaredFields {}
 public struct Preset<Settings: ModelSettings>: Sendable {
   public let name: String
   public let summary: String
-  /// The size and channels that the preset was made for: what `easel bench` feeds it.
+  /// The size and channels that the preset was made for, used by `easel bench`.
   public let data: DataDescription
   public let training: TrainingSettings
   public let model: Settings
@@ -82,7 +82,7 @@ public struct Preset<Settings: ModelSettings>: Sendable {
   }
 }
 
-/// Every family of Easel. A new one is a folder beside this file and a line here.
+/// Every family in Easel. A new one is a folder beside this file and a line here.
 package let bundledFamilies: [any ModelFamily.Type] = [
   AutoencoderFamily.self,
   DenoisingAutoencoderFamily.self,
@@ -98,13 +98,14 @@ package let bundledFamilies: [any ModelFamily.Type] = [
 
 private let addedFamilies = Mutex<[any ModelFamily.Type]>([])
 
-/// Every family that there is: those of Easel, then those that a program has added.
+/// All families: those of Easel, then those that a program has added.
 public var modelFamilies: [any ModelFamily.Type] { bundledFamilies + addedFamilies.withLock { $0 } }
 
-/// Adds a family of a program's own, before the program asks for anything. From then on requests and checkpoints find its
-/// presets by name.
+/// Adds a program's own family. Call it before anything else: from then on, requests and checkpoints find its presets
+/// by name.
 ///
-/// A family that is there already is not added again. Another of a name that is taken, or with such a preset, traps.
+/// A family that was already added is not added again. A different family with the same name, or with the name of a
+/// known preset, traps.
 ///
 /// - Parameter family: the family.
 public func addModelFamily(_ family: any ModelFamily.Type) {
@@ -120,18 +121,18 @@ public func addModelFamily(_ family: any ModelFamily.Type) {
   }
 }
 
-/// What a run trains on what: with the settings, enough to repeat it.
+/// The data and the preset of a run; together with the settings, enough to repeat it.
 public struct RunDescription: DeclaredFields, Hashable {
   public var preset: String
   /// A data set's name or path.
   public var data: String
-  /// The second domain's data; nil for families of one.
+  /// The second domain's data; nil for families of one domain.
   public var dataB: String?
   /// `N` or `W×H`; empty for the data's own size.
   public var imageSize: String
   /// Whether pictures that cannot be read are left out.
   public var skipBroken = false
-  /// How images of other proportions come to `imageSize`, and pictures to the model's size.
+  /// How images of other proportions are brought to `imageSize`, and pictures to the model's size.
   public var fit = ImageFit.crop
 
   public init() { (preset, data, imageSize) = ("", "", "") }
@@ -141,7 +142,7 @@ public struct RunDescription: DeclaredFields, Hashable {
   }
 
   public static let fields: [Field<RunDescription>] = [
-    Field("preset", \.preset, "what the settings began as").fixed,
+    Field("preset", \.preset, "the preset that the settings began as").fixed,
     Field("data", \.data, "a data set by name or path; empty for Fashion-MNIST").fixed,
     Field("data-b", \.dataB, "the second data set").fixed,
     Field("image-size", \.imageSize, "images are brought to N or WxH; empty for the size that they have").fixed,
@@ -152,7 +153,7 @@ public struct RunDescription: DeclaredFields, Hashable {
   ]
 }
 
-/// A preset with the type of its settings erased: what the program works with.
+/// A preset without the type of its settings, as the program uses it.
 public struct AnyPreset: Sendable {
   public let family: any ModelFamily.Type
   public let name: String
@@ -181,7 +182,7 @@ public struct AnyPreset: Sendable {
     modelSchema = { try $0.decode(Family.Settings.self).schema }
   }
 
-  /// What is trained on what, the training and the model's settings as one document.
+  /// The data and the preset, the training's settings and the model's settings as one document.
   public func configuration(data: String = "", dataB: String = "", imageSize: String = "") throws
     -> ConfigurationDocument
   {
@@ -192,25 +193,25 @@ public struct AnyPreset: Sendable {
 
   /// Fits the settings to larger images than the preset was made for, unless a person has set one of them.
   ///
-  /// - Returns: what was set, for people; nil for nothing.
-  /// - Throws: `UserError(.internalFailure)` where a family names a setting that there is not.
+  /// - Returns: what was set, for people; nil if nothing was.
+  /// - Throws: `UserError(.internalFailure)` if a family names an unknown setting.
   public func fit(_ document: inout ConfigurationDocument, to data: DataDescription) throws -> String? {
     let settings = fitting(data)
     if settings.isEmpty || settings.contains(where: { document.isSet($0.key) }) { return nil }
     for (key, value) in settings { try document.set(key, to: value, origin: .place("for images of this size")) }
     let list = settings.map { "\($0.key)=\($0.value)" }.joined(separator: ", ")
-    return "For images of \(data.width)×\(data.height): \(list); set one of them to have the preset's others."
+    return "For images of \(data.width)×\(data.height): \(list); set one to keep the preset's values of the rest."
   }
 
-  /// Takes the settings that the checkpoint decides which a training goes on from; a family that can begin with nothing has
-  /// none.
+  /// Takes over the settings that a training's starting checkpoint decides. Families that need no checkpoint have none.
   ///
   /// - Parameters:
   ///   - document: the settings of the training.
   ///   - source: the checkpoint's settings.
-  ///   - preset: what it was trained as.
-  ///   - name: the checkpoint's, for messages.
-  /// - Throws: `UserError` (usage) for a checkpoint of another family, and where a person has set what the checkpoint decides.
+  ///   - preset: the preset that the checkpoint was trained as.
+  ///   - name: the checkpoint's name in messages.
+  /// - Throws: `UserError` (usage) for a checkpoint of another family, and if a person has set what the checkpoint
+  ///   decides.
   public func build(
     _ document: inout ConfigurationDocument, on source: ConfigurationDocument, of preset: AnyPreset, named name: String
   ) throws {
@@ -234,14 +235,14 @@ public struct AnyPreset: Sendable {
     }
   }
 
-  /// The settings of a document that change nothing beside the others.
+  /// The settings of a document that have no effect given the others.
   func idle(in document: ConfigurationDocument) throws -> [IdleField] {
     try document.decode(TrainingSettings.self).idle + idleModelSettings(document)
   }
 
-  /// What there is to know of every setting of a document, in its order, with the values that it has.
+  /// A description of every setting of a document, in its order, with present values.
   ///
-  /// - Throws: `UserError` (usage) for a value of another type than its setting's.
+  /// - Throws: `UserError` (usage) if a value has another type than its setting.
   public func schema(of document: ConfigurationDocument) throws -> [FieldSchema] {
     let all =
       try document.decode(RunDescription.self).schema + document.decode(TrainingSettings.self).schema
@@ -249,9 +250,9 @@ public struct AnyPreset: Sendable {
     return all.filter { document.keys.contains($0.key) }
   }
 
-  /// A document's settings for a form: what the preset is, every setting by its key, and their order.
+  /// A document's settings for a form: the preset, every setting by its key, and their order.
   ///
-  /// - Throws: as ``schema(of:)`` does.
+  /// - Throws: the same as ``schema(of:)``.
   public func settingsSchema(of document: ConfigurationDocument) throws -> SettingsSchema {
     let fields = try schema(of: document)
     return SettingsSchema(
@@ -261,7 +262,7 @@ public struct AnyPreset: Sendable {
 
   /// Makes the model that a document describes.
   ///
-  /// - Throws: `UserError` (usage) for settings that make no sense.
+  /// - Throws: `UserError` (usage) if settings make no sense.
   public func makeModel(_ document: ConfigurationDocument, _ context: ModelContext) throws -> any Model {
     try build(document, context)
   }
@@ -274,7 +275,7 @@ public struct AnyPreset: Sendable {
     return modelFamilies.flatMap { presets($0) }
   }
 
-  /// The preset, or the first preset of the family, of a name.
+  /// The preset with a name, or the first preset of the family with that name.
   ///
   /// - Throws: `UserError` (usage) with the nearest known name.
   public static func named(_ name: String) throws -> AnyPreset {
@@ -295,7 +296,7 @@ public struct SettingsSchema: Encodable {
   public let title, family, description: String
   public let type = "object"
   public let additionalProperties = false
-  /// The keys in the order in which a form shows them.
+  /// The keys in the order for a form.
   public let order: [String]
   public let properties: [String: FieldSchema]
 }

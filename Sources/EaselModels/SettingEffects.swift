@@ -2,21 +2,21 @@ import EaselRunStorage
 import EaselSupport
 
 extension AnyPreset {
-  /// Makes sure that what a person has set counts: what they gave with an option is refused where it changes nothing, and what
-  /// stands in a file, which may hold every key, is told.
+  /// Makes sure that the settings a person has made have an effect. Those from options are refused if they change
+  /// nothing; those from a file, which may contain every key, are reported.
   ///
   /// - Parameters:
   ///   - document: the settings.
   ///   - base: the settings before.
-  ///   - tell: told what is of no effect in a file.
-  /// - Throws: `UserError` (usage) with the key and what it takes to count.
+  ///   - tell: receives what has no effect in a file.
+  /// - Throws: `UserError` (usage) with the key and what it would take to have an effect.
   public func requireEffects(
     of document: ConfigurationDocument, over base: ConfigurationDocument, tell: (String) -> Void
   ) throws {
     let idle = try Dictionary(idle(in: document).map { ($0.key, $0.need) }, uniquingKeysWith: { first, _ in first })
     for change in document.changes(from: base) {
       guard let need = idle[change.key] else { continue }
-      let message = "\(change.key): \(change.value) would change nothing: that takes \(need) (\(change.origin))"
+      let message = "\(change.key): \(change.value) would change nothing without \(need) (\(change.origin))"
       if case .field = change.origin { throw UserError(.usage, message, hint: "Leave it out, or set that too.") }
       tell(message)
     }
@@ -24,12 +24,13 @@ extension AnyPreset {
 }
 
 extension ConfigurationDocument {
-  /// The settings of a run that goes on with others.
+  /// The settings of a run that goes on with changes.
   ///
   /// - Parameters:
   ///   - changes: `KEY=VALUE`.
-  ///   - preset: the run's.
-  /// - Throws: `UserError` (usage) with the key for what there is not, what changes nothing, and what a run is made of.
+  ///   - preset: the run's preset.
+  /// - Throws: `UserError` (usage) with the key, for unknown keys, for what changes nothing, and for what a run cannot
+  ///   change.
   public func changed(_ changes: [String], for preset: AnyPreset) throws -> ConfigurationDocument {
     var document = self
     for change in changes {

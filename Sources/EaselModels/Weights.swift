@@ -2,7 +2,7 @@ import EaselLayers
 import EaselRunStorage
 import EaselSupport
 
-/// A buffer of an arena in a safetensors file: each parameter's part under the parameter's name.
+/// An arena's buffer in a safetensors file: each parameter's part under the parameter's name.
 extension Arena {
   /// Entries for `SafetensorsWriter`.
   ///
@@ -20,8 +20,8 @@ extension Arena {
 
   /// Reads every parameter's part of a buffer; float types narrower or wider than float32 are converted.
   ///
-  /// - Throws: `UserError` (bad data) naming the file and the tensor that is missing or has another shape, before anything is
-  ///   changed, or that holds an infinity or no number at all.
+  /// - Throws: `UserError` (bad data) naming the file and the tensor that is missing or has another shape, before
+  ///   anything is changed, or that holds an infinity or no number at all.
   public func load(_ buffer: Tensor, from file: SafetensorsReader, prefix: String = "") throws {
     for parameter in parameters {
       let name = prefix + parameter.name
@@ -50,7 +50,7 @@ extension Arena {
 
 /// What a network computes with: its parameters, trained or averaged, and the buffers beside them.
 extension Arena {
-  /// Entries for `SafetensorsWriter`; none where the average is asked for and there is none.
+  /// Entries for `SafetensorsWriter`; none if the average is asked for and there is none.
   public func weightEntries(average: Bool, prefix: String = "") -> [SafetensorsWriter.Tensor] {
     guard let values = average ? self.average : values else { return [] }
     return entries(of: values, prefix: prefix)
@@ -90,7 +90,7 @@ extension Arena {
 }
 
 extension SafetensorsReader {
-  /// A tensor of a network that can be used: one of which a part is not finite may still give finite losses and pictures,
+  /// The numbers of a usable network. A network that is partly not finite may still give finite losses and pictures,
   /// because activations such as a sigmoid swallow NaN, but they mean nothing.
   ///
   /// - Throws: `UserError` (bad data) naming the first number that is not finite; and as ``floats(_:)``.
@@ -98,14 +98,14 @@ extension SafetensorsReader {
     let values = try floats(name)
     if let place = values.firstIndex(where: { !$0.isFinite }) {
       throw UserError(
-        .badData, "\(path): tensor \(name): expected finite numbers, found \(values[place]) at place \(place)",
-        hint: "The training that wrote it had gone wrong. Take an earlier checkpoint, by its folder's path.")
+        .badData, "\(path): tensor \(name): expected finite numbers, found \(values[place]) at index \(place)",
+        hint: "The training that wrote it had gone wrong. Name an earlier checkpoint by its folder's path.")
     }
     return values
   }
 }
 
 extension Component {
-  /// What stands before this component's names in checkpoints.
+  /// The prefix of this component's names in checkpoints.
   public var prefix: String { name.isEmpty ? "" : name + "." }
 }

@@ -4,12 +4,12 @@
 public enum OptimizerMethod: Hashable, Sendable {
   case sgd(momentum: Float = 0, nesterov: Bool = false)
   case rmsprop(alpha: Float = 0.99, epsilon: Float = 1e-8, momentum: Float = 0, centered: Bool = false)
-  /// Weight decay enters the gradient.
+  /// Adam; weight decay enters the gradient.
   case adam(beta1: Float = 0.9, beta2: Float = 0.999, epsilon: Float = 1e-8)
-  /// Weight decay shrinks the parameters (Loshchilov and Hutter 2019).
+  /// AdamW: weight decay shrinks the parameters directly (Loshchilov and Hutter 2019).
   case adamW(beta1: Float = 0.9, beta2: Float = 0.999, epsilon: Float = 1e-8)
 
-  /// The backend's pass for step `number`, from 1.
+  /// The backend's pass for step `number`, counted from 1.
   func pass(step number: Int, learningRate: Float, weightDecay: Float, gradientScale: Float) -> OptimizerPass {
     let method: OptimizerPass.Method =
       switch self {
@@ -26,9 +26,9 @@ public enum OptimizerMethod: Hashable, Sendable {
   }
 }
 
-/// Trains the parameters of an arena: clipping, the step and the moving average, each one pass.
+/// Trains an arena's parameters. Clipping, the step and the moving average take one pass each.
 public final class Optimizer {
-  /// What is trained.
+  /// The parameters that are trained.
   public let arena: Arena
   /// The update rule.
   public let method: OptimizerMethod
@@ -38,23 +38,23 @@ public final class Optimizer {
   public let decaysVectors: Bool
   /// The largest norm of the whole gradient; nil for no limit.
   public let maximumGradientNorm: Float?
-  /// Moments and velocities, float32 of the shape of the arena's values, in the order of `OptimizerPass.stateCount`.
+  /// Moments and velocities, float32 in the shape of the arena's values, in the order of `OptimizerPass.stateCount`.
   public let state: [Tensor]
   /// Steps taken so far.
   public var stepCount = 0
-  /// What was not finite in the latest step that was not taken; nil since whoever looks at it has set it so.
+  /// What was not finite in the latest step that was skipped. It stays until the caller resets it to nil.
   public var nonFinite: String?
 
-  /// An optimizer at its first step, its moments zero: 4 bytes a parameter for each of ``state``.
+  /// Makes an optimizer at its first step, with zero moments: 4 bytes a parameter for each of ``state``.
   ///
   /// - Parameters:
-  ///   - arena: what is trained.
+  ///   - arena: the parameters to train.
   ///   - method: the update rule.
-  ///   - weightDecay: what is added to a gradient for each unit of the parameter, or, with
-  ///     ``OptimizerMethod/adamW(beta1:beta2:epsilon:)``, the share by which the parameter shrinks in a step, divided by
-  ///     the learning rate.
+  ///   - weightDecay: the factor of a parameter that is added to its gradient. With
+  ///     ``OptimizerMethod/adamW(beta1:beta2:epsilon:)``, a step instead shrinks the parameter by this share times the
+  ///     learning rate.
   ///   - decaysVectors: whether parameters of one axis decay too.
-  ///   - maximumGradientNorm: the norm that a larger gradient is brought to; nil for no limit.
+  ///   - maximumGradientNorm: a gradient with a larger norm is scaled down to this one; nil for no limit.
   public init(
     _ arena: Arena, method: OptimizerMethod, weightDecay: Float = 0, decaysVectors: Bool = true,
     maximumGradientNorm: Float? = nil
@@ -68,13 +68,13 @@ public final class Optimizer {
     state = (0..<buffers).map { _ in Tensor(repeating: 0, shape: arena.values.shape, on: arena.backend) }
   }
 
-  /// One step along the arena's gradients, which are zeroed after.
+  /// Takes one step along the arena's gradients, then zeroes them.
   ///
   /// - Parameters:
-  ///   - learningRate: of this step.
-  ///   - loss: what the gradients are of, for the question whether it is finite.
-  /// - Returns: the gradient's norm before clipping. Where it or the loss is not finite, nothing is changed but the
-  ///   gradients, and ``nonFinite`` says what it was.
+  ///   - learningRate: the learning rate of this step.
+  ///   - loss: the loss that the gradients belong to; it too must be finite.
+  /// - Returns: the gradient's norm before clipping. If the norm or the loss is not finite, only the gradients are
+  ///   changed, and ``nonFinite`` names the culprit.
   @discardableResult
   public func step(learningRate: Float, loss: Float = 0) -> Float {
     let norm = Float(arena.backend.sumOfSquares(arena.gradients).squareRoot())
@@ -103,19 +103,19 @@ public final class Optimizer {
   }
 }
 
-/// The exponential moving average of an arena's values, with a warm start: its decay is min(decay, (1 + n) / (10 + n)) at
-/// update n, so that early values are forgotten soon (latent-diffusion, `ema.py`).
+/// The exponential moving average of an arena's values, with a warm start. Its decay at update n is min(decay, (1 + n)
+/// / (10 + n)), so that early values are soon forgotten (latent-diffusion, `ema.py`).
 public struct MovingAverage: Sendable {
-  /// What the average keeps of itself in an update at most, 0 to 1.
+  /// The largest share of itself that the average keeps in an update, 0 to 1.
   public let decay: Float
 
-  /// An average of a decay from 0 to below 1.
+  /// Makes an average with a decay from 0 to below 1.
   public init(decay: Float) { self.decay = decay }
 
-  /// The decay of update `number`, from 0: min(decay, (1 + number) / (10 + number)).
+  /// The decay of update `number`, counted from 0: min(decay, (1 + number) / (10 + number)).
   public func decay(at number: Int) -> Float { min(decay, Float(1 + number) / Float(10 + number)) }
 
-  /// Update `number`, from 0, of an arena's average, which must have been started; otherwise it traps.
+  /// Applies update `number`, counted from 0, to an arena's average. It traps unless the average was started.
   public func update(_ arena: Arena, number: Int) {
     guard let average = arena.average else { fatalShape("the arena's average was not started") }
     arena.backend.movingAverage(arena.values, into: average, decay: decay(at: number))

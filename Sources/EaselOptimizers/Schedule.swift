@@ -1,7 +1,7 @@
 import EaselSupport
 import Foundation
 
-/// The learning rate's factor over a run: a linear warm-up, then constant, or falling to zero at `totalSteps`.
+/// The learning rate's factor over a run: a linear warm-up, then constant or falling to zero at `totalSteps`.
 public struct LearningRateSchedule: Sendable, Hashable {
   /// How the factor falls after the warm-up.
   public enum Decay: String, FieldChoice {
@@ -13,7 +13,7 @@ public struct LearningRateSchedule: Sendable, Hashable {
     /// Half a cosine to zero (Loshchilov and Hutter 2017).
     case cosine
 
-    /// The factor at a share of the way, 0 to 1.
+    /// The factor after a share of the way, 0 to 1.
     public func factor(at progress: Double) -> Float {
       switch self {
       case .constant: 1
@@ -26,19 +26,19 @@ public struct LearningRateSchedule: Sendable, Hashable {
 
   /// How the factor falls after the warm-up.
   public var decay: Decay
-  /// Steps over which it rises.
+  /// Steps over which the factor rises.
   public var warmupSteps: Int
-  /// Where the decay ends, counted from the run's beginning.
+  /// The step at which the decay ends, counted from the run's beginning.
   public var totalSteps: Int
 
-  /// A schedule of so many steps, of which the first `warmupSteps` are the warm-up.
+  /// Makes a schedule of this many steps, the first `warmupSteps` of which are the warm-up.
   public init(_ decay: Decay = .constant, warmupSteps: Int = 0, totalSteps: Int) {
     self.decay = decay
     self.warmupSteps = warmupSteps
     self.totalSteps = totalSteps
   }
 
-  /// The factor in step `step`, from 0. The first warm-up step takes 1 / warmupSteps.
+  /// The factor in step `step`, counted from 0. In the first warm-up step it is 1 / warmupSteps.
   public func factor(at step: Int) -> Float {
     if step < warmupSteps { return Float(step + 1) / Float(warmupSteps) }
     let span = max(1, totalSteps - warmupSteps)

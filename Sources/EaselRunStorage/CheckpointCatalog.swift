@@ -2,22 +2,22 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// The runs that can be named on the command line: those of the workspace, then those beside the installed program.
+/// The runs that a command line can name: those of the workspace, then those beside the installed program.
 public struct CheckpointCatalog: Sendable {
-  /// `Checkpoints` folders; a run in an earlier one hides its namesakes in later ones.
+  /// `Checkpoints` folders; a run in an earlier folder hides runs of the same name in later ones.
   public let roots: [String]
 
   public init(roots: [String]) { self.roots = roots }
 
-  /// Every run that has a checkpoint, or was to have one, sorted by name. Roots that do not exist are passed over.
+  /// Every run that has a checkpoint, or was started to have one, sorted by name. Skips roots that do not exist.
   ///
-  /// - Throws: `UserError(.inputOutput)` where a root cannot be listed.
+  /// - Throws: `UserError(.inputOutput)` if a root cannot be listed.
   public func runs() throws -> [RunFolder] {
     var found: [String: RunFolder] = [:]
     for root in roots where FileSystem.isFolder(root) {
       for name in try FileSystem.list(root) where found[name] == nil {
-        // What cannot be a run's name (a stray hidden folder, a link out) is not a run.
-        // Nor is a folder that cannot be looked into (a disk's lost+found).
+        // What cannot be a run's name (a stray hidden folder, a link that leads out) is no run. Neither is a folder
+        // that cannot be read (a disk's lost+found).
         if let run = try? RunFolder(checkpoints: root, name: name), (try? run.isRun) == true {
           found[name] = run
         }
@@ -26,16 +26,16 @@ public struct CheckpointCatalog: Sendable {
     return found.values.sorted { $0.name < $1.name }
   }
 
-  /// Finds the checkpoint that a command line's CHECKPOINT means: a run's name or a run's folder (its newest valid
-  /// checkpoint), or a checkpoint folder.
+  /// Finds the checkpoint that a command line's CHECKPOINT means: a run's name or folder (its newest valid checkpoint),
+  /// or a checkpoint's folder.
   ///
-  /// - Returns: the checkpoint, its files checked, which training leaves alone as long as the value lives, and newer ones that were
-  ///   passed over as damaged.
-  /// - Throws: `UserError(.missingInput)`, with the known runs and the nearest name, where there is no such thing;
-  ///   `.badData` where it is damaged.
+  /// - Returns: the checkpoint, with its files checked, and newer ones that were passed over as damaged. Training
+  ///   leaves the checkpoint alone as long as the value lives.
+  /// - Throws: `UserError(.missingInput)`, with the known runs and the nearest name, if nothing is found; `.badData` if
+  ///   it is damaged.
   public func resolve(_ argument: String) throws -> (checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]) {
     let named = try roots.compactMap { try? RunFolder(checkpoints: $0, name: argument) }.filter { try $0.isRun }
-    // One that has no checkpoint yet does not hide another that has.
+    // A run without a checkpoint does not hide one that has some.
     if let run = try named.first(where: { try !$0.checkpointSteps.isEmpty }) ?? named.first {
       return try run.newestValid(isHeld: true)
     }
@@ -48,9 +48,9 @@ public struct CheckpointCatalog: Sendable {
     throw try unknown(argument)
   }
 
-  /// The newest checkpoint of the first run that has one of a kind, of any step; nil where there is none.
+  /// The newest checkpoint of the wanted kind, at any step, of the first run that has one; nil if there is none.
   ///
-  /// - Throws: `UserError(.inputOutput)` where a folder cannot be listed.
+  /// - Throws: `UserError(.inputOutput)` if a folder cannot be listed.
   public func find(_ isWanted: (CheckpointFolder) -> Bool) throws -> CheckpointFolder? {
     for run in try runs() {
       for step in try run.checkpointSteps.reversed() {
@@ -62,7 +62,7 @@ public struct CheckpointCatalog: Sendable {
     return nil
   }
 
-  /// The run whose folder a path is, if it holds checkpoints.
+  /// The run with this path as its folder, if it holds checkpoints.
   private func runFolder(at path: String) throws -> RunFolder? {
     guard let resolved = FileSystem.resolved(path) else { return nil }
     let name = resolved.lastPathComponent

@@ -2,19 +2,19 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// A committed checkpoint: a folder of files that its manifest vouches for.
+/// A committed checkpoint: a folder of files with a manifest that vouches for them.
 public struct CheckpointFolder: Sendable {
   public let path: String
   public let manifest: Manifest
 
-  /// Optimizer steps done when it was written.
+  /// How many optimizer steps were done when it was written.
   public var step: Int { manifest.step }
-  /// Names exactly these files: the manifest's own SHA-256 in hexadecimal.
+  /// A name for exactly these files: the manifest's own SHA-256 in hexadecimal.
   public var hash: String { manifest.hash }
-  /// The names of its files, sorted, without the manifest.
+  /// Its files' names, sorted, without the manifest.
   public var fileNames: [String] { manifest.files.keys.sorted() }
 
-  /// While it lives, training does not remove the checkpoint; nil where nobody asked for that.
+  /// Keeps training from removing the checkpoint while it lives; nil if this was not asked for.
   private let hold: CheckpointHold?
 
   private init(path: String, manifest: Manifest, hold: CheckpointHold?) {
@@ -23,13 +23,13 @@ public struct CheckpointFolder: Sendable {
     self.hold = hold
   }
 
-  /// Opens a folder and checks its manifest, not yet the files in it; see ``verify(full:)``.
+  /// Opens a folder and checks its manifest, but not yet the files; see ``verify(full:)``.
   ///
   /// - Parameters:
-  ///   - path: of the checkpoint's folder.
-  ///   - isHeld: whether training has to leave the checkpoint alone as long as a copy of the value lives, for whoever reads
-  ///     a run that another process trains.
-  /// - Throws: `UserError(.missingInput)` where there is no checkpoint; `.badData` where its manifest does not hold.
+  ///   - path: the path of the checkpoint's folder.
+  ///   - isHeld: whether training must leave the checkpoint alone while a copy of the value lives. Set it to read a run
+  ///     that another process trains.
+  /// - Throws: `UserError(.missingInput)` if there is no checkpoint; `.badData` if its manifest is damaged.
   public static func open(_ path: String, isHeld: Bool = false) throws -> CheckpointFolder {
     guard FileSystem.isFolder(path) else {
       throw UserError(.missingInput, "\(path): expected a checkpoint folder, found none")
@@ -43,7 +43,7 @@ public struct CheckpointFolder: Sendable {
     return CheckpointFolder(path: path, manifest: try Manifest(folder: path), hold: hold)
   }
 
-  /// SHA-256, in hexadecimal, over a text and those of the named files that there are.
+  /// The SHA-256, in hexadecimal, of a text and those of the named files that exist.
   package func hash(of names: [String], and text: String) -> String {
     let files = names.sorted().compactMap { name in manifest.files[name].map { "\(name) \($0.sha256)\n" } }
     return SHA256.hexadecimal(of: files.joined() + text)
@@ -51,9 +51,9 @@ public struct CheckpointFolder: Sendable {
 
   public func contains(_ fileName: String) -> Bool { manifest.files[fileName] != nil }
 
-  /// The path of one of its files.
+  /// The path of one of the checkpoint's files.
   ///
-  /// - Throws: `UserError(.missingInput)` where the checkpoint has no such file.
+  /// - Throws: `UserError(.missingInput)` if the checkpoint has no such file.
   public func path(of fileName: String) throws -> String {
     guard contains(fileName) else {
       throw UserError(
@@ -62,9 +62,9 @@ public struct CheckpointFolder: Sendable {
     return "\(path)/\(fileName)"
   }
 
-  /// Compares the files with the manifest, by size and, where `full`, by SHA-256.
+  /// Compares the files with the manifest: by size and, if `full`, by SHA-256.
   ///
-  /// - Returns: one error a damaged file with its path, what was expected and what was found; none if all is well.
+  /// - Returns: one error per damaged file, with its path, what was expected and what was found; none if all is well.
   public func verify(full: Bool) -> [UserError] {
     fileNames.compactMap { name in
       let filePath = "\(path)/\(name)"
@@ -90,7 +90,7 @@ public struct CheckpointFolder: Sendable {
   }
 }
 
-/// A checkpoint that was passed over, and why.
+/// A checkpoint that was passed over, and the reason.
 public struct DamagedCheckpoint: Sendable {
   public let path: String
   public let error: UserError
@@ -102,7 +102,7 @@ func stepFolderName(_ step: Int) -> String {
   return "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
 }
 
-/// The step in a folder's name, or nil where the name is not one that ``stepFolderName(_:)`` gives.
+/// The step in a folder's name, or nil if the name is not one that ``stepFolderName(_:)`` gives.
 func stepNumber(ofFolder name: String) -> Int? {
   guard name.hasPrefix("step-"), let step = Int(name.dropFirst(5)), stepFolderName(step) == name else { return nil }
   return step

@@ -5,9 +5,9 @@ import Yams
 
 /// Where a setting's value comes from, for messages.
 public enum SettingOrigin: Sendable, CustomStringConvertible {
-  /// A field of a request, on the command line an option.
+  /// A field of a request; an option on the command line.
   case field(String)
-  /// A line of a file, or something else that one can point to.
+  /// A line of a file, or another place that a message can name.
   case place(String)
 
   public var description: String {
@@ -18,10 +18,10 @@ public enum SettingOrigin: Sendable, CustomStringConvertible {
   }
 }
 
-/// The settings of a run: one flat list of keys with their defaults, over which files and command-line options are laid.
+/// The settings of a run: one flat list of keys with their defaults, which files and command-line options override.
 ///
-/// Settings are structs of declared fields; several of them (the trainer's, the model's) share one document, and each is decoded
-/// from it by its type:
+/// Settings are structs of declared fields. Several of them (the trainer's, the model's) share one document, and each
+/// is decoded from it by its type:
 ///
 ///     var document = try ConfigurationDocument(defaults: TrainingSettings(), DiffusionSettings())
 ///     try document.overlay(yamlFile: "mine.yaml")
@@ -36,7 +36,7 @@ public struct ConfigurationDocument {
     var origin: SettingOrigin?
   }
 
-  /// The largest file of settings that is read: ten times what all settings with their explanations take.
+  /// The size limit of a settings file: ten times what all settings take with their explanations.
   private static let maximumFileSize = 1 << 16
 
   /// Every key, in order of declaration.
@@ -44,9 +44,9 @@ public struct ConfigurationDocument {
   private var fields: [String: Field] = [:]
 
   /// - Parameters:
-  ///   - defaults: structs of settings, whose values the document begins with.
-  ///   - absent: fields that the document does without.
-  /// - Throws: `UserError(.internalFailure)` where two of the structs declare the same key.
+  ///   - defaults: structs of settings with the document's initial values.
+  ///   - absent: fields that the document leaves out.
+  /// - Throws: `UserError(.internalFailure)` if two of the structs declare the same key.
   public init(defaults: any DeclaredFields..., leavingOut absent: Set<String> = []) throws {
     for settings in defaults { try add(settings, leavingOut: absent) }
   }
@@ -62,11 +62,10 @@ public struct ConfigurationDocument {
     }
   }
 
-  /// Lays a YAML file's values over those of the document.
+  /// Overrides the document's values with those of a YAML file.
   ///
-  /// - Throws: `UserError(.usage)` with path, line and the nearest key for a key that does not exist; `.badData` for what is
-  ///   not YAML, for duplicate keys and for anchors; `.missingInput` where there is no file. Values are checked by
-  ///   ``decode(_:)``.
+  /// - Throws: `UserError(.usage)` with path, line and the nearest key for an unknown key; `.badData` for anything but
+  ///   YAML, for duplicate keys and for anchors; `.missingInput` if there is no file. ``decode(_:)`` checks the values.
   public mutating func overlay(yamlFile path: String) throws {
     let data = try FileSystem.read(path, limit: Self.maximumFileSize)
     guard let text = String(validating: data, as: UTF8.self) else {
@@ -84,7 +83,7 @@ public struct ConfigurationDocument {
 
   /// Replaces one value, given as `key=value`. A list may be written `32,64,128` or `[32, 64, 128]`.
   ///
-  /// - Throws: `UserError(.usage)` with the nearest key for a key that does not exist, or where there is no `=`.
+  /// - Throws: `UserError(.usage)` with the nearest key for an unknown key, or if there is no `=`.
   public mutating func set(_ assignment: String) throws {
     guard let separator = assignment.firstIndex(of: "=") else {
       throw UserError(.usage, "\(field: "set"): expected KEY=VALUE, found \(assignment.debugDescription)")
@@ -94,9 +93,9 @@ public struct ConfigurationDocument {
       origin: .field("set"))
   }
 
-  /// Replaces one value by a text; `origin` tells in error messages where it comes from.
+  /// Replaces one value by a text; error messages name `origin` as its source.
   ///
-  /// - Throws: `UserError(.usage)` where the key does not exist or the text is not a YAML value.
+  /// - Throws: `UserError(.usage)` if the key does not exist or the text is not a YAML value.
   public mutating func set(_ key: String, to text: String, origin: SettingOrigin) throws {
     guard !text.isEmpty else { return try replace(key, by: Node("", .implicit, .doubleQuoted), origin: origin) }
     let isList = fields[key]?.type.isList ?? false
@@ -110,9 +109,9 @@ public struct ConfigurationDocument {
     }
   }
 
-  /// Replaces one value; `origin` tells in error messages where it comes from.
+  /// Replaces one value; error messages name `origin` as its source.
   ///
-  /// - Throws: `UserError(.usage)` with the nearest key where the key does not exist.
+  /// - Throws: `UserError(.usage)` with the nearest key if the key does not exist.
   public mutating func set(_ key: String, to content: FieldContent, origin: SettingOrigin) throws {
     try replace(key, by: Node(content), origin: origin)
   }
@@ -127,7 +126,7 @@ public struct ConfigurationDocument {
     fields[key]?.origin = origin
   }
 
-  /// Whether a file or an option gave a key its value.
+  /// Whether a file or an option has set a key.
   public func isSet(_ key: String) -> Bool { fields[key]?.origin != nil }
 
   /// What a key is set to, as one would write it; nil for a key that there is not.
@@ -141,8 +140,8 @@ public struct ConfigurationDocument {
     }
   }
 
-  /// The keys that a file or an option gave a value which differs from another document's, with the file's path and line or the
-  /// option.
+  /// The keys that a file or an option has set to a value other than another document's, with the file's path and line
+  /// or the option.
   public func changes(
     from other: ConfigurationDocument
   ) -> [(key: String, value: String, other: String, origin: SettingOrigin)] {
@@ -169,7 +168,7 @@ public struct ConfigurationDocument {
     return node.scalar.map { change($0.string) } ?? description(of: node)
   }
 
-  /// Decodes one of the structs that the document was made of; keys of the others are passed over.
+  /// Decodes one of the document's structs; keys of the others are passed over.
   ///
   /// - Throws: `UserError(.usage)` with key, expected type, found value and where it comes from.
   public func decode<Settings: DeclaredFields>(_ type: Settings.Type) throws -> Settings {
@@ -180,15 +179,15 @@ public struct ConfigurationDocument {
     }
   }
 
-  /// The whole document, every key with its value, in order of declaration: laid over the same defaults, it gives the same
-  /// values.
+  /// The whole document: every key with its value, in order of declaration. Applied over the same defaults, it gives
+  /// the same values.
   ///
-  /// - Throws: `UserError(.internalFailure)` where YAML cannot express a text.
+  /// - Throws: `UserError(.internalFailure)` if YAML cannot express a text.
   public func yaml() throws -> String { try yaml(keys) }
 
-  /// ``yaml()`` with what each key means and which values it takes above it: a file to start from.
+  /// ``yaml()`` with a comment above each key that says what it means and which values it takes: a file to start from.
   ///
-  /// - Throws: as ``yaml()`` does.
+  /// - Throws: the same as ``yaml()``.
   public func commentedYAML() throws -> String {
     try keys.map { key in
       let field = fields[key]
@@ -240,7 +239,7 @@ public struct ConfigurationDocument {
     if let choices = field.type.choices {
       return UserError(.usage, "\(place): expected one of \(choices.joined(separator: ", ")), found \(found)\(origin)")
     }
-    // A type that checks its own values says best what is wrong with them.
+    // A type that checks its own values describes best what is wrong with them.
     let problem = expected.map { "expected \($0), found \(found)" } ?? "\(context.debugDescription), found \(found)"
     return UserError(.usage, "\(place): \(problem)\(origin)")
   }

@@ -17,7 +17,7 @@ public enum ElementType: String, Sendable, CaseIterable {
   case float8e5m2 = "F8_E5M2"
   case float8e8m0 = "F8_E8M0"
 
-  /// Bytes an element.
+  /// Bytes per element.
   public var size: Int {
     switch self {
     case .bool, .uint8, .int8, .float8e4m3, .float8e5m2, .float8e8m0: 1
@@ -27,7 +27,7 @@ public enum ElementType: String, Sendable, CaseIterable {
     }
   }
 
-  /// Bytes of a tensor, or nil where the number does not fit an `Int` or an extent is negative.
+  /// The bytes of a tensor, or nil if the number does not fit an `Int` or an extent is negative.
   func byteCount(shape: [Int]) -> Int? {
     var count = size
     for extent in shape {

@@ -1,19 +1,19 @@
 import EaselTensors
 import Foundation
 
-/// Numbers and pictures of a run by step, as TensorBoard reads them; a session of training has a file of its own.
+/// A run's numbers and pictures by step, in a file that TensorBoard reads; each training session has a file of its own.
 ///
-/// A record is its length, the length's checksum, an event in Protocol Buffers' encoding, and that one's checksum
-/// (TensorFlow's `record_writer.cc`, `event.proto` and `summary.proto`). Checked with PyPI `tensorboard`.
+/// A record consists of its length, the length's checksum, an event in Protocol Buffers' encoding, and the event's
+/// checksum (TensorFlow's `record_writer.cc`, `event.proto` and `summary.proto`). Checked with PyPI `tensorboard`.
 public final class EventFile: Sendable {
   private let file: OpenFile
 
-  /// Begins a file in a folder, which is made where it is missing.
+  /// Begins a file in a folder; makes the folder if it is missing.
   ///
   /// - Parameters:
-  ///   - folder: its path.
-  ///   - step: where the training goes on from; what earlier files have of later steps is void then.
-  ///   - time: of the first event.
+  ///   - folder: the folder's path.
+  ///   - step: the step from which training goes on. Later steps in earlier files become void.
+  ///   - time: the time of the first event.
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
   public init(folder: String, fromStep step: Int, at time: Date = Date()) throws {
     try FileSystem.makeFolders(folder)
@@ -28,7 +28,7 @@ public final class EventFile: Sendable {
     }
   }
 
-  /// Numbers of a step, by name.
+  /// Appends the numbers of a step, by name.
   ///
   /// - Throws: `UserError(.inputOutput)` with the path and the reason.
   public func append(step: Int, _ values: [String: Double], at time: Date = Date()) throws {
@@ -44,7 +44,7 @@ public final class EventFile: Sendable {
     try append(Event(time: time, step: step) { $0.add(5, message: summary) })
   }
 
-  /// A picture of a step, as a PNG of 1 or 3 channels.
+  /// Appends a picture of a step, as a PNG of 1 or 3 channels.
   ///
   /// - Throws: `UserError(.inputOutput)` with the path and the reason.
   public func append(
@@ -63,7 +63,7 @@ public final class EventFile: Sendable {
     try append(Event(time: time, step: step) { $0.add(5, message: ProtocolMessage { $0.add(1, message: value) }) })
   }
 
-  /// Waits until the events are on the disk; call it with every checkpoint.
+  /// Waits until the events are on the disk. Call it with every checkpoint.
   ///
   /// - Throws: `UserError(.inputOutput)` with the path and the reason.
   public func sync() throws { try file.sync() }
@@ -71,7 +71,7 @@ public final class EventFile: Sendable {
   private func append(_ event: Event) throws {
     let length = Self.littleEndian(UInt64(event.bytes.count))
     let record = length + Self.littleEndian(maskedCRC32C(length)) + event.bytes
-    // One write a record, so that a reader, or a kill, sees whole ones.
+    // One write per record, so that readers see whole records, even after a kill.
     try (record + Self.littleEndian(maskedCRC32C(event.bytes))).withUnsafeBytes { try file.write($0) }
   }
 
@@ -87,7 +87,7 @@ public final class EventFile: Sendable {
   }
 }
 
-/// An event: when it was, of which step, and what happened.
+/// An event: its time, its step, and what happened.
 private struct Event {
   let bytes: [UInt8]
 
@@ -116,7 +116,7 @@ private struct ProtocolMessage {
 
   private mutating func key(_ field: UInt64, _ wire: Wire) { append(field << 3 | wire.rawValue) }
 
-  /// Seven bits a byte, lowest first; the eighth says that more follow.
+  /// Seven bits per byte, lowest first; the eighth bit says that more follow.
   private mutating func append(_ number: UInt64) {
     var rest = number
     while rest >= 0x80 {
@@ -151,8 +151,8 @@ private struct ProtocolMessage {
   mutating func add(_ field: UInt64, message: ProtocolMessage) { add(field, bytes: message.bytes) }
 }
 
-/// Castagnoli's cyclic redundancy check, rotated and shifted as TensorFlow's records have it, so that checksums of data that
-/// hold checksums stay useful.
+/// Castagnoli's cyclic redundancy check, rotated and shifted as in TensorFlow's records, so that checksums of data that
+/// contain checksums stay useful.
 package func maskedCRC32C(_ bytes: [UInt8]) -> UInt32 {
   var crc = ~UInt32(0)
   for byte in bytes { crc = crc >> 8 ^ castagnoliTable[Int(UInt8(truncatingIfNeeded: crc) ^ byte)] }
@@ -160,7 +160,7 @@ package func maskedCRC32C(_ bytes: [UInt8]) -> UInt32 {
   return (crc >> 15 | crc << 17) &+ 0xA282_EAD8
 }
 
-/// Of each byte, the remainder by the reflected polynomial 0x82F63B78.
+/// For each byte, its remainder by the reflected polynomial 0x82F63B78.
 private let castagnoliTable: [UInt32] = (0..<256).map { byte in
   (0..<8).reduce(UInt32(byte)) { rest, _ in rest >> 1 ^ (rest & 1 == 1 ? 0x82F6_3B78 : 0) }
 }

@@ -2,14 +2,14 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// An open file, closed when it goes out of scope. Whatever fails throws a `UserError` with the path and the reason.
+/// An open file, closed when it goes out of scope. Every failure throws a `UserError` with the path and the reason.
 struct OpenFile: ~Copyable, Sendable {
   enum Purpose {
-    /// A plain file: what has no end or blocks (a pipe, a device) is refused before it is opened.
+    /// A plain file. Anything without an end or that blocks (a pipe, a device) is refused before it is opened.
     case reading
-    /// A folder, to lock it or to bring its names to the disk.
+    /// A folder, to lock it or to write its names to the disk.
     case folder
-    /// A new file, or the old one emptied.
+    /// A new file, or an old one that is emptied.
     case writing
     case appending
   }
@@ -21,7 +21,7 @@ struct OpenFile: ~Copyable, Sendable {
     if purpose == .reading { try FileSystem.requirePlainFile(path) }
     let flags =
       switch purpose {
-      // What has become a pipe meanwhile does not block either.
+      // A file that has become a pipe in the meantime does not block either.
       case .reading: O_RDONLY | O_NONBLOCK
       case .folder: O_RDONLY | O_DIRECTORY
       case .writing: O_WRONLY | O_CREAT | O_TRUNC
@@ -41,7 +41,7 @@ struct OpenFile: ~Copyable, Sendable {
 
   deinit { close(descriptor) }
 
-  /// The file's length in bytes; refuses what is not a plain file (a folder, a pipe).
+  /// The file's length in bytes; refuses anything but a plain file (a folder, a pipe).
   func size() throws -> Int {
     var status = stat()
     guard fstat(descriptor, &status) == 0 else { throw FileSystem.failure("read", path) }
@@ -55,7 +55,7 @@ struct OpenFile: ~Copyable, Sendable {
     return fstat(descriptor, &status) == 0 && FileSystem.identity(of: path) == .init(status)
   }
 
-  /// Where it is now; nil where it was deleted.
+  /// The file's present path; nil if it was deleted.
   var presentPath: String? {
     var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
     let length = readlink("/proc/self/fd/\(descriptor)", &buffer, buffer.count - 1)
@@ -64,7 +64,7 @@ struct OpenFile: ~Copyable, Sendable {
     return isOpen(at: path) ? path : nil
   }
 
-  /// Fills a buffer from a position; a file that ends before the buffer is full is an error.
+  /// Fills a buffer from a position. It is an error if the file ends before the buffer is full.
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws {
     var done = 0
     while done < buffer.count {
@@ -102,15 +102,15 @@ struct OpenFile: ~Copyable, Sendable {
     try Array(text.utf8).withUnsafeBytes { try write($0) }
   }
 
-  /// Waits until what was written is on the disk.
+  /// Waits until everything written is on the disk.
   func sync() throws {
     guard retryingInterrupted({ fsync(descriptor) }) == 0 else { throw FileSystem.failure("write", path) }
   }
 }
 
-/// What the checkpoint code needs of the file system, with errors that name the path and the reason.
+/// The file-system calls that checkpoints need, with errors that name the path and the reason.
 enum FileSystem {
-  /// The error for a call that has just failed: `cannot write /path: No space left on device`.
+  /// The error for a call that has just failed, such as `cannot write /path: No space left on device`.
   static func failure(_ action: String, _ path: String, kind: UserError.Kind = .inputOutput) -> UserError {
     let code = errno
     let hint: String? =
@@ -125,13 +125,13 @@ enum FileSystem {
 
   static func isFolder(_ path: String) -> Bool { mode(of: path) == S_IFDIR }
 
-  /// Whether a path is a plain file itself, not a link to one.
+  /// Whether a path is itself a plain file, not a link to one.
   static func isPlainFile(_ path: String) -> Bool {
     var status = stat()
     return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
   }
 
-  /// Refuses what is there and is no plain file, without opening it.
+  /// Refuses anything that exists and is not a plain file, without opening it.
   static func requirePlainFile(_ path: String) throws {
     var status = stat()
     if stat(path, &status) == 0 { try requirePlain(status, path) }
@@ -149,7 +149,7 @@ enum FileSystem {
     if let found { throw UserError(.badData, "\(path): expected a file, found \(found)") }
   }
 
-  /// Which file or folder of the machine it is, whatever its name.
+  /// Identifies a file or a folder on the machine, whatever its name.
   struct Identity: Equatable {
     let device: dev_t
     let number: ino_t
@@ -157,7 +157,7 @@ enum FileSystem {
     init(_ status: stat) { (device, number) = (status.st_dev, status.st_ino) }
   }
 
-  /// What a path leads to; nil where nothing is there.
+  /// What a path leads to; nil if nothing is there.
   static func identity(of path: String) -> Identity? {
     var status = stat()
     return stat(path, &status) == 0 ? Identity(status) : nil
@@ -170,7 +170,7 @@ enum FileSystem {
     return stat(path, &status) == 0 ? status.st_mode & S_IFMT : nil
   }
 
-  /// The path with every symbolic link resolved, or nil where nothing exists there.
+  /// The path with every symbolic link resolved, or nil if nothing exists there.
   static func resolved(_ path: String) -> String? {
     guard let resolved = realpath(path, nil) else { return nil }
     defer { free(resolved) }
@@ -192,7 +192,7 @@ enum FileSystem {
     return names.sorted()
   }
 
-  /// Creates a folder and those above it; returns the ones that did not exist before, outermost first.
+  /// Creates a folder and those above it. Returns those that did not exist before, outermost first.
   @discardableResult
   static func makeFolders(_ path: String) throws -> [String] {
     if isFolder(path) { return [] }
@@ -201,7 +201,7 @@ enum FileSystem {
     if mkdir(path, 0o755) == 0 {
       created.append(path)
     } else if !(errno == EEXIST && isFolder(path)) {
-      // Where a folder was wanted, "File exists" would say the least helpful half of it.
+      // For a path that should be a folder, "File exists" would be the least helpful half of the message.
       if errno == EEXIST { errno = ENOTDIR }
       let error = failure("create", path, kind: .cannotCreate)
       for folder in created.reversed() { rmdir(folder) }
@@ -210,7 +210,7 @@ enum FileSystem {
     return created
   }
 
-  /// The bytes that the files below a path hold, as far as they can be looked at.
+  /// The bytes of all files below a path, as far as they can be read.
   static func size(of path: String) -> Int {
     var status = stat()
     guard lstat(path, &status) == 0 else { return 0 }
@@ -222,7 +222,7 @@ enum FileSystem {
     guard Glibc.rename(source, target) == 0 else { throw failure("rename \(source) to", target) }
   }
 
-  /// Removes a file or a folder with all it holds, without following links; nothing there is no error.
+  /// Removes a file or a folder with everything in it, without following links. It is no error if nothing is there.
   static func remove(_ path: String) throws {
     var status = stat()
     guard lstat(path, &status) == 0 else { return }
@@ -261,9 +261,9 @@ enum FileSystem {
     return (size, hash.hexadecimal())
   }
 
-  /// Puts new content in a file's place at once: a reader sees the old or the new one, whatever happens in between.
+  /// Replaces a file's content at once: a reader sees the old or the new one, whatever happens in between.
   static func replace(_ path: String, with bytes: [UInt8]) throws {
-    // Named as what a run's next start removes.
+    // The prefix marks the file for removal at the run's next start.
     try FileOutput.write(to: path, temporaryPrefix: RunFolder.temporaryPrefix, isDurable: true) { sink in
       try bytes.withUnsafeBytes(sink)
     }

@@ -2,7 +2,7 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// The list of a checkpoint's files with the size and SHA-256 of each, and a hash over itself.
+/// The list of a checkpoint's files, with each file's size and SHA-256, and a hash over the list itself.
 ///
 /// The hash is the SHA-256 of the manifest's canonical form: its JSON without the hash, keys sorted, no white space
 /// (`jq -cjS 'del(.hash)' manifest.json | sha256sum`). The file has one layout only, so that any changed byte shows.
@@ -16,17 +16,17 @@ public struct Manifest: Sendable, Equatable {
     public let size: Int
   }
 
-  /// Optimizer steps done when the checkpoint was written.
+  /// How many optimizer steps were done when the checkpoint was written.
   public let step: Int
-  /// By file name.
+  /// The files, by name.
   public let files: [String: File]
 
-  /// The manifest's own SHA-256 in hexadecimal: the name of exactly these files' content.
+  /// The manifest's own SHA-256 in hexadecimal, which names exactly this content.
   public var hash: String { SHA256.hexadecimal(of: canonicalForm) }
 
-  /// Measures the files of a folder, the manifest itself left out.
+  /// Measures a folder's files, except for the manifest itself.
   ///
-  /// - Throws: `UserError(.internalFailure)` where the folder holds anything but plain files with plain names.
+  /// - Throws: `UserError(.internalFailure)` if the folder holds anything but plain files with plain names.
   init(step: Int, folder: String) throws {
     var files: [String: File] = [:]
     for name in try FileSystem.list(folder) where name != Self.fileName {
@@ -43,7 +43,7 @@ public struct Manifest: Sendable, Equatable {
 
   /// Reads a checkpoint folder's manifest.
   ///
-  /// - Throws: `UserError(.badData)` where it has been changed or cut; `.missingInput` where there is none.
+  /// - Throws: `UserError(.badData)` if it has been changed or cut off; `.missingInput` if there is none.
   init(folder: String) throws {
     let path = "\(folder)/\(Self.fileName)"
     let data = try FileSystem.read(path, limit: 1 << 20)
@@ -63,7 +63,7 @@ public struct Manifest: Sendable, Equatable {
     }
   }
 
-  /// The manifest as it stands in its file.
+  /// The manifest's text, as in its file.
   var text: String {
     let lines = sortedFiles.map { "    \"\($0)\": {\"sha256\": \"\($1.sha256)\", \"size\": \($1.size)}" }
     return """
@@ -87,7 +87,7 @@ public struct Manifest: Sendable, Equatable {
     files.sorted { $0.key < $1.key }.map { (name: $0.key, file: $0.value) }
   }
 
-  /// Letters, digits and `._-` only: such a name stays in its folder and stands in JSON as it is.
+  /// Letters, digits and `._-` only. Such a name stays in its folder and needs no escaping in JSON.
   private static func isPlain(_ name: String) -> Bool { name.wholeMatch(of: /[A-Za-z0-9_][A-Za-z0-9._-]*/) != nil }
 
   private struct Stored: Decodable {

@@ -2,18 +2,18 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// A run's metrics, one JSON object a line: `{"step": 100, "loss": 0.53, "learning-rate": 0.0002}`.
+/// A run's metrics, one JSON object per line: `{"step": 100, "loss": 0.53, "learning-rate": 0.0002}`.
 public final class MetricsLog: Sendable {
   /// One line of the log.
   public struct Record: Sendable, Equatable {
     public let step: Int
-    /// By name; nil where the number was not finite, which JSON cannot express.
+    /// The values, by name; nil if the number was not finite, which JSON cannot express.
     public let values: [String: Double?]
   }
 
   private let file: OpenFile
 
-  /// Opens a log for appending, and creates it where there is none. The torn last line of a run that was killed is cut off.
+  /// Opens a log for appending, and creates it if there is none. Cuts off the torn last line of a run that was killed.
   ///
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
   public init(path: String) throws {
@@ -25,7 +25,7 @@ public final class MetricsLog: Sendable {
     }
   }
 
-  /// Appends a line, values sorted by name; a number that is not finite is written as `null`.
+  /// Appends a line with values sorted by name; a number that is not finite is written as `null`.
   ///
   /// - Throws: `UserError(.inputOutput)` with the path and the reason.
   public func append(step: Int, _ values: [String: Double]) throws {
@@ -34,18 +34,18 @@ public final class MetricsLog: Sendable {
       let quoted = String(decoding: try JSONEncoder().encode(name), as: UTF8.self)
       fields.append("\(quoted): \(value.isFinite ? value.description : "null")")
     }
-    // One write a line: a reader, or a kill, sees whole lines.
+    // One write per line, so that readers see whole lines, even after a kill.
     try file.write("{\(fields.joined(separator: ", "))}\n")
   }
 
-  /// Waits until the lines are on the disk; call it with every checkpoint.
+  /// Waits until the lines are on the disk. Call it with every checkpoint.
   ///
   /// - Throws: `UserError(.inputOutput)` with the path and the reason.
   public func sync() throws { try file.sync() }
 
-  /// Every whole line of a log; none where there is no file.
+  /// Every whole line of a log; none if there is no file.
   ///
-  /// - Throws: `UserError(.badData)` with path and line where a line is not a metrics record.
+  /// - Throws: `UserError(.badData)` with path and line if a line is not a metrics record.
   public static func records(at path: String) throws -> [Record] {
     try lines(at: path).enumerated().map { index, line in
       guard let record = line.record else { throw refusal("\(path) line \(index + 1)") }
@@ -53,9 +53,9 @@ public final class MetricsLog: Sendable {
     }
   }
 
-  /// The last whole line of a log, found without reading the rest; nil where there is none.
+  /// The last whole line of a log, found without reading the rest; nil if there is none.
   ///
-  /// - Throws: `UserError(.badData)` where it is not a metrics record.
+  /// - Throws: `UserError(.badData)` if it is not a metrics record.
   public static func lastRecord(at path: String) throws -> Record? {
     guard FileSystem.exists(path) else { return nil }
     let file = try OpenFile(path, for: .reading)
@@ -66,10 +66,10 @@ public final class MetricsLog: Sendable {
     return record
   }
 
-  /// Moves the lines that are no metrics records (of a disk that failed, of an editor) to the end of `<path>.damaged`, so that
+  /// Moves lines that are no metrics records (from a failing disk or an editor) to the end of `<path>.damaged`, so that
   /// they are not lost and the run can go on.
   ///
-  /// - Returns: which lines they were, counted from 1.
+  /// - Returns: the numbers of these lines, counted from 1.
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
   @discardableResult
   public static func setAsideDamage(_ path: String) throws -> [Int] {
@@ -83,8 +83,8 @@ public final class MetricsLog: Sendable {
     return damaged.map { $0 + 1 }
   }
 
-  /// Drops the lines after a step, for a run that goes on from that step's checkpoint, once what is damaged is set aside. A
-  /// reader sees the old log or the new one, never half of it. Open the log after this, not before.
+  /// Drops the lines after a step, for a run that goes on from that step's checkpoint; sets damaged lines aside first.
+  /// A reader sees the old log or the new one, never half of it. Open the log after this, not before.
   ///
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
   public static func truncate(_ path: String, after step: Int) throws {
@@ -100,7 +100,7 @@ public final class MetricsLog: Sendable {
     try FileSystem.replace(path, with: lines.flatMap { $0.bytes + [UInt8(ascii: "\n")] })
   }
 
-  /// The whole lines; the record is nil in one that is damaged.
+  /// The whole lines; the record is nil if a line is damaged.
   private static func lines(at path: String) throws -> [Line] {
     guard FileSystem.exists(path) else { return [] }
     let data = try FileSystem.read(path, limit: 1 << 28)
@@ -123,7 +123,7 @@ public final class MetricsLog: Sendable {
     UserError(.badData, "\(place): expected a JSON object of numbers with a whole `step`, found other text")
   }
 
-  /// The length of a file's first `size` bytes up to and including the last line end; 0 where there is none.
+  /// The length of a file's first `size` bytes up to and including the last line end; 0 if there is none.
   private static func lengthOfWholeLines(_ file: borrowing OpenFile, size: Int) throws -> Int {
     var end = size
     while end > 0 {

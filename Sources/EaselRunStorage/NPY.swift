@@ -2,15 +2,15 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// An array as NumPy's `.npy` files hold it.
+/// An array as in NumPy's `.npy` files.
 ///
 /// The format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 public struct NPYArray: Equatable, Sendable {
-  /// In row-major order.
+  /// The values in row-major order.
   public enum Values: Equatable, Sendable {
     case float32([Float])
     case uint8([UInt8])
-    /// Of any other whole-number type; those beyond 63 bits become the nearest that fits.
+    /// Values of any other whole-number type. Those beyond 63 bits become the nearest that fits.
     case integers([Int])
   }
 
@@ -18,7 +18,7 @@ public struct NPYArray: Equatable, Sendable {
   public let shape: [Int]
   public let values: Values
 
-  /// - Throws: `UserError(.internalFailure)` where the number of values is not the product of the shape.
+  /// - Throws: `UserError(.internalFailure)` if the number of values is not the product of the shape.
   public init(shape: [Int], values: Values) throws {
     guard Self.count(shape) == values.count else {
       throw UserError(.internalFailure, "an array of shape \(shape) was given \(values.count) values")
@@ -27,13 +27,13 @@ public struct NPYArray: Equatable, Sendable {
     self.values = values
   }
 
-  /// Writes a little-endian `.npy` file of version 1.0, which appears whole or not at all; `integers` become int64.
+  /// Writes a little-endian `.npy` file of version 1.0, all at once or not at all; `integers` become int64.
   ///
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
   public func write(to path: String) throws {
     let extents = shape.map(String.init).joined(separator: ", ") + (shape.count == 1 ? "," : "")
     let dictionary = "{'descr': '\(values.description)', 'fortran_order': False, 'shape': (\(extents)), }"
-    // The dictionary, padding and a newline end on a multiple of 64 together with the 10 bytes before them.
+    // Dictionary, padding and newline end on a multiple of 64, including the 10 bytes before them.
     let padding = (64 - (Self.magic.count + 4 + dictionary.utf8.count + 1) % 64) % 64
     let header = dictionary + String(repeating: " ", count: padding) + "\n"
     guard let length = UInt16(exactly: header.utf8.count) else {
@@ -50,10 +50,10 @@ public struct NPYArray: Equatable, Sendable {
     }
   }
 
-  /// Reads a `.npy` file: floating-point numbers of 16 to 64 bits and whole numbers, of either byte order, in C's or
-  /// Fortran's order of axes.
+  /// Reads a `.npy` file with floating-point numbers of 16 to 64 bits or whole numbers, in either byte order and in C's
+  /// or Fortran's order of axes.
   ///
-  /// - Throws: `UserError(.badData)` with path and field where the file is anything else; `.missingInput` where there is
+  /// - Throws: `UserError(.badData)` with path and field if the file is anything else; `.missingInput` if there is
   ///   none.
   public init(path: String) throws {
     let data = [UInt8](try FileSystem.read(path))
@@ -65,7 +65,7 @@ public struct NPYArray: Equatable, Sendable {
         "magic", expected: "a .npy file", found: "an archive, as .npz files are",
         hint: "Take one array out of it: numpy.save(\"one.npy\", numpy.load(\"many.npz\")[\"arr_0\"]).")
     }
-    // The length of the header has two bytes in version 1, four in versions 2 and 3.
+    // The header's length has two bytes in version 1, four in versions 2 and 3.
     let lengthEnd = Self.magic.count + (data.count > Self.magic.count && data[Self.magic.count] == 1 ? 4 : 6)
     guard data.count >= lengthEnd, data.starts(with: Self.magic), (1...3).contains(data[Self.magic.count]) else {
       throw refusal(
@@ -97,7 +97,7 @@ public struct NPYArray: Equatable, Sendable {
     try self.init(shape: shape, values: match.2 == "True" ? values.inRowMajorOrder(shape) : values)
   }
 
-  /// The number of elements; nil where there cannot be as many.
+  /// The number of elements; nil if it is impossible.
   private static func count(_ shape: [Int]) -> Int? {
     shape.reduce(1 as Int?) { count, extent in
       guard let count, extent >= 0 else { return nil }
@@ -109,7 +109,7 @@ public struct NPYArray: Equatable, Sendable {
   private static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
 }
 
-/// A type of number as a `.npy` header names it: byte order, kind, and size in bytes.
+/// A number type as a `.npy` header names it: byte order, kind and size in bytes.
 private struct NumberType {
   let isBigEndian: Bool
   let kind: Character
@@ -159,7 +159,7 @@ extension NPYArray.Values {
     }
   }
 
-  /// NumPy's name of the element type.
+  /// NumPy's name for the element type.
   fileprivate var description: String {
     switch self {
     case .float32: "<f4"
@@ -168,7 +168,7 @@ extension NPYArray.Values {
     }
   }
 
-  /// Values that lie with the first axis innermost, with the last innermost instead.
+  /// Values with the first axis innermost, reordered so that the last is innermost.
   fileprivate func inRowMajorOrder(_ shape: [Int]) -> NPYArray.Values {
     func turned<Value>(_ values: [Value]) -> [Value] {
       let strides = shape.reduce(into: [1]) { strides, extent in strides.append(strides[strides.count - 1] * extent) }

@@ -2,9 +2,9 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// Writing: a checkpoint is either wholly there or not at all, whenever the machine stops.
+/// Writing: a checkpoint exists completely or not at all, whenever the machine stops.
 extension RunFolder {
-  // Names that begin with a dot never collide with a step's, and no reader looks at them.
+  // Names that begin with a dot never collide with those of steps, and no reader looks at them.
   static let temporaryPrefix = ".tmp-"
   private static let trashPrefix = ".trash-"
 
@@ -15,15 +15,16 @@ extension RunFolder {
     for folder in try FileSystem.makeFolders(path) { try FileSystem.sync(FileSystem.parent(of: folder)) }
   }
 
-  /// Proves, before hours of training, that checkpoints can be written here; leaves everything as it was.
+  /// Makes sure, before hours of training, that checkpoints can be written here; changes nothing.
   ///
   /// - Parameters:
-  ///   - bytes: what has to fit on the disk.
-  ///   - lock: the run's, where this process has it; it is taken for as long as this lasts otherwise.
-  /// - Throws: `UserError(.cannotCreate)` with the path and the reason; `.unavailable` where another process trains the run.
+  ///   - bytes: the space that is needed on the disk.
+  ///   - lock: the run's lock, if this process holds it; otherwise the function takes it while it runs.
+  /// - Throws: `UserError(.cannotCreate)` with the path and the reason; `.unavailable` if another process trains the
+  ///   run.
   public func checkWritable(reserving bytes: Int = 0, holding lock: RunLock? = nil) throws {
     let created = try FileSystem.makeFolders(path)
-    // Nobody else has taken the folders that are removed: that needs the lock.
+    // Holding the lock ensures that nobody else uses the folders that are removed.
     let lock = try lock ?? self.lock()
     defer {
       for folder in created.reversed() { rmdir(folder) }
@@ -49,7 +50,7 @@ extension RunFolder {
     }
   }
 
-  /// Makes sure that the disk has room.
+  /// Makes sure that the disk has enough room.
   ///
   /// - Throws: `UserError(.cannotCreate)` with the path, what is needed and what is free.
   public func checkSpace(for bytes: Int) throws {
@@ -63,17 +64,17 @@ extension RunFolder {
     }
   }
 
-  /// Writes a checkpoint: into a temporary folder first, which takes its name once every byte is on the disk. Then removes
-  /// the oldest checkpoints.
+  /// Writes a checkpoint into a temporary folder and renames it once every byte is on the disk. Then removes the oldest
+  /// checkpoints.
   ///
   /// - Parameters:
-  ///   - step: optimizer steps done; a checkpoint of the same step is replaced.
-  ///   - keep: how many valid checkpoints up to this step stay, this one among them; at least 1.
-  ///   - best: the step of one that stays besides.
-  ///   - lock: the run's; nothing is written once the folder is not the locked one any more.
-  ///   - write: puts the checkpoint's files (no folders) into the folder whose path it is given.
-  /// - Throws: what `write` throws, or `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason; the
-  ///   checkpoints that were there before are then untouched and the temporary folder is gone.
+  ///   - step: how many optimizer steps are done; a checkpoint of the same step is replaced.
+  ///   - keep: how many valid checkpoints up to this step are kept, including this one; at least 1.
+  ///   - best: the step of a checkpoint that is kept besides.
+  ///   - lock: the run's lock; nothing is written if the folder is no longer the locked one.
+  ///   - write: writes the checkpoint's files (no folders) into the folder at the path it receives.
+  /// - Throws: what `write` throws, or `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
+  ///   Earlier checkpoints are then untouched, and the temporary folder is removed.
   @discardableResult
   public func commit(
     step: Int, keep: Int, best: Int? = nil, holding lock: RunLock? = nil, write: (_ folder: String) throws -> Void
@@ -98,14 +99,14 @@ extension RunFolder {
     return try CheckpointFolder.open(final)
   }
 
-  /// Writes a file of text into the folder that ``commit(step:keep:best:holding:write:)`` gives.
+  /// Writes a text file into the folder that ``commit(step:keep:best:holding:write:)`` provides.
   ///
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
   public static func write(_ text: String, to path: String) throws {
     try OpenFile(path, for: .writing).write(text)
   }
 
-  /// Brings a folder's files to the disk, then the manifest that vouches for them.
+  /// Writes a folder's files to the disk, then the manifest that vouches for them.
   private func seal(_ folder: String, step: Int) throws {
     for name in try FileSystem.list(folder) { try FileSystem.sync("\(folder)/\(name)") }
     let manifest = try Manifest(step: step, folder: folder)
@@ -115,7 +116,8 @@ extension RunFolder {
     try FileSystem.sync(folder)
   }
 
-  /// Renames the finished folder; one of that name (a damaged one, when a run is resumed from an older step) makes way.
+  /// Renames the finished folder. An existing one of that name (a damaged one, if a run resumes from an older step)
+  /// makes way.
   private func putInPlace(_ folder: String, as final: String) throws {
     guard FileSystem.exists(final) else { return try FileSystem.rename(folder, to: final) }
     let trash = try moveToTrash(final)
@@ -128,17 +130,17 @@ extension RunFolder {
     try? FileSystem.remove(trash)
   }
 
-  /// Removes what is older than the `keep` newest checkpoints; damaged ones do not count. Checkpoints after `step` stay:
-  /// they belong to a future that a resumed run has left, and are replaced when it gets there.
+  /// Removes checkpoints that are older than the `keep` newest ones; damaged ones do not count. Checkpoints after
+  /// `step` stay: they belong to a future that a resumed run has left, and are replaced when the run gets there.
   ///
-  /// What cannot be removed is no reason to stop training: the next commit and ``removeLeftovers()`` try again.
+  /// If something cannot be removed, training goes on: the next commit and ``removeLeftovers()`` try again.
   private func removeOldest(upTo step: Int, keep: Int, best: Int?) {
     var kept = 0
     for candidate in ((try? checkpointSteps) ?? []).reversed() where candidate <= step {
       let path = checkpointPath(step: candidate)
       if kept >= max(keep, 1) {
         if candidate == best { continue }
-        // Whoever reads it now reads it to the end.
+        // A process that reads it now can read it to the end.
         guard let hold = try? CheckpointHold(path, exclusive: true) else { continue }
         if let trash = try? moveToTrash(path) { try? FileSystem.remove(trash) }
         withExtendedLifetime(hold) {}
@@ -148,7 +150,7 @@ extension RunFolder {
     }
   }
 
-  /// Removes every checkpoint but that of a step.
+  /// Removes every checkpoint except that of a step.
   ///
   /// - Throws: `UserError(.inputOutput)` with the path and the reason.
   public func removeCheckpoints(except step: Int) throws {
@@ -157,7 +159,7 @@ extension RunFolder {
     }
   }
 
-  /// Renames a checkpoint, so that a half-deleted one is never taken for a damaged one.
+  /// Renames a checkpoint before it is deleted, so that a half-deleted one is never taken for a damaged one.
   private func moveToTrash(_ checkpoint: String) throws -> String {
     let trash = "\(path)/\(Self.trashPrefix)\(checkpoint.lastPathComponent)-\(getpid())"
     try FileSystem.remove(trash)
@@ -165,8 +167,8 @@ extension RunFolder {
     return trash
   }
 
-  /// Removes what a process that was stopped in the middle of a commit has left, having put back a checkpoint that had made way
-  /// for one that never came. Take ``lock()`` first: another process's commit looks the same.
+  /// Removes what a process left behind when it was stopped during a commit. First puts back a checkpoint that had made
+  /// way for one that never came. Take ``lock()`` before: another process's commit looks the same.
   ///
   /// - Throws: `UserError(.inputOutput)` with the path and the reason.
   public func removeLeftovers() throws {
@@ -185,9 +187,9 @@ extension RunFolder {
     }
   }
 
-  /// Removes everything that the run has, its folder excepted, which the lock holds. Take ``lock()`` first.
+  /// Removes everything in the run's folder except the folder itself, which the lock holds. Take ``lock()`` first.
   ///
-  /// What lies in the trash is gone for every reader at once, and for good at the next start if this one is stopped.
+  /// Trash is gone for every reader at once. If this process is stopped, the next start deletes it for good.
   ///
   /// - Throws: `UserError(.inputOutput)` with the path and the reason.
   public func clear() throws {
@@ -201,42 +203,42 @@ extension RunFolder {
     try FileSystem.remove(trash)
   }
 
-  /// Deletes the run with all its checkpoints.
+  /// Deletes the run and all its checkpoints.
   ///
-  /// - Throws: `UserError` where another process trains it, or where something cannot be deleted.
+  /// - Throws: `UserError` if another process trains the run, or if something cannot be deleted.
   public func delete() throws {
     let lock = try lock()
     defer { withExtendedLifetime(lock) {} }
     try FileSystem.remove(path)
   }
 
-  /// Removes a checkpoint that nothing is to go on from.
+  /// Removes a checkpoint from which nothing must go on.
   ///
   /// - Throws: `UserError(.inputOutput)` with the path and the reason.
   public func discard(_ checkpoint: CheckpointFolder) throws {
     try FileSystem.remove(moveToTrash(checkpoint.path))
   }
 
-  /// Takes the run for this process alone, until the lock is released or the process ends. Creates the run's folder.
+  /// Reserves the run for this process until the lock is released or the process ends. Creates the run's folder.
   ///
-  /// - Throws: `UserError(.unavailable)` where another process trains the run.
+  /// - Throws: `UserError(.unavailable)` if another process trains the run.
   public func lock() throws -> RunLock {
     while true {
       try create()
       let lock = try RunLock(run: self)
-      // Another process may have removed the folder that it had made, before it was locked.
+      // Another process may have removed the folder it had made before this one locked it.
       if lock.isInPlace { return lock }
     }
   }
 
-  /// What whoever comes second is told.
+  /// The error for a process that finds the run taken.
   public var isTakenError: UserError {
     UserError(
       .unavailable, "run \(name) is being trained by another process (\(path))",
       hint: "Wait for it, stop it, or choose another \(field: "run") name.")
   }
 
-  /// Whether a process trains the run now.
+  /// Whether a process is training the run now.
   public var isBeingTrained: Bool {
     do {
       let folder = try OpenFile(path, for: .folder)
@@ -246,7 +248,7 @@ extension RunFolder {
     }
   }
 
-  /// Puts the picture of a step's progress into the run's folder.
+  /// Writes the picture of a step's progress into the run's folder.
   ///
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
   public func write(samples png: [UInt8], step: Int) throws {
@@ -256,7 +258,7 @@ extension RunFolder {
   }
 }
 
-/// A process's exclusive hold on a run, given up when the object goes; the kernel releases it if the process dies.
+/// A process's exclusive hold on a run, released with the object; if the process dies, the kernel releases it.
 public final class RunLock: Sendable {
   private let run: RunFolder
   private let folder: OpenFile
@@ -264,7 +266,7 @@ public final class RunLock: Sendable {
   fileprivate init(run: RunFolder) throws {
     self.run = run
     folder = try OpenFile(run.path, for: .folder)
-    // Whoever only looks whether the run is being trained holds it for a moment too.
+    // A process that only checks whether the run is being trained also holds it for a moment, so try again.
     var attempts = 0
     while flock(folder.descriptor, LOCK_EX | LOCK_NB) != 0 {
       guard errno == EWOULDBLOCK else { throw FileSystem.failure("lock", run.path) }
@@ -277,17 +279,17 @@ public final class RunLock: Sendable {
     }
   }
 
-  /// Whether the run's path leads to the folder that is locked: it may have been moved or deleted, and another may have its
-  /// place.
+  /// Whether the run's path still leads to the locked folder. It may have been moved or deleted, and another may have
+  /// taken its place.
   public var isInPlace: Bool { folder.isOpen(at: run.path) }
 
-  /// The run where its folder is now; nil where it was deleted, or lies where no run can be.
+  /// The run at its folder's present path; nil if the folder was deleted, or is where no run can be.
   public var movedRun: RunFolder? {
     guard let path = folder.presentPath, let moved = try? RunFolder(path: path) else { return nil }
     return folder.isOpen(at: moved.path) ? moved : nil
   }
 
-  /// - Throws: `UserError(.inputOutput)` where ``isInPlace`` is false.
+  /// - Throws: `UserError(.inputOutput)` if ``isInPlace`` is false.
   public func requireInPlace() throws {
     guard isInPlace else {
       throw UserError(
@@ -297,14 +299,14 @@ public final class RunLock: Sendable {
   }
 }
 
-/// Keeps a checkpoint from being removed while it is read, by a lock on its folder that goes with the object.
+/// Keeps a checkpoint from being removed while it is read, by a lock on its folder that is released with the object.
 final class CheckpointHold: Sendable {
   private let folder: OpenFile
 
-  /// - Throws: `UserError` where the folder is gone, or others hold it.
+  /// - Throws: `UserError` if the folder is gone or if others hold it.
   init(_ path: String, exclusive: Bool = false) throws {
     folder = try OpenFile(path, for: .folder)
-    // Where a file system knows no locks, who reads has to be quick.
+    // If a file system knows no locks, readers have to be quick.
     if flock(folder.descriptor, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0, errno == EWOULDBLOCK {
       throw FileSystem.failure("lock", path)
     }
@@ -314,7 +316,7 @@ final class CheckpointHold: Sendable {
     }
   }
 
-  /// Whether training removes the checkpoint at this moment.
+  /// Whether training is removing the checkpoint at this moment.
   static func isBeingRemoved(_ path: String) -> Bool {
     guard let folder = try? OpenFile(path, for: .folder) else { return false }
     return flock(folder.descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK

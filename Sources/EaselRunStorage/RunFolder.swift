@@ -2,18 +2,18 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// A run's folder, `Checkpoints/<run>/`: its checkpoints, its metrics and what it drew on the way.
+/// A run's folder, `Checkpoints/<run>/`: its checkpoints, its metrics and its pictures of progress.
 public struct RunFolder: Sendable {
   public let name: String
   public let path: String
 
-  /// Where the run's metrics go; see ``MetricsLog``.
+  /// The path of the run's metrics; see ``MetricsLog``.
   public var metricsPath: String { "\(path)/metrics.jsonl" }
 
-  /// Where TensorBoard finds them too; see ``EventFile``.
+  /// The path of the same metrics for TensorBoard; see ``EventFile``.
   public var eventsPath: String { "\(path)/events" }
 
-  /// Where the picture of a step's progress lies, or would.
+  /// The path of the picture of a step's progress, whether it exists or not.
   public func samplesPath(step: Int) -> String { "\(path)/samples/\(stepFolderName(step)).png" }
 
   /// The folder of a model that the run's own is made with, in which that has one checkpoint, as in a run of its own; nothing is
@@ -29,28 +29,29 @@ public struct RunFolder: Sendable {
   /// The space that the run takes on the disk, in bytes.
   public var size: Int { FileSystem.size(of: path) }
 
-  /// The folder of a run in a workspace; nothing is created yet.
+  /// The folder of a run in a workspace; creates nothing.
   ///
-  /// - Throws: `UserError(.usage)` where the name cannot name a folder of its own inside the workspace.
+  /// - Throws: `UserError(.usage)` if the name cannot be that of a folder inside the workspace.
   public init(workspace: String, name: String) throws {
     try self.init(checkpoints: "\(workspace)/Checkpoints", name: name)
   }
 
-  /// The folder of a run anywhere; nothing is created yet.
+  /// The folder of a run anywhere; creates nothing.
   ///
-  /// - Throws: `UserError(.usage)` where the path's last part cannot name a folder of its own, or is a link.
+  /// - Throws: `UserError(.usage)` if the path's last part cannot be the name of a folder, or is a link.
   public init(path: String) throws {
     let url = URL(fileURLWithPath: path).standardizedFileURL
     try self.init(checkpoints: url.deletingLastPathComponent().path, name: url.lastPathComponent)
   }
 
-  /// Whether a checkpoint is one of this run's.
+  /// Whether a checkpoint belongs to this run.
   public func holds(_ checkpoint: CheckpointFolder) -> Bool {
     guard let path = FileSystem.resolved(path), let inside = FileSystem.resolved(checkpoint.path) else { return false }
     return inside == path || FileSystem.parent(of: inside) == path
   }
 
-  /// The folder of a run in a `Checkpoints` folder. That folder may be a link to another disk; the run's may not leave it.
+  /// The folder of a run in a `Checkpoints` folder. That folder may be a link to another disk; the run's may not lead
+  /// out of it.
   init(checkpoints: String, name: String) throws {
     try Self.validate(name)
     self.name = name
@@ -86,16 +87,16 @@ public struct RunFolder: Sendable {
     }
   }
 
-  /// A name for a run of a preset that no run has yet: `diffusion-small-3`.
+  /// A name that no run has yet, for a run of a preset: `diffusion-small-3`.
   public static func unusedName(for preset: String, workspace: String) -> String {
     var number = 1
     while FileSystem.exists("\(workspace)/Checkpoints/\(preset)-\(number)") { number += 1 }
     return "\(preset)-\(number)"
   }
 
-  /// A run beside this one with a name that nobody has: this one's, or that and a number.
+  /// A run beside this one with an unused name: this one's, or that followed by a number.
   ///
-  /// - Throws: `UserError(.missingInput)` where the folder of runs is gone too.
+  /// - Throws: `UserError(.missingInput)` if the folder of runs is gone as well.
   public func unusedSibling() throws -> RunFolder {
     let runs = FileSystem.parent(of: path)
     guard FileSystem.isFolder(runs) else { throw UserError(.missingInput, "\(runs): the folder is not there any more") }
@@ -109,33 +110,33 @@ public struct RunFolder: Sendable {
 
   public var exists: Bool { FileSystem.isFolder(path) }
 
-  /// The steps that have a checkpoint folder, whole or damaged, in ascending order.
+  /// The steps that have a checkpoint folder, valid or damaged, in ascending order.
   ///
-  /// - Throws: `UserError(.inputOutput)` where the folder exists and cannot be listed.
+  /// - Throws: `UserError(.inputOutput)` if the folder exists and cannot be listed.
   public var checkpointSteps: [Int] {
     get throws { exists ? try FileSystem.list(path).compactMap(stepNumber(ofFolder:)).sorted() : [] }
   }
 
-  /// Whether this is the folder of a run that was begun, with a checkpoint or not yet.
+  /// Whether this is the folder of a run that was begun, with or without a checkpoint.
   public var isRun: Bool { get throws { try !checkpointSteps.isEmpty || status != nil } }
 
-  /// Where the checkpoint of a step lies, or would.
+  /// The path of a step's checkpoint, whether it exists or not.
   public func checkpointPath(step: Int) -> String { "\(path)/\(stepFolderName(step))" }
 
-  /// The newest checkpoint (before a step) whose manifest and files hold, and those newer ones that do not.
+  /// The newest checkpoint (before a step) with a valid manifest and valid files, and newer ones that are damaged.
   ///
   /// - Parameters:
-  ///   - limit: the step that the checkpoint has to be before.
-  ///   - isHeld: as in ``CheckpointFolder/open(_:isHeld:)``: for reading a run that another process may be training. What
-  ///     that process removed meanwhile is not damaged, and a newer one is there.
-  /// - Throws: `UserError(.missingInput)` where the run has no checkpoint; `.badData` where every one is damaged.
+  ///   - limit: the checkpoint's step must be lower than this.
+  ///   - isHeld: as in ``CheckpointFolder/open(_:isHeld:)``, for reading a run that another process may be training. A
+  ///     checkpoint that the other process removes meanwhile does not count as damaged, since a newer one exists.
+  /// - Throws: `UserError(.missingInput)` if the run has no checkpoint; `.badData` if every one is damaged.
   public func newestValid(
     before limit: Int = .max, isHeld: Bool = false
   ) throws -> (checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]) {
     try newestValid(before: limit, isHeld: isHeld, listed: {})
   }
 
-  /// - Parameter listed: called between the listing of the checkpoints and their reading.
+  /// - Parameter listed: called after the checkpoints are listed and before they are read.
   package func newestValid(before limit: Int, isHeld: Bool, listed: () throws -> Void) throws -> (
     checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]
   ) {
@@ -175,6 +176,6 @@ public struct RunFolder: Sendable {
       hint: "Restore the run's folder from a copy, or train it anew.")
   }
 
-  /// Each further one takes a training that has removed what was listed meanwhile.
+  /// Each further listing means that a training has removed, in the meantime, what was listed before.
   private static let mostListings = 1000
 }

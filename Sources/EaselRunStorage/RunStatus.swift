@@ -1,17 +1,17 @@
 import EaselTensors
 import Foundation
 
-/// What became of a run: `status.json` in its folder.
+/// How a run ended or whether it is running: `status.json` in its folder.
 public struct RunStatus: Codable, Sendable, Equatable {
   public enum Outcome: String, Codable, Sendable {
     case running, complete
-    /// By a signal, or because the process or the machine ended.
+    /// Stopped by a signal, or because the process or the machine ended.
     case stopped
     case failed
   }
 
   public var outcome: Outcome
-  /// Why it failed, in one line.
+  /// Why the run failed, in one line.
   public var message: String?
 
   public init(_ outcome: Outcome, message: String? = nil) {
@@ -20,21 +20,21 @@ public struct RunStatus: Codable, Sendable, Equatable {
 }
 
 extension RunFolder {
-  /// Puts the settings of a run into its folder, for whoever looks there before it has a checkpoint.
+  /// Writes a run's settings into its folder, for readers before the first checkpoint.
   ///
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
   public func write(configuration: String) throws { try FileSystem.replace("\(path)/config.yaml", with: configuration) }
 
   private var placesPath: String { "\(path)/data-places.json" }
 
-  /// Where the run's data lie on this machine, by the setting that names them: for what is no data set of a workspace. It is in no
-  /// checkpoint, since nobody else has these places. Nothing that can be read is no place.
+  /// Where the run's data are on this machine, by the setting that names them, for data that are not a workspace's data
+  /// set. No checkpoint contains this, since the paths are of no use to others. If it cannot be read, it is empty.
   public var dataPlaces: [String: String] {
     guard let data = try? FileSystem.read(placesPath, limit: 1 << 16) else { return [:] }
     return (try? JSONDecoder().decode([String: String].self, from: data)) ?? [:]
   }
 
-  /// - Parameter dataPlaces: of the first data set and the second, nil for one that is found by its name.
+  /// - Parameter dataPlaces: the paths of the first and the second data set; nil for one that is found by its name.
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason.
   public func write(dataPlaces: [String?]) throws {
     var places: [String: String] = [:]
@@ -55,12 +55,12 @@ extension RunFolder {
     try FileSystem.replace(statusPath, with: text + "\n")
   }
 
-  /// What became of the run; nil where nothing is written of it, or nothing that can be read.
+  /// The run's status; nil if there is none, or none that can be read.
   public var status: RunStatus? {
     guard let data = try? FileSystem.read(statusPath, limit: 1 << 16),
       var status = try? JSONDecoder().decode(RunStatus.self, from: data)
     else { return nil }
-    // Its process had no time to say that it ended.
+    // Its process had no time to record that it ended.
     if status.outcome == .running, !isBeingTrained { status.outcome = .stopped }
     return status
   }

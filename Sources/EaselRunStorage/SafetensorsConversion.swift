@@ -1,13 +1,13 @@
 import Foundation
 
 extension SafetensorsReader {
-  /// A tensor of this file for another one, its bytes read when they are written.
+  /// One of this file's tensors for writing to another file; its bytes are read when they are written.
   ///
   /// - Parameters:
   ///   - name: its name in both files.
-  ///   - type: what F32, BF16, F16 and F64 elements become: `.float32` or `.bfloat16`, rounded to the nearest, ties to
-  ///     even. Elements of other types stay as they are.
-  /// - Throws: `UserError(.badData)` where the file has no such tensor.
+  ///   - type: the type that F32, BF16, F16 and F64 elements are converted to: `.float32` or `.bfloat16`, rounded to
+  ///     the nearest, ties to even. Elements of other types stay as they are.
+  /// - Throws: `UserError(.badData)` if the file has no such tensor.
   public func tensor(_ name: String, floatsAs type: ElementType) throws -> SafetensorsWriter.Tensor {
     precondition([.float32, .bfloat16].contains(type), "floats are exported as float32 or bfloat16")
     let entry = try entry(name)
@@ -28,9 +28,9 @@ extension SafetensorsReader {
   }
 }
 
-/// The nearest bfloat16 of a number, ties to even: the upper half of its bits, rounded.
+/// The bfloat16 nearest to a number, ties to even: the upper half of its bits, rounded.
 func bfloat16Bits(_ value: Float) -> UInt16 {
-  // Rounding could carry a NaN's bits over into an infinity or a zero.
+  // Rounding could carry a NaN's bits into an infinity or a zero.
   if value.isNaN { return UInt16(value.bitPattern >> 16) | 0x0040 }
   let bits = value.bitPattern
   return UInt16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)

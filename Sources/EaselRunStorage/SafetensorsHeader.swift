@@ -4,7 +4,8 @@ import Foundation
 
 /// The JSON header of a safetensors file, read and checked: entries cover the buffer without overlap or hole.
 struct SafetensorsHeader {
-  /// The longest header that is read, in bytes: a hundred thousand tensors' (the reference reader takes ten times as many).
+  /// The length limit of a header in bytes, enough for a hundred thousand tensors. (The reference reader allows ten
+  /// times as much.)
   static let maximumLength = 10_000_000
 
   var metadata: [String: String] = [:]
@@ -87,7 +88,7 @@ struct SafetensorsHeader {
   }
 }
 
-/// An entry as it stands in the JSON, unchecked.
+/// An entry as in the JSON, unchecked.
 private struct RawEntry: Decodable {
   let dtype: String
   let shape: [Int]
@@ -100,7 +101,7 @@ private struct RawEntry: Decodable {
 
   init(from decoder: any Decoder) throws {
     let container = try decoder.container(keyedBy: CodingKeys.self)
-    // For a number that does not fit an Int, Foundation throws an error of its own that does not say where it is.
+    // For a number that does not fit an Int, Foundation's own error does not say where it is.
     func integers(_ key: CodingKeys) throws -> [Int] {
       do {
         return try container.decode([Int].self, forKey: key)
@@ -115,7 +116,7 @@ private struct RawEntry: Decodable {
   }
 }
 
-/// The whole header as it stands in the JSON: one key differs in type from all the others.
+/// The whole header as in the JSON: one key has another type than all the others.
 private struct Document: Decodable {
   var metadata: [String: String] = [:]
   var entries: [String: RawEntry] = [:]
@@ -139,10 +140,11 @@ private struct Document: Decodable {
   }
 }
 
-/// The first key that one object of a valid JSON text holds twice; JSON libraries keep one of the two and say nothing.
+/// The first key that occurs twice in one object of a valid JSON text. JSON libraries keep one of the two without a
+/// word.
 ///
-/// Keys are compared as Swift strings, so that two spellings of one character count as the same key too: they would fall
-/// together in a dictionary.
+/// Keys are compared as Swift strings, so two spellings of one character count as the same key too: in a dictionary
+/// they would coincide.
 private func firstDuplicateKey(inJSON json: [UInt8]) -> String? {
   /// The keys of each open object, innermost last; nil stands for an array.
   var open: [Set<String>?] = []

@@ -2,17 +2,17 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// A safetensors file, its header checked on opening and its tensors read when asked for.
+/// A safetensors file. Its header is checked on opening, and tensors are read on demand.
 ///
-/// Tensors are read, not memory-mapped: a disk error or a file cut by somebody else then throws instead of ending the
-/// process with SIGBUS. The format: https://github.com/huggingface/safetensors#format
+/// Tensors are read, not memory-mapped, so that a disk error or a file that somebody cuts short throws instead of
+/// ending the process with SIGBUS. The format: https://github.com/huggingface/safetensors#format
 public final class SafetensorsReader: Sendable {
-  /// Where a tensor lies and what it is.
+  /// A tensor's type, shape and position.
   public struct Entry: Sendable, Equatable {
     public let type: ElementType
     /// Extents, outermost first; a scalar has none.
     public let shape: [Int]
-    /// Bytes, counted from the end of the header.
+    /// The range of its bytes, counted from the end of the header.
     public let range: Range<Int>
 
     public var elementCount: Int { range.count / type.size }
@@ -29,9 +29,9 @@ public final class SafetensorsReader: Sendable {
 
   /// Opens a file and checks its header.
   ///
-  /// - Throws: `UserError(.badData)` with path and field where the file is malformed (short, a header longer than
+  /// - Throws: `UserError(.badData)` with path and field if the file is malformed (short, a header longer than
   ///   10,000,000 bytes or than the file, not JSON, duplicate keys, overlaps, holes, lengths that do not fit the shape,
-  ///   data missing or left over); `.missingInput` where there is no file; `.inputOutput` where it cannot be read.
+  ///   data missing or left over); `.missingInput` if there is no file; `.inputOutput` if it cannot be read.
   public init(path: String) throws {
     self.path = path
     file = try OpenFile(path, for: .reading)
@@ -56,9 +56,9 @@ public final class SafetensorsReader: Sendable {
     names = header.entries.keys.sorted()
   }
 
-  /// Reads a tensor's bytes (little-endian elements, row-major, 64-byte aligned) and lends them to a closure.
+  /// Reads a tensor's bytes (little-endian elements, row-major, 64-byte aligned) and passes them to a closure.
   ///
-  /// - Throws: `UserError(.badData)` where the file has no such tensor, and what the closure throws.
+  /// - Throws: `UserError(.badData)` if the file has no such tensor, and what the closure throws.
   public func withBytes<Result>(_ name: String, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
     let entry = try entry(name)
     let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: entry.range.count, alignment: 64)
@@ -69,7 +69,7 @@ public final class SafetensorsReader: Sendable {
 
   /// A tensor of F32, BF16, F16 or F64 elements in row-major order; F64 is rounded to the nearest `Float`.
   ///
-  /// - Throws: `UserError(.badData)` where there is no such tensor or its elements are of another type.
+  /// - Throws: `UserError(.badData)` if there is no such tensor or its elements are of another type.
   public func floats(_ name: String) throws -> [Float] {
     let entry = try entry(name)
     switch entry.type {
@@ -92,7 +92,7 @@ public final class SafetensorsReader: Sendable {
 
   /// A tensor of I64 or I32 elements in row-major order.
   ///
-  /// - Throws: `UserError(.badData)` where there is no such tensor or its elements are of another type.
+  /// - Throws: `UserError(.badData)` if there is no such tensor or its elements are of another type.
   public func integers(_ name: String) throws -> [Int] {
     let entry = try entry(name)
     switch entry.type {

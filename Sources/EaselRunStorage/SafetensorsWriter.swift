@@ -2,11 +2,11 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// Writes safetensors files, byte for byte the same for the same tensors whatever order they come in.
+/// Writes safetensors files. The same tensors give the same bytes, whatever order they come in.
 ///
-/// Tensors lie as in the reference writer's files: larger element types first, so that each is aligned, then by name.
+/// Tensors are in the reference writer's order: larger element types first, so that each is aligned, then by name.
 public enum SafetensorsWriter {
-  /// A tensor to be written; its bytes are asked for when their turn comes, so that not all of them are in memory at once.
+  /// A tensor to write. Its bytes are requested only when it is written, so that not all tensors are in memory at once.
   public struct Tensor {
     public let name: String
     public let type: ElementType
@@ -14,10 +14,10 @@ public enum SafetensorsWriter {
     let writeBytes: (_ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
 
     /// - Parameters:
-    ///   - name: what it is called in the file.
-    ///   - type: of its elements.
+    ///   - name: the tensor's name in the file.
+    ///   - type: the type of its elements.
     ///   - shape: the sizes of its axes, outermost first.
-    ///   - writeBytes: hands little-endian, row-major elements to the sink, in one piece or in several.
+    ///   - writeBytes: passes little-endian, row-major elements to the sink, in one piece or in several.
     public init(
       name: String, type: ElementType, shape: [Int],
       writeBytes: @escaping (_ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
@@ -44,11 +44,11 @@ public enum SafetensorsWriter {
   /// Writes a file and waits until it is on the disk.
   ///
   /// - Parameters:
-  ///   - tensors: what is written, in this order.
+  ///   - tensors: the tensors to write, in this order.
   ///   - metadata: texts for the header's `__metadata__`.
-  ///   - path: of the file.
+  ///   - path: the file's path.
   /// - Throws: `UserError(.cannotCreate)` or `.inputOutput` with the path and the reason (no space, no permission);
-  ///   `.internalFailure` where two tensors share a name or one's bytes do not fit its shape.
+  ///   `.internalFailure` if two tensors share a name or if the bytes of one do not fit its shape.
   public static func write(_ tensors: [Tensor], metadata: [String: String] = [:], to path: String) throws {
     let sorted = tensors.sorted {
       $0.type.size != $1.type.size ? $0.type.size > $1.type.size : $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
@@ -71,7 +71,7 @@ public enum SafetensorsWriter {
     try file.sync()
   }
 
-  /// The padded header of tensors in the order in which they are written, and the length of each.
+  /// The padded header for tensors in their order of writing, and the length of each.
   private static func header(
     _ tensors: [Tensor], metadata: [String: String], path: String
   ) throws -> (text: String, byteCounts: [Int]) {
@@ -104,7 +104,7 @@ public enum SafetensorsWriter {
     return (text + String(repeating: " ", count: padding), byteCounts)
   }
 
-  /// A text as a JSON literal.
+  /// A text as a JSON string literal.
   private static func quoted(_ text: String) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = .withoutEscapingSlashes

@@ -3,20 +3,21 @@ import EaselTensors
 import Foundation
 import Yams
 
-/// YAML text as configurations use it: one document, no anchors, no aliases, no surprises from YAML 1.1's numbers.
+/// YAML text for configurations: one document without anchors and aliases, and without the surprises of YAML 1.1's
+/// numbers.
 struct YAMLSource {
   let text: String
-  /// What the text is, for error messages: a path, an option.
+  /// The source of the text for error messages: a path, an option.
   let place: String
-  /// Whether an error message says on which line it is.
+  /// Whether error messages name the line.
   let isFile: Bool
 
   /// - Returns: the root; an empty text is an empty mapping.
-  /// - Throws: `UserError(.badData)` with place and line where the text is not such YAML.
+  /// - Throws: `UserError(.badData)` with place and line if the text is not such YAML.
   func parse() throws -> Node {
     try checkAliases()
     do {
-      // Nodes refer to anchors weakly: they have to be looked for while the parser lives.
+      // Nodes refer to anchors weakly, so look for anchors while the parser lives.
       let parser = try Parser(yaml: text)
       return try withExtendedLifetime(parser) {
         guard let root = try parser.singleRoot() else { return Node([(Node, Node)]()) }
@@ -27,10 +28,10 @@ struct YAMLSource {
     }
   }
 
-  /// Yams puts what an alias stands for in its place, and looks at all of that where it is a key: twenty lines may take hours.
-  /// A few aliases of anchors cost little, and are refused with their line.
+  /// Yams replaces an alias by its content, and scans all of that if it is a key: twenty lines could take hours. A few
+  /// aliases of anchors cost little; they are refused with their line.
   private func checkAliases() throws {
-    // Inside of quotes and comments they are none, which only YAML itself could tell.
+    // In quotes and comments these are not aliases, but only a YAML parser could tell.
     let words = text.split { !($0.isLetter || $0.isNumber || "_-&*".contains($0)) }
     let anchors = Set(words.filter { $0.first == "&" }.map { $0.dropFirst() })
     let aliases = words.count { $0.first == "*" && anchors.contains($0.dropFirst()) }
@@ -63,8 +64,8 @@ struct YAMLSource {
     }
   }
 
-  /// Whether YAML 1.1 reads a text as a base-60 or octal number (`1:30` is 90, `010` is 8). People mean something else, and
-  /// Yams' arithmetic for base 60 traps on overflow.
+  /// Whether YAML 1.1 reads a text as a base-60 or octal number (`1:30` is 90, `010` is 8). People mean something else,
+  /// and Yams' base-60 arithmetic traps on overflow.
   private func isArchaicNumber(_ text: String) -> Bool {
     let digits = text.drop { $0 == "-" || $0 == "+" }
     guard digits.first?.isNumber == true || digits.first == ":" else { return false }

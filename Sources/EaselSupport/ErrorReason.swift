@@ -1,14 +1,14 @@
 import Foundation
 
 extension Error {
-  /// Why something failed, in a person's words: what a `UserError` says, the system's text for a failed call, or what a decoder
-  /// expected where.
+  /// Why something failed, in words for people: a `UserError`'s message, the system's text for a failed call, or what a
+  /// decoder expected and where.
   public var reason: String {
     switch self {
     case let error as UserError: return error.message
     case let error as DecodingError: return error.expectation
     default:
-      // Foundation hides the system's code below codes of its own.
+      // Foundation hides the system's code below its own codes.
       var error: NSError? = self as NSError
       while let found = error {
         if found.domain == NSPOSIXErrorDomain { return String(cString: strerror(Int32(found.code))) }

@@ -1,11 +1,11 @@
-// A file's name on Linux is any bytes, and a String holds only UTF-8. Here each byte that is no UTF-8 stands as a character of
-// its own at the end of the last private plane, so that every name becomes a String and back again without loss, and names
-// that differ in a byte differ in their UTF-8.
+// On Linux a file name is a sequence of any bytes, but a String holds only UTF-8. So each byte that is not UTF-8
+// becomes a character of its own at the end of the last private plane. Every name then becomes a String and back
+// without loss, and names that differ in a byte differ in their UTF-8.
 
 import Foundation
 
 extension String {
-  /// A name or a path as the file system has it.
+  /// A name or a path from the file system's bytes.
   package init(fileSystemBytes bytes: some Collection<UInt8>) {
     self = String(decoding: bytes, as: UTF8.self)
     if utf8.elementsEqual(bytes), !holdsStrayBytes { return }
@@ -21,7 +21,7 @@ extension String {
       case .error(let count): (isScalar, length) = (false, count)
       case .valid(let encoded):
         let scalar = Unicode.UTF8.decode(encoded)
-        // A file may have one of the characters that stand for bytes in its name: its bytes stand for themselves then.
+        // A file's name may contain one of the characters that stand for bytes: its bytes then stand for themselves.
         isScalar = scalar.strayByte == nil
         length = encoded.count
         if isScalar { text.unicodeScalars.append(scalar) }
@@ -41,12 +41,12 @@ extension String {
     return unicodeScalars.flatMap { scalar in scalar.strayByte.map { [$0] } ?? Array(String(scalar).utf8) }
   }
 
-  /// A name or a path as C has it, which ends with a zero.
+  /// A name or a path from C, which ends with a zero.
   package init(fileSystemPath path: UnsafePointer<CChar>) {
     self.init(fileSystemBytes: UnsafeRawBufferPointer(start: path, count: strlen(path)))
   }
 
-  /// Runs with the path as C takes it.
+  /// Runs the closure with the path in C's form.
   package func withFileSystemPath<Result>(_ body: (UnsafePointer<CChar>) throws -> Result) rethrows -> Result {
     let bytes = fileSystemBytes.map(CChar.init(bitPattern:)) + [0]
     return try bytes.withUnsafeBufferPointer { buffer in
@@ -55,7 +55,7 @@ extension String {
     }
   }
 
-  /// The same with `\xE9` for a byte that is no UTF-8: for people, and for names that are not opened.
+  /// The name with `\xE9` for a byte that is not UTF-8: for people, and for names that are not opened.
   package var escapingStrayBytes: String {
     guard holdsStrayBytes else { return self }
     return unicodeScalars.reduce(into: "") { text, scalar in
@@ -68,18 +68,18 @@ extension String {
   }
 
   private var holdsStrayBytes: Bool {
-    // All in that plane begin with this byte.
+    // Every character of that plane begins with this byte.
     utf8.contains(0xF4) && unicodeScalars.contains { $0.strayByte != nil }
   }
 
-  /// Whether the same bytes: two names that look alike may be two files.
+  /// Whether the bytes are the same: two names that look alike may be two files.
   package func hasSameBytes(as other: String) -> Bool { utf8.elementsEqual(other.utf8) }
 }
 
 extension Unicode.Scalar {
   private static let firstStray: UInt32 = 0x10_FF00
 
-  /// What stands for a byte that is no UTF-8, which is from 0x80.
+  /// The character for a byte that is not UTF-8; such bytes begin at 0x80.
   fileprivate init?(strayByte byte: UInt8) { self.init(Self.firstStray + UInt32(byte)) }
 
   fileprivate var strayByte: UInt8? { value >= Self.firstStray + 0x80 ? UInt8(value - Self.firstStray) : nil }

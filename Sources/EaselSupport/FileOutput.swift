@@ -2,19 +2,20 @@ import Foundation
 
 /// Files that are written whole or not at all.
 package enum FileOutput {
-  /// Takes the next bytes of a file.
+  /// Takes a file's next bytes.
   package typealias Sink = (UnsafeRawBufferPointer) throws -> Void
 
-  /// Writes a file beside its place and then renames it: whatever fails, one that was there stays as it was, and nothing is
-  /// left behind.
+  /// Writes a temporary file in the same folder and then renames it. Whatever fails, an existing file stays as it was,
+  /// and nothing is left behind.
   ///
-  /// A symbolic link keeps pointing where it did. What is no regular file (a pipe, a terminal) is written directly.
+  /// A symbolic link keeps pointing to the same place. Anything but a regular file (a pipe, a terminal) is written
+  /// directly.
   ///
   /// - Parameters:
-  ///   - temporaryPrefix: what the file's name begins with until it is whole.
+  ///   - temporaryPrefix: the beginning of the file's name until it is complete.
   ///   - isDurable: whether to wait until the content and the name are on the disk.
   ///   - content: hands bytes to the sink, in one piece or in several.
-  /// - Throws: ``UserError``: `cannotCreate` when the file cannot be made there, `inputOutput` when writing fails; and what
+  /// - Throws: ``UserError``: `cannotCreate` if the file cannot be made there, `inputOutput` if writing fails; and what
   ///   `content` throws.
   package static func write(
     to path: String, temporaryPrefix: String = ".easel-", isDurable: Bool = false, _ content: (Sink) throws -> Void
@@ -56,7 +57,7 @@ package enum FileOutput {
       close(descriptor)
       throw error
     }
-    // Some file systems tell only now that there is no room.
+    // Some file systems report only here that there is no room.
     guard close(descriptor) == 0 else { throw failure(path, "cannot be written") }
   }
 

@@ -3,7 +3,8 @@ import Synchronization
 
 /// The machine's memory.
 public enum MachineMemory {
-  /// Bytes that the machine, the control groups that confine the process, and its limit of addresses can still give.
+  /// Bytes still available from the machine, from the control groups that confine the process, and within its address
+  /// limit.
   public static var available: Int {
     ([machine, addresses] + groups).compactMap { $0 }.min() ?? .max
   }
@@ -15,9 +16,9 @@ public enum MachineMemory {
     return max(0, Int(limit.rlim_cur) - (fields("/proc/self/status")["VmSize:"] ?? 0) << 10)
   }
 
-  /// Refuses to begin with so few addresses that the libraries fail below us: threads and code take that much.
+  /// Refuses to start with too few addresses: threads and code need that much, and with less the libraries below fail.
   ///
-  /// - Throws: `UserError(.unavailable)` with what is needed and what there is.
+  /// - Throws: `UserError(.unavailable)` with what is needed and what is available.
   public static func requireAddresses() throws {
     let needed = (1024 + 128 * Processor.available) << 20
     guard let addresses, addresses < needed else { return }
@@ -26,8 +27,8 @@ public enum MachineMemory {
       hint: "Raise the limit: ulimit -v.")
   }
 
-  /// What happens when memory ends amid computing, where nobody can be told by an error: a trap, unless a program has something
-  /// better.
+  /// Runs if memory ends during a computation, where no error can be thrown. By default it traps; a program may set
+  /// something better.
   public static let whenExhausted = Mutex<@Sendable (UserError) -> Never>({ fatalError($0.description) })
 
   package static func end(_ needed: Int) -> Never {
@@ -42,7 +43,7 @@ public enum MachineMemory {
     fields("/proc/meminfo")["MemAvailable:"].map { $0 << 10 }
   }
 
-  /// What each of the process's control groups has left: version 2, and version 1 at its usual place.
+  /// What each of the process's control groups has left: version 2, and version 1 in its usual place.
   private static var groups: [Int?] {
     let root = "/sys/fs/cgroup"
     var left = [
@@ -69,11 +70,11 @@ public enum MachineMemory {
       }
     }
     guard let limit = number(limit), let used = number(used) else { return nil }
-    // Files that were read and can be read again make room when it is needed.
+    // Cached files that can be read again make room when it is needed.
     return max(0, limit - used + (fields(statistics)["inactive_file"] ?? 0))
   }
 
-  /// The first number of each line, by the line's first word.
+  /// The first number of each line, under the line's first word.
   private static func fields(_ path: String) -> [String: Int] {
     let lines = (try? String(contentsOfFile: path, encoding: .utf8))?.split(separator: "\n") ?? []
     return Dictionary(
@@ -83,9 +84,9 @@ public enum MachineMemory {
       }, uniquingKeysWith: { first, _ in first })
   }
 
-  /// Refuses what does not fit before any of it is taken.
+  /// Refuses something that does not fit, before any memory is taken.
   ///
-  /// - Throws: `UserError(.unavailable)` with what is needed and what there is.
+  /// - Throws: `UserError(.unavailable)` with what is needed and what is available.
   public static func require(
     _ bytes: Int, for purpose: String, hint: String = "Make the network smaller."
   ) throws {

@@ -1,7 +1,7 @@
-/// The candidate a mistyped name most likely meant, or nil where none is close.
+/// The candidate that a mistyped name most likely meant, or nil if none is close.
 ///
-/// Close means that at most a third of the letters (at least two) are wrong, missing, superfluous or swapped with their
-/// neighbour, or that the name begins a candidate.
+/// A candidate is close if at most a third of the letters (but at least two) are wrong, missing, superfluous or swapped
+/// with their neighbour, or if the name is its beginning.
 public func nearestName(to name: String, among candidates: some Sequence<String>) -> String? {
   let letters = Array(name.lowercased())
   guard !letters.isEmpty else { return nil }
@@ -13,14 +13,15 @@ public func nearestName(to name: String, among candidates: some Sequence<String>
     // Names whose lengths differ too much need no comparing, however long they are.
     guard isPrefix || abs(letters.count - other.count) <= limit else { continue }
     let distance = isPrefix ? 1 : editDistance(letters, other)
-    // A name of two letters is two edits away from every other: at least one letter has to be right.
+    // A name of two letters is two edits away from every other name, so at least one letter must be right.
     guard distance <= limit, distance < max(letters.count, other.count) else { continue }
     if best.map({ distance < $0.distance }) ?? true { best = (distance, candidate) }
   }
   return best?.candidate
 }
 
-/// The number of insertions, deletions, substitutions and swaps of neighbours between two words (optimal string alignment).
+/// The number of insertions, deletions, substitutions and swaps of neighbours between two words (optimal string
+/// alignment).
 private func editDistance(_ a: [Character], _ b: [Character]) -> Int {
   var beforePrevious = [Int](repeating: 0, count: b.count + 1)
   var previous = Array(0...b.count)

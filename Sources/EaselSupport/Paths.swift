@@ -7,12 +7,12 @@ extension String {
   /// The file's or folder's own name.
   package var lastPathComponent: String { (self as NSString).lastPathComponent }
 
-  /// The name or path up to the last dot of its last part.
+  /// The name or path without its extension.
   package var deletingPathExtension: String { (self as NSString).deletingPathExtension }
 
-  /// The path of the folder that holds this; empty for a name alone.
+  /// The path of the enclosing folder; empty for a name alone.
   ///
-  /// Foundation's own traps for a name of one character.
+  /// Foundation's own function traps for a name of one character.
   package var deletingLastPathComponent: String {
     let slash = UInt8(ascii: "/")
     var folder = Array(utf8)

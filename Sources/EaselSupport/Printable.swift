@@ -1,14 +1,15 @@
 extension String {
-  /// The text as one line that shows what it holds and does nothing else, for names and messages of others: what would move
-  /// the cursor, begin another line, start an escape sequence or turn the direction of writing stands as `\u{1B}`.
+  /// The text as one line that shows its content and has no effect on a terminal, for names and messages of others.
+  /// Characters that would move the cursor, begin another line, start an escape sequence or turn the direction of
+  /// writing appear as `\u{1B}`.
   public var printable: String { escaping { "\\u{\(String($0.value, radix: 16, uppercase: true))}" } }
 
-  /// The same of each line of a text of several.
+  /// The same for each line of a longer text.
   public var printableLines: String {
     split(separator: "\n", omittingEmptySubsequences: false).map { String($0).printable }.joined(separator: "\n")
   }
 
-  /// JSON that holds the same texts with what terminals obey written as `\u001B`.
+  /// JSON with the same texts, in which whatever a terminal obeys appears as `\u001B`.
   public var printableJSON: String {
     escaping {
       let digits = String($0.value, radix: 16, uppercase: true)
@@ -25,7 +26,8 @@ extension String {
 }
 
 extension Unicode.Scalar {
-  /// Whether terminals act on it instead of showing it: controls, ends of lines and paragraphs, and directions of writing.
+  /// Whether terminals act on the character instead of showing it: controls, ends of lines and paragraphs, and
+  /// directions of writing.
   fileprivate var isObeyed: Bool {
     switch properties.generalCategory {
     case .control, .lineSeparator, .paragraphSeparator: true

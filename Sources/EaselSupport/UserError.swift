@@ -1,4 +1,4 @@
-/// A mistake that the person at the terminal can mend: what is wrong, where, and what to do about it.
+/// A mistake that the person at the terminal can correct: what is wrong, where, and what to do about it.
 ///
 /// Mistakes in code (a shape that does not fit) trap instead; see `fatalShape(_:file:line:)` of `EaselTensors`.
 public struct UserError: Error, Equatable, CustomStringConvertible {
@@ -28,13 +28,13 @@ public struct UserError: Error, Equatable, CustomStringConvertible {
     markedHint = hint?.escapingStrayBytes
   }
 
-  /// The error as one says it where fields have other names.
+  /// The error with field names as a program shows them.
   ///
-  /// - Parameter prefix: what stands before each field's name: `--` for the options of a program.
+  /// - Parameter prefix: precedes each field's name, such as `--` for the options of a program.
   public func named(_ prefix: String) -> UserError {
     UserError(kind, markedMessage.namingFields(prefix), hint: markedHint?.namingFields(prefix))
   }
 
-  /// The message and the hint, a line each: whatever names they hold, they begin no line of their own.
+  /// The message and the hint, one line each; no name in them can begin a line of its own.
   public var description: String { [message, hint].compactMap { $0?.printable }.joined(separator: "\n") }
 }

@@ -1,19 +1,19 @@
-/// Which keys the queries of attention see, where it is not all of them.
+/// Which keys the queries of attention see, if not all of them.
 ///
-/// A query that sees no key gives zeros, and no gradient flows through it. Keys that a sample does not show may hold anything,
-/// be it NaN, and their gradients are zeros.
+/// A query that sees no key gives zeros, and no gradient flows through it. Keys that are hidden from a sample may hold
+/// anything, even NaN; their gradients are zeros.
 public enum AttentionMask: Hashable, Sendable {
   /// Query i sees the keys 0 … i, both counted from the first, however many there are of each: PyTorch's `is_causal`.
   case causal
-  /// The queries of sample n see the first `counts[n]` keys, which may be 0: as where sentences of several lengths are filled
-  /// up to the longest.
+  /// The queries of sample n see the first `counts[n]` keys, which may be none. This is for sentences of several
+  /// lengths that are padded to the longest.
   case first(_ counts: [Int])
-  /// The queries of sample n see key j where `shown[n][j]`.
+  /// The queries of sample n see key j if `shown[n][j]` is true.
   case keys(_ shown: [[Bool]])
 
-  /// For each key of each sample whether it is shown, 1 or 0; nil where the samples' keys are all alike.
+  /// For each key of each sample, 1 if it is shown and 0 if not; nil if all samples show the same keys.
   ///
-  /// Traps where the mask is not one of `samples` × `keys`.
+  /// Traps if the mask is not one of `samples` × `keys`.
   func shownKeys(samples: Int, keys: Int) -> [UInt8]? {
     switch self {
     case .causal: return nil
@@ -29,7 +29,7 @@ public enum AttentionMask: Hashable, Sendable {
     }
   }
 
-  /// How many pairs of a query and a key it sees there are.
+  /// The number of pairs of a query and a key that it sees.
   func pairs(samples: Int, queries: Int, keys: Int) -> Int {
     guard let shown = shownKeys(samples: samples, keys: keys) else {
       return samples * (0..<queries).reduce(0) { $0 + min($1 + 1, keys) }
@@ -38,11 +38,12 @@ public enum AttentionMask: Hashable, Sendable {
   }
 }
 
-/// What attention's backward pass needs of its forward pass where scores are computed block by block.
+/// What attention's backward pass needs from the forward pass if scores are computed block by block.
 public struct AttentionStatistics {
   /// The result, `[N, Tq, heads·d]`.
   public let y: Tensor
-  /// The logarithm of the sum of exp(score) over the keys that a query sees; −∞ where it sees none. float32 `[N, heads, Tq]`.
+  /// The logarithm of the sum of exp(score) over the keys that a query sees; −∞ if it sees none. float32
+  /// `[N, heads, Tq]`.
   public let logSums: Tensor
 
   public init(y: Tensor, logSums: Tensor) {

@@ -1,18 +1,18 @@
 import CEaselKernels
 
-/// The most that this machine does now, which operations are held against.
+/// The most that this machine can do at present, as a measure for operations.
 public struct Ceilings: Codable, Sendable {
-  /// Multiplications and additions in registers, on all threads, in operations a second.
+  /// Multiplications and additions per second in registers, on all threads.
   public var float32: Double
-  /// A large product of bfloat16 matrices; nil where the backend has none.
+  /// Operations per second in a large product of bfloat16 matrices; nil if the backend has none.
   public var bfloat16: Double?
-  /// Bytes read and written a second by a copy far larger than the caches.
+  /// Bytes read and written per second by a copy much larger than the caches.
   public var copy: Double
 
-  /// Measures for a second or two.
+  /// Measures the ceilings, which takes a second or two.
   public init(_ backend: any Backend) {
     let clock = ContinuousClock()
-    // The system may take a while to give each thread a processor of its own.
+    // The system may need a while to give each thread its own processor.
     func best(_ body: () -> Void) -> Double {
       var times: [Double] = []
       let end = clock.now + .milliseconds(400)

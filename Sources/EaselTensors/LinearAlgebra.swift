@@ -2,15 +2,15 @@ import CEaselOpenBLAS
 
 /// Factorisations by LAPACK, on host arrays in row-major order.
 public enum LinearAlgebra {
-  /// The thin singular value decomposition `a = u · diag(s) · vt` of an m × n matrix, k = min(m, n): u is m × k, s has k
-  /// values in falling order, vt is k × n.
+  /// The thin singular value decomposition `a = u · diag(s) · vt` of an m × n matrix, with k = min(m, n): u is m × k, s
+  /// has k values in descending order, vt is k × n.
   ///
   /// LAPACK's `sgesdd`.
   public static func singularValues(of a: [Float], rows m: Int, columns n: Int) -> (u: [Float], s: [Float], vt: [Float])
   {
     require(a.count == m * n && m > 0 && n > 0, "\(a.count) numbers for \(m) × \(n)")
     _ = oneThread
-    // LAPACK is column-major: what it sees of our rows is the transpose, whose factors trade places.
+    // LAPACK is column-major, so it sees the transpose of our rows, in which the factors trade places.
     let rows = Int32(n)
     let columns = Int32(m)
     let k = Int32(min(m, n))
@@ -33,14 +33,15 @@ public enum LinearAlgebra {
     return (u: right, s: s, vt: left)
   }
 
-  /// Eigenvalues of a symmetric n × n matrix in rising order.
+  /// Eigenvalues of a symmetric n × n matrix in ascending order.
   ///
   /// LAPACK's `dsyevd`.
   public static func eigenvalues(ofSymmetric a: [Double], size n: Int) -> [Double] {
     symmetricEigen(a, n, vectors: false).values
   }
 
-  /// Eigenvalues of a symmetric n × n matrix in rising order, and their eigenvectors of length 1, a row of `vectors` each.
+  /// Eigenvalues of a symmetric n × n matrix in ascending order, and their eigenvectors of length 1, one per row of
+  /// `vectors`.
   ///
   /// LAPACK's `dsyevd`.
   public static func eigenvectors(ofSymmetric a: [Double], size n: Int) -> (values: [Double], vectors: [Double]) {
@@ -57,7 +58,7 @@ public enum LinearAlgebra {
     var (size, integerSize) = (Int32(-1), Int32(-1))  // the first call asks for the workspace it needs
     var info: Int32 = 0
     for _ in 0..<2 {
-      // A symmetric matrix is its own transpose, and columns of eigenvectors are rows to us.
+      // A symmetric matrix is its own transpose, and LAPACK's columns of eigenvectors are our rows.
       dsyevd_(
         vectors ? "V" : "N", "U", [Int32(n)], &matrix, [Int32(n)], &values, &work, [size], &integers, [integerSize],
         &info)
@@ -93,6 +94,6 @@ public enum LinearAlgebra {
     return c
   }
 
-  /// OpenBLAS' own threads would take the processors from ours.
+  /// OpenBLAS' own threads would compete with ours for the processors.
   private static let oneThread: Void = openblas_set_num_threads(1)
 }

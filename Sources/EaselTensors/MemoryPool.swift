@@ -2,11 +2,11 @@ import CEaselKernels
 import EaselSupport
 import Synchronization
 
-/// A heap of its own for each backend, from which a training step takes the same blocks as the step before: the system is
-/// asked for nothing after the first.
+/// A separate heap for each backend. A training step takes the same blocks as the step before, so that only the first
+/// step asks the system for memory.
 ///
 /// The heap is one range of addresses that grows at its end. Freed blocks join their free neighbours, and an allocation
-/// takes the smallest free block that it fits into, so that activations of any sizes use each other's memory: the heap is
+/// takes the smallest free block that is large enough, so activations of any size use each other's memory: the heap is
 /// little larger than the most that was ever in use.
 final class MemoryPool: Sendable {
   private struct Block {
@@ -17,14 +17,14 @@ final class MemoryPool: Sendable {
   private struct State {
     /// Free blocks by offset; no two touch.
     var free: [Block] = []
-    /// Bytes from the base that are memory, not just addresses.
+    /// Bytes from the base that have memory, not only addresses.
     var committed = 0
     var statistics = MemoryStatistics()
   }
 
-  // A storage may see its last use on any thread.
+  // The last use of a storage may be on any thread.
   private let state = Mutex(State())
-  /// The range's first address, as a number because pointers are not Sendable.
+  /// The range's first address, as a number since pointers are not Sendable.
   private let base: UInt
   private let capacity: Int
 
@@ -32,7 +32,8 @@ final class MemoryPool: Sendable {
   private static let growth = 2 << 20
 
   init() {
-    // Addresses cost nothing; a process that may not have so many gets fewer, and half of them are for everything else.
+    // Addresses cost nothing. A process with an address limit gets fewer; half of the limit is left for everything
+    // else.
     var capacity = min(1 << 42, MachineMemory.addresses.map { $0 / 2 } ?? .max) / MemoryPool.growth * MemoryPool.growth
     var base = easel_reserve(capacity)
     while base == nil, capacity > MemoryPool.growth {
@@ -73,7 +74,7 @@ final class MemoryPool: Sendable {
     }
   }
 
-  /// The start of the smallest free block that is large enough, the first of several.
+  /// The start of the smallest free block that is large enough; the first if there are several.
   private func take(_ size: Int, _ state: inout State) -> Int? {
     var best: Int?
     for (index, block) in state.free.enumerated() where block.size >= size {
@@ -87,7 +88,7 @@ final class MemoryPool: Sendable {
     return offset
   }
 
-  /// More memory at the end, where a free block may lie already.
+  /// Adds memory at the end, where there may already be a free block.
   private func grow(for size: Int, _ state: inout State) -> Int {
     let last = state.free.last.flatMap { $0.end == state.committed ? $0.size : nil } ?? 0
     let more = (size - last + MemoryPool.growth - 1) / MemoryPool.growth * MemoryPool.growth
@@ -103,7 +104,7 @@ final class MemoryPool: Sendable {
   }
 
   private func insert(_ block: Block, _ state: inout State) {
-    // The first free block behind the new one, by bisection.
+    // Finds the first free block behind the new one by bisection.
     var (low, high) = (0, state.free.count)
     while low < high {
       let middle = (low + high) / 2

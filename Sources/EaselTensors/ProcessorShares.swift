@@ -3,28 +3,28 @@ import EaselSupport
 import Foundation
 import Synchronization
 
-/// How the Easel processes of a machine share its processors: each says in a file that all of them read that it computes, and
-/// takes its fair share of threads, so that two trainings do not put each other aside.
+/// Lets a machine's Easel processes share its processors. Each process records in a common file that it is computing,
+/// and takes its fair share of threads, so that two trainings do not keep suspending each other.
 ///
-/// What a process says holds for a moment and is renewed while it computes. One that waits, was stopped, or died has said
-/// nothing by then, and its processors are the others'.
+/// An entry is valid for a moment and is renewed while the process computes. The entry of a process that waits, is
+/// stopped or has died has expired by then, and its processors belong to the others.
 package final class ProcessorShares: Sendable {
-  /// Those of this machine; those of one container where `/dev/shm` is its own.
+  /// The shares of this machine; those of one container if it has its own `/dev/shm`.
   static let ofThisMachine = ProcessorShares(
     path: "/dev/shm/easel-processors", processors: Processor.available)
 
-  /// What a process says: 32 bytes of the file.
+  /// A process's entry: 32 bytes of the file.
   private struct Entry {
-    /// Of the process; anything but 0.
+    /// Identifies the process; never 0.
     var owner: UInt64 = 0
-    /// By the machine's clock, in nanoseconds.
+    /// The time of the last renewal by the machine's clock, in nanoseconds.
     var renewed: Int64 = 0
-    /// Threads that a person has asked for; 0 for as many as are fair.
+    /// The number of threads that a person has asked for; 0 for a fair share.
     var threads: Int64 = 0
-    /// Which processors it may run on. Others have nothing to share with it.
+    /// The processors that the process may run on. Processes with others have nothing to share with it.
     var processors: UInt64 = 0
 
-    /// Whether it still holds. One from the future is of before the machine was started anew.
+    /// Whether the entry is still valid. One from the future dates from before the machine's last start.
     func holds(at time: Int64) -> Bool {
       owner != 0 && renewed >= 0 && renewed <= time && time - renewed < ProcessorShares.validity && threads >= 0
     }
@@ -32,7 +32,7 @@ package final class ProcessorShares: Sendable {
 
   private static let validity: Int64 = 300_000_000
   private static let renewal: Int64 = 50_000_000
-  /// Processes beyond these take no part.
+  /// Further processes take no part.
   private static let places = 128
 
   private struct State {
@@ -50,7 +50,7 @@ package final class ProcessorShares: Sendable {
   private let share = Atomic<Int>(0)
   private let state = Mutex(State())
 
-  /// - Parameter affinity: a number that stands for the processors that this process may run on; nil for those it may.
+  /// - Parameter affinity: a number that stands for the processors that this process may run on; nil to determine it.
   package init(path: String, processors: Int, affinity: UInt64? = nil) {
     self.path = path
     self.processors = processors
@@ -59,21 +59,22 @@ package final class ProcessorShares: Sendable {
 
   deinit { state.withLock { if let file = $0.file, file >= 0 { close(file) } } }
 
-  /// The threads that this process may use now, at least 1. Costs a look at the clock, and every 50 ms one at the file.
+  /// The number of threads that this process may use now, at least 1. Each call reads the clock; every 50 ms one reads
+  /// the file.
   ///
   /// - Parameters:
-  ///   - wanted: how many it could use.
-  ///   - isFixed: whether a person has asked for that number. Then it is used whatever the others do.
+  ///   - wanted: how many threads it could use.
+  ///   - isFixed: whether a person has asked for that number. Then it is used whatever other processes do.
   func threads(wanted: Int, isFixed: Bool) -> Int {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return threads(wanted: wanted, isFixed: isFixed, at: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
   }
 
-  /// The same at a time of the machine's clock, in nanoseconds.
+  /// The same for a given time of the machine's clock, in nanoseconds.
   package func threads(wanted: Int, isFixed: Bool, at now: Int64) -> Int {
     let due = next.load(ordering: .relaxed)
-    // One of the threads that come at the same time renews.
+    // If several threads arrive at the same time, one of them renews.
     if now >= due, next.compareExchange(expected: due, desired: now + Self.renewal, ordering: .relaxed).exchanged {
       share.store(renew(at: now, threads: isFixed ? wanted : 0), ordering: .relaxed)
     }
@@ -82,14 +83,14 @@ package final class ProcessorShares: Sendable {
     return share == 0 ? wanted : min(wanted, share)
   }
 
-  /// - Returns: the fair share of a process that wants as many threads as it can have; 0 where nothing can be agreed on.
+  /// - Returns: the fair share of a process that wants as many threads as possible; 0 if no agreement is possible.
   private func renew(at now: Int64, threads: Int) -> Int {
     state.withLock { state in
       if state.file == nil { state.file = ProcessorShares.open(path) }
       guard let file = state.file, file >= 0 else { return 0 }
       var entries = [Entry](repeating: Entry(), count: Self.places)
       _ = entries.withUnsafeMutableBytes { pread(file, $0.baseAddress, $0.count, 0) }
-      // Two processes may have taken the same place at the same moment: the one that wrote last has it.
+      // Two processes may have taken the same slot at the same moment; it belongs to the last writer.
       if let place = state.place, entries[place].owner != owner { state.place = nil }
       guard let place = state.place ?? entries.firstIndex(where: { !$0.holds(at: now) }) else { return 0 }
       state.place = place
@@ -106,8 +107,8 @@ package final class ProcessorShares: Sendable {
     }
   }
 
-  /// The file, made where there is none; −1 where that cannot be. Anybody may write to it: all that one can do there is to
-  /// leave others fewer threads.
+  /// The file, created if it does not exist; −1 if that fails. Anybody may write to it; the worst they can do is leave
+  /// others fewer threads.
   private static func open(_ path: String) -> Int32 {
     let flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW
     for _ in 0..<2 {

@@ -18,8 +18,8 @@ public enum RandomStream: UInt32, Sendable, CaseIterable {
 
 /// Philox4x32-10 (Salmon et al., “Parallel random numbers: as easy as 1, 2, 3”, SC 2011): a counter-based generator.
 ///
-/// Its output is a pure function of key (the run's seed) and counter (stream, sample, draw, position), so that any number
-/// can be computed on its own: image k of a grid is the same whatever the count, and nothing has to be saved but integers.
+/// Its output is a pure function of key (the run's seed) and counter (stream, sample, draw, position), so any number
+/// can be computed on its own: image k of a grid is the same whatever the count, and only integers need to be saved.
 public struct Philox: Sendable {
   /// The key: the seed of a run.
   public let seed: UInt64
@@ -27,7 +27,7 @@ public struct Philox: Sendable {
   /// A generator with a key.
   public init(seed: UInt64) { self.seed = seed }
 
-  /// The 128 random bits at a counter, as four words of 32; the same for the same seed and counter, on any machine.
+  /// The 128 random bits at a counter, as four 32-bit words; the same for the same seed and counter on any machine.
   public func block(_ counter: SIMD4<UInt32>) -> SIMD4<UInt32> {
     var counter = counter
     var key0 = UInt32(truncatingIfNeeded: seed)
@@ -59,13 +59,13 @@ public struct StreamGenerator: RandomNumberGenerator, Sendable {
   private var buffered = SIMD4<UInt32>()
   private var available = 0
 
-  /// A sequence at its beginning.
+  /// A sequence from its beginning.
   ///
   /// - Parameters:
-  ///   - seed: the run's.
-  ///   - stream: what the numbers are for.
-  ///   - index: selects an independent sequence, by the sample, say; below 2⁴⁰.
-  ///   - draw: likewise, by the epoch, say.
+  ///   - seed: the run's seed.
+  ///   - stream: the purpose of the numbers.
+  ///   - index: selects an independent sequence, for example by sample; below 2⁴⁰.
+  ///   - draw: also selects an independent sequence, for example by epoch.
   public init(seed: UInt64, stream: RandomStream, index: UInt64 = 0, draw: UInt32 = 0) {
     philox = Philox(seed: seed)
     self.stream = stream.rawValue
@@ -88,7 +88,7 @@ public struct StreamGenerator: RandomNumberGenerator, Sendable {
 }
 
 extension SIMD4<UInt32> {
-  /// The counter of a block: position inside the sample, the sample's global index (40 bits), the draw (a step of the
+  /// The counter of a block: position within the sample, the sample's global index (40 bits), the draw (a step of the
   /// sampler, an epoch), and the stream.
   static func sample(position: UInt32, index: UInt64, draw: UInt32, stream: UInt32) -> Self {
     SIMD4(

@@ -2,23 +2,23 @@
 public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomStringConvertible {
   public let sizes: [Int]
 
-  /// A shape of sizes of 0 or more, outermost first; of none for a single number.
+  /// A shape from sizes of 0 or more, outermost first; without sizes, that of a single number.
   public init(_ sizes: [Int]) { self.sizes = sizes }
   /// The same, written `[N, H, W, C]`.
   public init(arrayLiteral sizes: Int...) { self.sizes = sizes }
 
-  /// The number of axes, 0 for a single number.
+  /// The number of axes; 0 for a single number.
   public var rank: Int { sizes.count }
   /// The number of elements: the product of the sizes.
   public var count: Int { sizes.reduce(1, *) }
-  /// The size of the innermost axis, 1 for a scalar.
+  /// The size of the innermost axis; 1 for a scalar.
   public var last: Int { sizes.last ?? 1 }
 
-  /// The size of an axis, from 0; a negative one counts from the end, −1 being the innermost. An axis that there is not
-  /// traps.
+  /// The size of an axis, counted from 0; negative indices count from the end, −1 being the innermost. An axis that
+  /// does not exist traps.
   public subscript(axis: Int) -> Int { sizes[axis < 0 ? sizes.count + axis : axis] }
 
-  /// The same shape with another innermost size; `[size]` where there are no axes.
+  /// The shape with another innermost size; `[size]` if it has no axes.
   public func replacingLast(with size: Int) -> Shape { Shape(sizes.dropLast() + [size]) }
 
   public var description: String { "[" + sizes.map(String.init).joined(separator: ", ") + "]" }
@@ -39,26 +39,25 @@ public enum ScalarType: String, Sendable, CaseIterable, Codable {
   }
 }
 
-/// Stops the program at a mistake in code: shapes or types that do not fit together.
+/// Stops the program at a mistake in code, such as shapes or types that do not fit together.
 ///
-/// A release `precondition` drops its text; this keeps it.
+/// A release-mode `precondition` drops its text; this keeps it.
 ///
 /// - Parameters:
 ///   - message: what was expected and what was found.
-///   - file: where the program stopped.
-///   - line: likewise.
+///   - file: the source file of the call.
+///   - line: the line of the call.
 public func fatalShape(_ message: @autoclosure () -> String, file: StaticString = #file, line: UInt = #line) -> Never {
   fatalError("shape mismatch: " + message(), file: file, line: line)
 }
 
-/// Checks what a caller's code has to get right, with a message that survives in release builds. Traps where it does not
-/// hold.
+/// Checks a condition that the caller's code must meet, and traps otherwise. The message survives in release builds.
 ///
 /// - Parameters:
-///   - condition: what has to hold.
+///   - condition: the condition that must hold.
 ///   - message: what was expected and what was found.
-///   - file: where the program stopped.
-///   - line: likewise.
+///   - file: the source file of the call.
+///   - line: the line of the call.
 @inline(__always)
 public func require(
   _ condition: Bool, _ message: @autoclosure () -> String, file: StaticString = #file, line: UInt = #line

@@ -1,15 +1,15 @@
 import Synchronization
 
-/// A block of a backend's memory, which goes back to the backend's pool with its last use.
+/// A block of a backend's memory. It returns to the backend's pool with its last use.
 public final class Storage {
   /// The first byte, at a multiple of 64.
   public let pointer: UnsafeMutableRawPointer
   public let byteCount: Int
   public let backend: any Backend
 
-  /// Which values this memory holds, as a number no two contents ever share; 0 for temporaries.
+  /// Identifies the values in this memory, by a number that no two contents ever share; 0 for temporaries.
   ///
-  /// Backends keep reordered copies of parameters under it. See ``markModified()``.
+  /// Backends keep reordered copies of parameters by this number. See ``markModified()``.
   public private(set) var generation: UInt64 = 0
 
   init(pointer: UnsafeMutableRawPointer, byteCount: Int, backend: any Backend) {
@@ -18,7 +18,7 @@ public final class Storage {
     self.backend = backend
   }
 
-  /// Says that long-lived contents (parameters) have changed, or that from now on contents are long-lived.
+  /// Records that long-lived contents (parameters) have changed, or that the contents are long-lived from now on.
   public func markModified() { generation = Storage.generations.add(1, ordering: .relaxed).newValue }
 
   private static let generations = Atomic<UInt64>(0)
@@ -28,10 +28,10 @@ public final class Storage {
 
 /// What a memory pool has done so far.
 public struct MemoryStatistics: Sendable, Codable, Equatable {
-  /// Bytes handed out now, and the most at any time.
+  /// Bytes in use now, and the most at any time.
   public var bytesInUse = 0
   public var peakBytes = 0
-  /// Bytes taken from the system, and how often it was asked.
+  /// Bytes taken from the system, and the number of requests.
   public var bytesReserved = 0
   public var systemAllocations = 0
 }

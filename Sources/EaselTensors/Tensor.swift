@@ -1,17 +1,17 @@
 import CEaselKernels
 
-/// A dense array of numbers in a backend's memory, innermost axis contiguous.
+/// A dense array of numbers in a backend's memory, with the innermost axis contiguous.
 ///
-/// A tensor is a value that shares its storage: copies, reshapes and slices of the leading axis are views. Operations make
-/// new tensors; only those named `…InPlace` or with an `into:` parameter write to existing ones. Shapes and types that do
-/// not fit trap.
+/// A tensor is a value that shares its storage: copies, reshapes and slices of the leading axis are views. Operations
+/// make new tensors; only those named `…InPlace` or with an `into:` parameter write to existing ones. Shapes and types
+/// that do not fit trap.
 public struct Tensor {
   private var _storage: Storage
   /// The sizes of the axes, outermost first.
   public let shape: Shape
   /// The type of the elements.
   public let type: ScalarType
-  /// Where the first element lies in the storage, in elements.
+  /// The position of the first element in the storage, in elements.
   let offset: Int
 
   init(storage: Storage, offset: Int = 0, shape: Shape, type: ScalarType) {
@@ -21,24 +21,24 @@ public struct Tensor {
     self.type = type
   }
 
-  /// Memory for a shape, its contents undefined.
+  /// Memory for a shape, with undefined contents.
   ///
   /// - Parameters:
-  ///   - shape: any.
-  ///   - type: of the elements.
-  ///   - backend: whose memory it is.
+  ///   - shape: any shape.
+  ///   - type: the type of the elements.
+  ///   - backend: the backend that provides the memory.
   public init(uninitialized shape: Shape, type: ScalarType = .float32, on backend: any Backend) {
     let storage = backend.allocate(byteCount: shape.count * type.byteCount)
     self.init(storage: storage, shape: shape, type: type)
   }
 
-  /// A tensor of one value.
+  /// A tensor with the same value everywhere.
   ///
   /// - Parameters:
-  ///   - value: of every element.
-  ///   - shape: any.
+  ///   - value: the value of every element.
+  ///   - shape: any shape.
   ///   - type: `float32` or `bfloat16`; `int32` traps.
-  ///   - backend: whose memory it is.
+  ///   - backend: the backend that provides the memory.
   public init(repeating value: Float, shape: Shape, type: ScalarType = .float32, on backend: any Backend) {
     self.init(uninitialized: shape, type: type, on: backend)
     backend.fill(self, with: value)
@@ -47,10 +47,10 @@ public struct Tensor {
   /// A tensor of the given numbers.
   ///
   /// - Parameters:
-  ///   - values: in row-major order, as many as the shape has elements; another number of them traps.
-  ///   - shape: any.
-  ///   - type: `float32` or `bfloat16`, to which numbers are rounded, halves to even; `int32` traps.
-  ///   - backend: whose memory it is.
+  ///   - values: in row-major order, as many as the shape has elements; another number traps.
+  ///   - shape: any shape.
+  ///   - type: `float32` or `bfloat16`, to which values are rounded, halves to even; `int32` traps.
+  ///   - backend: the backend that provides the memory.
   public init(_ values: [Float], shape: Shape, type: ScalarType = .float32, on backend: any Backend) {
     require(values.count == shape.count, "\(values.count) values for \(shape)")
     let host = Tensor(uninitialized: shape, on: backend)
@@ -65,11 +65,11 @@ public struct Tensor {
       .update(fromContentsOf: values)
   }
 
-  /// The memory, which views of it share.
+  /// The memory, which views share.
   public var storage: Storage { _storage }
-  /// What the tensor belongs to, and what computes with it.
+  /// The backend that the tensor belongs to and that computes with it.
   public var backend: any Backend { storage.backend }
-  /// Whether this is the only user of its memory, which may then be overwritten.
+  /// Whether this is the only user of its memory, so that it may be overwritten.
   public mutating func isUniquelyReferenced() -> Bool { isKnownUniquelyReferenced(&_storage) }
 
   /// The number of elements.
@@ -77,7 +77,7 @@ public struct Tensor {
   /// The number of axes.
   public var rank: Int { shape.rank }
 
-  /// The first element's address; for backends whose memory is the host's.
+  /// The first element's address, for backends in the host's memory.
   var pointer: UnsafeMutableRawPointer { storage.pointer + offset * type.byteCount }
   var floats: UnsafeMutablePointer<Float> {
     require(type == .float32, "float32 expected, found \(type)")
@@ -88,10 +88,10 @@ public struct Tensor {
 // MARK: - Views
 
 extension Tensor {
-  /// The same elements in another shape: a view.
+  /// The same elements in another shape, as a view.
   ///
-  /// - Parameter sizes: of the axes, as many elements in all; one of them may be −1: what is left. Any other number of
-  ///   elements traps.
+  /// - Parameter sizes: the sizes of the axes. The number of elements must stay the same; otherwise it traps. One size
+  ///   may be −1: it becomes what is left.
   public func reshaped(_ sizes: [Int]) -> Tensor {
     let known = sizes.filter { $0 >= 0 }.reduce(1, *)
     let resolved = Shape(sizes.map { $0 >= 0 ? $0 : (known == 0 ? 0 : count / known) })
@@ -99,11 +99,11 @@ extension Tensor {
     return Tensor(storage: storage, offset: offset, shape: resolved, type: type)
   }
 
-  /// The same elements in another shape, which has as many: a view. Another number of them traps.
+  /// The same elements in another shape, as a view. It traps unless the number of elements is the same.
   public func reshaped(_ shape: Shape) -> Tensor { reshaped(shape.sizes) }
 
-  /// Elements `range` of the leading axis, `[N, …]` to `[range.count, …]`: a view. A range out of bounds, and a tensor
-  /// without axes, trap.
+  /// Elements `range` of the leading axis, `[N, …]` to `[range.count, …]`, as a view. It traps if the range is out of
+  /// bounds or if the tensor has no axes.
   public subscript(range: Range<Int>) -> Tensor {
     require(rank > 0 && range.lowerBound >= 0 && range.upperBound <= shape[0], "\(range) of \(shape)")
     let stride = shape[0] == 0 ? 0 : count / shape[0]
@@ -113,11 +113,12 @@ extension Tensor {
       type: type)
   }
 
-  /// Element `index` of the leading axis, without that axis, `[N, …]` to `[…]`: a view. An index out of bounds traps.
+  /// Element `index` of the leading axis, without that axis, `[N, …]` to `[…]`, as a view. An index out of bounds
+  /// traps.
   public subscript(index: Int) -> Tensor { self[index..<index + 1].reshaped(Array(shape.sizes.dropFirst())) }
 
-  /// `shape.count` elements from place `start` in row-major order, as a shape: how an arena hands out parameters. A view;
-  /// traps where it would reach beyond the tensor.
+  /// `shape.count` elements from index `start` in row-major order, in the given shape, as a view. An arena provides its
+  /// parameters this way. It traps if the view would extend beyond the tensor.
   public func view(at start: Int, shape: Shape) -> Tensor {
     require(start >= 0 && start + shape.count <= count, "\(shape) at \(start) of \(count) elements")
     return Tensor(storage: storage, offset: offset + start, shape: shape, type: type)
@@ -127,20 +128,20 @@ extension Tensor {
 // MARK: - Host access
 
 extension Tensor {
-  /// The elements as float32, copied out in row-major order. Traps for `int32`.
+  /// The elements as float32, copied in row-major order. Traps for `int32`.
   public func values() -> [Float] {
     require(type != .int32, "floating-point tensor expected")
     let source = type == .float32 ? self : backend.cast(self, to: .float32)
     return Array(UnsafeBufferPointer(start: source.floats, count: count))
   }
 
-  /// The only element, as float32. Traps where there are more, and for `int32`.
+  /// The only element, as float32. Traps if there are more, and for `int32`.
   public func item() -> Float {
     require(count == 1, "one element expected, found \(shape)")
     return values()[0]
   }
 
-  /// Scoped access to float32 elements in row-major order, which every view of the memory sees changed. Traps for another
+  /// Scoped access to float32 elements in row-major order. Every view of the memory sees the changes. Traps for another
   /// type.
   ///
   /// - Parameter body: called with the elements; the buffer must not leave the closure.
@@ -162,18 +163,18 @@ extension Tensor {
 // MARK: - Arithmetic without gradients
 
 extension Tensor {
-  /// The same values as another type; itself where it is of that type. Float32 is rounded to bfloat16 to the nearest,
-  /// halves to even. Traps for `int32`, which is no type of activations.
+  /// The same values as another type; the tensor itself if it already has that type. Float32 is rounded to the nearest
+  /// bfloat16, halves to even. Traps for `int32`, which is no type of activations.
   public func cast(to type: ScalarType) -> Tensor { type == self.type ? self : backend.cast(self, to: type) }
 
-  /// Every element limited to `low…high`, in the same shape and type.
+  /// The tensor with every element limited to `low…high`.
   public func clamped(_ low: Float, _ high: Float) -> Tensor { backend.clamp(self, low: low, high: high) }
 
-  /// The sum, element by element, of tensors of as many elements and one type; others trap.
+  /// The element-by-element sum of tensors with the same number of elements and the same type; others trap.
   public static func + (a: Tensor, b: Tensor) -> Tensor { a.backend.add(a, b, alpha: 1, beta: 1) }
-  /// The difference, element by element, of tensors of as many elements and one type; others trap.
+  /// The element-by-element difference of tensors with the same number of elements and the same type; others trap.
   public static func - (a: Tensor, b: Tensor) -> Tensor { a.backend.add(a, b, alpha: 1, beta: -1) }
-  /// The product, element by element, of tensors of one shape and type; others trap.
+  /// The element-by-element product of tensors of the same shape and type; others trap.
   public static func * (a: Tensor, b: Tensor) -> Tensor { a.backend.multiply(a, b) }
   /// Every element times a number, in the same shape and type.
   public static func * (scale: Float, a: Tensor) -> Tensor { a.backend.affine(a, scale: scale, shift: 0) }

@@ -2,9 +2,9 @@ import Foundation
 
 /// One operating-system thread for all tensor work: a backend serves one thread at a time.
 public enum TensorThread {
-  /// Runs work on the tensor thread and waits for it. Called on that thread, it just runs.
+  /// Runs work on the tensor thread and waits for it. If it is called on that thread, it just runs the work.
   ///
-  /// - Parameter work: what is to be done there.
+  /// - Parameter work: the work to do there.
   /// - Returns: what the work returns.
   /// - Throws: what the work throws.
   public static func run<Result>(_ work: @escaping @Sendable () throws -> Result) throws -> Result {
@@ -16,7 +16,7 @@ public enum TensorThread {
 
   private static let worker = Worker()
 
-  /// Carries work over to the thread and its outcome back; the caller waits meanwhile, so only one of them touches it.
+  /// Carries work to the thread and its outcome back. The caller waits meanwhile, so only one of them touches it.
   private final class Job<Value>: @unchecked Sendable {
     private let work: () throws -> Value
     private var finished: Result<Value, any Error>?

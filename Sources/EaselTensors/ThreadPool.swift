@@ -3,32 +3,33 @@ import EaselSupport
 import Foundation
 import Synchronization
 
-/// A share of the process's one pool of compute threads, which all operations run on: the calling thread and workers beside
-/// it, which sleep while there is nothing to do (`CEaselKernels/Threads.c`).
+/// A share of the process's one pool of compute threads, which all operations run on: the calling thread, and workers
+/// that sleep while there is nothing to do (`CEaselKernels/Threads.c`).
 ///
-/// Work is cut into *parts* by its shape, never by the number of threads, so that results are the same bytes on any number of
-/// them: a sum that is made part by part belongs to the part. Memory that a part works in and leaves belongs to the *worker*.
-/// Parts are taken by whoever is free, and nobody waits for a thread that has taken none.
+/// Work is divided into *parts* by its shape, never by the number of threads, so that results are the same bytes on any
+/// number of threads: a sum that is made part by part belongs to the part. Scratch memory that a part leaves behind
+/// belongs to the *worker*. Free threads take parts, and nobody waits for a thread that has taken none.
 public struct ThreadPool: Sendable {
-  /// Threads that work at a time at most, the caller among them.
+  /// The most threads that work at a time, including the caller.
   public let count: Int
-  /// Whether a person has asked for that number; else it is what Easel's processes share out (``ProcessorShares``).
+  /// Whether a person has asked for that number; otherwise Easel's processes share the processors
+  /// (``ProcessorShares``).
   private let isFixed: Bool
   private let abandonment = Abandonment()
 
-  /// - Parameter count: threads to use; nil means one for each processor this process may run on, less what other processes
-  ///   of Easel use at the time.
+  /// - Parameter count: the number of threads; nil means one for each processor that this process may run on, less
+  ///   those that other Easel processes use at the time.
   public init(count: Int? = nil) {
     self.count = min(max(1, count ?? Processor.available), EASEL_MOST_THREADS)
     isFixed = count != nil
   }
 
-  /// Whose turn it is: a part of the work, from 0, on a worker, from 0 and below ``count``.
+  /// Whose turn it is: a part of the work, counted from 0, and a worker, from 0 to below ``count``.
   public struct Turn {
     public let part, worker: Int
   }
 
-  /// Parts of work that is cut without regard to what is added up: as many threads find something to do.
+  /// The number of parts for work that needs no sums by part: enough that many threads find something to do.
   public static let mostParts = 64
 
   /// How many ranges ``split(_:grain:most:isAbandonable:_:)`` makes.
@@ -36,13 +37,14 @@ public struct ThreadPool: Sendable {
     max(1, min(most, count / max(1, grain)))
   }
 
-  /// Cuts `0 ..< count` into ranges of like size, hands them out, and waits. The ranges depend on nothing but the arguments.
+  /// Divides `0 ..< count` into ranges of similar size, hands them out, and waits. The ranges depend on the arguments
+  /// alone.
   ///
   /// - Parameters:
-  ///   - count: the length of what is cut.
+  ///   - count: the length to divide.
   ///   - grain: ranges shorter than this are not worth a part of their own.
-  ///   - most: ranges at most.
-  ///   - isAbandonable: whether it may be left out of work that was given up: see ``abandonable(when:_:)``.
+  ///   - most: the largest number of ranges.
+  ///   - isAbandonable: whether it may be left out of abandoned work; see ``abandonable(when:_:)``.
   ///   - body: called with a range, on several threads at once.
   public func split(
     _ count: Int, grain: Int = 1, most: Int = mostParts, isAbandonable: Bool = true, _ body: (Range<Int>, Turn) -> Void
@@ -57,8 +59,8 @@ public struct ThreadPool: Sendable {
   /// Hands out parts, and waits.
   ///
   /// - Parameters:
-  ///   - parts: how many.
-  ///   - isAbandonable: whether it may be left out of work that was given up: see ``abandonable(when:_:)``.
+  ///   - parts: the number of parts.
+  ///   - isAbandonable: whether it may be left out of abandoned work; see ``abandonable(when:_:)``.
   ///   - body: called once for each part, on several threads at once.
   public func run(_ parts: Int, isAbandonable: Bool = true, _ body: (Turn) -> Void) {
     if isAbandonable, isAbandoned { return }
@@ -67,7 +69,7 @@ public struct ThreadPool: Sendable {
       for part in 0..<parts { body(Turn(part: part, worker: ThreadPool.currentWorker)) }
       return
     }
-    // The pool counts parts in 16 bits: of more, several are one to it.
+    // The pool counts parts in 16 bits; if there are more, it treats several as one.
     let runs = min(parts, EASEL_MOST_PARTS)
     withoutActuallyEscaping(body) { body in
       var region = Region(parts: parts, runs: runs, body: body)
@@ -89,14 +91,14 @@ public struct ThreadPool: Sendable {
     let body: (Turn) -> Void
   }
 
-  /// The worker that the calling thread is; 0 for those outside of the pool.
+  /// The calling thread's worker; 0 for threads outside the pool.
   private static var currentWorker: Int { Int(easel_current_worker()) }
 }
 
-/// What a pool knows of work that may be given up; used by the thread that does the tensor work.
+/// A pool's state for work that may be abandoned; used by the thread that does the tensor work.
 private final class Abandonment: Sendable {
   struct State {
-    /// Nil where work is carried through.
+    /// Nil if the work must be completed.
     var condition: (@Sendable () -> Bool)?
     var isAbandoned = false
   }
@@ -105,16 +107,16 @@ private final class Abandonment: Sendable {
 }
 
 extension ThreadPool {
-  /// Does work that may be given up in the middle: once a condition holds, every operation on this pool returns at once, and
-  /// what it would have written is undefined. Random numbers alone are drawn all the same, since indices are made of them.
+  /// Does work that may be abandoned midway: once a condition holds, every operation on this pool returns at once, and
+  /// what it would have written is undefined. Only random numbers are still drawn, since indices are made from them.
   ///
-  /// The work must not change what outlives it before ``carryThrough()``, or whoever gives it up puts that back.
+  /// Before ``carryThrough()``, the work must not change anything that outlives it, unless the caller restores it.
   ///
   /// - Parameters:
-  ///   - condition: asked before each operation; it takes a moment at most.
-  ///   - work: what may be given up.
-  /// - Returns: nil where the work was given up.
-  /// - Throws: what the work throws, unless it was given up.
+  ///   - condition: checked before each operation; it must return quickly.
+  ///   - work: the work that may be abandoned.
+  /// - Returns: nil if the work was abandoned.
+  /// - Throws: what the work throws, unless it was abandoned.
   public func abandonable<Result>(
     when condition: @escaping @Sendable () -> Bool, _ work: () throws -> Result
   ) rethrows -> Result? {
@@ -129,9 +131,9 @@ extension ThreadPool {
     }
   }
 
-  /// From here on the work is carried through, whatever its condition says: what it changes now is to be whole.
+  /// From here on the work is completed, whatever its condition says, so that its changes are whole.
   ///
-  /// - Returns: false where it was given up before.
+  /// - Returns: false if the work was already abandoned.
   public func carryThrough() -> Bool {
     abandonment.state.withLock {
       if !$0.isAbandoned { $0.condition = nil }
@@ -139,7 +141,7 @@ extension ThreadPool {
     }
   }
 
-  /// Whether the work at hand is given up; its condition is asked.
+  /// Whether the present work is abandoned; checks its condition.
   var isAbandoned: Bool {
     abandonment.state.withLock {
       if !$0.isAbandoned, let condition = $0.condition { $0.isAbandoned = condition() }
@@ -147,6 +149,6 @@ extension ThreadPool {
     }
   }
 
-  /// The same without asking: what was computed before the condition held is whole.
+  /// The same without checking: whatever was computed before the condition held is complete.
   private var isGivenUp: Bool { abandonment.state.withLock { $0.isAbandoned } }
 }

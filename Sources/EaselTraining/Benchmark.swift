@@ -1,10 +1,10 @@
 import Foundation
 
-/// The speed of a preset on made-up data: the same figures as the PyTorch script beside it in `Benchmarks/`.
+/// The speed of a preset on made-up data. `Benchmarks/` has a PyTorch script that reports the same figures.
 public struct BenchmarkResult: Codable, Sendable {
   public var model: String
   public var mode: String
-  /// Of the images: width×height×channels.
+  /// The size of the images: width×height×channels.
   public var image: String
   public var batch: Int
   public var threads: Int
@@ -15,7 +15,8 @@ public struct BenchmarkResult: Codable, Sendable {
   /// Median over passes of the network that makes pictures.
   public var sampleImagesPerSecond: Double
   public var peakRSSMegabytes: Int
-  /// Blocks taken from the system during the timed training steps: 0 when every step reuses the memory of the one before.
+  /// Blocks taken from the system during the timed training steps; 0 if every step reuses the memory of the step
+  /// before.
   public var systemAllocations: Int
 
   public enum CodingKeys: String, CodingKey {
@@ -29,11 +30,11 @@ public struct BenchmarkResult: Codable, Sendable {
   /// Trains and samples for a few steps.
   ///
   /// - Parameters:
-  ///   - preset: what is measured.
+  ///   - preset: the preset to measure.
   ///   - configuration: its settings.
-  ///   - data: what the images are like; nil for what the preset was made for.
-  ///   - backend: what computes.
-  ///   - steps: timed steps, after three that are not.
+  ///   - data: a description of the images; nil for those that the preset was made for.
+  ///   - backend: the backend that computes.
+  ///   - steps: how many steps are timed, after three that are not.
   public static func measure(
     _ preset: AnyPreset, configuration: ConfigurationDocument, data: DataDescription? = nil, backend: any Backend,
     steps: Int
@@ -56,7 +57,7 @@ public struct BenchmarkResult: Codable, Sendable {
       peakRSSMegabytes: peakMemory() >> 20, systemAllocations: allocations)
   }
 
-  /// The most memory that the process has had resident, in bytes.
+  /// The largest resident memory of the process so far, in bytes.
   private static func peakMemory() -> Int {
     var usage = rusage()
     getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
@@ -116,7 +117,7 @@ extension DataDescription {
   public var sizeText: String { "\(width)×\(height)×\(channels)" }
 }
 
-/// The median time of some calls, in seconds.
+/// The median time of several calls, in seconds.
 func median(of count: Int, _ body: () -> Void) -> Double {
   let clock = ContinuousClock()
   let times = (0..<count).map { _ in clock.measure(body) / .seconds(1) }.sorted()

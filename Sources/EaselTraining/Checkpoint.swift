@@ -1,11 +1,11 @@
 import EaselSupport
 import Foundation
 
-/// A model out of a checkpoint, ready to make pictures.
+/// A model from a checkpoint, ready to make pictures.
 public struct LoadedModel {
-  /// Which of a checkpoint's weights.
+  /// Which of a checkpoint's weights to use.
   public enum Weights: String, FieldChoice {
-    /// The moving average where there is one: what pictures are made from.
+    /// The moving average, if there is one: the weights that pictures are made from.
     case ema
     /// The trained values themselves.
     case raw
@@ -19,7 +19,8 @@ public struct LoadedModel {
   public let modelHash: String
   /// The weights that were read.
   public let weights: Weights
-  /// Differences between this machine and the one that wrote the checkpoint that can change the last bits of a picture.
+  /// Differences between this machine and the one that wrote the checkpoint, if they can change the last bits of a
+  /// picture.
   public let differences: [String]
   /// What the model is made with.
   let parts: PartCheckpoints
@@ -27,16 +28,16 @@ public struct LoadedModel {
   /// Reads a checkpoint whose hashes were checked.
   ///
   /// - Parameters:
-  ///   - checkpoint: what is read.
-  ///   - backend: what computes.
-  ///   - precision: nil for that of the training.
-  ///   - weights: nil for the average where there is one.
+  ///   - checkpoint: the checkpoint to read.
+  ///   - backend: the backend that computes.
+  ///   - precision: the type of activations; nil for the training's.
+  ///   - weights: nil for the average if there is one, otherwise for the trained weights.
   /// - Throws: `UserError`.
   public init(
     _ checkpoint: CheckpointFolder, backend: any Backend, precision: Precision? = nil, weights: Weights? = nil
   ) throws {
     let state = try RunState.read(checkpoint)
-    // A state that was made up may tell of any size: what it takes at the very least, which is little of a true one.
+    // A forged state.json can claim any size. Check a cheap lower bound of the memory before building the model.
     let data = state.data.description
     try MachineMemory.require(
       1024 * data.width * data.height, for: "drawing images of \(data.width)×\(data.height) pixels",
@@ -64,14 +65,14 @@ public struct LoadedModel {
     differences = LoadedModel.differences(state.environment, RunState.Environment(backend, type))
   }
 
-  /// The training's type, unless another is asked for, or it is bfloat16 and would be slower here than float32.
+  /// The training's type, unless another is asked for, or unless it is bfloat16 and would be slower here than float32.
   private static func type(_ precision: Precision?, _ state: RunState, _ backend: any Backend) throws -> ScalarType {
     let convolves3x3 = try AnyPreset.named(state.preset).family.convolves3x3
     let usual: Precision = state.environment.precision == .bfloat16 ? .auto : .float32
     return try (precision ?? usual).scalarType(on: backend, convolves3x3: convolves3x3)
   }
 
-  /// The same model as it is before any training, its parameters drawn by another seed.
+  /// The same model before any training, with parameters drawn from another seed.
   public func untrained(seed: UInt64) throws -> any Model {
     let context = model.context
     return try LoadedModel.makeModel(
@@ -79,7 +80,7 @@ public struct LoadedModel {
     ).0
   }
 
-  /// - Parameter seed: of the parameters; nil for the run's own.
+  /// - Parameter seed: the seed of the parameters; nil for the run's own.
   static func makeModel(
     _ checkpoint: CheckpointFolder, _ state: RunState, with parts: PartCheckpoints, backend: any Backend,
     type: ScalarType, seed: UInt64? = nil
@@ -124,7 +125,7 @@ enum CheckpointFile {
 }
 
 extension Model {
-  /// Writes everything that training goes on from.
+  /// Writes everything that a training needs to go on.
   func writeCheckpoint(to folder: String, state: RunState, configuration: ConfigurationDocument) throws {
     let metadata = ["format": "pt", "easel": easelVersion]
     func write(_ name: String, _ entries: (Component) -> [SafetensorsWriter.Tensor]) throws {
@@ -150,10 +151,10 @@ extension Model {
     try RunFolder.write(configuration.yaml(), to: "\(folder)/\(CheckpointFile.configuration)")
   }
 
-  /// Reads back what ``writeCheckpoint(to:state:configuration:)`` wrote.
+  /// Reads what ``writeCheckpoint(to:state:configuration:)`` wrote.
   func readCheckpoint(_ checkpoint: CheckpointFolder, state: RunState) throws {
     let weights = try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.weights))
-    // Plain SGD has no moments and so no file, which is missed only where something is to be read from it.
+    // Plain SGD keeps no moments, so the file may be absent; fail only if something must be read from it.
     let optimizer = Result { try SafetensorsReader(path: checkpoint.path(of: CheckpointFile.optimizer)) }
     let average =
       checkpoint.contains(CheckpointFile.average)

@@ -6,10 +6,10 @@ extension LoadedModel {
   /// parts, the settings, and the record of the training. It is a fraction of the size, and training cannot go on from it.
   ///
   /// - Parameters:
-  ///   - folder: becomes a run's folder with this one checkpoint, which appears whole or not at all.
-  ///   - type: what floats are stored as, `.float32` or `.bfloat16`.
-  ///   - replacing: whether a folder that is there already may be: its checkpoints then make way for this one.
-  /// - Throws: `UserError(.cannotCreate)` where the folder is there already, is the run's own, or cannot be written.
+  ///   - folder: becomes a run's folder with only this checkpoint, completely or not at all.
+  ///   - type: the type that floats are stored as, `.float32` or `.bfloat16`.
+  ///   - replacing: whether the folder may already exist: its checkpoints then make way for this one.
+  /// - Throws: `UserError(.cannotCreate)` if the folder already exists, is the run's own, or cannot be written.
   public func export(to folder: RunFolder, as type: ElementType, replacing: Bool = false) throws -> CheckpointFolder {
     let existed = folder.exists
     guard !existed || replacing else {
@@ -23,7 +23,7 @@ extension LoadedModel {
         hint: "Choose another \(field: "output").")
     }
     var state = state
-    // Nothing to go on from, and no place on the machine that it was made on.
+    // Keep nothing to go on from, and no paths of the machine that made it.
     (state.optimizerSteps, state.averageUpdates) = ([:], [:])
     let handedOn = HandedOn(checkpoint)
     state.data = handedOn.record(state.data)

@@ -1,7 +1,7 @@
 import EaselSupport
 import Foundation
 
-/// What a checkpoint says of itself, without making its model.
+/// What a checkpoint says about itself, read without making its model.
 public struct CheckpointSummary {
   public let state: RunState
   /// Name and shape of every tensor, by name.

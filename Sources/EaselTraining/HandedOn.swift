@@ -1,21 +1,21 @@
 import Foundation
 
-/// What of a machine's paths goes into what is handed on, checkpoints and pictures: inside of the workspace the way from there,
-/// of others the last part alone. Where a run's data lie on this machine is for its folder to know, see
+/// What remains of a machine's paths in checkpoints and pictures, which may be handed on: inside the workspace, the
+/// path from there; outside it, only the last part. The run's folder records where its data are on this machine, see
 /// `RunFolder.dataPlaces`.
 public struct HandedOn {
   private let workspace: String
 
   public init(workspace: String) { self.workspace = URL(fileURLWithPath: workspace).resolvingSymlinksInPath().path }
 
-  /// For what a checkpoint holds: its workspace is where `Checkpoints/<run>/<step>` lies.
+  /// For a checkpoint's contents: its workspace is the one with its `Checkpoints/<run>/<step>`.
   init(_ checkpoint: CheckpointFolder) {
     self.init(
       workspace: (0..<3).reduce(URL(fileURLWithPath: checkpoint.path)) { url, _ in url.deletingLastPathComponent() }
         .path)
   }
 
-  /// A path, or the word itself where it is none that leads anywhere.
+  /// A shortened path, or the word itself if it is no path.
   public func path(_ word: String) -> String {
     guard word.hasPrefix("/") || word.hasPrefix("~") || word.split(separator: "/").contains("..") else { return word }
     let path = URL(fileURLWithPath: word).resolvingSymlinksInPath().path
@@ -23,7 +23,7 @@ public struct HandedOn {
     return URL(fileURLWithPath: word).standardizedFileURL.lastPathComponent
   }
 
-  /// The words of a command line, whose values may be paths, as a shell takes them.
+  /// A command line's words as a shell takes them; their values may be paths.
   public func command(_ words: [String]) -> String {
     words.map { word in
       guard let equals = word.firstIndex(of: "=") else { return HandedOn.quoted(path(word)) }
@@ -37,7 +37,7 @@ public struct HandedOn {
     return "'" + word.replacing("'", with: #"'\''"#) + "'"
   }
 
-  /// A record of data; the folder of data sets is the same in every workspace.
+  /// A record of data. The folder of data sets is the same in every workspace.
   func record(_ data: RunState.DataRecord) -> RunState.DataRecord {
     var data = data
     let places = ["/\(DatasetCatalog.folderName)/\(data.name)", "/\(data.name)/"]

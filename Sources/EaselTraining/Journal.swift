@@ -1,11 +1,11 @@
 import Foundation
 
-/// Where a run's numbers and pictures go as it trains: `metrics.jsonl` and TensorBoard's events.
+/// Writes a run's numbers and pictures during training: `metrics.jsonl` and TensorBoard's events.
 struct Journal {
   private let metrics: MetricsLog
   private let events: EventFile
 
-  /// Goes on after a step; what is written of later ones is void.
+  /// Goes on after a step; everything written about later steps becomes void.
   ///
   /// - Throws: `UserError` with the path and the reason.
   init(_ folder: RunFolder, fromStep step: Int) throws {
@@ -24,7 +24,7 @@ struct Journal {
       step: step, "samples", png: png, width: picture.width, height: picture.height, channels: picture.channels)
   }
 
-  /// Waits until all of it is on the disk; called with every checkpoint.
+  /// Waits until everything is on the disk. Called with every checkpoint.
   func sync() throws {
     try metrics.sync()
     try events.sync()

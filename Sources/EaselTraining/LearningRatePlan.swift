@@ -1,20 +1,20 @@
 import Foundation
 
-/// The learning rate over a training: the settings' schedule, laid over the length that the training has.
+/// The learning rate over a training: the settings' schedule, applied to the training's length.
 public struct LearningRatePlan: Sendable {
-  /// The settings' learning rate, lowered where training went back to a checkpoint.
+  /// The settings' learning rate, lowered if training went back to a checkpoint.
   private let peak: Float
   private let settings: TrainingSettings
-  /// Where the training ends; nil where time decides.
+  /// Where the training ends; nil if time decides.
   private let lastStep: Int?
   private let schedule: LearningRateSchedule
-  /// Whether the schedule follows the time that passes instead of the steps.
+  /// Whether the schedule follows the elapsed time instead of the steps.
   private let followsTime: Bool
 
   /// - Parameters:
-  ///   - settings: those of the training.
-  ///   - factor: what training has lowered the rate to, having gone back to a checkpoint.
-  ///   - limit: where it ends.
+  ///   - settings: the training's settings.
+  ///   - factor: the factor by which training has lowered the rate after going back to a checkpoint.
+  ///   - limit: where the training ends.
   public init(_ settings: TrainingSettings, factor: Double = 1, until limit: TrainingLimit) {
     self.settings = settings
     peak = settings.learningRate * Float(factor)
@@ -23,11 +23,11 @@ public struct LearningRatePlan: Sendable {
     schedule = settings.schedule(steps: lastStep ?? settings.steps)
   }
 
-  /// The rate of a step.
+  /// The learning rate of a step.
   ///
   /// - Parameters:
-  ///   - step: from 0.
-  ///   - share: of the training's time that is over, 0 to 1; it counts where the schedule follows time.
+  ///   - step: the step, counted from 0.
+  ///   - share: the share of the training's time that is over, 0 to 1. It matters only if the schedule follows time.
   public func rate(at step: Int, share: Double = 0) -> Float {
     guard followsTime else { return peak * schedule.factor(at: step) }
     // The warm-up ends after its steps, or after a tenth of the time.
@@ -36,16 +36,16 @@ public struct LearningRatePlan: Sendable {
     return peak * (risen < 1 ? Float(risen) : settings.learningRateDecay.factor(at: min(1, max(0, share))))
   }
 
-  /// How much of the training is over before a step, 0 to 1: by the steps that the schedule has, or by time.
+  /// The share of the training that is over before a step, 0 to 1: by the schedule's steps, or by time.
   ///
-  /// - Parameters: as of ``rate(at:share:)``.
+  /// - Parameters: as in ``rate(at:share:)``.
   public func progress(at step: Int, share: Double = 0) -> Double {
     min(1, max(0, followsTime ? share : Double(step) / Double(max(1, schedule.totalSteps))))
   }
 
   private var falls: Bool { settings.learningRateDecay != .constant }
 
-  /// The rate from a step on, in a line: `learning rate 0.0005, falls to 0 at step 3000`.
+  /// A line about the rate from a step on: `learning rate 0.0005, falls to 0 at step 3000`.
   public func summary(from step: Int, share: Double = 0) -> String {
     var parts: [String] = []
     let warmup = followsTime ? settings.warmupSteps : schedule.warmupSteps
@@ -62,11 +62,11 @@ public struct LearningRatePlan: Sendable {
     return parts.joined(separator: ", ")
   }
 
-  /// What the steps at rate 0 are, where the schedule ends before the training does; nil where it does not.
+  /// A warning about steps with rate 0, if the schedule ends before the training does; nil if it does not.
   ///
   /// - Parameters:
-  ///   - step: the first of the session.
-  ///   - expected: the step at which it will probably end; nil for what the limit says.
+  ///   - step: the first step of the session.
+  ///   - expected: the step at which the training will probably end; nil for what the limit says.
   public func warning(from step: Int, expected: Int? = nil) -> String? {
     guard falls, let end = settings.scheduleSteps else { return nil }
     let cure = "Have it follow the training with \(field: "set") schedule-steps=null."

@@ -1,15 +1,15 @@
 import EaselSupport
 import Foundation
 
-/// What a training takes of the machine's memory: found by steps of a few images on heaps of their own.
+/// How much of the machine's memory a training needs, measured by steps of a few images on separate heaps.
 struct MemoryEstimate {
-  /// Bytes whatever the batch: parameters, gradients, moments, average.
+  /// Bytes that do not depend on the batch: parameters, gradients, moments, average.
   let fixed: Int
   let perImage: Int
-  /// What completing an average takes, which may look at more images than a step does.
+  /// Bytes for completing an average, which may process more images than a step does.
   let settling: Int
 
-  /// - Throws: `UserError` where the settings and the data do not go together.
+  /// - Throws: `UserError` if the settings and the data do not fit together.
   init(
     _ preset: AnyPreset, _ configuration: ConfigurationDocument, data: DataDescription, parts: PartCheckpoints,
     like backend: any Backend, available: Int
@@ -25,7 +25,7 @@ struct MemoryEstimate {
       training.model.refreshAverageStatistics()
       return (step, scratch.memory.peakBytes)
     }
-    // Looking takes memory itself: of one image first, and of more only where there is room for them.
+    // Measuring takes memory too: try one image first, and more only if there is room for them.
     let least = try peaks(1)
     let more = least.step > available / 4 ? 2 : 4
     let most = least.step > available ? nil : try peaks(more)
@@ -36,14 +36,14 @@ struct MemoryEstimate {
 
   func bytes(images: Int) -> Int { max(settling, fixed + images * perImage) }
 
-  /// The most images at once that fit, 0 if not even one does.
+  /// The most images that fit at once; 0 if not even one does.
   func images(fitting bytes: Int) -> Int { bytes < settling ? 0 : max(0, (bytes - fixed) / perImage) }
 }
 
 extension Trainer {
   /// Makes sure that gradients, moments and an average fit beside a model's parameters.
   ///
-  /// - Throws: `UserError(.unavailable)` with what is needed and what there is.
+  /// - Throws: `UserError(.unavailable)` with what is needed and what is available.
   static func requireMemory(for model: any Model) throws {
     let parameters = model.components.lazy.filter { $0.role != .frozen }.reduce(0) { $0 + $1.arena.count }
     try MachineMemory.require(16 * parameters, for: "training \(parameters) parameters")
@@ -51,7 +51,7 @@ extension Trainer {
 
   /// Makes sure that a training fits into memory, before it takes any.
   ///
-  /// What obviously fits is not looked at closely: the estimate takes a moment.
+  /// If it obviously fits, nothing is measured, since the estimate takes a moment.
   ///
   /// - Parameter available: bytes; nil for what the machine has left.
   /// - Throws: `UserError(.unavailable)` with the estimate and the batch that would fit.

@@ -4,7 +4,7 @@ extension CheckpointFolder {
   /// Names the model of a checkpoint, the same wherever and however long it was trained: SHA-256 over the files that pictures are
   /// made from, the preset, the images' size and classes, the settings but those of the training, and its parts.
   ///
-  /// - Throws: `UserError` where the state or the settings cannot be read.
+  /// - Throws: `UserError` if the state or the settings cannot be read.
   public var modelHash: String {
     get throws {
       let state = try RunState.read(self)
@@ -28,7 +28,7 @@ extension CheckpointFolder {
       and: String(decoding: try encoder.encode(identity), as: UTF8.self))
   }
 
-  /// Whether a picture's recipe means this checkpoint: by its model's hash, or by its files', as recipes had it before.
+  /// Whether a picture's recipe means this checkpoint: by its model's hash or, in older recipes, by the files' hash.
   public func isMeant(by hash: String) -> Bool {
     if self.hash == hash { return true }
     guard let state = try? RunState.read(self) else { return false }

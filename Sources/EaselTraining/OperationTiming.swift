@@ -1,4 +1,4 @@
-/// One operation of the backend, timed by itself on a shape that a model has.
+/// One operation of the backend, timed alone on a shape that a model has.
 public struct OperationTiming: Codable, Sendable {
   public var operation: String
   public var shape: String
@@ -15,7 +15,7 @@ public struct OperationTiming: Codable, Sendable {
     case shareOfCeiling = "share_of_ceiling"
   }
 
-  /// Times the operations that the reference models are made of, among them those of families still to come.
+  /// Times the operations that the reference models consist of, including those of families still to come.
   public static func all(on base: any Backend, type: ScalarType) -> (ceilings: Ceilings, timings: [OperationTiming]) {
     let ceilings = Ceilings(base)
     let backend = ProfilingBackend(base)
@@ -27,7 +27,7 @@ public struct OperationTiming: Codable, Sendable {
       backend.isRecording = true
       for _ in 0..<7 { body() }
       backend.isRecording = false
-      // A case is one operation; what casts and fills it needs come before the slowest.
+      // A case is one operation. It may also cast and fill, but the operation itself is the slowest call.
       guard let (key, record) = backend.records.max(by: { $0.value.median < $1.value.median }) else { continue }
       timings.append(
         OperationTiming(
@@ -41,7 +41,7 @@ public struct OperationTiming: Codable, Sendable {
 
   private typealias Make = (any Backend, ScalarType) -> () -> Void
 
-  /// Each makes its tensors, and gives the operation on them. A name stands for what the backend calls otherwise.
+  /// Each case makes its tensors and returns the operation on them. A name replaces the backend's own.
   private static var cases: [(name: String?, make: Make)] {
     var cases: [(name: String?, make: Make)] = []
     func add(_ name: String? = nil, _ make: @escaping Make) { cases.append((name, make)) }
@@ -146,7 +146,7 @@ public struct OperationTiming: Codable, Sendable {
       ("GroupNorm + SiLU", [64, 32, 32, 64], Normalization(groups: 32, epsilon: 1e-5, activation: .silu)),
       ("InstanceNorm + ReLU", [4, 64, 64, 32], Normalization(groups: 32, epsilon: 1e-5, activation: .relu)),
       ("InstanceNorm + ReLU", [4, 16, 16, 128], Normalization(groups: 128, epsilon: 1e-5, activation: .relu)),
-      // One sample whose positions are all pixels of the batch, each channel a group.
+      // One sample with all pixels of the batch as positions, each channel a group.
       ("BatchNorm + ReLU", [1, 128 * 14 * 14, 128], Normalization(groups: 128, epsilon: 1e-5, activation: .relu)),
       ("LayerNorm", [256, 49, 64], Normalization(groups: 1, epsilon: 1e-6, perPosition: true)),
       ("LayerNorm", [256, 12, 128], Normalization(groups: 1, epsilon: 1e-6, perPosition: true)),

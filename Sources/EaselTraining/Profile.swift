@@ -3,19 +3,19 @@ public struct Profile: Codable, Sendable {
   /// One operation with one shape in one layer.
   public struct Row: Codable, Sendable {
     public var operation: String
-    /// The parameter that took part; empty where there was none.
+    /// The parameter that took part; empty if there was none.
     public var layer: String
     public var shape: String
     public var callsPerStep: Double
     public var milliseconds: Double
-    /// Of the plain algorithm, and read and written, in a step.
+    /// In a step: operations of the plain algorithm, and bytes read and written.
     public var gigaflops, megabytes: Double
     public var gigaflopsPerSecond: Double
     public var gigabytesPerSecond: Double
-    /// The least time that arithmetic or memory allow, of the time taken. Winograd's method does a convolution with fewer
-    /// operations than are counted here, and may exceed 1.
+    /// The least time that arithmetic or memory allow, divided by the time taken. Winograd's method needs fewer
+    /// operations for a convolution than are counted here, so it may exceed 1.
     public var shareOfCeiling: Double
-    /// Convolutions and matrix products: the time that the same call takes by itself, of the time taken.
+    /// Convolutions and matrix products: the time that the same call takes alone, divided by the time taken here.
     public var shareOfAlone: Double?
 
     public enum CodingKeys: String, CodingKey {
@@ -32,7 +32,7 @@ public struct Profile: Codable, Sendable {
 
   public var model: String
   public var mode: String
-  /// Of the images: width×height×channels.
+  /// The size of the images: width×height×channels.
   public var image: String
   public var batch: Int
   public var threads: Int
@@ -40,15 +40,15 @@ public struct Profile: Codable, Sendable {
   public var step: Double
   public var between: Double
   public var ceilings: Ceilings
-  /// The slowest first.
+  /// The rows, slowest first.
   public var rows: [Row]
 
   /// - Parameters:
-  ///   - preset: what is measured.
+  ///   - preset: the preset to measure.
   ///   - configuration: its settings.
-  ///   - data: what the images are like; nil for what the preset was made for.
-  ///   - base: what computes.
-  ///   - steps: how many are timed.
+  ///   - data: a description of the images; nil for those that the preset was made for.
+  ///   - base: the backend that computes.
+  ///   - steps: how many steps are timed.
   public init(
     _ preset: AnyPreset, configuration: ConfigurationDocument, data: DataDescription? = nil, backend base: any Backend,
     steps: Int
@@ -76,7 +76,7 @@ public struct Profile: Codable, Sendable {
     image = training.model.context.data.sizeText
     batch = training.settings.batchSize
     threads = backend.threads.count
-    // The same call of two layers is timed once.
+    // A call that two layers share is timed once.
     var alone: [String: Double] = [:]
     rows = backend.records.map { [ceilings] key, record in
       let mean = record.seconds.reduce(0, +) / Double(record.seconds.count)

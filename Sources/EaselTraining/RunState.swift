@@ -3,7 +3,7 @@
 import EaselSupport
 import Foundation
 
-/// What a checkpoint knows besides numbers and settings: `state.json`.
+/// What a checkpoint contains besides numbers and settings: `state.json`.
 public struct RunState: Codable, Sendable, Equatable {
   /// The data a run was trained on.
   public struct DataRecord: Codable, Sendable, Equatable {
@@ -16,7 +16,7 @@ public struct RunState: Codable, Sendable, Equatable {
     /// How the held-out images were chosen.
     public var split: String
     public var description: DataDescription
-    /// Those of further domains; nil where there are none.
+    /// The records of further domains; nil if there are none.
     public var counterparts: [DataRecord]?
   }
 
@@ -34,15 +34,15 @@ public struct RunState: Codable, Sendable, Equatable {
     public var validationLoss: Double
   }
 
-  /// How long a run is to be, as it was asked for the last time.
+  /// How long a run should be, according to the latest request.
   public struct Goal: Codable, Sendable, Equatable {
-    /// From the run's beginning; nil where only time counts.
+    /// Counted from the run's beginning; nil if only time counts.
     public var steps: Int?
-    /// Of all sessions; nil where only steps count.
+    /// Over all sessions; nil if only steps count.
     public var seconds: Double?
   }
 
-  /// What the numbers were computed with: the same again gives the same bytes.
+  /// What computed the numbers: the same environment gives the same bytes.
   public struct Environment: Codable, Sendable, Equatable {
     public var easel: String
     public var backend: BackendKind
@@ -62,40 +62,42 @@ public struct RunState: Codable, Sendable, Equatable {
     }
   }
 
-  /// Which layout of checkpoints this is; nil in those of versions that did not record it, which are of the first.
+  /// The format of the checkpoint's layout; nil means the first one, from versions that did not record it.
   ///
-  /// It grows when a reader of before would misunderstand a checkpoint. Every version reads all formats up to its own.
+  /// The number grows when an older reader would misunderstand a checkpoint. Every version reads all formats up to its
+  /// own.
   public private(set) var format: Int? = RunState.currentFormat
   public var preset: String
   public var step: Int
-  /// Training time so far, validation and saving left out.
+  /// Training time so far, without validation and saving.
   public var seconds: Double
-  /// Time of all sessions so far, with all that was done in them; nil in checkpoints of versions that did not record it.
+  /// Time of all sessions so far, including everything done in them; nil in checkpoints of versions that did not record
+  /// it.
   public var elapsed: Double?
-  /// What a run that was stopped goes on to; nil for one that came to its end.
+  /// The goal of a run that was stopped; nil if it came to its end.
   public var goal: Goal?
-  /// Whether the loss on held-out images that this step had due was cut short by a signal; nil for no.
+  /// Whether a signal cut short the held-out loss that was due at this step; nil for no.
   public var owesValidation: Bool?
   /// The training loss, averaged over the latest steps.
   public var loss: Double
   public var validationLoss: Double?
-  /// The checkpoint with the lowest loss on held-out images; nil where none was looked at.
+  /// The checkpoint with the lowest held-out loss; nil if no loss was taken.
   public var best: Best?
-  /// How often training went back to a checkpoint because its numbers were not finite any more; nil for never.
+  /// How often training went back to a checkpoint because its numbers were no longer finite; nil for never.
   public var rollBacks: Int?
-  /// The step that it went back to the last time.
+  /// The step that it last went back to.
   public var rolledBackTo: Int?
-  /// What the learning rate is multiplied by since then; nil for 1.
+  /// The factor of the learning rate since then; nil for 1.
   public var learningRateFactor: Double?
   public var data: DataRecord
   /// By their names; nil for none.
   public var parts: [String: Part]?
   public var environment: Environment
-  /// The command lines that trained it, first to last; nil where none was recorded.
+  /// The command lines that trained it, first to last; nil if none was recorded.
   public var commands: [String]?
-  /// Hashes of the files that this checkpoint had before its record was mended, which pictures may name; nil for none.
+  /// Hashes of this checkpoint's files before its record was mended, since pictures may name them; nil for none.
   public var formerHashes: [String]?
-  /// Steps of each component's optimizer, and updates of its average.
+  /// The steps of each component's optimizer, and the updates of its average.
   public var optimizerSteps: [String: Int]
   public var averageUpdates: [String: Int]
 
@@ -126,7 +128,7 @@ public struct RunState: Codable, Sendable, Equatable {
     return state
   }
 
-  /// Hashes vouch for what was written, not for who wrote it.
+  /// Hashes vouch for what was written, not for who wrote it, so check the values.
   private func validate(_ path: String, step expected: Int) throws {
     func check(_ isRight: Bool, _ key: String, _ expectation: String) throws {
       if !isRight { throw UserError(.badData, "\(path): \(key): expected \(expectation)") }

@@ -1,30 +1,30 @@
 import EaselSupport
 
-/// Where a training's records go: all that the loop writes, and where it goes back to.
+/// Writes a training's records, everything that the loop produces, and provides the checkpoint to go back to.
 ///
-/// A run writes into its folder. What only trains along with another process keeps nothing.
+/// A run writes into its folder. A process that only trains along with another one keeps nothing.
 public protocol RunWriter: AnyObject {
-  /// Notes what has become of the run.
+  /// Records how the run ended, or that it is running.
   func write(_ status: RunStatus) throws
-  /// Makes ready to go on after a step; what was written of later ones is void.
+  /// Prepares to go on after a step; everything written about later steps becomes void.
   func begin(afterStep step: Int) throws
   func append(step: Int, _ values: [String: Double]) throws
   func append(step: Int, picture: Image, _ recipe: PNGText) throws
-  /// Writes a checkpoint, whole or not at all, after all numbers and pictures of its steps are safe.
+  /// Writes a checkpoint, completely or not at all, after all numbers and pictures of its steps are safe.
   ///
   /// - Parameters:
-  ///   - step: of the state that is written.
-  ///   - keep: older checkpoints that stay besides.
-  ///   - best: the step of one that stays in any case.
-  ///   - size: about what it takes, in bytes.
+  ///   - step: the step of the state.
+  ///   - keep: how many older checkpoints are kept besides.
+  ///   - best: the step of a checkpoint that is kept in any case.
+  ///   - size: its approximate size in bytes.
   ///   - write: writes the files into a folder.
   func commit(step: Int, keep: Int, best: Int?, size: Int, _ write: (_ folder: String) throws -> Void) throws
-  /// - Throws: `UserError` where what is written would not go where the run is any more.
+  /// - Throws: `UserError` if what is written would no longer go where the run is.
   func requireInPlace() throws
   var hasCheckpoints: Bool { get throws }
-  /// The newest checkpoint; the one before where going back to that one did not help, which is then discarded.
+  /// The newest checkpoint. If going back to that one did not help, discards it and returns the one before.
   ///
-  /// - Parameter step: of the checkpoint that is in doubt.
+  /// - Parameter step: the step of the checkpoint in doubt.
   func checkpointToReturnTo(doubting step: Int?) throws -> CheckpointFolder
 }
 
@@ -34,7 +34,7 @@ final class FolderRunWriter: RunWriter {
   private let lock: () -> RunLock?
   private var journal: Journal?
 
-  /// - Parameter lock: the run's, once it is taken.
+  /// - Parameter lock: the run's lock, once it is taken.
   init(_ folder: RunFolder, lock: @escaping () -> RunLock?) { (self.folder, self.lock) = (folder, lock) }
 
   func write(_ status: RunStatus) throws { try folder.write(status) }
@@ -70,11 +70,12 @@ final class FolderRunWriter: RunWriter {
   }
 }
 
-/// Keeps nothing: for a process that trains along with the one that writes the run, and goes back to where that one does.
+/// Keeps nothing. It is for a process that trains along with the one that writes the run, and goes back to the same
+/// checkpoints.
 public final class SilentRunWriter: RunWriter {
   private let folder: RunFolder
 
-  /// - Parameter folder: the run's, which another process writes.
+  /// - Parameter folder: the folder of the run, which another process writes.
   public init(_ folder: RunFolder) { self.folder = folder }
 
   public func write(_ status: RunStatus) {}

@@ -2,16 +2,16 @@ import EaselSupport
 import Foundation
 import Synchronization
 
-/// One run: a model, its data, its folder, and the loop that trains it.
+/// A run: a model, its data, its folder, and the loop that trains it.
 ///
-/// A run is a function of its settings, data and environment: the same again gives the same checkpoints, also when it was
-/// stopped and resumed on the way.
+/// A run is a function of its settings, data and environment: the same ones give the same checkpoints, even if the run
+/// was stopped and resumed on the way.
 public final class Trainer {
   public let model: any Model
   public let folder: RunFolder
   public let settings: TrainingSettings
   public internal(set) var state: RunState
-  /// Asked before every operation, by any thread: whether to stop, as after a signal. The run is saved then.
+  /// Asked by any thread before every operation whether to stop, as after a signal. The run is then saved.
   public var isCancelled: @Sendable () -> Bool = { false }
   let configuration: ConfigurationDocument
   let data: TrainingData
@@ -19,27 +19,27 @@ public final class Trainer {
   let parts: PartCheckpoints
   /// Held while training: two processes must not write one run.
   private(set) var lock: RunLock?
-  /// Where the run's records go: its folder, unless its owner wants them elsewhere or nowhere.
+  /// Where the run's records go: into its folder, unless the owner wants them elsewhere or nowhere.
   public lazy var writer: any RunWriter = FolderRunWriter(folder) { [unowned self] in self.lock }
   private var isPrepared = false
-  /// The step whose average is complete: see ``Model/refreshAverageStatistics()``.
+  /// The step at which the average was completed; see ``Model/refreshAverageStatistics()``.
   private var settledStep: Int?
 
-  /// Steps in a row whose loss or gradient is not finite, after which something is done about it.
+  /// After this many steps in a row with a loss or gradient that is not finite, something is done about it.
   static let patience = 10
   private static let mostRollBacks = 3
 
-  /// A new run.
+  /// Makes a new run.
   ///
   /// - Parameters:
-  ///   - preset: what is trained.
+  ///   - preset: the preset to train.
   ///   - configuration: its settings.
   ///   - data: its images.
   ///   - counterpart: the second domain's images, for families of two.
   ///   - parts: the checkpoints that the settings name; nil for those at the paths that they name.
   ///   - folder: the run's.
   ///   - backend: what computes.
-  /// - Throws: `UserError` where settings and data do not fit.
+  /// - Throws: `UserError` if settings and data do not fit together.
   public init(
     preset: AnyPreset, configuration: ConfigurationDocument, data: DatasetSplits, counterpart: DatasetSplits? = nil,
     parts: PartCheckpoints? = nil, folder: RunFolder, backend: any Backend
@@ -65,17 +65,17 @@ public final class Trainer {
       averageUpdates: [:])
   }
 
-  /// A run that goes on from a checkpoint of its own.
+  /// Makes a run that goes on from its own checkpoint.
   ///
   /// - Parameters:
-  ///   - checkpoint: the one that it goes on from.
-  ///   - changes: settings that are other from here on, `KEY=VALUE`.
+  ///   - checkpoint: the checkpoint to go on from.
+  ///   - changes: settings that change from here on, `KEY=VALUE`.
   ///   - data: its images.
   ///   - counterpart: the second domain's images, for families of two.
-  ///   - folder: the run's.
-  ///   - lock: the run's, taken before the checkpoint was looked for, so that no other process moves on meanwhile.
-  ///   - backend: what computes.
-  /// - Throws: `UserError` where the checkpoint or the data are not what they were, or a setting cannot change.
+  ///   - folder: the run's folder.
+  ///   - lock: the run's lock, taken before the checkpoint was looked for, so that no other process goes on in between.
+  ///   - backend: the backend that computes.
+  /// - Throws: `UserError` if the checkpoint or the data have changed, or if a setting cannot change.
   public init(
     resuming checkpoint: CheckpointFolder, changes: [String] = [], data: DatasetSplits,
     counterpart: DatasetSplits? = nil, folder: RunFolder, lock: RunLock? = nil, backend: any Backend
@@ -101,7 +101,7 @@ public final class Trainer {
     configuration = try own.changed(changes, for: .named(state.preset))
     settings = try configuration.decode(TrainingSettings.self)
     try settings.validate()
-    // A rate that somebody has chosen is meant as it is.
+    // A learning rate that somebody has chosen is not lowered.
     if configuration.changes(from: own).contains(where: { $0.key == TrainingSettings.key(\.learningRate) }) {
       state.learningRateFactor = nil
     }
@@ -126,20 +126,20 @@ public final class Trainer {
     }
   }
 
-  /// Notes the command line of a training, for whoever wants to repeat it.
+  /// Records the command line of a training, so that it can be repeated.
   public func record(command: String) { state.commands = (state.commands ?? []) + [command] }
 
-  /// The run's workspace, whose paths alone may be handed on.
+  /// The run's workspace; only paths inside it may be handed on.
   private static func handedOn(_ folder: RunFolder) -> HandedOn {
     HandedOn(workspace: URL(fileURLWithPath: folder.path).deletingLastPathComponent().deletingLastPathComponent().path)
   }
 
-  /// What a checkpoint's run was set to.
+  /// The settings of a checkpoint's run.
   public static func configuration(of checkpoint: CheckpointFolder) throws -> ConfigurationDocument {
     try LoadedModel.configuration(of: checkpoint, RunState.read(checkpoint)).configuration
   }
 
-  /// What is left of the length that the run was to have when it was stopped; nil where it is new or came to its end.
+  /// What is left of the length that the run had when it was stopped; nil if it is new or came to its end.
   public var remainder: TrainingLimit? {
     guard let goal = state.goal else { return nil }
     let limit = TrainingLimit(steps: goal.steps, seconds: goal.seconds.map { $0 - (state.elapsed ?? 0) })
@@ -151,12 +151,12 @@ public final class Trainer {
     LearningRatePlan(settings, factor: state.learningRateFactor ?? 1, until: limit)
   }
 
-  /// What has changed since the run's latest checkpoint that can change its numbers.
+  /// Changes since the run's latest checkpoint that can affect its numbers.
   public var differences: [String] {
     LoadedModel.differences(state.environment, .init(model.context.backend, model.context.type))
   }
 
-  /// Starts from another run's weights (its average where it has one) instead of random ones.
+  /// Starts from another run's weights (its average, if it has one) instead of random ones.
   public func takeWeights(from checkpoint: CheckpointFolder) throws {
     let name = checkpoint.contains(CheckpointFile.average) ? CheckpointFile.average : CheckpointFile.weights
     let file = try SafetensorsReader(path: checkpoint.path(of: name))
@@ -168,10 +168,11 @@ public final class Trainer {
     }
   }
 
-  /// Proves that the run's folder can be written, and reserves it for this process.
+  /// Makes sure that the run's folder can be written, and reserves it for this process.
   ///
-  /// - Parameter replacing: whether what is there makes way.
-  /// - Throws: `UserError`: `cannotCreate` with the path and the reason, or where another process has begun the run meanwhile.
+  /// - Parameter replacing: whether an existing run makes way.
+  /// - Throws: `UserError`: `cannotCreate` with the path and the reason, or if another process has begun the run
+  ///   meanwhile.
   public func prepareFolder(replacing: Bool = false) throws {
     let needed = checkpointSize * (settings.keep + 1)
     try folder.checkWritable(reserving: max(0, needed - (replacing ? folder.size : 0)), holding: lock)
@@ -191,23 +192,23 @@ public final class Trainer {
     isPrepared = true
   }
 
-  /// About what a checkpoint takes on the disk, in bytes.
+  /// The approximate size of a checkpoint on the disk, in bytes.
   var checkpointSize: Int {
     model.components.lazy.filter { $0.role != .frozen }.reduce(0) { sum, component in
       sum + component.arena.count * 4 * (2 + (component.optimizer?.state.count ?? 0))
     }
   }
 
-  /// Trains until a limit or a signal, saving on the way and at the end.
+  /// Trains until a limit or a signal, and saves on the way and at the end.
   ///
-  /// A limit of time holds for all that is done: the last picture, the loss on held-out images and the checkpoint are within it.
+  /// A time limit includes everything: the last picture, the held-out loss and the checkpoint.
   ///
   /// - Parameters:
   ///   - limit: where the training ends.
-  ///   - phase: told what begins that may take long, and with nil that it is over.
-  ///   - report: told after every step.
-  /// - Throws: `UserError` when a checkpoint cannot be written or the numbers are not finite any more; the latest checkpoint is
-  ///   then as it was.
+  ///   - phase: receives the phase that begins and may take long, and nil when it is over.
+  ///   - report: called after every step.
+  /// - Throws: `UserError` if a checkpoint cannot be written or if the numbers are no longer finite; the latest
+  ///   checkpoint is then unchanged.
   public func train(
     until limit: TrainingLimit, phase: @escaping (TrainingPhase?) -> Void = { _ in },
     report: (TrainingProgress) -> Void
@@ -219,12 +220,12 @@ public final class Trainer {
     }
   }
 
-  /// Begins a training that its owner advances step by step, and finishes.
+  /// Begins a training that its owner advances step by step and then finishes.
   ///
   /// - Parameters:
   ///   - limit: where it ends by itself.
-  ///   - phase: told what begins that may take long, and with nil that it is over.
-  /// - Throws: `UserError` where the run cannot be written.
+  ///   - phase: receives the phase that begins and may take long, and nil when it is over.
+  /// - Throws: `UserError` if the run cannot be written.
   public func begin(
     until limit: TrainingLimit, phase: @escaping (TrainingPhase?) -> Void = { _ in }
   ) throws -> TrainingLoop {
@@ -235,19 +236,19 @@ public final class Trainer {
     }
   }
 
-  /// Does a part of a training; where it fails, says so in the run's folder.
+  /// Does a part of a training; if it fails, records that in the run's folder.
   func writing<Result>(_ work: () throws -> Result) throws -> Result {
     do {
       return try work()
     } catch {
-      // Whatever has failed, and whoever has the run's place now, is not this run's business then.
+      // If the run's place is gone or taken, save elsewhere, whatever has failed, and leave the new owner alone.
       if let lock, !lock.isInPlace { throw saveElsewhere(lock) }
       try? writer.write(RunStatus(.failed, message: error.reason))
       throw error
     }
   }
 
-  /// Saves a run whose folder is not where it was: in the folder where it is now, or in a new one where it was deleted.
+  /// Saves a run whose folder is not where it was: in the folder's new place, or in a new folder if it was deleted.
   ///
   /// - Returns: the error to end with.
   private func saveElsewhere(_ lock: RunLock) -> UserError {
@@ -274,7 +275,7 @@ public final class Trainer {
     }
   }
 
-  /// Whether a signal has come or the owner wants no more.
+  /// Whether a signal has come or the owner has cancelled.
   var isStopped: @Sendable () -> Bool {
     let isCancelled = isCancelled
     return { StopSignal.received != nil || isCancelled() }
@@ -286,7 +287,7 @@ public final class Trainer {
       counterpart: data.counterpart.map { ($0.train, data.isPaired) }, startingAtStep: state.step)
   }
 
-  /// - Returns: nil for a step that a signal has cut short, of which nothing remains.
+  /// - Returns: nil if a signal has cut the step short; nothing remains of it.
   func step(
     on batch: Batch, learningRate: Float, progress: Double
   ) -> (metrics: Metrics, nonFinite: String?)? {
@@ -294,7 +295,7 @@ public final class Trainer {
     return model.guardedStep(batch, step, unless: isStopped).map { ($0.metrics, $0.nonFinite) }
   }
 
-  /// The held-out images that pictures of the progress are made of.
+  /// The held-out images used for pictures of the progress.
   var shownImages: [Image] {
     let images = data.images.validation
     return images.images(0..<min(8, images.count))
@@ -303,13 +304,14 @@ public final class Trainer {
   private func refreshAverageStatistics() {
     if settledStep == state.step { return }
     model.refreshAverageStatistics(until: isStopped)
-    // What a signal has cut short is good enough for pictures, and made anew before anything is compared.
+    // Statistics that a signal has cut short are good enough for pictures, but are made anew before anything is
+    // compared.
     settledStep = isStopped() ? nil : state.step
   }
 
-  /// Takes the loss on held-out images, and notes a step that may be the best where none was better.
+  /// Takes the loss on held-out images. If none was better, records a step that may be the best.
   ///
-  /// - Returns: nil where it was given up.
+  /// - Returns: nil if it was abandoned.
   func validate(mayBeBest: Bool, unless isUnwanted: @escaping @Sendable () -> Bool) -> Void? {
     if isUnwanted() { return nil }
     refreshAverageStatistics()
@@ -321,9 +323,9 @@ public final class Trainer {
     return ()
   }
 
-  /// Draws what the model can do by now, always of the same noise or images.
+  /// Draws what the model can do so far, always from the same noise or images.
   ///
-  /// - Returns: nil where it was given up.
+  /// - Returns: nil if it was abandoned.
   func drawProgress(unless isUnwanted: @escaping @Sendable () -> Bool) throws -> Void? {
     if isUnwanted() { return nil }
     refreshAverageStatistics()
@@ -342,7 +344,7 @@ public final class Trainer {
 
   /// Goes back to the latest checkpoint, to go on from there with half the learning rate.
   ///
-  /// - Throws: `UserError` where there is no such checkpoint, or where that was done often enough or is not wanted.
+  /// - Throws: `UserError` if there is no such checkpoint, or if training may not or should not go back again.
   func rollBack(because cause: String) throws {
     let rollBacks = (state.rollBacks ?? 0) + 1
     let factor = (state.learningRateFactor ?? 1) / 2
@@ -354,7 +356,7 @@ public final class Trainer {
         hint:
           "Lower the learning rate: easel train … \(field: "learning-rate") \(settings.learningRate * Float(factor))")
     }
-    // Where going back to one did not help, that checkpoint itself may be what is wrong.
+    // If going back to a checkpoint did not help, the checkpoint itself may be wrong.
     let checkpoint = try writer.checkpointToReturnTo(doubting: state.rolledBackTo)
     var restored = try RunState.read(checkpoint)
     try model.readCheckpoint(checkpoint, state: restored)
@@ -368,7 +370,7 @@ public final class Trainer {
   /// Steps between lines of `metrics.jsonl`.
   static let logInterval = 10
 
-  /// The mean loss over the first held-out images, by the average's weights where there is an average.
+  /// The mean loss over the first held-out images, with the average's weights if there is an average.
   public func validationLoss() -> Double {
     let (count, batches) = data.validation(settings.validationImages, batchSize: min(64, settings.batchSize))
     let sum = batches.reduce(0.0) { $0 + Double(model.validationLoss($1)) * Double($1.count) }
@@ -388,14 +390,14 @@ public final class Trainer {
   }
 }
 
-/// What a run learns from, of one domain or two.
+/// What a run learns from: one domain or two.
 struct TrainingData {
   let images: DatasetSplits
   let counterpart: DatasetSplits?
   let isPaired: Bool
   let record: RunState.DataRecord
 
-  /// - Throws: `UserError` where there are not as many data sets as the family takes, or they do not fit together.
+  /// - Throws: `UserError` if there are not as many data sets as the family takes, or if they do not fit together.
   init(_ images: DatasetSplits, _ counterpart: DatasetSplits?, for preset: AnyPreset) throws {
     isPaired = preset.family.domains == .paired
     switch (preset.family.domains, counterpart) {
@@ -412,12 +414,12 @@ struct TrainingData {
     self.record = record
   }
 
-  /// How many held-out images a loss is taken over.
+  /// How many held-out images the loss is averaged over.
   func validationCount(_ limit: Int) -> Int {
     min(limit, images.validation.count, counterpart?.validation.count ?? .max)
   }
 
-  /// The first held-out images, as batches in order, and how many they are.
+  /// The first held-out images in order, as batches, and their number.
   func validation(_ limit: Int, batchSize: Int) -> (count: Int, batches: [Batch]) {
     let count = validationCount(limit)
     func batches(_ splits: DatasetSplits) -> SequentialBatches {
@@ -429,7 +431,7 @@ struct TrainingData {
 }
 
 extension DataDescription {
-  /// Says where the same classes come in another order, as numbers did in earlier versions.
+  /// Notes that the same classes are in another order, as they were in earlier versions.
   fileprivate func orderNote(beside expected: DataDescription) -> String {
     guard classNames != expected.classNames, classNames.sorted() == expected.classNames.sorted() else { return "" }
     func list(_ description: DataDescription) -> String { description.list(Array(description.classNames.indices)) }
@@ -445,6 +447,6 @@ extension RunState.DataRecord {
       description: DataDescription(data.train), counterparts: nil)
   }
 
-  /// This and those of further domains.
+  /// This record and those of further domains.
   var all: [RunState.DataRecord] { [self] + (counterparts ?? []) }
 }

@@ -6,7 +6,7 @@ import Synchronization
 public struct TrainingLimit: Sendable, Equatable {
   /// Steps from the run's beginning; nil for no such limit.
   public var steps: Int?
-  /// Time in this session; nil for no such limit.
+  /// Time in this session, in seconds; nil for no such limit.
   public var seconds: Double?
 
   public init(steps: Int? = nil, seconds: Double? = nil) {
@@ -19,14 +19,14 @@ public struct TrainingLimit: Sendable, Equatable {
 public struct TrainingProgress: Sendable {
   /// Steps done, from the run's beginning.
   public var step: Int
-  /// The step at which it will stop; nil where time decides.
+  /// The step at which it will stop; nil if time decides.
   public var lastStep: Int?
   /// Passes over the training images.
   public var epoch: Double
-  /// Averaged over about the latest hundred steps.
+  /// The loss, averaged over about the latest hundred steps.
   public var loss: Double
   public var validationLoss: Double?
-  /// Training alone, averaged over the latest seconds.
+  /// The speed of training alone, averaged over the latest seconds.
   public var imagesPerSecond: Double
   /// Time left, in seconds.
   public var remaining: Double?
@@ -34,17 +34,17 @@ public struct TrainingProgress: Sendable {
   public var savedAgo: Double?
   /// What is going wrong, as far as the model can tell, or what was not finite in this step.
   public var alarm: String?
-  /// Of a training step, in seconds; nil until it is known.
+  /// Seconds per training step; nil until it is known.
   public var secondsPerStep: Double?
-  /// Where training will end, as far as can be told by now.
+  /// The step at which training will probably end.
   public var expectedLastStep: Int?
-  /// What the last step of a session was to have and there was no time for.
+  /// What was due after a session's last step and was left out for lack of time.
   public var leftOut: [TrainingPhase] = []
 }
 
-/// What a training does that may keep people waiting.
+/// Parts of a training that may keep people waiting.
 public enum TrainingPhase: Sendable {
-  /// It makes the kernels.
+  /// The first step, which prepares the kernels.
   case firstStep
   case validation, picture, save
 }
@@ -52,17 +52,17 @@ public enum TrainingPhase: Sendable {
 /// Why a training ended.
 public enum TrainingOutcome: Sendable, Equatable {
   case complete
-  /// A signal asked for it.
+  /// A signal stopped it.
   case interrupted
 }
 
-/// A training on its way, a step at a time.
+/// A training in progress, one step at a time.
 ///
 ///     let loop = try trainer.begin(until: TrainingLimit(steps: 100))
 ///     while let progress = try loop.advance() { print(progress.loss) }
 ///     let outcome = try loop.finish()
 ///
-/// Whoever owns it may stop at any step: what ``finish()`` saves can go on later.
+/// The owner may stop at any step: what ``finish()`` saves can go on later.
 public final class TrainingLoop {
   private let trainer: Trainer
   private let limit: TrainingLimit
@@ -71,7 +71,7 @@ public final class TrainingLoop {
   private var session: SessionClock
   private let elapsedBefore: Double
   private let goal: RunState.Goal
-  /// What a session ends with.
+  /// The parts of the work at a session's end.
   private let closing: Set<SessionClock.Part>
   private let isUnwanted: @Sendable () -> Bool
   private var loader: DataLoader
@@ -87,7 +87,7 @@ public final class TrainingLoop {
     set { trainer.state = newValue }
   }
 
-  /// The training's run has to be prepared.
+  /// The training's run must be prepared.
   init(_ trainer: Trainer, until limit: TrainingLimit, phase: @escaping (TrainingPhase?) -> Void) throws {
     (self.trainer, self.limit, self.phase) = (trainer, limit, phase)
     let elapsed = trainer.state.elapsed ?? 0
@@ -117,24 +117,24 @@ public final class TrainingLoop {
 
   deinit { loader.stop() }
 
-  /// Takes one step, with what is due after it: a loss on held-out images, a checkpoint, a picture.
+  /// Takes one step and does what is due after it: a held-out loss, a checkpoint, a picture.
   ///
-  /// - Returns: how far it is; nil where the training has come to its end or nobody wants it any more.
-  /// - Throws: as ``Trainer/train(until:phase:report:)`` does.
+  /// - Returns: the progress; nil if the training has come to its end or was cancelled.
+  /// - Throws: the same as ``Trainer/train(until:phase:report:)``.
   public func advance() throws -> TrainingProgress? {
     if ends || trainer.isStopped() { return nil }
     return try trainer.writing { try step() }
   }
 
-  /// Saves the run and says what has become of it.
+  /// Saves the run and records how it ended.
   ///
-  /// - Throws: `UserError` where a checkpoint cannot be written.
+  /// - Throws: `UserError` if a checkpoint cannot be written.
   public func finish() throws -> TrainingOutcome {
     loader.stop()
     return try trainer.writing {
       try save()
       try trainer.writer.requireInPlace()
-      // A signal that came after the last step has stopped nothing.
+      // A signal after the last step has stopped nothing.
       try trainer.writer.write(RunStatus(ends ? .complete : .stopped))
       return ends ? .complete : .interrupted
     }
@@ -142,7 +142,7 @@ public final class TrainingLoop {
 
   /// Steps between lines of `metrics.jsonl`.
   private static let logInterval = 10
-  /// Steps in a row whose loss or gradient is not finite, after which something is done about it.
+  /// After this many steps in a row with a loss or gradient that is not finite, something is done about it.
   private static let patience = 10
 
   private var isDone: Bool {
@@ -173,7 +173,7 @@ public final class TrainingLoop {
     phase(.save)
     defer { phase(nil) }
     state.elapsed = elapsedBefore + session.elapsed
-    // What is saved while steps fail may be unsound: nothing makes way for it.
+    // A checkpoint saved while steps fail may be unsound, so none makes way for it.
     _ = try session.measure(.save) {
       try trainer.commit(to: trainer.writer, keep: failures == 0 ? settings.keep : .max)
     }
@@ -182,11 +182,11 @@ public final class TrainingLoop {
 
   // MARK: A step
 
-  /// What a step came to.
+  /// The outcome of a step.
   private struct Result {
     let metrics: Metrics
     let rate: Float
-    /// What was not finite; nil where all was.
+    /// What was not finite; nil if all was.
     var nonFinite: String?
     /// The parameter that is not finite; nil for none.
     var broken: String?
@@ -197,8 +197,8 @@ public final class TrainingLoop {
 
   private func step() throws -> TrainingProgress? {
     guard var result = try compute() else { return nil }
-    // A signal adds nothing to what this step has to do but the save at the end, and cuts short what it may: the run is to go on
-    // as if there had been none.
+    // On a stop signal, do only what this step has to do anyway, cut short what can be cut short, and save at the end:
+    // a resumed run must match an uninterrupted one.
     ends = isDone
     if ends { state.goal = nil }
     let saves = judge(&result)
@@ -212,7 +212,7 @@ public final class TrainingLoop {
     return progress(result)
   }
 
-  /// - Returns: nil for a step that was given up: a session that goes on begins with it.
+  /// - Returns: nil if the step was abandoned; a session that goes on begins with it.
   private func compute() throws -> Result? {
     if meter.steps == 0 { phase(.firstStep) }
     let start = clock.now
@@ -231,12 +231,12 @@ public final class TrainingLoop {
     failures = found.nonFinite == nil ? 0 : failures + 1
     session.addStep(seconds)
     if limit.seconds != nil, let step = session.step { expectCosts(step: step) }
-    // Before anything is written by the folder's name.
+    // Check before anything is written by the folder's name.
     try trainer.writer.requireInPlace()
     return Result(metrics: found.metrics, rate: rate, nonFinite: found.nonFinite)
   }
 
-  /// Takes the loss on held-out images where it is due.
+  /// Takes the loss on held-out images if it is due.
   ///
   /// - Returns: whether a checkpoint is due.
   private func judge(_ result: inout Result) -> Bool {
@@ -244,17 +244,17 @@ public final class TrainingLoop {
       ends
       ? session.fits(.validation, before: [.save])
       : isDue(settings.validateEvery) && session.fits(.validation, before: closing, steps: 1)
-    // Activations swallow NaN: a network that is broken in part may have finite losses and gradients, but learns nothing from
-    // them and is neither judged nor saved.
+    // Activations swallow NaN: a network that is partly broken may have finite losses and gradients, but learns nothing
+    // from them, so it is neither judged nor saved.
     if validates || ends || isDue(settings.checkpointEvery) {
       result.broken = trainer.model.parameterWithoutFiniteValue
     }
     if let broken = result.broken {
       (result.nonFinite, failures, validates) = ("the parameter \(broken)", TrainingLoop.patience, false)
     }
-    // What is saved while steps fail would be no place to go back to.
+    // Don't save while steps are failing; going back to such a checkpoint would be useless.
     let saves = ends || isDue(settings.checkpointEvery) && failures == 0
-    // Nor may where a session ends decide which checkpoint is the best.
+    // Only checkpoints at regular steps compete for best, so that where a session ends cannot change the winner.
     let mayBeBest = saves && isDue(settings.validateEvery) && isDue(settings.checkpointEvery)
     result.isValidated = validates && validate(mayBeBest: mayBeBest)
     let owes = validates && !result.isValidated && isDue(settings.validateEvery) && failures == 0
@@ -326,11 +326,11 @@ public final class TrainingLoop {
       leftOut: ends ? (result.isValidated ? [] : [.validation]) + (isDrawn ? [] : [.picture]) : [])
   }
 
-  /// Guesses what a session has to end with, until it is measured.
+  /// Guesses the cost of a session's closing parts, until they are measured.
   ///
-  /// - Parameter step: what a training step takes, in seconds.
+  /// - Parameter step: the seconds of a training step.
   private func expectCosts(step: Double) {
-    // Forwards only, and somewhat more to be sure.
+    // Forward passes only, plus a margin.
     session.expect(
       .validation,
       0.5 * step * Double(trainer.data.validationCount(settings.validationImages)) / Double(settings.batchSize))
@@ -349,7 +349,7 @@ public final class TrainingLoop {
   }
 }
 
-/// When which share of a picture was done.
+/// Records when each share of a picture was done.
 private final class ProgressMarks: Sendable {
   private let marks = Mutex<[(seconds: Double, share: Double)]>([])
 
@@ -357,7 +357,8 @@ private final class ProgressMarks: Sendable {
 
   var count: Int { marks.withLock { $0.count } }
 
-  /// What the whole picture will take, in seconds, by the first two marks: the first pass also makes kernels.
+  /// Estimates the time for the whole picture, in seconds, from the first two marks: the first pass also prepares
+  /// kernels.
   var whole: Double? {
     marks.withLock { marks in
       guard marks.count >= 2, marks[1].share > marks[0].share else { return nil }
@@ -367,7 +368,7 @@ private final class ProgressMarks: Sendable {
   }
 }
 
-/// Smooths what a training shows.
+/// Smooths the figures of a training.
 private struct Meter {
   private(set) var loss: Double
   private(set) var imagesPerSecond = 0.0
@@ -385,7 +386,7 @@ private struct Meter {
       loss = hasLoss ? loss + 0.02 * (value - loss) : value
       hasLoss = true
     }
-    // The first step compiles kernels: it says nothing of the speed.
+    // The first step compiles kernels, so it says nothing about the speed.
     let speed = Double(images) / max(seconds, 1e-9)
     imagesPerSecond = steps <= 2 ? speed : imagesPerSecond + 0.1 * (speed - imagesPerSecond)
   }

@@ -1,7 +1,7 @@
 import EaselSupport
 
-/// Everything that one can ask for. A new request is a file in `Requests/` and a line here; to be asked for at a terminal it
-/// has a verb in the program.
+/// All requests. A new request is a file in `Requests/` and a line here; to be available at a terminal it also needs a
+/// verb in the program.
 public let requestTypes: [any Request.Type] = [
   TrainRequest.self, ResumeRequest.self, SampleRequest.self, InterpolateRequest.self, ReconstructRequest.self,
   DenoiseRequest.self, InpaintRequest.self, TranslateRequest.self, EvaluateRequest.self, InspectRequest.self,
@@ -10,7 +10,7 @@ public let requestTypes: [any Request.Type] = [
 ]
 
 extension Model {
-  /// What can be asked of the model.
+  /// The requests that the model can answer.
   public var requests: [any Request.Type] { requestTypes.filter { $0.isOffered(by: self) } }
 }
 

@@ -1,22 +1,23 @@
 import EaselSupport
 import Foundation
 
-/// Something that one can ask for: a struct of declared fields, which travels as JSON, and what answers it.
+/// A request: a struct of declared fields that travels as JSON, and the function that answers it.
 ///
-/// A verb of the program is a request read from a command line; a page or a program of one's own makes it in another way:
+/// A verb of the program is a request read from a command line. A page, or a program of your own, makes it in another
+/// way:
 ///
 ///     let bench = try Workbench("path/to/workspace")
 ///     let answer = try bench.run(SampleRequest { $0.source.checkpoint = "vae"; $0.count = 16 })
 ///     try answer.grid.write(to: "samples.png", text: answer.recipe.text)
 public protocol Request: DeclaredFields {
   associatedtype Answer
-  /// `sample`: in recipes, messages and the program's command line.
+  /// The name in recipes, messages and the program's command line, such as `sample`.
   static var name: String { get }
-  /// What the answer is, in a few words.
+  /// What the request does, in a few words.
   static var summary: String { get }
-  /// Fields that say where things are on this machine, which a recipe does without.
+  /// Fields that say where things are on this machine; a recipe leaves them out.
   static var local: [String] { get }
-  /// Whether it can be asked of a model; false for what is not about one.
+  /// Whether the request applies to a model; false if it is not about one.
   static func isOffered(by model: any Model) -> Bool
   func answer(_ work: Work) throws -> Answer
 }
@@ -25,10 +26,10 @@ extension Request {
   public static var local: [String] { CheckpointChoice.fields.map(\.key) }
   public static func isOffered(by model: any Model) -> Bool { false }
 
-  /// A request out of JSON: an object with some of its fields; the others have their defaults.
+  /// A request from JSON: an object with some of its fields. The others keep their defaults.
   ///
-  /// - Throws: `UserError` (usage) for a field that there is not, with the nearest one, and for a value of another type or out
-  ///   of bounds; bad data for what is no JSON object of fields.
+  /// - Throws: `UserError` (usage) for an unknown field, with the nearest one, and for a value of another type or out
+  ///   of bounds; bad data for anything but a JSON object of fields.
   public init(json: Data) throws {
     let fields: [String: FieldContent]
     do {
@@ -48,7 +49,7 @@ extension Request {
     self = try document.decode(Self.self)
   }
 
-  /// The fields that are not as they are by default.
+  /// The fields that differ from their defaults.
   var given: [(key: String, value: FieldContent)] {
     let defaults = Self()
     return Self.fields.compactMap { field in
@@ -58,15 +59,15 @@ extension Request {
   }
 }
 
-/// Where requests are answered: a workspace, and who watches.
+/// Answers requests: a workspace, and an observer of the work.
 public struct Workbench {
   public let workspace: Workspace
   public var observer = Observer()
 
   /// - Parameters:
   ///   - path: the folder with `Data/`, `Checkpoints/` and `Samples/`; nil for the current one.
-  ///   - observer: who is told of the work.
-  /// - Throws: `UserError` (missing input) where there is no such folder.
+  ///   - observer: receives remarks and progress.
+  /// - Throws: `UserError` (missing input) if there is no such folder.
   public init(_ path: String? = nil, observer: Observer = Observer()) throws {
     workspace = try Workspace(path)
     self.observer = observer
@@ -74,13 +75,13 @@ public struct Workbench {
 
   /// Answers a request.
   ///
-  /// - Throws: `UserError` for what is wrong with the request or the files that it names; ``Cancelled``.
+  /// - Throws: `UserError` if something is wrong with the request or with the files that it names; ``Cancelled``.
   public func run<Asked: Request>(_ request: Asked) throws -> Asked.Answer {
     try request.validate(FieldCheck(namingFields: true))
     return try request.answer(Work(workspace, observer))
   }
 
-  /// Prepares a training, which then waits to be run.
+  /// Prepares a training and returns it, ready to run.
   ///
   /// - Throws: `UserError`.
   public func begin(_ request: TrainRequest) throws -> TrainingSession {
@@ -88,7 +89,7 @@ public struct Workbench {
     return try request.session(Work(workspace, observer))
   }
 
-  /// Prepares to go on with a run.
+  /// Prepares to continue a run.
   ///
   /// - Throws: `UserError`.
   public func begin(_ request: ResumeRequest) throws -> TrainingSession {
@@ -106,13 +107,14 @@ public struct Workbench {
     return try request.configuration(Work(workspace, observer))
   }
 
-  /// The request that made a picture, for the checkpoint that made it.
+  /// The request that made a picture, with the checkpoint that made it.
   ///
   /// - Parameters:
   ///   - type: the kind of request.
   ///   - picture: a PNG file with a recipe.
-  ///   - change: what is other than the recipe tells, such as where the files of its images are.
-  /// - Throws: `UserError`; bad data where it has none of such a request, or another checkpoint is named than it was made from.
+  ///   - change: changes what differs from the recipe, such as where the files of its images are.
+  /// - Throws: `UserError`; bad data if the picture has no recipe of such a request, or if another checkpoint is named
+  ///   than made it.
   public func request<Asked: RecordedRequest>(
     _ type: Asked.Type = Asked.self, from picture: String, _ change: (inout Asked) throws -> Void = { _ in }
   ) throws -> Asked {
@@ -124,12 +126,12 @@ public struct Workbench {
   }
 }
 
-/// A request to a model out of a checkpoint.
+/// A request to a model from a checkpoint.
 public protocol ModelRequest: Request {
-  /// What the model must be able to do, as `any Sampling`.
+  /// What the model must be able to do, such as `any Sampling`.
   associatedtype Capability
   var source: CheckpointChoice { get set }
-  /// Refuses what the model does not take, without computing anything.
+  /// Refuses what the model does not support, without computing anything.
   ///
   /// - Throws: `UserError` (usage).
   func validate(for model: Capability) throws
@@ -150,7 +152,7 @@ extension ModelRequest {
   }
 }
 
-/// A request to a model on its way.
+/// A request to a model while it is answered.
 public struct Job<Capability> {
   public let work: Work
   public let loaded: LoadedModel
@@ -159,13 +161,13 @@ public struct Job<Capability> {
   var data: DataDescription { loaded.model.context.data }
 }
 
-/// A request whose recipe goes into the pictures that answer it, and which can be read from them again.
+/// A request that is recorded in the pictures that answer it, and can be read back from them.
 public protocol RecordedRequest: Request {
   /// Reads the recipe of a picture that an earlier version made.
   ///
-  /// - Throws: `UserError` (bad data) where that version did not tell enough.
+  /// - Throws: `UserError` (bad data) if that version recorded too little.
   init(settings: [String: String], of picture: String) throws
-  /// Finds the checkpoint that a picture was made from, where it was made from one.
+  /// Finds the checkpoint that made a picture, if there is one.
   mutating func find(_ recipe: RecordedRecipe, in workspace: Workspace) throws
 }
 

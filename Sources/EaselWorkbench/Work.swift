@@ -1,15 +1,15 @@
 import EaselSupport
 @_exported import EaselTraining
 
-/// Who is told of what a request does while it does it, and may end it.
+/// Receives remarks and progress while a request is answered, and may end it.
 public struct Observer {
-  /// Told a sentence for people.
+  /// Receives a sentence for people.
   public var remark: (String) -> Void
-  /// Told what is being done and which share of it is done, 0 to 1. What it throws ends the work.
+  /// Receives what is being done and the share of it that is done, 0 to 1. If it throws, the work ends.
   public var progress: (_ what: String, _ share: Double) throws -> Void
-  /// Told what begins that may take long and has no shares, and with nil that it is over.
+  /// Receives the name of work that begins, may take long and reports no shares; receives nil when it is over.
   public var waiting: (String?) -> Void
-  /// Asked before every operation, by any thread: whether nobody wants the work any more. It takes a moment at most.
+  /// Asked by any thread before every operation whether the work is no longer wanted. It must return quickly.
   public var isCancelled: @Sendable () -> Bool
 
   public init(
@@ -21,16 +21,16 @@ public struct Observer {
   }
 }
 
-/// Thrown where ``Observer/isCancelled`` has ended the work: nothing of it remains.
+/// Thrown if ``Observer/isCancelled`` has ended the work: nothing of it remains.
 public struct Cancelled: Error, Equatable {
   public init() {}
 }
 
-/// A request on its way: where it looks for things, and who is told.
+/// A request while it is answered: where it finds things, and who observes it.
 public final class Work {
   public let workspace: Workspace
   let observer: Observer
-  /// What was remarked, in order.
+  /// All remarks, in order.
   public private(set) var remarks: [String] = []
 
   init(_ workspace: Workspace, _ observer: Observer) { (self.workspace, self.observer) = (workspace, observer) }
@@ -40,7 +40,7 @@ public final class Work {
     observer.remark(sentence)
   }
 
-  /// Lists what was left out of some pictures.
+  /// Remarks on pictures that were left out.
   func list(skipped: [UserError], of name: String) {
     let most = 20
     for broken in skipped.prefix(most) { remark("left out: \(broken.message)") }
@@ -48,7 +48,7 @@ public final class Work {
     if !skipped.isEmpty { remark("Left out of \(name): \(skipped.count) that cannot be read.") }
   }
 
-  /// Says that pictures lost a part when they were brought to their size.
+  /// Remarks that pictures lost a part when they were brought to their size.
   func noteCropped(_ count: Int, of total: Int, _ source: String, to size: ImageSize) {
     if count == 0 { return }
     remark(
@@ -60,7 +60,7 @@ public final class Work {
     noteCropped(splits.cropped, of: splits.train.count + splits.validation.count, name, to: splits.train.imageSize)
   }
 
-  /// What tells the observer how far some work is.
+  /// A function that reports some work's progress to the observer.
   func progress(_ what: String) -> (Double) throws -> Void {
     { share in
       if self.observer.isCancelled() { throw Cancelled() }
@@ -75,7 +75,7 @@ public final class Work {
     return try work()
   }
 
-  /// Computes something, which is given up in the midst of a pass where nobody wants it any more.
+  /// Computes something. If the work is no longer wanted, gives up in the middle of a pass.
   ///
   /// - Throws: ``Cancelled``, and what the work throws.
   func computing<Result>(with model: any Model, _ work: () throws -> Result) throws -> Result {
@@ -83,7 +83,7 @@ public final class Work {
     return result
   }
 
-  /// The same without a model.
+  /// Does the same without a model.
   func computing<Result>(on backend: any Backend, _ work: () throws -> Result) throws -> Result {
     guard let result = try backend.threads.abandonable(when: observer.isCancelled, work) else { throw Cancelled() }
     return result

@@ -1,12 +1,13 @@
 import EaselSupport
 import Foundation
 
-/// The folder that holds `Data/`, `Checkpoints/` and `Samples/`, and where else data and checkpoints are found.
+/// The folder that holds `Data/`, `Checkpoints/` and `Samples/`, and the other places where data and checkpoints are
+/// found.
 public struct Workspace: Sendable {
   public let path: String
 
   /// - Parameter path: nil for the current folder.
-  /// - Throws: `UserError` (missing input) where there is no such folder.
+  /// - Throws: `UserError` (missing input) if there is no such folder.
   public init(_ path: String? = nil) throws {
     self.path = path ?? FileManager.default.currentDirectoryPath
     var isFolder: ObjCBool = false
@@ -17,7 +18,8 @@ public struct Workspace: Sendable {
     }
   }
 
-  /// The workspace, then `../share/easel` beside the installed program, then the source tree the program was built in.
+  /// The workspace, then `../share/easel` beside the installed program, then the source tree that the program was built
+  /// in.
   public var roots: [String] {
     var roots = [path]
     let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
@@ -36,8 +38,8 @@ public struct Workspace: Sendable {
   public var datasets: DatasetCatalog { DatasetCatalog(searchRoots: roots) }
   public var checkpoints: CheckpointCatalog { CheckpointCatalog(roots: roots.map { "\($0)/Checkpoints" }) }
 
-  /// Where the data are that a checkpoint was trained on: its run may know a place on this machine, and what is no data set's name
-  /// is a path from the workspace.
+  /// Where the data are that a checkpoint was trained on. Its run may have recorded a path on this machine; a name that
+  /// is no data set's is a path relative to the workspace.
   func place(of name: String, _ key: String, of checkpoint: CheckpointFolder) -> String {
     let run = URL(fileURLWithPath: checkpoint.path).deletingLastPathComponent().path
     return place(of: name, (try? RunFolder(path: run))?.dataPlaces[key])

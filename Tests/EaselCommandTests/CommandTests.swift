@@ -220,7 +220,7 @@ import Testing
     let training = try program.trainTinyDiffusion(
       run: "r", steps: 1, ["--data", "letters", "--set", "conditional=true"])
     #expect(
-      training.errors.contains("of 3 of 5 classes there are no images for training: 0, 2, 3"), "\(training.errors)")
+      training.errors.contains("3 of 5 classes have no images for training: 0, 2, 3"), "\(training.errors)")
     #expect(try program.run("sample", "r", "--output", "all.png").status == 0)
     #expect(try Image.read(program.path("all.png")).width == 2 * 14 + 2)
     #expect(try program.run("sample", "r", "--label", "1,4", "--output", "both.png").status == 0)
@@ -255,7 +255,7 @@ import Testing
       (["train", "autoencoder", "--config", "none.yaml"], 66, "none.yaml"),
       (
         ["train", "vae", "--config", "diffusion.yaml"], 64,
-        "--config: diffusion.yaml is of diffusion-small, expected settings of vae"
+        "--config: diffusion.yaml has settings of diffusion-small, expected those of vae"
       ),
       (
         ["train", "autoencoder", "--data", "images", "--set", "nesterov=true"], 64,

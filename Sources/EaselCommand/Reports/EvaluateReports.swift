@@ -1,7 +1,7 @@
 import EaselKit
 import Foundation
 
-/// What an evaluation found, as tables or as JSON.
+/// Prints an evaluation's results as tables or as JSON.
 extension EvaluateAnswer {
   private struct SampleReport: Encodable {
     var output: String
@@ -12,7 +12,7 @@ extension EvaluateAnswer {
     var seconds: Double
   }
 
-  /// What held-out images tell of a model.
+  /// What held-out images say about a model.
   private struct HeldOutReport: Encodable {
     var checkpoint, hash: String?
     var data: String
@@ -58,7 +58,7 @@ extension Double {
 }
 
 extension Estimate {
-  /// Value and bounds, each with so many digits after the point; nil for four significant ones.
+  /// Value and bounds with this many digits after the point; nil for four significant ones.
   fileprivate func cells(_ digits: Int? = nil, scale: Double = 1) -> [String] {
     func text(_ value: Double) -> String { digits.map { (scale * value).formatted($0) } ?? (scale * value).significant }
     return [text(value), "\(text(low)) to \(text(high))"]

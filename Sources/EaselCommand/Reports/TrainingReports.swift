@@ -1,7 +1,7 @@
 import EaselKit
 import Foundation
 
-/// A training as the person at the terminal sees it.
+/// Shows a training to the person at the terminal.
 struct TrainingReport {
   private let session: TrainingSession
   private let json: Bool
@@ -16,7 +16,7 @@ struct TrainingReport {
 
   init(_ session: TrainingSession, json: Bool) { (self.session, self.json) = (session, json) }
 
-  /// Trains, shows how it goes, and prints the checkpoint's folder.
+  /// Trains, shows progress, and prints the checkpoint's folder.
   ///
   /// - Throws: `UserError`; ``Interrupted`` after a signal.
   func run() throws {
@@ -34,7 +34,7 @@ struct TrainingReport {
       if let text = forecast.text(progress) { Console.noteBelow(text) }
       if progress.alarm != alarm {
         alarm = progress.alarm
-        Console.noteBelow("step \(progress.step): \(alarm ?? "the alarm is over")")
+        Console.noteBelow("step \(progress.step): \(alarm ?? "back to normal")")
       }
       let interval = Console.isTerminal ? 0.2 : 5
       guard Date().timeIntervalSince(last) >= interval else { return }
@@ -77,7 +77,7 @@ struct TrainingReport {
 extension TrainingPhase {
   fileprivate var text: String {
     switch self {
-    case .firstStep: "the first step, which makes the kernels …"
+    case .firstStep: "the first step, which prepares the kernels …"
     case .validation: "judging held-out images …"
     case .picture: "drawing a picture of the progress …"
     case .save: "saving a checkpoint …"
@@ -85,7 +85,7 @@ extension TrainingPhase {
   }
 }
 
-/// What a training will come to, told once its first steps have shown how long they take.
+/// What to expect of a training, said once its first steps have shown how long they take.
 private struct Forecast {
   private let plan: LearningRatePlan
   private let settings: TrainingSettings
@@ -94,9 +94,9 @@ private struct Forecast {
   private var steps = 0
   private var isTold = false
 
-  /// Steps that are timed before anything is said.
+  /// How many steps are timed before anything is said.
   private static let timedSteps = 3
-  /// Of the steps that a preset is made for, what makes more than noise.
+  /// The share of a preset's steps below which results are rough.
   private static let leastShare = 0.1
 
   init(_ session: TrainingSession) {
@@ -105,7 +105,7 @@ private struct Forecast {
     (settings, firstStep, seconds) = (trainer.settings, trainer.state.step, session.limit.seconds)
   }
 
-  /// - Returns: nil for nothing new.
+  /// - Returns: nil if there is nothing new to say.
   mutating func text(_ progress: TrainingProgress) -> String? {
     steps += 1
     guard !isTold, let seconds, steps >= Forecast.timedSteps, let last = progress.expectedLastStep,

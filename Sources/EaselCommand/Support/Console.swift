@@ -2,10 +2,12 @@ import EaselKit
 import Foundation
 import Synchronization
 
-/// What goes to the person (stderr) and what goes to the next program (stdout). Fields of requests are options here.
+/// Writes what is for the person to stderr and what is for the next program to stdout. Fields of requests become
+/// options here.
 ///
-/// Names and texts of others (files, data sets, checkpoints, recipes) come through here: what a terminal would obey in them is
-/// shown instead, see `String.printable`. Only the path that a verb prints as its result stays as it is, for the next program.
+/// Names and texts of others (files, data sets, checkpoints, recipes) are printed through here only. Characters that a
+/// terminal would obey are shown instead, see `String.printable`. Only the path that a verb prints as its result stays
+/// as it is, for the next program.
 enum Console {
   static let isTerminal = isatty(STDERR_FILENO) == 1
 
@@ -15,7 +17,7 @@ enum Console {
   /// Lines on stderr.
   static func note(text: String) { write(text.printableLines + "\n", to: STDERR_FILENO) }
 
-  /// Lines on stderr that do not go on a line which is being rewritten.
+  /// Lines on stderr, below a line that is being rewritten.
   static func noteBelow(_ text: String) {
     if isTerminal { rewriteLine("") }
     note(text: text)
@@ -29,7 +31,7 @@ enum Console {
   /// Lines on stdout.
   static func print(text: String) { write(text.printableLines + "\n", to: STDOUT_FILENO) }
 
-  /// The path of what a verb wrote.
+  /// The path of what a verb wrote, on stdout.
   static func print(path: String) {
     if isatty(STDOUT_FILENO) == 1 { print(path) } else { write(path + "\n", to: STDOUT_FILENO) }
   }
@@ -52,7 +54,8 @@ enum Console {
     }
   }
 
-  /// Ends the program where its results are lost; whoever has closed a pipe does not want them, and nobody reads stderr then.
+  /// Ends the program if its results cannot be written. If a reader has closed the pipe, it does not want them.
+  /// Failures on stderr are ignored, since nobody could read about them.
   private static func isLost(on descriptor: Int32) {
     guard descriptor == STDOUT_FILENO, errno != EPIPE else { return }
     let error = UserError(.inputOutput, "standard output: cannot be written (\(String(cString: strerror(errno))))")
@@ -60,9 +63,9 @@ enum Console {
     Foundation.exit(error.kind.rawValue)
   }
 
-  /// Lines of columns as wide as their widest cell.
+  /// A table whose columns are as wide as their widest cells.
   ///
-  /// - Parameter first: the first of the columns that hold numbers, which end at the same place.
+  /// - Parameter first: the first column of numbers; it and those after it are aligned at the right.
   static func table(_ header: [String], _ rows: [[String]], rightAlignedFrom first: Int) -> String {
     let rows = rows.map { $0.map(\.printable) }
     let widths = header.indices.map { column in ([header] + rows).map { $0[column].count }.max() ?? 0 }
@@ -82,7 +85,8 @@ enum Console {
   }
 }
 
-/// A number of things done out of a total: a bar on a terminal, a line every ten seconds elsewhere; both with the time left.
+/// Shows how much of some work is done: a bar on a terminal, a line every ten seconds elsewhere; both with the time
+/// left.
 final class ProgressBar {
   private var label: String
   private var start = Date()
@@ -92,7 +96,7 @@ final class ProgressBar {
 
   init(_ label: String = "") { self.label = label }
 
-  /// The same for work of several kinds, one after the other.
+  /// The same, for several kinds of work one after the other.
   func show(_ label: String, _ share: Double) {
     if label != self.label { (self.label, start, last) = (label, Date(), Date()) }
     show(share)
@@ -102,7 +106,7 @@ final class ProgressBar {
   func show(_ share: Double) {
     let now = Date()
     let seconds = now.timeIntervalSince(start)
-    // The first moments, which make kernels, say nothing of the rest.
+    // The first moments prepare kernels and say nothing about the rest.
     let left = share > 0 && seconds > 1 ? ", \(duration(seconds * (1 - share) / share)) left" : ""
     guard Console.isTerminal else {
       guard share < 1, now.timeIntervalSince(last) >= ProgressBar.interval else { return }
@@ -117,7 +121,7 @@ final class ProgressBar {
   }
 }
 
-/// A word to whoever waits, said only where the waiting is long.
+/// A message for waiting people, shown only if the wait is long.
 final class Patience: Sendable {
   private enum State { case waiting, said, over }
 
@@ -125,7 +129,7 @@ final class Patience: Sendable {
 
   private static let limit = 1.0
 
-  /// Begins to wait.
+  /// Starts waiting.
   init(_ text: String) {
     DispatchQueue.global().asyncAfter(deadline: .now() + Patience.limit) { [self] in
       state.withLock { state in
@@ -136,7 +140,7 @@ final class Patience: Sendable {
     }
   }
 
-  /// Nothing is said from here on.
+  /// Ends the wait; from here on nothing is shown.
   func end() {
     state.withLock { state in
       if state == .said, Console.isTerminal { Console.rewriteLine("") }
@@ -145,7 +149,7 @@ final class Patience: Sendable {
   }
 }
 
-/// A time as people say it: `1 h 05 min`, `3 min 20 s`, `12 s`.
+/// A time as people write it: `1 h 05 min`, `3 min 20 s`, `12 s`.
 func duration(_ seconds: Double) -> String {
   let total = Int(max(0, seconds).rounded())
   let (hours, minutes, rest) = (total / 3600, total / 60 % 60, total % 60)

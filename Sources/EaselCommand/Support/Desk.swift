@@ -2,7 +2,8 @@ import ArgumentParser
 import EaselKit
 import Foundation
 
-/// What every verb works at: the workbench, whose remarks and progress go to the terminal, and how to print answers.
+/// What every verb works with: the workbench, whose remarks and progress go to the terminal, and functions that print
+/// answers.
 struct Desk {
   let bench: Workbench
   let json: Bool
@@ -22,10 +23,10 @@ struct Desk {
         }))
   }
 
-  /// Since the verb began.
+  /// Seconds since the verb began.
   var seconds: Double { Date().timeIntervalSince(start) }
 
-  /// A place in `Samples/`.
+  /// The path of a picture in `Samples/`.
   func sample(_ name: String) -> String { "\(bench.workspace.path)/Samples/\(name).png" }
 }
 
@@ -40,7 +41,7 @@ struct PictureReport: Encodable {
   var figures: [String: Double] = [:]
 }
 
-/// What every verb that makes a picture from a checkpoint takes.
+/// The options of every verb that makes a picture from a checkpoint.
 struct PictureOptions: ParsableArguments {
   @OptionGroup var source: CheckpointOptions
 
@@ -59,11 +60,11 @@ struct PictureOptions: ParsableArguments {
 protocol PictureVerb: ParsableCommand {
   associatedtype Asked: PictureRequest
   var picture: PictureOptions { get }
-  /// Sets what was typed besides the checkpoint.
+  /// Sets everything that was typed except the checkpoint.
   func ask(_ request: inout Asked) throws
-  /// Looks at further places that the verb writes to, before anything is computed.
+  /// Checks the verb's other output paths before anything is computed.
   func check() throws
-  /// Writes what the verb writes besides the picture, and says what it found.
+  /// Writes everything except the picture, and prints what the verb found.
   func finish(_ answer: PictureAnswer) throws
 }
 
@@ -71,7 +72,7 @@ extension PictureVerb {
   func check() throws {}
   func finish(_ answer: PictureAnswer) throws {}
 
-  /// The request, from a recipe where one is named, and whether what the recipe's picture shows is a film.
+  /// The request, from a recipe if one is named, and whether that recipe's picture is a film.
   func request(_ desk: Desk) throws -> (request: Asked, isOfFilm: Bool) {
     var typed = Asked()
     try ask(&typed)
@@ -109,22 +110,22 @@ extension PictureVerb {
 }
 
 extension Request {
-  /// Whether it asks for a film.
+  /// Whether the request asks for a film.
   fileprivate var hasFilm: Bool {
     Self.fields.contains { $0.key == "animate" && $0.content(of: self) == .flag(true) }
   }
 
-  /// Takes what was typed beside a recipe: where the images are, and what else is to be written.
+  /// Takes the options typed beside a recipe: where the images are, and what else to write.
   ///
   /// - Parameter allowed: the fields that may be typed.
-  /// - Throws: `UserError` (usage) for others, which the recipe tells.
+  /// - Throws: `UserError` (usage) for other fields, because the recipe sets them.
   mutating func take(_ typed: Self, allowing allowed: [String]) throws {
     let defaults = Self()
     for field in Self.fields where !Self.local.contains(field.key) {
       if field.content(of: typed) == field.content(of: defaults) { continue }
       guard allowed.contains(field.key) else {
         throw UserError(
-          .usage, "--\(field.key): with --recipe the picture tells it", hint: "Leave out one of the two.")
+          .usage, "--\(field.key): with --recipe the picture sets it", hint: "Leave out one of the two.")
       }
       field.copy(from: typed, to: &self)
     }
@@ -132,7 +133,7 @@ extension Request {
 }
 
 extension Desk {
-  /// Says where a picture is, as a path or as JSON.
+  /// Prints where a picture is, as a path or as JSON.
   func report(_ answer: PictureAnswer, at path: String, of request: some PictureRequest) throws {
     guard json else { return Console.print(path: path) }
     let folder = try? bench.workspace.checkpoints.resolve(request.source.checkpoint).checkpoint

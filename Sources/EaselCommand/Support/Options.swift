@@ -1,7 +1,7 @@
 import ArgumentParser
 import EaselKit
 
-// Options that several verbs have. What an option means is written once, in the request's table of fields.
+// Options that several verbs share. What an option means is written once, in the request's table of fields.
 
 extension ArgumentHelp {
   /// What a field of a request means.
@@ -39,7 +39,7 @@ struct BackendOptions: ParsableArguments {
   var choice: ComputeChoice { ComputeChoice { ($0.kind, $0.threads) = (backend, threads) } }
 }
 
-/// The checkpoint that a picture is made from, and how it becomes a model.
+/// The checkpoint that a picture is made from, and how it is loaded.
 struct CheckpointOptions: ParsableArguments {
   @Argument(help: .field(\CheckpointChoice.checkpoint)) var checkpoint: String?
   @Option(help: .field(\CheckpointChoice.weights)) var weights: LoadedModel.Weights?
@@ -74,7 +74,7 @@ struct DataOptions: ParsableArguments {
   }
 }
 
-/// How a model is drawn from.
+/// How to draw from a model.
 struct SamplingOptionGroup: ParsableArguments {
   @Option(parsing: .unconditional, help: .field(\SamplingChoice.steps)) var steps: Int?
   @Option(help: .field(\SamplingChoice.sampler)) var sampler: String?

@@ -1,15 +1,15 @@
 import EaselKit
 
-/// The program's command line, for a checkpoint to remember.
+/// The program's command line, as a checkpoint records it.
 enum TypedCommand {
-  /// A message of several lines whose quotations of what was typed begin none.
+  /// A message in which quoted arguments are made printable, so that none of them begins a line.
   static func shown(in message: String) -> String {
     let typed = CommandLine.arguments.dropFirst().flatMap { [$0, String($0.prefix { $0 != "=" })] }
     return typed.filter { $0 != $0.printable }.reduce(message) { $0.replacing($1, with: $1.printable) }
   }
 
-  /// As it was typed, quoted for a shell, but for what belongs to one machine: the program's path, the workspace, and paths out
-  /// of it.
+  /// The command line as it was typed, quoted for a shell, without what belongs to one machine: the program's path, the
+  /// workspace, and paths outside it.
   static func text(in workspace: Workspace) -> String {
     var words = ["easel"]
     var isWorkspace = false

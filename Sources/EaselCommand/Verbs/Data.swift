@@ -34,14 +34,14 @@ struct DataVerb: ParsableCommand {
         fashion-mnist: 60,000 + 10,000 images, from Debian's package dataset-fashion-mnist, or from a folder with its \
         four .gz files.
 
-        emoji: 1,794 emoji in colour as Noto draws them, in nine classes, from ruby-tanuki-emoji.
+        emoji: Noto's 1,794 emoji in colour, in nine classes, from ruby-tanuki-emoji.
 
         emoji-styles: 1,537 emoji drawn by Noto and by gemojione, from ruby-tanuki-emoji and ruby-gemojione: \
         emoji-styles/noto and emoji-styles/gemojione for training without pairs, emoji-styles/noto-paired and \
         emoji-styles/gemojione-paired for training with them.
 
-        Packages are used where they are installed, and else fetched with apt-get and unpacked in a temporary folder; \
-        nothing of them is installed or run.
+        Installed packages are used as they are. Others are fetched with apt-get and unpacked in a temporary folder; \
+        nothing in them is installed or run.
         """)
     @Argument(help: .field(\DataImportRequest.dataset)) var name: String
     @Option(parsing: .unconditional, help: .field(\DataImportRequest.size)) var size: Int?
@@ -59,7 +59,7 @@ struct DataVerb: ParsableCommand {
   struct Pack: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: DataPackRequest.summary,
-      discussion: "Such a folder is small, is read fast, and is a data set like any other: give its path to --data.")
+      discussion: "Such a folder is small and fast to read. It is a data set like any other: give its path to --data.")
     @OptionGroup var data: DataOptions
     @Option(help: .field(\DataPackRequest.output)) var output: String
     @Option(parsing: .unconditional, help: .field(\DataPackRequest.label)) var label: String?

@@ -5,8 +5,8 @@ struct Denoise: PictureVerb {
   static let configuration = CommandConfiguration(
     abstract: DenoiseRequest.summary,
     discussion: """
-      Prints mean PSNR and SSIM to the clean images, of the restored ones, of the damaged ones, and of the Gaussian blur of \
-      these that comes nearest.
+      Prints mean PSNR and SSIM against the clean images, for the restored ones, the damaged ones, and the Gaussian \
+      blur of the damaged ones that comes nearest.
       """)
 
   @OptionGroup var picture: PictureOptions

@@ -5,12 +5,14 @@ struct Evaluate: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: EvaluateRequest.summary,
     discussion: """
-      Samples are held against training images by the features of a classifier: Fréchet and kernel distance, precision, \
-      recall, density and coverage, beside the same figures of held-out images. The samples may also come from elsewhere: \
-      --array or --images. A sheet shows samples above their nearest training and held-out images, by pixels and by features.
+      Samples are compared with training images by a classifier's features: Fréchet and kernel distance, precision, \
+      recall, density and coverage, beside the same figures for held-out images. Samples may also come from elsewhere: \
+      --array or --images. A sheet shows samples above their nearest training and held-out images, by pixels and by \
+      features.
 
-      With --likelihood: the bounds on the likelihood of held-out images. With --probe: how well a linear classifier does on \
-      the model's features, on pixels, and on an untrained model's features. A classifier is judged by held-out images.
+      With --likelihood: bounds on the likelihood of held-out images. With --probe: how well a linear classifier does \
+      on the model's features, on pixels, and on an untrained model's features. A classifier is judged on held-out \
+      images.
       """)
 
   @OptionGroup var source: CheckpointOptions
@@ -35,7 +37,7 @@ struct Evaluate: ParsableCommand {
   @Option(help: "The sheet of samples and their neighbours (default: in Samples/, named after the run).")
   var output: String?
 
-  @Option(help: ArgumentHelp("Judge again what the sheet shows that this verb made.", valueName: "png"))
+  @Option(help: ArgumentHelp("Repeat the evaluation of a sheet that this verb made.", valueName: "png"))
   var recipe: String?
 
   @OptionGroup var common: CommonOptions

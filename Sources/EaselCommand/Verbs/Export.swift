@@ -6,8 +6,8 @@ struct Export: ParsableCommand {
     abstract: ExportRequest.summary,
     discussion: """
       The new folder has the weights that pictures are made from (the moving average where the run keeps one), the \
-      settings and the record of the training. Every verb that makes pictures takes it; training cannot go on from it, but \
-      another run can begin with its weights: easel train PRESET --from FOLDER
+      settings and the training record. Every verb that makes pictures takes it. Training cannot go on from it, but \
+      another run can start from its weights: easel train PRESET --from FOLDER
       """)
 
   @Argument(help: .field(\ExportRequest.checkpoint)) var checkpoint: String

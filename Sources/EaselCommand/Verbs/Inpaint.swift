@@ -5,7 +5,7 @@ struct Inpaint: PictureVerb {
   static let configuration = CommandConfiguration(
     abstract: InpaintRequest.summary,
     discussion: """
-      Also prints how far the made-up pixels are from the true ones, beside the error of the plainest completion there is, \
+      Also prints how far the made-up pixels are from the true ones, beside the error of the simplest completion, \
       the mean of each image's known pixels.
       """)
 

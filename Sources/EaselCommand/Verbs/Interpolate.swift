@@ -5,9 +5,9 @@ struct Interpolate: PictureVerb {
   static let configuration = CommandConfiguration(
     abstract: InterpolateRequest.summary,
     discussion: """
-      Between two noises where the model draws from noise, else between held-out images; or between two images given.
-      Where codes are normal numbers, also along one number after the other, or over the plane of a code of two.
-      A diffusion model's walks take --steps, --sampler, --label (a class for each row in turn) and --guidance.
+      Walks between two noises if the model draws from noise, otherwise between held-out images; or between two given \
+      images. If codes are normal numbers, also along one number after the other, or over the plane of a code of two.
+      A diffusion model's walks take --steps, --sampler, --label (one class per row, in turn) and --guidance.
       """)
 
   @OptionGroup var picture: PictureOptions

@@ -5,8 +5,8 @@ struct Runs: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: RunsRequest.summary,
     discussion: """
-      A run is running, complete, stopped (by a signal, or because its process ended) or failed; what is bundled or was \
-      exported is for pictures.
+      A run is running, complete, stopped (by a signal, or because its process ended) or failed. Bundled and exported \
+      checkpoints are for pictures.
       """)
 
   @OptionGroup var common: CommonOptions

@@ -34,7 +34,7 @@ struct Train: ParsableCommand {
 
   @Flag(
     help:
-      "Print the settings, with what they mean, as a YAML file to start from, and stop; with --json as a schema for forms."
+      "Print the settings with explanations as a YAML file to start from, and stop; with --json, a schema for forms."
   )
   var printConfig = false
 

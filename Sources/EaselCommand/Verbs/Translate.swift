@@ -5,12 +5,13 @@ struct Translate: PictureVerb {
   static let configuration = CommandConfiguration(
     abstract: TranslateRequest.summary,
     discussion: """
-      A cycled image went there and back again, where the model knows a way back. With --folder, every image is written as \
-      a file of its own.
+      A cycled image is translated there and back, if the model knows a way back. With --folder, every image is \
+      written as a file of its own.
 
-      --pairs judges by held-out images of both data sets, those of one name belonging together, or those of one place where \
-      there are no names: how near each translation is to its true counterpart (mean absolute error from 0 to 1, structural similarity), and how often no other \
-      image is nearer (rank 1); beside it stand the figures of the untouched images.
+      --pairs judges on held-out images of both data sets. Images with the same name belong together or, without \
+      names, those with the same index. It prints how near each translation is to its true counterpart (mean absolute \
+      error from 0 to 1, structural similarity), and how often no other image is nearer (rank 1), beside the same \
+      figures for the untouched images.
       """)
 
   @OptionGroup var picture: PictureOptions

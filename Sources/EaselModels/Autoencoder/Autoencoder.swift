@@ -1,6 +1,6 @@
 import EaselLayers
 
-/// An encoder and a decoder trained together on the squared error of the image that comes back.
+/// An encoder and a decoder, trained together on the squared error of reconstructions.
 public final class Autoencoder: SingleLossModel, ImageEncoding {
   public let context: ModelContext
   public let components: [Component]
@@ -21,7 +21,7 @@ public final class Autoencoder: SingleLossModel, ImageEncoding {
     (reconstructionLoss(of: batch.tensor(on: context.backend), on: tape), [:])
   }
 
-  /// The mean squared error of images `[N, H, W, C]`, 0 to 1, against what comes back.
+  /// The mean squared error of the reconstructions of images `[N, H, W, C]`, 0 to 1.
   public func reconstructionLoss(of images: Tensor, on tape: Tape?) -> Variable {
     let output = coder.decoder(coder.encoder(Variable(images.cast(to: context.type), on: tape)))
     return EaselGradients.loss(.squaredError, output.cast(to: .float32), images)
@@ -44,6 +44,6 @@ public final class Autoencoder: SingleLossModel, ImageEncoding {
     coder.decoder(Variable(codes.cast(to: context.type))).value.cast(to: .float32)
   }
 
-  /// An autoencoder knows nothing of how its codes are distributed.
+  /// An autoencoder does not know how its codes are distributed.
   public func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor? { nil }
 }

@@ -1,6 +1,6 @@
 import EaselSupport
 
-/// Autoencoders that learn to give back the image they are shown, through a narrow code.
+/// Autoencoders that learn to reproduce images through a narrow code.
 public enum AutoencoderFamily: ModelFamily {
   public static let name = "autoencoder"
   public static let summary = "compresses an image to a short code and back"
@@ -27,18 +27,18 @@ public enum AutoencoderFamily: ModelFamily {
 /// The settings of an autoencoder.
 public struct AutoencoderSettings: ModelSettings {
   public var architecture = CoderArchitecture.convolutional
-  /// Numbers in a code.
+  /// The length of a code.
   public var latent = 32
   /// Channels of the first convolution; each strided stage doubles them.
   public var baseChannels = 32
-  /// Linear only: the decoder is the encoder transposed.
+  /// Linear only: whether the decoder is the transposed encoder.
   public var tied = false
 
   public init() {}
 
   public static let fields: [Field<AutoencoderSettings>] =
     Field.coder(\.architecture, latent: \.latent, baseChannels: \.baseChannels) + [
-      Field("tied", \.tied, "linear only: the decoder is the encoder transposed")
+      Field("tied", \.tied, "linear only: whether the decoder is the transposed encoder")
         .needing("architecture=linear") { $0.architecture == .linear }
     ]
 

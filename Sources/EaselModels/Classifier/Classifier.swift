@@ -3,10 +3,10 @@ import EaselSupport
 
 /// A residual network that tells which class an image belongs to.
 ///
-/// Pre-activation residual blocks at three sizes (the image's, half and quarter) with average pooling between them; then
-/// GroupNorm, SiLU, the mean over positions, and a linear layer. The means are the features: like those of the network that
-/// Fréchet distances are usually taken from, they come after the nonlinearity, and each is an average of activations of
-/// normalised channels, so that no feature outweighs the others by its scale.
+/// Pre-activation residual blocks at three sizes (the image's, half and quarter) with average pooling between them;
+/// then GroupNorm, SiLU, the mean over positions, and a linear layer. The means are the features. Like those of the
+/// network that Fréchet distances are usually computed with, they come after the nonlinearity, and each is an average
+/// of activations of normalised channels, so that no feature outweighs the others by its scale.
 public final class Classifier: SingleLossModel {
   public let context: ModelContext
   public let components: [Component]
@@ -19,7 +19,7 @@ public final class Classifier: SingleLossModel {
 
   private static let groups = 8
 
-  /// - Throws: `UserError` (usage) for data without at least two classes.
+  /// - Throws: `UserError` (usage) if the data have fewer than two classes.
   public init(_ settings: ClassifierSettings, _ context: ModelContext) throws {
     guard context.data.classNames.count >= 2 else {
       throw UserError(
@@ -75,7 +75,7 @@ public final class Classifier: SingleLossModel {
   public func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics) {
     guard let labels = batch.labels else { fatalError("a classifier was given images without labels") }
     let logits = head(features(batch.tensor(on: context.backend), on: tape)).cast(to: .float32)
-    // Held-out images are judged by their label alone.
+    // Held-out images are judged by their labels alone, without smoothing.
     let target = targets(labels, smoothing: tape == nil ? 0 : settings.labelSmoothing)
     let right = zip(logits.value.argmax(), labels).filter { $0 == Int($1) }.count
     return (crossEntropy(logits, target), ["accuracy": Float(right) / Float(batch.count)])
@@ -101,7 +101,7 @@ extension Classifier: Classifying, FeatureExtracting {
 }
 
 extension Tensor {
-  /// The place of the largest element of each row of a matrix, the first of several.
+  /// The index of the largest element in each row of a matrix; the first if there are several.
   public func argmax() -> [Int] {
     let (columns, values) = (shape.last, values())
     return (0..<shape[0]).map { row in

@@ -1,6 +1,6 @@
 import EaselSupport
 
-/// Classifiers of labelled images: what samples of other models are judged by.
+/// Classifiers of labelled images, by which samples of other models are judged.
 public enum ClassifierFamily: ModelFamily {
   public static let name = "classifier"
   public static let summary = "tells what images show; its features judge samples in easel evaluate"
@@ -33,19 +33,20 @@ public enum ClassifierFamily: ModelFamily {
 public struct ClassifierSettings: ModelSettings {
   /// Channels at full size; twice as many at half, ``features`` at a quarter.
   public var baseChannels = 32
-  /// Values of the layer before the last.
+  /// The width of the layer before the last.
   public var features = 128
   /// Residual blocks at each size.
   public var blocks = 1
-  /// How much of each target is spread evenly over all classes. It pulls the features of a class together (Müller et al. 2019,
-  /// “When does label smoothing help?”), which makes them see less of what differs within it: 0 where they shall judge samples.
+  /// How much of each target is spread evenly over all classes. It pulls the features of a class together (Müller et
+  /// al. 2019, “When does label smoothing help?”), which makes them see less of what differs within it: 0 if they are
+  /// to judge samples.
   public var labelSmoothing: Float = 0
 
   public init() {}
 
   public static let fields: [Field<ClassifierSettings>] = [
     Field("base-channels", \.baseChannels, .from(8, to: 4096), "channels at full size"),
-    Field("features", \.features, .from(8, to: 65_536), "values of the layer before the last"),
+    Field("features", \.features, .from(8, to: 65_536), "width of the layer before the last"),
     Field("blocks", \.blocks, .from(1, to: 64), "residual blocks at each size"),
     Field(
       "label-smoothing", \.labelSmoothing, .from(0, below: 1),

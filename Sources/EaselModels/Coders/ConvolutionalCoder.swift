@@ -5,7 +5,7 @@ private struct Pyramid {
   let data: DataDescription
   /// Channels at full, half and quarter size.
   let channels: [Int]
-  /// What has to be added to an image so that it can be halved twice.
+  /// The border that an image needs so that it can be halved twice.
   let border: Insets
 
   init(_ data: DataDescription, baseChannels: Int) {

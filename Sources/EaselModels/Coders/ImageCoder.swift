@@ -6,23 +6,23 @@ protocol ImageEncoder { func callAsFunction(_ images: Variable) -> Variable }
 /// A network from a code `[N, latent]` to an image `[N, H, W, C]`.
 protocol ImageDecoder { func callAsFunction(_ codes: Variable) -> Variable }
 
-/// Which networks an autoencoder has.
+/// The networks of an autoencoder.
 public enum CoderArchitecture: String, FieldChoice {
   case convolutional
   /// One matrix each way: an autoencoder's best code then spans the principal components.
   case linear
 }
 
-/// The networks that turn an image into a short code and back: what autoencoders of every kind are made of.
+/// The networks that turn an image into a short code and back. Every kind of autoencoder consists of them.
 struct ImageCoder {
   let encoder: any ImageEncoder
   let decoder: any ImageDecoder
 
   /// - Parameters:
-  ///   - outputs: numbers that the encoder gives for an image.
-  ///   - latent: numbers that the decoder takes for one.
+  ///   - outputs: how many numbers the encoder gives for an image.
+  ///   - latent: how many numbers the decoder takes for an image.
   ///   - baseChannels: convolutional only: channels of the first convolution; each strided stage doubles them.
-  ///   - tied: linear only: the decoder is the encoder transposed.
+  ///   - tied: linear only: whether the decoder is the transposed encoder.
   init(
     _ architecture: CoderArchitecture, _ data: DataDescription, outputs: Int, latent: Int, baseChannels: Int,
     tied: Bool = false, _ scope: Scope
@@ -40,7 +40,7 @@ struct ImageCoder {
 }
 
 extension Field {
-  /// The fields of the networks' kind and sizes, which all families of coders have.
+  /// The fields for the networks' kind and sizes, which all families of coders share.
   static func coder(
     _ architecture: WritableKeyPath<Root, CoderArchitecture> & Sendable, latent: WritableKeyPath<Root, Int> & Sendable,
     baseChannels: WritableKeyPath<Root, Int> & Sendable
@@ -57,7 +57,7 @@ extension Field {
 }
 
 extension FieldCheck {
-  /// What the convolutional networks need of their width.
+  /// Checks the width of convolutional networks.
   mutating func coder(baseChannels: Int) {
     require(baseChannels % 8 == 0, "base-channels: expected a multiple of 8 (the norms' groups), found \(baseChannels)")
   }

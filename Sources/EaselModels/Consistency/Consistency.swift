@@ -1,17 +1,18 @@
 import EaselLayers
 import Foundation
 
-/// A consistency model (Song et al. 2023): a U-Net that leads images under any noise to the image at the end of their way, in
-/// one pass.
+/// A consistency model (Song et al. 2023): a U-Net that takes images under any noise to the image at the end of their
+/// path, in one pass.
 ///
-/// It is a diffusion model whose training went on with another target (Geng et al. 2024, "Consistency Models Made Easy", arXiv
-/// 2406.14548): not the clean image, but what the network itself makes of the same image under a little less of the same noise.
-/// The nearer the two noises, the nearer f is to the end of the probability flow; with no noise left it is diffusion's target.
+/// It is a diffusion model whose training continues with another target (Geng et al. 2024, "Consistency Models Made
+/// Easy", arXiv 2406.14548): not the clean image, but the network's own result for the same image under a little less
+/// of the same noise. The closer the two noises, the closer f is to the end of the probability flow; with no noise
+/// left, the target is that of diffusion.
 public final class Consistency: DenoisingModel {
   public let denoiser: Denoiser
   public let components: [Component]
   public let tuning: ConsistencyTuning
-  /// That of the step at hand.
+  /// The present step's stage.
   private var stage = 0
 
   public init(_ settings: ConsistencySettings, _ context: ModelContext) throws {
@@ -24,8 +25,8 @@ public final class Consistency: DenoisingModel {
   public static let samplers: [DiffusionSampler.Method] = [.consistency]
   public var restorer: DiffusionSampler.Method { .consistency }
 
-  /// Zero-shot editing as Song et al. 2023 have it: each pass's image gets the known pixels and the next level's noise, so
-  /// nothing has to be gone back to.
+  /// Zero-shot editing as in Song et al. 2023: each pass's image gets the known pixels and the next level's noise, so
+  /// no step has to be taken back.
   public var inpainter: (method: DiffusionSampler.Method, resampling: RePaintResampling) {
     var resampling = RePaintResampling()
     (resampling.steps, resampling.jump, resampling.rounds) = (16, 16, 1)
@@ -34,18 +35,18 @@ public final class Consistency: DenoisingModel {
 
   public func begin(_ step: TrainingStep) { stage = tuning.stage(at: step.progress) }
 
-  /// The distance between what the network makes of an image under noise t and under less of it, r, without gradient there;
-  /// held-out images are judged by the last stage, so that losses of all steps can be compared.
+  /// The distance between the network's results for an image under noise t and under less noise r (without gradient for
+  /// r). Held-out images are judged by the last stage, so that losses of all steps can be compared.
   ///
-  /// With f = c_skip x + c_out F and the root mean square Δ of f(x_t) − f(x_r): (√(Δ² + c²) − c) / c_out², averaged over the
-  /// images. 1 / c_out² is 1 / t² + 1 / σ² of the data.
+  /// With f = c_skip x + c_out F and the root mean square Δ of f(x_t) − f(x_r): (√(Δ² + c²) − c) / c_out², averaged
+  /// over the images. 1 / c_out² is 1 / t² + 1 / σ² of the data.
   public func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics) {
     let backend = context.backend
     let lesson = denoiser.lesson(batch, isTraining: tape != nil, draw)
     let stage = tape == nil ? tuning.stages - 1 : stage
     let pairs = levels(batch.count, stage: stage, draw(Denoiser.Draw.level))
     let levels = pairs.map(\.t)
-    // Before the pass that is recorded: what this one needs is given back by then.
+    // Before the recorded pass, so that the memory this one needs is free again by then.
     let target = self.target(lesson, at: pairs.map(\.r))
     let x = lesson.noisy(at: levels)
     let output = denoiser.output(x, of: lesson, at: levels, on: tape)
@@ -70,7 +71,7 @@ public final class Consistency: DenoisingModel {
     return (weightedSum(distances, weights: share), tape == nil ? [:] : ["stage": Float(stage)])
   }
 
-  /// Random levels t, and r with less noise; nil where r has so little that only the clean image has less.
+  /// Random levels t, and r with less noise; nil if r has so little that only the clean image has less.
   private func levels(_ count: Int, stage: Int, _ draw: RandomDraw) -> [(t: NoiseLevel, r: NoiseLevel?)] {
     let least = schedule.level(0).ratio
     let most = min(schedule.level(schedule.count - 1).ratio, DiffusionSampler.mostNoise)
@@ -83,7 +84,8 @@ public final class Consistency: DenoisingModel {
     }
   }
 
-  /// What images with less noise are taken for, and the clean ones where there is no level: `[N, H, W, C]`, a constant.
+  /// The network's results for images with less noise, or the clean images if there is no level: `[N, H, W, C]`, a
+  /// constant.
   private func target(_ lesson: Denoiser.Lesson, at levels: [NoiseLevel?]) -> Tensor {
     guard levels.contains(where: { $0 != nil }) else { return lesson.images }
     let backend = context.backend

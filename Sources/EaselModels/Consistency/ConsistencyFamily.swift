@@ -6,7 +6,7 @@ public enum ConsistencyFamily: ModelFamily {
   public static let summary = "draws images out of noise in one to four passes"
   public static let convolves3x3 = true
 
-  /// The network, what it is told, and its noise are the diffusion model's; how it is drawn from is not.
+  /// The network, its conditioning and its noise are the diffusion model's; how it draws is not.
   public static var startingPoint: StartingPoint? {
     let free: [PartialKeyPath<DiffusionSettings>] = [\.dropout, \.labelDropout, \.guidance, \.clip]
     let own: [PartialKeyPath<DiffusionSettings>] = [\.sampler, \.samplerSteps, \.samplerEta, \.spacing]

@@ -2,7 +2,7 @@ import EaselLayers
 import EaselSupport
 
 /// Learns to translate between two kinds of images without pairs (Zhu et al. 2017): a generator for each direction, a
-/// discriminator for each kind, and the demand that there and back again leads to the same image.
+/// discriminator for each kind, and the requirement that a translation there and back gives the same image.
 ///
 /// Inside, images have values −1 to 1. Kind *a* is that of the run's first data set, kind *b* that of its second.
 public final class CycleGAN: AdversarialTranslation {
@@ -18,7 +18,7 @@ public final class CycleGAN: AdversarialTranslation {
   private enum Draw {
     static let poolA: UInt32 = 0
     static let poolB: UInt32 = 1
-    /// Changes of the images that the discriminators see, by what they are there.
+    /// Changes to the images that the discriminators see, by the images' role.
     static let foolingA: UInt32 = 2
     static let foolingB: UInt32 = 3
     static let realA: UInt32 = 4
@@ -27,7 +27,7 @@ public final class CycleGAN: AdversarialTranslation {
     static let fakeB: UInt32 = 7
   }
 
-  /// - Throws: `UserError` (usage) for images that are too small.
+  /// - Throws: `UserError` (usage) if the images are too small.
   public init(_ settings: CycleGANSettings, _ context: ModelContext) throws {
     let (data, backend) = (context.data, context.backend)
     let layers = PatchDiscriminator.layers(settings.discriminatorLayers, width: data.width, height: data.height)
@@ -102,16 +102,16 @@ public final class CycleGAN: AdversarialTranslation {
     return (errorA + errorB, ["discriminator-a": errorA.value.item(), "discriminator-b": errorB.value.item()])
   }
 
-  /// Images on their ways through the generators, float32.
+  /// Images in the various paths through the generators, float32.
   private struct Translations {
     var fakeA, fakeB: Variable
-    /// There and back again.
+    /// Translated there and back.
     var cycledA, cycledB: Variable
-    /// Through the generator that shall leave them alone; nil where nobody asks.
+    /// Through the generator that should leave them alone; nil if that is not wanted.
     var sameA, sameB: Variable?
   }
 
-  /// Sends images through the generators, with as many as possible in one batch: three passes for six ways.
+  /// Runs images through the generators, with as many as possible in one batch: three passes for six paths.
   private func translations(_ a: Tensor, _ b: Tensor, on tape: Tape?) -> Translations {
     let (a, b) = (Variable(a.cast(to: context.type), on: tape), Variable(b.cast(to: context.type), on: tape))
     func pass(_ generator: ResidualGenerator, _ parts: [Variable]) -> [Variable] {
@@ -126,7 +126,7 @@ public final class CycleGAN: AdversarialTranslation {
       sameB: asksForSame ? likeB[1] : nil)
   }
 
-  /// The weighted absolute errors of what should have come back as it was.
+  /// The weighted absolute errors of images that should have come back unchanged.
   private func errors(_ images: Translations, _ a: Tensor, _ b: Tensor) -> (loss: Variable, metrics: Metrics) {
     let cycle = loss(.absoluteError, images.cycledA, a) + loss(.absoluteError, images.cycledB, b)
     var (total, metrics) = (settings.cycle * cycle, ["cycle": cycle.value.item()])
@@ -138,8 +138,8 @@ public final class CycleGAN: AdversarialTranslation {
     return (total, metrics)
   }
 
-  /// The weighted errors of images that went there and back again, and of those that should have been left alone: adversarial
-  /// losses say nothing of how good an image is, since the judge learns too.
+  /// The weighted errors of images translated there and back, and of those that should have been left alone.
+  /// Adversarial losses say nothing about how good an image is, since the discriminator learns too.
   public func validationLoss(_ batch: Batch) -> Float {
     components[0].arena.withAverage {
       let (a, b) = domains(of: batch)

@@ -16,7 +16,7 @@ public enum CycleGANFamily: ModelFamily {
       },
       model: CycleGANSettings()),
     Preset(
-      "cyclegan-emoji", "cyclegan for some hundred drawings: smooth surfaces, judges of 34×34 pixels",
+      "cyclegan-emoji", "cyclegan for a few hundred drawings: smooth surfaces, discriminators of 34×34 pixels",
       data: DataDescription(width: 64, height: 64, channels: 3),
       training: .adversarial {
         $0.batchSize = 4
@@ -56,18 +56,18 @@ public struct CycleGANSettings: ModelSettings {
   public var generatorWidth = 32
   /// Residual blocks of a generator; nil for 6 up to 128 pixels and 9 above.
   public var residualBlocks: Int?
-  /// The generators' way back to the image's size.
+  /// How the generators return to the image's size.
   public var upsampling = Upsampling.transposed
   /// Channels of the discriminators' first convolution.
   public var discriminatorWidth = 64
-  /// The discriminators' convolutions of stride 2: 3 judge patches of 70×70 pixels. Small images take fewer.
+  /// The discriminators' convolutions of stride 2; with 3 they judge patches of 70×70 pixels. Small images take fewer.
   public var discriminatorLayers = 3
   public var adversarialLoss = PatchLoss.leastSquares
-  /// The weight of images that go there and back again.
+  /// The weight of the cycle loss: images translated there and back.
   public var cycle: Float = 10
-  /// The weight of images that are to be left alone, of that of the cycle; 0 for none.
+  /// The weight of the identity loss, relative to the cycle's: images that should be left alone; 0 for none.
   public var identity: Float = 0.5
-  /// Images of the past that each discriminator is shown among the new ones; 0 for none.
+  /// How many past images each discriminator is shown among the new ones; 0 for none.
   public var poolSize = 50
   /// Random changes to every image that the discriminators see, for few images.
   public var augment: [DifferentiableAugmentation.Change] = []
@@ -79,20 +79,20 @@ public struct CycleGANSettings: ModelSettings {
     Field(
       "residual-blocks", \.residualBlocks, .from(0, to: 64),
       "residual blocks of a generator; null for 6 up to 128 pixels and 9 above"),
-    Field("upsampling", \.upsampling, "the generators' way back to the image's size"),
+    Field("upsampling", \.upsampling, "how the generators return to the image's size"),
     Field(
       "discriminator-width", \.discriminatorWidth, .from(1, to: 1024),
       "channels of the discriminators' first convolution"),
     Field(
       "discriminator-layers", \.discriminatorLayers, .from(1, to: 6),
-      "convolutions of stride 2: 3 judge patches of 70 pixels, 2 of 34"),
-    Field("adversarial-loss", \.adversarialLoss, "how judgements are measured"),
-    Field("cycle", \.cycle, .atLeast(0), "weight of images that go there and back again"),
-    Field("identity", \.identity, .atLeast(0), "weight of images that are to be left alone, of the cycle's")
+      "convolutions of stride 2: 3 judge patches of 70×70 pixels, 2 of 34×34"),
+    Field("adversarial-loss", \.adversarialLoss, "loss on the discriminators' judgements"),
+    Field("cycle", \.cycle, .atLeast(0), "weight of the cycle loss: images translated there and back"),
+    Field("identity", \.identity, .atLeast(0), "weight of the identity loss, relative to the cycle's")
       .needing("a cycle") { $0.cycle > 0 },
     Field(
       "pool-size", \.poolSize, .from(0, to: 10_000),
-      "images of the past that each discriminator is shown among the new ones"),
+      "past images that each discriminator is shown among the new ones"),
     Field("augment", \.augment, "changes to what the discriminators see: color, translation, cutout"),
   ]
 }

@@ -1,20 +1,22 @@
 import EaselLayers
 import EaselSupport
 
-/// How a generator comes back to an image's size.
+/// How a generator returns to an image's size.
 public enum Upsampling: String, FieldChoice {
-  /// Transposed convolutions, as in PyTorch's CycleGAN. They like to leave checkerboards.
+  /// Transposed convolutions, as in PyTorch's CycleGAN. They tend to leave checkerboard patterns.
   case transposed
   /// Pixels repeated, then a convolution (Odena et al. 2016): smoother surfaces, for a little more time.
   case nearest
 }
 
-/// Turns images into images (Johnson et al. 2016; Zhu et al. 2017): `[N, H, W, C]` to float32 of the same shape, −1 to 1.
+/// Turns images into images (Johnson et al. 2016; Zhu et al. 2017): `[N, H, W, C]` to float32 of the same shape, −1 to
+/// 1.
 ///
-/// Two convolutions of stride 2, residual blocks, two steps back to the sizes before; borders that keep their size are
-/// mirrored. Any size of at least 5 will do.
+/// Two convolutions of stride 2, residual blocks, and two steps back to the previous sizes. Convolutions that keep the
+/// size have mirrored borders. Any size of at least 5 works.
 ///
-/// Parameters are named as in PyTorch's CycleGAN (`networks.py`, `ResnetGenerator`): `model.1`, `model.10.conv_block.1`, …
+/// Parameters are named as in PyTorch's CycleGAN (`networks.py`, `ResnetGenerator`): `model.1`,
+/// `model.10.conv_block.1`, …
 struct ResidualGenerator {
   private let first: NormalizedConvolution
   private let down: [NormalizedConvolution]
@@ -69,7 +71,7 @@ struct ResidualGenerator {
         hidden = convolution(pad(twice, Insets(bottom: -excess.height, right: -excess.width)))
       }
     }
-    // The last bits of light and dark are lost in bfloat16.
+    // bfloat16 would lose the last bits of light and dark.
     return apply(.tanh, last(reflectionPad(hidden, border)).cast(to: .float32))
   }
 }

@@ -1,6 +1,6 @@
 import EaselLayers
 
-/// An autoencoder that is shown damaged images and learns to give back the clean ones (Vincent et al. 2008).
+/// An autoencoder that receives damaged images and learns to reconstruct the clean ones (Vincent et al. 2008).
 public final class DenoisingAutoencoder: SingleLossModel, ImageEncoding {
   public let context: ModelContext
   public let components: [Component]
@@ -17,7 +17,7 @@ public final class DenoisingAutoencoder: SingleLossModel, ImageEncoding {
     components = [try Component("", scope, context)]
   }
 
-  /// The mean squared error of what is made of the damaged images against the clean ones.
+  /// The mean squared error between reconstructions of the damaged images and the clean ones.
   public func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics) {
     let clean = batch.tensor(on: context.backend)
     let damaged = corruption.apply(to: clean, draw(0))
@@ -44,7 +44,7 @@ public final class DenoisingAutoencoder: SingleLossModel, ImageEncoding {
 }
 
 extension DenoisingAutoencoder: Restoring {
-  /// Whatever the damage is: the network has learned one kind and does with others what it can.
+  /// For any kind of damage: the network has learned one kind and does what it can with others.
   public func restore(
     _ images: Tensor, from corruption: Corruption, seed: UInt64, progress: (Double) throws -> Void
   ) rethrows -> Tensor {

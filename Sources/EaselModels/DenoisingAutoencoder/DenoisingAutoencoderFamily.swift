@@ -3,7 +3,7 @@ import EaselSupport
 /// Autoencoders that learn to repair damaged images.
 public enum DenoisingAutoencoderFamily: ModelFamily {
   public static let name = "denoising-autoencoder"
-  public static let summary = "takes noise, specks or blots out of images"
+  public static let summary = "removes noise, specks or blots from images"
 
   public static let presets = [
     Preset(
@@ -27,21 +27,21 @@ public enum DenoisingAutoencoderFamily: ModelFamily {
 /// The settings of a denoising autoencoder.
 public struct DenoisingAutoencoderSettings: ModelSettings {
   public var architecture = CoderArchitecture.convolutional
-  /// Numbers in a code.
+  /// The length of a code.
   public var latent = 32
   /// Channels of the first convolution; each strided stage doubles them.
   public var baseChannels = 32
-  /// What is done to the images that it is shown.
+  /// The damage to the images that the model is shown.
   public var corruption = Corruption.Kind.gaussian
-  /// How much of it: the noise's deviation, or the share of the pixels.
+  /// How much damage: the noise's standard deviation, or the share of pixels.
   public var strength: Float = 0.3
 
   public init() {}
 
   public static let fields: [Field<DenoisingAutoencoderSettings>] =
     Field.coder(\.architecture, latent: \.latent, baseChannels: \.baseChannels) + [
-      Field("corruption", \.corruption, "what is done to the images that it is shown"),
-      Field("strength", \.strength, "how much of it: the noise's deviation, or the share of the pixels"),
+      Field("corruption", \.corruption, "damage to the images that the model is shown"),
+      Field("strength", \.strength, "how much damage: the noise's standard deviation, or the share of pixels"),
     ]
 
   public func check(_ check: inout FieldCheck) {

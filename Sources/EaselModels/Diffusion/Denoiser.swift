@@ -1,10 +1,11 @@
 import EaselLayers
 import EaselSupport
 
-/// A U-Net that tells images from noise at any level, with what it was set to: what diffusion and consistency models share.
+/// A U-Net that separates images from noise at any level, with its settings: what diffusion and consistency models
+/// share.
 ///
-/// Inside, images have values −1 to 1. Optionally the network is conditioned on labels, with classifier-free guidance (Ho and
-/// Salimans 2022).
+/// Inside, images have values −1 to 1. Optionally the network is conditioned on labels, with classifier-free guidance
+/// (Ho and Salimans 2022).
 public struct Denoiser {
   let context: ModelContext
   let settings: DiffusionSettings
@@ -17,11 +18,11 @@ public struct Denoiser {
     static let level: UInt32 = 1
     static let labelDropout: UInt32 = 2
     static let augmentation: UInt32 = 3
-    /// The first of those of the dropout layers.
+    /// The first of the purposes of the dropout layers.
     static let dropout: UInt32 = 16
   }
 
-  /// - Throws: `UserError` (usage) for a conditional network of data without labels.
+  /// - Throws: `UserError` (usage) if the network is conditional and the data have no labels.
   init(_ settings: DiffusionSettings, _ context: ModelContext, _ scope: Scope) throws {
     if settings.conditional, context.data.classNames.isEmpty {
       throw UserError(
@@ -37,7 +38,7 @@ public struct Denoiser {
 
   // MARK: Training
 
-  /// A batch as the network learns from it: the images with what else it is told of them, and a noise for each.
+  /// A batch as the network learns from it: the images with their conditions, and noise for each.
   struct Lesson {
     /// `[N, H, W, C]`, −1 to 1.
     let images: Tensor
@@ -55,7 +56,7 @@ public struct Denoiser {
   }
 
   /// - Parameters:
-  ///   - isTraining: whether images are changed, labels left out and activations dropped as the settings say.
+  ///   - isTraining: whether images are changed, labels left out and activations dropped, according to the settings.
   ///   - draw: the random numbers of a purpose for these images.
   func lesson(_ batch: Batch, isTraining: Bool, _ draw: (UInt32) -> RandomDraw) -> Lesson {
     let backend = context.backend
@@ -70,7 +71,7 @@ public struct Denoiser {
       augmentation: augmentation, dropout: isTraining && settings.dropout > 0 ? draw(Draw.dropout) : nil)
   }
 
-  /// What the network says of a lesson's images: float32 `[N, H, W, outputs]`.
+  /// The network's output for a lesson's images: float32 `[N, H, W, outputs]`.
   ///
   /// - Parameter noisy: the images under each one's level of noise.
   func output(_ noisy: Tensor, of lesson: Lesson, at levels: [NoiseLevel], on tape: Tape?) -> Variable {
@@ -157,7 +158,7 @@ public struct Denoiser {
     return found
   }
 
-  /// Standard normal numbers for images from `first` on; every `draw` has others.
+  /// Standard normal numbers for images from `first` on; every `draw` has different ones.
   func normal(_ shape: Shape, seed: UInt64, first: Int, draw: Int) -> Tensor {
     let noise = Tensor(uninitialized: shape, on: context.backend)
     context.backend.fillNormal(

@@ -1,16 +1,17 @@
 import EaselLayers
 
-/// A model that draws with a ``Denoiser``, from level to level of noise: what diffusion and consistency models have in common.
+/// A model that draws with a ``Denoiser``, from level to level of noise: what diffusion and consistency models have in
+/// common.
 ///
-/// What it can do it can by a ``DiffusionSampler``; the models differ in what their network was trained for, and so in which
-/// samplers fit it.
+/// A ``DiffusionSampler`` does its work. The models differ in what their network was trained for, and therefore in
+/// which samplers suit it.
 public protocol DenoisingModel: SingleLossModel, StepwiseSampling, ImageEncoding, Restoring, Translating, Inpainting {
   var denoiser: Denoiser { get }
   /// The samplers that its network was trained for.
   static var samplers: [DiffusionSampler.Method] { get }
-  /// The sampler that takes noise from given images.
+  /// The sampler that removes noise from given images.
   var restorer: DiffusionSampler.Method { get }
-  /// The sampler that fills in what is missing of images, and how it goes about it.
+  /// The sampler that fills in missing parts of images, and how often it resamples.
   var inpainter: (method: DiffusionSampler.Method, resampling: RePaintResampling) { get }
 }
 

@@ -3,7 +3,8 @@ import EaselTensors
 import Foundation
 
 extension UNetConfiguration {
-  /// The network that a `config.json` of diffusers' `UNet2DModel` describes. What the file leaves out has diffusers' defaults.
+  /// The network that a `config.json` of diffusers' `UNet2DModel` describes. What the file leaves out has diffusers'
+  /// defaults.
   ///
   /// - Throws: `UserError` (bad data) naming the field that is unknown or has a value that ``UNet`` has no switch for.
   public init(diffusers json: Data) throws {
@@ -38,7 +39,7 @@ extension UNetConfiguration {
     try checkSizes(fields)
   }
 
-  /// What would otherwise trap when the network is made.
+  /// Checks sizes that would otherwise trap when the network is made.
   private func checkSizes(_ fields: DiffusersFields) throws {
     func check(_ holds: Bool, _ key: String, _ expectation: String) throws {
       if !holds { throw fields.refusal(key, "expected \(expectation)") }
@@ -99,7 +100,7 @@ private struct DiffusersFields {
 
   func has(_ key: String) -> Bool { container.contains(Key(stringValue: key)) }
 
-  /// A field's value; the default where it is missing or null.
+  /// A field's value; the default if it is missing or null.
   func value<Value: Decodable>(_ key: String, default standard: Value) throws -> Value {
     do {
       return try container.decodeIfPresent(Value.self, forKey: Key(stringValue: key)) ?? standard
@@ -108,14 +109,14 @@ private struct DiffusersFields {
     }
   }
 
-  /// Refuses a field that is neither missing nor null nor one of some values.
+  /// Refuses a field unless it is missing, null or one of the given values.
   func expect<Value: Decodable & Equatable>(_ key: String, among values: [Value]) throws {
     guard let found: Value = try value(key, default: nil), !values.contains(found) else { return }
     let expected = values.isEmpty ? "null" : values.map { "\($0)" }.joined(separator: " or ")
     throw refusal(key, "expected \(expected), found \(found)")
   }
 
-  /// The levels whose blocks have attention, which has to be the same on the way down and up.
+  /// The levels whose blocks have attention, which must be the same on the way down and up.
   func attentionLevels(count: Int) throws -> Set<Int> {
     func levels(_ key: String, plain: String, attention: String, default standard: [String]) throws -> [Bool] {
       let blocks = try value(key, default: standard)

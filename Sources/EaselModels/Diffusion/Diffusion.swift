@@ -1,7 +1,7 @@
 import EaselLayers
 import Foundation
 
-/// A denoising diffusion model (Ho et al. 2020): a U-Net that learns what an image is like under noise.
+/// A denoising diffusion model (Ho et al. 2020): a U-Net that learns to predict images from noisy ones.
 ///
 /// Optionally it learns the variance of its steps (Nichol and Dhariwal 2021).
 public final class Diffusion: DenoisingModel {
@@ -20,7 +20,7 @@ public final class Diffusion: DenoisingModel {
     (.ddpm, RePaintResampling())
   }
 
-  /// The mean squared error of the prediction at a random level of noise for each image; where the variance is learned,
+  /// The mean squared error of the prediction at a random level of noise for each image; if the variance is learned,
   /// with its share of the variational bound.
   public func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics) {
     let backend = context.backend
@@ -34,7 +34,7 @@ public final class Diffusion: DenoisingModel {
 
     let parts = split(output, into: 2)
     let simple = EaselGradients.loss(.squaredError, parts[0], target)
-    // The bound trains the variance alone.
+    // The bound trains only the variance.
     let errors = backend.scaledSum(
       target - parts[0].value, by: backend.perSample(levels) { settings.prediction.image(at: $0).output }, nil, by: nil)
     let terms = VariationalBound(schedule: schedule, variance: settings.variance).terms(
@@ -43,8 +43,8 @@ public final class Diffusion: DenoisingModel {
     return (simple + bound, ["simple": simple.value.item(), "bound": bound.value.item()])
   }
 
-  /// The weight of an image's term of the variational bound, in nats: 0.001 of the bound in bits a dimension, of whose T terms
-  /// an image has one.
+  /// The weight of an image's term of the variational bound, in nats: 0.001 of the bound in bits per dimension. Of the
+  /// bound's T terms, an image has one.
   private var boundWeight: Double {
     0.001 * Double(schedule.count) / (log(2) * Double(context.data.shape(1).count))
   }

@@ -2,22 +2,22 @@ import EaselLayers
 import EaselSupport
 import Foundation
 
-// What a diffusion or consistency model does with images that it is given: it takes them for what stands somewhere on the way
-// from noise.
+// How a diffusion or consistency model works on given images: it treats them as points on the way from noise to an
+// image.
 
 extension DenoisingModel {
   public var corruption: Corruption { Corruption(.gaussian, strength: 0.3) }
 
-  /// Begins at the timestep that has as much noise as the image, and goes on from there.
+  /// Begins at the timestep with as much noise as the image has, and goes on from there.
   public func restore(
     _ images: Tensor, from corruption: Corruption, seed: UInt64, progress: (Double) throws -> Void
   ) throws -> Tensor {
     guard corruption.kind == .gaussian else {
       throw UserError(
-        .usage, "\(field: "corruption"): a diffusion model takes gaussian noise away, not \(corruption.kind.rawValue)",
+        .usage, "\(field: "corruption"): a diffusion model removes gaussian noise, not \(corruption.kind.rawValue)",
         hint: "Train a denoising-autoencoder for that.")
     }
-    // Pixels 0…1 have half the deviation of −1…1.
+    // Pixels from 0 to 1 have half the deviation of those from −1 to 1.
     let start = schedule.timestep(forNoise: Double(2 * corruption.strength))
     let sampler = DiffusionSampler(restorer)
     let levels = sampler.levels(min(start + 1, settings.samplerSteps), of: schedule, .trailing, from: start)
@@ -35,10 +35,10 @@ extension DenoisingModel {
 }
 
 extension DenoisingModel {
-  /// SDEdit (Meng et al. 2022): noise is added to the image and taken away again.
+  /// SDEdit (Meng et al. 2022): adds noise to the image and removes it again.
   public var directions: [TranslationDirection] { [TranslationDirection("redraw")] }
 
-  /// A strength of 1 keeps next to nothing of an image, 0.5 begins in the middle of the timesteps.
+  /// A strength of 1 keeps almost nothing of an image; 0.5 begins in the middle of the timesteps.
   public func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) throws -> Void) throws
     -> Tensor
   {
@@ -47,7 +47,7 @@ extension DenoisingModel {
     var check = FieldCheck()
     check.require((0...1).contains(strength), "\(field: "strength"): expected 0 to 1, found \(strength)")
     check.require(
-      options.copies == 1, "\(field: "copies"): a diffusion model draws each copy anew, their mean would be a blur")
+      options.copies == 1, "\(field: "copies"): a diffusion model draws each copy anew, so their mean would be a blur")
     try check.finish()
     try SamplingOptions.check(
       options.condition.map { [$0] }, of: context.data, isConditional: settings.conditional)
@@ -72,13 +72,14 @@ extension DenoisingModel {
   }
 }
 
-/// How RePaint (Lugmayr et al. 2022) goes to and fro: the more, the better what is made up fits to what is known.
+/// How often RePaint (Lugmayr et al. 2022) goes back and forth: the more often, the better the completed part fits the
+/// known one.
 public struct RePaintResampling: Sendable {
   /// Levels from noise to image.
   public var steps = 50
-  /// Steps that are taken again, from as far back.
+  /// How many steps are taken back and repeated.
   public var jump = 5
-  /// How often they are taken in all; 1 goes straight on.
+  /// How often they are taken in total; 1 goes straight on.
   public var rounds = 4
 
   public init() {}
@@ -91,16 +92,17 @@ extension DenoisingModel {
     try inpaint(images, missing: missing, inpainter.resampling, seed: seed, progress: progress)
   }
 
-  /// RePaint: what is missing is drawn by ancestral sampling, while what is known is given the noise of each level anew. Every
-  /// few steps go back to as much noise as before and are taken again, so that both parts come to agree.
+  /// RePaint: the missing part is drawn by ancestral sampling, while the known part gets fresh noise of each level.
+  /// Every few steps, it goes back to the earlier amount of noise and repeats the steps, so that both parts come to
+  /// agree.
   ///
   /// - Parameters:
   ///   - images: float32 `[N, H, W, C]`, 0 to 1.
   ///   - missing: `[N, H, W, 1]`, as in ``Inpainting``.
-  ///   - resampling: how often steps are taken again.
-  ///   - seed: of the noise.
-  ///   - progress: told the share done, 0 to 1.
-  /// - Throws: `UserError` (usage) for numbers that make no sense.
+  ///   - resampling: how often steps are repeated.
+  ///   - seed: the seed of the noise.
+  ///   - progress: receives the share that is done, 0 to 1.
+  /// - Throws: `UserError` (usage) if numbers make no sense.
   public func inpaint(
     _ images: Tensor, missing: Tensor, _ resampling: RePaintResampling, seed: UInt64, progress: (Double) throws -> Void
   ) throws -> Tensor {
@@ -118,7 +120,7 @@ extension DenoisingModel {
       on: backend)
     let known = backend.affine(mask, scale: -1, shift: 1)
     let (all, channels) = (0..<images.shape[0], context.data.channels)
-    // What stands where pixels are missing must not matter. The mask goes along in the same chunks.
+    // The values of missing pixels must not matter. The mask is divided into the same chunks.
     let made = try Chunks.map(backend.concatenate([denoiser.signed(images * known), mask])) { chunk, numbers in
       let first = numbers.lowerBound
       let (clean, mask) = (backend.slice(chunk, 0..<channels), backend.slice(chunk, channels..<2 * channels))

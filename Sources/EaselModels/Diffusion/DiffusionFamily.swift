@@ -18,7 +18,7 @@ public enum DiffusionFamily: ModelFamily {
       training: recipe(steps: 5000) { $0.batchSize = 64 },
       model: preconditioned()),
     Preset(
-      "diffusion-quick", "a smaller network with EDM's noise levels and the classes of its data: for five minutes",
+      "diffusion-quick", "a smaller network with EDM's noise levels and its data's classes: for five minutes",
       data: DataDescription(width: 28, height: 28, channels: 1, classNames: FashionMNIST.classNames),
       training: recipe(steps: 3000) {
         $0.batchSize = 32
@@ -46,7 +46,7 @@ public enum DiffusionFamily: ModelFamily {
         $0.attentionLevels = [1]
       }),
     Preset(
-      "diffusion-conditional", "diffusion-small with the classes of its data, which can be asked for by label",
+      "diffusion-conditional", "diffusion-small with its data's classes, which can be chosen by label",
       data: DataDescription(width: 28, height: 28, channels: 1, classNames: FashionMNIST.classNames),
       training: recipe(steps: 8000),
       model: small {
@@ -56,7 +56,7 @@ public enum DiffusionFamily: ModelFamily {
       }),
     Preset(
       "diffusion-emoji",
-      "diffusion-edm for small sets of colour pictures: few images, many times, each time changed",
+      "diffusion-edm for small sets of colour pictures: few images, shown often and changed each time",
       data: DataDescription(width: 32, height: 32, channels: 3),
       training: recipe(steps: 22_000) { $0.batchSize = 32 },
       model: preconditioned { $0.augment = 0.12 }),
@@ -93,8 +93,8 @@ public enum DiffusionFamily: ModelFamily {
     }
   }
 
-  /// The same with the recipe of Karras et al. 2022, drawn with noise in the steps, which mends what a young network gets
-  /// wrong.
+  /// The same with the recipe of Karras et al. 2022. It is drawn with noise in the steps, which corrects mistakes of a
+  /// little-trained network.
   static func preconditioned(_ change: (inout DiffusionSettings) -> Void = { _ in }) -> DiffusionSettings {
     small {
       $0.noiseSchedule = .edm
@@ -122,8 +122,8 @@ public enum DiffusionFamily: ModelFamily {
     }
   }
 
-  /// A finer level of few channels before the others for each doubling of the size, and smaller batches: steps of images twice
-  /// as large would take four times as long, and minutes would hold too few of them.
+  /// For each doubling of the size, adds a finer level with few channels before the others, and makes batches smaller:
+  /// steps with images twice as large would take four times as long, and a few minutes would have too few of them.
   public static func settings(
     _ preset: Preset<DiffusionSettings>, for data: DataDescription
   ) -> [(key: String, value: String)] {

@@ -2,7 +2,8 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// The way from noise to image, and back, without a network: given what a network makes of x at a noise level, x at the next.
+/// The way from noise to image, and back, without a network: given the network's result for x at one noise level, it
+/// computes x at the next.
 ///
 /// Images are float32 `[N, H, W, C]` in [−1, 1].
 public struct DiffusionSampler: Sendable {
@@ -11,20 +12,22 @@ public struct DiffusionSampler: Sendable {
     case ddpm
     /// Song et al. 2021; deterministic with η = 0.
     case ddim
-    /// DPM-Solver++(2M): two steps' images make one of second order (Lu et al. 2022); with η = 1 the SDE's, with noise.
+    /// DPM-Solver++(2M): combines the images of two steps to second order (Lu et al. 2022); with η = 1 the SDE version,
+    /// with noise.
     case dpm = "dpm++"
-    /// Heun's method on the probability flow: each step looks at its end once more, two passes (Karras et al. 2022).
+    /// Heun's method on the probability flow: each step also evaluates its end, so it takes two passes (Karras et al.
+    /// 2022).
     case heun
-    /// For consistency models, whose every pass ends at an image: what is not the last gets fresh noise (Song et al. 2023).
+    /// For consistency models, whose every pass ends at an image; all but the last get fresh noise (Song et al. 2023).
     case consistency
 
-    /// Whether its steps' noise can be chosen.
+    /// Whether the noise of its steps can be chosen.
     public var takesEta: Bool { self == .ddim || self == .dpm }
   }
 
   public var method: Method
   public var variance: PosteriorVariance
-  /// The noise of DDIM's and DPM-Solver++'s steps: 0 for none, 1 for as much as DDPM.
+  /// How much noise DDIM and DPM-Solver++ add in each step: 0 for none, 1 for as much as DDPM.
   public var eta: Double
 
   public init(_ method: Method, variance: PosteriorVariance = .fixedSmall, eta: Double = 0) {
@@ -33,14 +36,16 @@ public struct DiffusionSampler: Sendable {
     self.eta = eta
   }
 
-  /// Noise beyond which nothing is to be seen of an image: where the solvers begin at the latest. A cosine's goes to 20,000.
+  /// With more noise than this, nothing of an image is visible, so the solvers begin here at the latest. A cosine
+  /// schedule goes to 20,000.
   static let mostNoise = 80.0
 
   /// How the levels of consistency models' passes are spaced: two passes meet at σ = 0.8, four at 9, 0.8 and 0.05.
   private static let consistencyExponent = 20.0
 
-  /// The levels that S steps visit, from a timestep's down, then the clean image: a spacing of timesteps, or for the solvers
-  /// of higher order Karras et al.'s; for consistency models one that divides the way to the least noise into S parts.
+  /// The levels that S steps visit, from a timestep's level down, then the clean image: a spacing of timesteps or, for
+  /// the solvers of higher order, Karras et al.'s; for consistency models, one that divides the way to the least noise
+  /// into S parts.
   public func levels(
     _ steps: Int, of schedule: NoiseSchedule, _ spacing: TimestepSpacing, from start: Int? = nil
   ) -> [NoiseLevel] {
@@ -57,22 +62,22 @@ public struct DiffusionSampler: Sendable {
     }
   }
 
-  /// How many noises a walk through levels is made of, the one that it begins with among them: what a code consists of.
+  /// How many noises a walk through levels needs, including the initial one: the parts of a code.
   public func noiseCount(_ levels: [NoiseLevel]) -> Int { method == .consistency ? levels.count - 1 : 1 }
 
-  /// The noises that a walk leads to given images.
+  /// The noises from which a walk leads to given images.
   ///
-  /// Samplers without noise in their steps are run backwards: what they begin with comes out. A consistency model has no way
-  /// back. Its noises are chosen instead, as Huberman-Spiegelglas et al. 2024 do for DDPM's: at each level x is the image under
-  /// a noise of its own, and the noise that makes it of the pass before is what the code has. Only the last pass is then left to
-  /// go wrong.
+  /// Samplers without noise in their steps are run backwards, which gives their initial noise. A consistency model has
+  /// no way back. Instead, its noises are chosen, as Huberman-Spiegelglas et al. 2024 do for DDPM: at each level, x is
+  /// the image under a noise of its own, and the code contains the noise that turns the previous pass's image into x.
+  /// Only the last pass can then go wrong.
   ///
   /// - Parameters:
   ///   - clean: `[N, H, W, C]` in [−1, 1].
   ///   - levels: from noise to image, as for ``walk(_:through:denoise:noise:progress:)``.
-  ///   - denoise: what the network makes of x at a level.
+  ///   - denoise: the network's result for x at a level.
   ///   - noise: standard normal, of the images' shape, for each of a consistency model's levels.
-  ///   - progress: told the steps done, of as many as there are levels less two.
+  ///   - progress: receives the number of steps done; there are two fewer steps than levels.
   /// - Returns: `[N, H, W, C · noises]`.
   public func encode(
     _ clean: Tensor, through levels: [NoiseLevel], denoise: (Tensor, NoiseLevel) -> Denoised,
@@ -81,7 +86,7 @@ public struct DiffusionSampler: Sendable {
     let levels = levels.dropLast()
     guard method == .consistency else {
       let up = Array(levels.reversed())
-      // The first step takes the noise that the network sees in the clean image at the lowest level.
+      // The first step uses the noise that the network sees in the clean image at the lowest level.
       let scaled = clean.backend.affine(clean, scale: Float(up[0].signal), shift: 0)
       let found = denoise(scaled, up[0]).image
       return try walk(
@@ -103,10 +108,10 @@ public struct DiffusionSampler: Sendable {
   ///
   /// - Parameters:
   ///   - x: `[N, H, W, C]`.
-  ///   - levels: the first is that of `x`. Steps lead away from the clean image only.
-  ///   - denoise: what the network makes of x at a level.
-  ///   - noise: standard normal, of x's shape, for a step counted from 1; asked for only where a step adds any.
-  ///   - progress: told the steps done and x by then.
+  ///   - levels: the first is that of `x`. Steps only lead away from the clean image.
+  ///   - denoise: the network's result for x at a level.
+  ///   - noise: standard normal, of x's shape, for a step counted from 1; called only if a step adds noise.
+  ///   - progress: receives the number of steps done, and x at that point.
   /// - Returns: x at the last level.
   public func walk(
     _ x: Tensor, through levels: [NoiseLevel], denoise: (Tensor, NoiseLevel) -> Denoised,
@@ -130,14 +135,14 @@ public struct DiffusionSampler: Sendable {
     return x
   }
 
-  /// As ``walk(_:through:denoise:noise:progress:)``, without telling anybody.
+  /// Like ``walk(_:through:denoise:noise:progress:)``, without progress.
   public func walk(
     _ x: Tensor, through levels: [NoiseLevel], denoise: (Tensor, NoiseLevel) -> Denoised, noise: (_ step: Int) -> Tensor
   ) -> Tensor {
     walk(x, through: levels, denoise: denoise, noise: noise) { _, _ in }
   }
 
-  /// As ``encode(_:through:denoise:noise:progress:)``, without telling anybody.
+  /// Like ``encode(_:through:denoise:noise:progress:)``, without progress.
   public func encode(
     _ clean: Tensor, through levels: [NoiseLevel], denoise: (Tensor, NoiseLevel) -> Denoised,
     noise: (_ step: Int) -> Tensor
@@ -184,7 +189,7 @@ public struct DiffusionSampler: Sendable {
       let share = now / before / 2
       image = backend.add(image, last.image, alpha: Float(1 + share), beta: Float(-share))
     }
-    // e^(−h) is the quotient of the ratios. Noise is added for η times the way, and taken away besides.
+    // e^(−h) is the quotient of the ratios. Noise is added for η times the way, and removed in addition.
     let kept = next.sigma / level.sigma * pow(next.ratio / level.ratio, eta)
     let mean = backend.add(x, image, alpha: Float(kept), beta: Float(next.signal - kept * level.signal))
     let deviation = next.sigma * (1 - pow(next.ratio / level.ratio, 2 * eta)).squareRoot()
@@ -196,7 +201,7 @@ public struct DiffusionSampler: Sendable {
     _ x: Tensor, _ image: Tensor, from level: NoiseLevel, to next: NoiseLevel,
     _ denoise: (Tensor, NoiseLevel) -> Denoised
   ) -> Tensor {
-    // All the noise away is the image.
+    // With all noise removed, this is the image.
     if next.sigma == 0 { return image }
     let backend = x.backend
     let here = level.noise(in: x, of: image)

@@ -21,11 +21,11 @@ extension DenoisingModel {
       }
       throw UserError(
         .usage, "\(field: "eta"): expected the sampler ddim or dpm++, found \(sampler.method.rawValue)",
-        hint: "ddpm always draws its noise, heun never any.")
+        hint: "ddpm always adds noise, heun never does.")
     }
   }
 
-  /// The noise of a sampler's steps: the model's own belongs to its own sampler.
+  /// The noise of a sampler's steps; the model's own setting applies only to its own sampler.
   private func eta(_ options: SamplingOptions) -> Double? {
     let own = settings.sampler.takesEta && settings.samplerEta > 0 ? settings.samplerEta : nil
     return options.eta ?? (options.sampler == nil ? own : nil)
@@ -98,21 +98,21 @@ extension DenoisingModel {
 extension DenoisingModel {
   public var interpolation: Interpolation { .spherical }
 
-  /// A code has one image: the steps take no noise that is not in it.
+  /// A code has one image, so the steps add no noise beyond the code's.
   public func describe(decoding options: SamplingOptions) throws -> [(key: String, value: String)] {
     try validate(options)
     if let eta = options.eta, eta != 0 {
       throw UserError(
-        .usage, "\(field: "eta"): expected 0, found \(eta): a code leads to its image without further noise")
+        .usage, "\(field: "eta"): expected 0, found \(eta): a code is decoded to its image without further noise")
     }
     if options.sampler == DiffusionSampler.Method.ddpm.rawValue {
       throw UserError(
         .usage,
-        "\(field: "sampler"): expected ddim, dpm++ or heun, found ddpm, whose steps draw noise: a code has one image")
+        "\(field: "sampler"): expected ddim, dpm++ or heun, found ddpm, whose steps add noise: a code has one image")
     }
     if options.guidance != nil, options.conditions == nil {
       throw UserError(
-        .usage, "\(field: "guidance"): without a \(field: "label") there is nothing to guide to",
+        .usage, "\(field: "guidance"): without a \(field: "label") there is nothing to guide towards",
         hint: "Add \(field: "label"), or leave it out.")
     }
     let codec = codec(options)
@@ -124,7 +124,7 @@ extension DenoisingModel {
     return description.map { (key: $0.0, value: $0.1) }
   }
 
-  /// The sampler, which is the model's own where that is deterministic, and the levels from noise to image.
+  /// The sampler (the model's own, if it is deterministic) and the levels from noise to image.
   private func codec(_ options: SamplingOptions) -> (sampler: DiffusionSampler, levels: [NoiseLevel]) {
     let own = settings.sampler == .ddpm ? .ddim : settings.sampler
     let sampler = DiffusionSampler(options.sampler.flatMap(DiffusionSampler.Method.init) ?? own)

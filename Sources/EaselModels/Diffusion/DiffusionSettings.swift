@@ -22,72 +22,73 @@ public struct DiffusionSettings: ModelSettings {
   public var dataDeviation: Float = 0.5
   public var prediction = PredictionTarget.epsilon
   public var variance = PosteriorVariance.fixedSmall
-  /// Learns the data's labels, for `--label` and `--guidance`.
+  /// Whether the data's labels are learned, for `--label` and `--guidance`.
   public var conditional = false
-  /// How often a label is left out in training, so that guidance has something to lean on.
+  /// How often training leaves out a label, which guidance needs.
   public var labelDropout: Float = 0.1
-  /// How often an image is turned, stretched, moved and so on in training; the network is told, and what it draws is not.
+  /// How often a training image is rotated, stretched, moved and so on. The network is told, so the images that it
+  /// draws are not.
   public var augment: Float = 0
 
-  /// What `easel sample` does unless told otherwise.
+  /// The sampler that `easel sample` uses by default.
   public var sampler = DiffusionSampler.Method.ddim
   public var samplerSteps = 50
-  /// The noise of `ddim`'s and `dpm++`'s steps, which mends some of what a network gets wrong: 0 for none, 1 for as much as
-  /// `ddpm` has.
+  /// How much noise `ddim` and `dpm++` add in each step, which corrects some of the network's mistakes: 0 for none, 1
+  /// for as much as `ddpm`.
   public var samplerEta = 0.0
-  /// Of the timesteps that `ddpm` and `ddim` visit.
+  /// The spacing of the timesteps that `ddpm` and `ddim` visit.
   public var spacing = TimestepSpacing.leading
-  /// How much the label counts where nothing else is asked for: 1 as trained.
+  /// How much the label counts by default; 1 means as trained.
   public var guidance: Float = 1.5
-  /// Clips predicted images to the range of pixels on the way.
+  /// Whether predicted images are clipped to the range of pixels in each step.
   public var clip = true
 
   public init() {}
 
   public static let fields: [Field<DiffusionSettings>] = [
     Field(
-      "channels", \.channels, .from(1, to: 4096), "of each level, finest first; each level halves the image"),
+      "channels", \.channels, .from(1, to: 4096), "channels of each level, finest first; each level halves the image"),
     Field("layers-per-block", \.layersPerBlock, .from(1, to: 16), "residual blocks of a level"),
     Field(
       "attention-levels", \.attentionLevels, "levels with attention, 0 the finest; there is always one in the middle"),
     Field(
       "attention-head-width", \.attentionHeadWidth, .from(0, to: 4096), "channels of an attention head; 0 for one head"),
-    Field("groups", \.groups, .from(1, to: 4096), "of GroupNorm"),
-    Field("norm-epsilon", \.normEpsilon, .above(0), "of GroupNorm"),
-    Field("flip-sin-to-cos", \.flipSinToCos, "the time embedding begins with cosines"),
-    Field("frequency-shift", \.frequencyShift, "of the time embedding's frequencies"),
-    Field("downsample-padding", \.downsamplePadding, .from(0, to: 1), "of the convolutions that halve")
+    Field("groups", \.groups, .from(1, to: 4096), "number of GroupNorm groups"),
+    Field("norm-epsilon", \.normEpsilon, .above(0), "epsilon of GroupNorm"),
+    Field("flip-sin-to-cos", \.flipSinToCos, "whether the time embedding begins with cosines"),
+    Field("frequency-shift", \.frequencyShift, "shift of the time embedding's frequencies"),
+    Field("downsample-padding", \.downsamplePadding, .from(0, to: 1), "padding of the convolutions that halve")
       .needing("channels of more than one level") { $0.channels.count > 1 },
-    Field("dropout", \.dropout, .from(0, below: 1), "how often residual blocks leave out numbers"),
+    Field("dropout", \.dropout, .from(0, below: 1), "probability of dropout in residual blocks"),
     Field("timesteps", \.timesteps, .from(2, to: 100_000), "steps from image to noise"),
     Field(
       "noise-schedule", \.noiseSchedule, "how noise grows with the timestep; edm trains on a continuum of levels"),
     Field("data-deviation", \.dataDeviation, .above(0), "edm: the images' deviation in units of −1…1")
       .needing("noise-schedule=edm") { $0.noiseSchedule == .edm },
     Field(
-      "prediction", \.prediction, "what the network tells: the noise, the image or the velocity between them"),
-    Field("variance", \.variance, "of the steps of ddpm"),
+      "prediction", \.prediction, "what the network predicts: the noise, the image or the velocity between them"),
+    Field("variance", \.variance, "variance of ddpm's steps"),
     Field("conditional", \.conditional, "whether the data's labels are learned"),
-    Field("label-dropout", \.labelDropout, .from(0, below: 1), "how often a label is left out, for guidance")
+    Field("label-dropout", \.labelDropout, .from(0, below: 1), "how often training leaves out a label, for guidance")
       .needing("conditional=true") { $0.conditional },
     Field(
       "augment", \.augment, .from(0, to: 1),
-      "how often an image is turned, stretched, moved and so on; the network is told, and what it draws is not"),
-    Field("sampler", \.sampler, "what easel sample does unless told otherwise"),
-    Field("sampler-steps", \.samplerSteps, "its steps from noise to image"),
+      "how often a training image is rotated, stretched, moved and so on; the network knows, and drawn images are not"),
+    Field("sampler", \.sampler, "the sampler that easel sample uses by default"),
+    Field("sampler-steps", \.samplerSteps, "the sampler's steps from noise to image"),
     Field(
       "sampler-eta", \.samplerEta, .from(0, to: 1),
-      "the noise of ddim's and dpm++'s steps: 0 for none, 1 for as much as ddpm has"
+      "how much noise ddim and dpm++ add in each step: 0 for none, 1 for as much as ddpm"
     ).needing("sampler=ddim or sampler=dpm++") { $0.sampler.takesEta },
-    Field("spacing", \.spacing, "of the timesteps that ddpm and ddim visit"),
-    Field("guidance", \.guidance, .atLeast(0), "how much the label counts: 1 as trained")
+    Field("spacing", \.spacing, "spacing of the timesteps that ddpm and ddim visit"),
+    Field("guidance", \.guidance, .atLeast(0), "how much the label counts; 1 means as trained")
       .needing("conditional=true") { $0.conditional },
-    Field("clip", \.clip, "clip predicted images to the range of pixels on the way"),
+    Field("clip", \.clip, "whether predicted images are clipped to the range of pixels in each step"),
   ]
 
   public func check(_ check: inout FieldCheck) { self.check(&check, samplers: Diffusion.samplers) }
 
-  /// - Parameter samplers: those that the model's network is trained for.
+  /// - Parameter samplers: the samplers that the model's network is trained for.
   func check(_ check: inout FieldCheck, samplers: [DiffusionSampler.Method]) {
     check.require((1...8).contains(channels.count), "channels: expected 1 to 8 levels, found \(channels.count)")
     for width in channels {

@@ -2,15 +2,14 @@ import EaselSupport
 import EaselTensors
 import Foundation
 
-/// A place on the way from image to noise: `x = signal · image + sigma · noise`.
+/// A point on the way from image to noise: `x = signal · image + sigma · noise`.
 ///
-/// Everything that is done with noise is said in these two numbers, so that samplers, losses and bounds are the same for all
-/// schedules. Their scale is chosen so that x has variance 1 where the images have the schedule's deviation: it is what the
-/// network sees.
+/// All computations with noise use these two numbers, so samplers, losses and bounds are the same for all schedules.
+/// Their scale is chosen so that x, the network's input, has variance 1 if the images have the schedule's deviation.
 public struct NoiseLevel: Hashable, Sendable {
   public let signal: Double
   public let sigma: Double
-  /// What the network is told of the level: a timestep, or the logarithm of the noise.
+  /// How the network receives the level: as a timestep, or as the logarithm of the noise.
   public let condition: Float
 
   /// Noise in units of the image: σ of Karras et al. 2022.
@@ -19,18 +18,18 @@ public struct NoiseLevel: Hashable, Sendable {
   /// The image itself.
   public static let clean = NoiseLevel(signal: 1, sigma: 0, condition: 0)
 
-  /// x with so much of a noise in an image.
+  /// x with this level's amount of noise in an image.
   public func add(_ noise: Tensor, to image: Tensor) -> Tensor {
     image.backend.add(image, noise, alpha: Float(signal), beta: Float(sigma))
   }
 
-  /// What x holds besides an image. Of an image that was clipped it is more than the network took for noise, and that is as it
-  /// has to be: otherwise every step that clips would leave x with another amount of noise than its level has.
+  /// Everything in x besides an image. If the image was clipped, this is more than the network took for noise, and must
+  /// be: otherwise every step that clips would leave x with another amount of noise than its level has.
   public func noise(in x: Tensor, of image: Tensor) -> Tensor {
     x.backend.add(x, image, alpha: Float(1 / sigma), beta: Float(-signal / sigma))
   }
 
-  /// x of a level with as much more noise as this one has more.
+  /// x from another level, with the noise added that this level has more.
   public func add(_ noise: Tensor, to x: Tensor, at level: NoiseLevel) -> Tensor {
     let scale = signal / level.signal
     let added = sigma * sigma - scale * scale * level.sigma * level.sigma
@@ -50,9 +49,9 @@ public struct NoiseSchedule: Sendable, Hashable {
   }
 
   public let kind: Kind
-  /// The timesteps' levels, the least noisy first.
+  /// The timesteps' levels, least noise first.
   public let levels: [NoiseLevel]
-  /// The images' deviation that the levels are scaled for.
+  /// The images' standard deviation for which the levels are scaled.
   private let dataDeviation: Double
 
   /// The normal distribution of ln σ that `edm` trains with.
@@ -62,8 +61,8 @@ public struct NoiseSchedule: Sendable, Hashable {
 
   /// - Parameters:
   ///   - kind: how noise grows.
-  ///   - timesteps: their number.
-  ///   - dataDeviation: the images' deviation, for `edm`; the others take it as 1.
+  ///   - timesteps: the number of timesteps.
+  ///   - dataDeviation: the images' standard deviation, for `edm`; the others take it as 1.
   ///   - betaStart: the first β, for `linear`.
   ///   - betaEnd: the last β, for `linear`.
   public init(
@@ -100,23 +99,23 @@ public struct NoiseSchedule: Sendable, Hashable {
     }
   }
 
-  /// ln σ / 4, a thousandfold as in Song et al. 2023 (consistency_models `karras_diffusion.py`): the embedding's waves are
-  /// made for a thousand timesteps, and would be nearly straight lines over EDM's own −1.6 to 1.1.
+  /// ln σ / 4, times a thousand as in Song et al. 2023 (consistency_models `karras_diffusion.py`): the embedding's
+  /// waves are made for a thousand timesteps, and would be nearly straight lines over EDM's own range of −1.6 to 1.1.
   private static func logarithmicCondition(_ ratio: Double) -> Float { Float(250 * log(ratio)) }
 
-  /// The level of a timestep; the clean image before the first.
+  /// The level of a timestep; before the first, the clean image.
   public func level(_ timestep: Int) -> NoiseLevel { timestep < 0 ? .clean : levels[timestep] }
 
-  /// The level of any noise inside of the schedule; between timesteps, the network is told a fraction.
+  /// The level of any noise within the schedule; between timesteps, the network receives a fraction.
   public func level(ratio: Double) -> NoiseLevel {
     let condition = kind == .edm ? NoiseSchedule.logarithmicCondition(ratio) : Float(place(of: ratio))
     return NoiseLevel(ratio: ratio, dataDeviation: dataDeviation, condition: condition)
   }
 
-  /// The timestep whose ratio of noise to image is nearest to a deviation, in units of the image's range [−1, 1].
+  /// The timestep with the ratio of noise to image nearest to a deviation in units of the image's range [−1, 1].
   public func timestep(forNoise deviation: Double) -> Int { Int(place(of: deviation).rounded()) }
 
-  /// Where a ratio stands among the timesteps, as a fraction, by its logarithm (diffusers `_sigma_to_t`).
+  /// The position of a ratio among the timesteps, as a fraction, by its logarithm (diffusers `_sigma_to_t`).
   private func place(of ratio: Double) -> Double {
     let above = levels.firstIndex { $0.ratio > ratio } ?? levels.count
     guard above > 0 else { return 0 }
@@ -125,8 +124,8 @@ public struct NoiseSchedule: Sendable, Hashable {
     return Double(above - 1) + (log(ratio) - low) / (high - low)
   }
 
-  /// S levels whose noise falls from a ratio to the schedule's least, as a power of a line: dense where there is little noise
-  /// (Karras et al. 2022, who take the seventh).
+  /// S levels with noise that falls from a ratio to the schedule's least as a power of a line: dense where there is
+  /// little noise (Karras et al. 2022, who use the seventh power).
   public func karrasLevels(_ steps: Int, from ratio: Double, exponent: Double = 7) -> [NoiseLevel] {
     NoiseSchedule.karrasRatios(steps, from: ratio, to: levels[0].ratio, exponent).map { level(ratio: $0) }
   }

@@ -1,24 +1,24 @@
 import EaselLayers
 import Foundation
 
-/// Geometric changes to training images, of which the network is told the parameters, so that it learns from them and yet
-/// draws images without them (Karras et al. 2022, appendix F.2).
+/// Geometric changes to training images. The network receives their parameters, so that it learns from changed images
+/// and still draws unchanged ones (Karras et al. 2022, appendix F.2).
 ///
-/// Half of the images are mirrored; each of the others happens to an image with a probability: upside down, scaling by
-/// 2^(0.2 n), rotation by any angle, stretching by 2^(0.2 n) along any direction, moving by n / 8 of the size, n being normal.
-/// Outside of an image is its mirror image; between pixels it is linear.
+/// Half of the images are mirrored. Each other change happens to an image with a probability: turning upside down,
+/// scaling by 2^(0.2 n), rotation by any angle, stretching by 2^(0.2 n) along any direction, moving by n / 8 of the
+/// size, with n normal. Outside an image is its mirror image; between pixels, values are interpolated linearly.
 package struct NonLeakyAugmentation {
   package let probability: Float
 
   package init(probability: Float) { self.probability = probability }
 
-  /// Mirrored, upside down, scaling, cos − 1 and sin of the rotation, stretching by cos and sin of twice its angle, moving right
-  /// and down. Zeros leave an image as it is.
+  /// Mirrored, upside down, scaling, cos − 1 and sin of the rotation, stretching by cos and sin of twice its angle,
+  /// moving right and down. Zeros stand for an unchanged image.
   package static let parameterCount = 9
 
   /// Changed images `[N, H, W, C]` in [−1, 1] and their parameters `[N, parameterCount]`.
   ///
-  /// Each image has random numbers of its own, by its place in the run.
+  /// Each image has its own random numbers, by its position in the run.
   package func apply(to batch: Batch, _ draw: RandomDraw, on backend: any Backend) -> (
     images: Tensor, parameters: Tensor?
   ) {
@@ -45,20 +45,20 @@ package struct NonLeakyAugmentation {
     )
   }
 
-  /// What happens to one image.
+  /// The changes to one image.
   private struct Change {
     var isMirrored = false
     var isUpsideDown = false
-    /// By its logarithm to base 2, over 0.2.
+    /// The scaling's logarithm to base 2, divided by 0.2.
     var scaling: Float = 0
     /// Clockwise, in radians.
     var rotation: Float = 0
-    /// As scaling, and the direction it is along; across it, as much the other way.
+    /// The same for stretching, and the direction that it is along; across it, the image shrinks by as much.
     var stretching: (amount: Float, angle: Float) = (0, 0)
     /// In eighths of the size.
     var moving: (right: Float, down: Float) = (0, 0)
 
-    /// All random numbers are used up whatever happens, so that one change does not depend on another.
+    /// All random numbers are used whichever changes happen, so that one change does not depend on another.
     init(uniform: ArraySlice<Float>, normal: ArraySlice<Float>, probability: Float) {
       let (u, n) = (Array(uniform), Array(normal))
       isMirrored = u[0] < 0.5
@@ -69,7 +69,7 @@ package struct NonLeakyAugmentation {
       if u[8] < probability { moving = (n[2], n[3]) }
     }
 
-    /// Of the stretching's angle twice as much: a quarter of a turn makes it the opposite.
+    /// The stretching's angle is doubled: a quarter turn makes it the opposite stretching.
     var parameters: [Float] {
       [
         isMirrored ? 1 : 0, isUpsideDown ? 1 : 0, scaling, cos(rotation) - 1, sin(rotation),
@@ -78,8 +78,8 @@ package struct NonLeakyAugmentation {
       ]
     }
 
-    /// Where a pixel of the changed image comes from: a matrix, row by row, that takes places relative to the middle, after the
-    /// moving was taken back.
+    /// Where a pixel of the changed image comes from: a matrix, row by row, for positions relative to the centre after
+    /// the moving is undone.
     private var inverse: (xx: Float, xy: Float, yx: Float, yy: Float) {
       func rotation(_ angle: Float) -> [Float] { [cos(angle), sin(angle), -sin(angle), cos(angle)] }
       func product(_ a: [Float], _ b: [Float]) -> [Float] {
@@ -125,13 +125,13 @@ package struct NonLeakyAugmentation {
       }
     }
 
-    /// The pixel at or before a place, and how much of the next there is in it.
+    /// The pixel at or before a position, and the fraction of the next one.
     private static func cell(_ place: Float) -> (Int, Float) {
       let whole = place.rounded(.down)
       return (Int(whole), place - whole)
     }
 
-    /// A place on a line of `count` pixels that is mirrored at both ends, the last pixel not repeated.
+    /// A position on a line of `count` pixels that is mirrored at both ends, without repeating the last pixel.
     private static func mirrored(_ place: Int, _ count: Int) -> Int {
       if count == 1 { return 0 }
       let period = 2 * (count - 1)

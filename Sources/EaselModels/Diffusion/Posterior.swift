@@ -8,13 +8,13 @@ public enum PosteriorVariance: String, FieldChoice {
   case fixedSmall = "fixed-small"
   /// β.
   case fixedLarge = "fixed-large"
-  /// Between the two by its logarithm, for each pixel as the network says (Nichol and Dhariwal 2021).
+  /// Between the two, interpolated by logarithm; the network decides for each pixel (Nichol and Dhariwal 2021).
   case learnedRange = "learned-range"
 }
 
 /// One step back, from a level to a less noisy one, given the clean image: the normal distribution q(x′ | x, image).
 ///
-/// Where few of the timesteps are visited this re-spaces β, as it has to be.
+/// If only few timesteps are visited, this re-spaces β, as it must.
 public struct Posterior: Sendable {
   /// The mean is a sum of the image and x.
   public let mean: (image: Double, x: Double)
@@ -31,7 +31,7 @@ public struct Posterior: Sendable {
     mean = (next.signal * large / variance, alpha * nextVariance / variance)
   }
 
-  /// The step's variance where it is the same for all pixels; never so small that it has no logarithm.
+  /// The step's variance if it is the same for all pixels; never so small that it has no logarithm.
   public func variance(_ kind: PosteriorVariance) -> Double {
     max(kind == .fixedLarge ? large : small, 1e-20)
   }

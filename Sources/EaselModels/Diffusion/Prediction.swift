@@ -6,17 +6,17 @@ public enum PredictionTarget: String, FieldChoice {
   case epsilon
   /// The clean image.
   case sample
-  /// v = √ᾱ ε − √(1−ᾱ) x₀ (Salimans and Ho 2022). With the `edm` schedule, whose levels are scaled by the data's deviation, this
-  /// is the preconditioning of Karras et al. 2022: c_skip, c_out and c_in, and their weighting of the loss, which makes it a
-  /// plain mean of squares; only F's sign is the other.
+  /// v = √ᾱ ε − √(1−ᾱ) x₀ (Salimans and Ho 2022). With the `edm` schedule, whose levels are scaled by the data's
+  /// deviation, this is the preconditioning of Karras et al. 2022: c_skip, c_out and c_in, and their weighting of the
+  /// loss, which makes it a plain mean of squares. Only F's sign differs.
   case velocity
 }
 
-/// What a network makes of noisy images `[N, H, W, C]`.
+/// The network's result for noisy images `[N, H, W, C]`.
 public struct Denoised {
-  /// The clean image. What else x holds is noise: see ``NoiseLevel/noise(in:of:)``.
+  /// The clean image. Everything else in x is noise: see ``NoiseLevel/noise(in:of:)``.
   public var image: Tensor
-  /// Where the variance of a step back lies between the posterior's own (−1) and β (1), for models that learn it.
+  /// The position of a step's variance between the posterior's own (−1) and β (1), for models that learn it.
   public var varianceOutput: Tensor?
 
   /// - Parameter image: `[N, H, W, C]`.
@@ -43,11 +43,11 @@ extension PredictionTarget {
     }
   }
 
-  /// The clean image that a network's output for x implies.
+  /// The clean image that follows from a network's output for x.
   ///
   /// - Parameters:
-  ///   - output: what the network gave, of x's shape.
-  ///   - level: that of x.
+  ///   - output: the network's output, of x's shape.
+  ///   - level: the level of x.
   ///   - x: `[N, H, W, C]`.
   ///   - clips: whether the image is clipped to [−1, 1].
   public func interpret(_ output: Tensor, at level: NoiseLevel, _ x: Tensor, clips: Bool) -> Denoised {
@@ -58,6 +58,6 @@ extension PredictionTarget {
 }
 
 extension NoiseLevel {
-  /// The deviation of the images that the level is scaled for: 1 where variances are preserved.
+  /// The deviation of the images that the level is scaled for: 1 if variances are preserved.
   fileprivate var dataDeviation: Double { (1 - sigma * sigma).squareRoot() / signal }
 }

@@ -20,7 +20,7 @@ public struct UNetConfiguration: Hashable, Sendable {
   public var dropout: Float
   /// 0 for an unconditional network.
   public var classCount: Int
-  /// How many numbers describe what was done to an image in training (Karras et al. 2022); 0 for none. diffusers has no such
+  /// How many numbers describe the changes to a training image (Karras et al. 2022); 0 for none. diffusers has no such
   /// switch.
   public var augmentationWidth: Int
 
@@ -47,7 +47,7 @@ public struct UNetConfiguration: Hashable, Sendable {
   }
 }
 
-/// The U-Net of Ho et al. 2020, layer for layer and name for name diffusers' `UNet2DModel`.
+/// The U-Net of Ho et al. 2020, with the same layers and names as diffusers' `UNet2DModel`.
 ///
 /// Images whose sides cannot be halved at every level are padded with zeros inside and cropped back.
 public struct UNet {
@@ -111,7 +111,7 @@ public struct UNet {
       : Linear(
         c.augmentationWidth, timeChannels, bias: false, initializer: .zeros, scope["augmentation_embedding"])
 
-    // What each step down leaves for the way up.
+    // The channels that each step down leaves for the way up.
     var skipChannels = [first]
     var channels = first
     for (index, outputs) in c.channels.enumerated() {
@@ -174,7 +174,7 @@ public struct UNet {
   ///   - timesteps: one for each image.
   ///   - conditioning: what the images show, as ``conditioner`` makes it; nothing for an unconditional network.
   ///   - augmentation: float32 `[N, augmentationWidth]`; nil, or zeros, for images as they are.
-  ///   - dropout: which random numbers drop activations; nil outside of training.
+  ///   - dropout: which random numbers drop activations; nil outside training.
   /// - Returns: `[N, H, W, outputChannels]`.
   public func callAsFunction(
     _ x: Variable, timesteps: [Float], conditioning: Conditioning = Conditioning(),
@@ -183,7 +183,7 @@ public struct UNet {
     require(timesteps.count == x.shape[0], "\(timesteps.count) timesteps for \(x.shape[0]) images")
     let time = embed(timesteps, conditioning, augmentation: augmentation, like: x)
     var draw = dropout
-    // Every dropout of a pass takes random numbers of its own.
+    // Each dropout of a pass takes its own random numbers.
     func dropping(_ x: Variable) -> Variable {
       guard let current = draw else { return x }
       draw?.draw += 1
@@ -234,7 +234,7 @@ public struct UNet {
     return apply(.silu, embedding)
   }
 
-  /// What has to be added to an image so that every level can halve it.
+  /// The border that an image needs so that every level can halve it.
   private func border(height: Int, width: Int) -> Insets {
     let multiple = 1 << (configuration.channels.count - 1)
     let rows = (multiple - height % multiple) % multiple

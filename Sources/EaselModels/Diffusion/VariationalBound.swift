@@ -2,11 +2,12 @@ import EaselLayers
 import EaselSupport
 import Foundation
 
-/// The variational bound of a diffusion model's likelihood, timestep by timestep (Ho et al. 2020; Nichol and Dhariwal 2021).
+/// The variational bound of a diffusion model's likelihood, timestep by timestep (Ho et al. 2020; Nichol and Dhariwal
+/// 2021).
 ///
-/// The first timestep's term is the discretised Gaussian's of 8-bit levels, the others are divergences between the posterior,
-/// given the image, and the model's step. Both have the same logarithm of variance to begin from, the posterior's own, which at
-/// the first timestep is nothing and is taken from the second.
+/// The first timestep's term is the discretised Gaussian's of 8-bit levels. The others are divergences between the
+/// posterior, given the image, and the model's step. Both start from the same log-variance, the posterior's own. At the
+/// first timestep the variance is zero, so the second's is taken.
 package struct VariationalBound {
   let schedule: NoiseSchedule
   let variance: PosteriorVariance
@@ -15,12 +16,12 @@ package struct VariationalBound {
     (self.schedule, self.variance) = (schedule, variance)
   }
 
-  /// What one timestep's term needs.
+  /// The constants of one timestep's term.
   private struct Step {
     let timestep: Int
-    /// The squared image error's factor in the divergence: that of the mean, over the posterior's variance.
+    /// The factor of the squared image error in the divergence: that of the mean, divided by the posterior's variance.
     let precision: Double
-    /// Logarithms of the variance between which the model chooses.
+    /// Logarithms of the variances between which the model chooses.
     let small, large: Double
   }
 
@@ -39,8 +40,8 @@ package struct VariationalBound {
   ///
   /// - Parameters:
   ///   - images: `[N, H, W, C]` in [−1, 1].
-  ///   - errors: the images less what the model takes them for; gradients do not reach it.
-  ///   - output: the network's word on the variance, −1 to 1, where it learns it.
+  ///   - errors: the images minus the model's predictions; gradients do not reach them.
+  ///   - output: the network's output for the variance, −1 to 1, if it learns it.
   ///   - timesteps: one for each image.
   package func terms(_ images: Tensor, errors: Tensor, output: Variable?, timesteps: [Int]) -> Variable {
     let backend = images.backend
@@ -52,7 +53,7 @@ package struct VariationalBound {
     func everywhere(_ value: (Step) -> Double) -> Variable {
       Variable(backend.scaledSum(ones, by: perSample(value), nil, by: nil))
     }
-    /// How much larger than the posterior's the variance is, by its logarithm.
+    /// The logarithm of the variance divided by the posterior's.
     let excess: Variable
     switch variance {
     case .fixedSmall: excess = everywhere { _ in 0 }
@@ -75,7 +76,7 @@ package struct VariationalBound {
     return later + Variable(perSample { $0.timestep == 0 ? 1 : 0 }) * levels
   }
 
-  /// How far the noisiest images are from noise, in nats: float32 `[N]`.
+  /// How far the noisiest images are from pure noise, in nats: float32 `[N]`.
   package func prior(_ images: Tensor) -> Tensor {
     let level = schedule.level(schedule.count - 1)
     let (signal, variance) = (level.signal * level.signal, level.sigma * level.sigma)
@@ -86,10 +87,10 @@ package struct VariationalBound {
 }
 
 extension Diffusion: Likelihood {
-  /// The bound over all timesteps, a pass of the network each, in bits a dimension: `bits-per-dimension`, which is the sum of
-  /// `vlb` and `prior`; and `decoder`, the first timestep's part of `vlb`.
+  /// The bound over all timesteps, one pass of the network each, in bits per dimension: `bits-per-dimension`, the sum
+  /// of `vlb` and `prior`; and `decoder`, the first timestep's part of `vlb`.
   ///
-  /// A conditional model is told the labels, where the images have some.
+  /// A conditional model receives the labels, if the images have some.
   public func likelihood(
     _ images: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) throws -> Void
   ) throws -> [String: [Double]] {

@@ -1,8 +1,8 @@
 import EaselLayers
 import EaselSupport
 
-/// What discriminator and generator are trained for, given the discriminator's scores of real and generated images: float32 `[N]`,
-/// higher for more real.
+/// The losses of discriminator and generator, given the discriminator's scores of real and generated images: float32
+/// `[N]`, higher for more real.
 public enum AdversarialLoss: String, FieldChoice {
   /// Goodfellow et al. 2014, equation 1: the generator lowers what the discriminator raises.
   case minimax
@@ -14,12 +14,12 @@ public enum AdversarialLoss: String, FieldChoice {
   case hinge
   /// Arjovsky et al. 2017: the critic's weights are clipped after each of its steps.
   case wasserstein
-  /// Gulrajani et al. 2017: the critic's gradient between real and generated images is drawn to length 1.
+  /// Gulrajani et al. 2017: the length of the critic's gradient between real and generated images is pulled towards 1.
   case wassersteinGradientPenalty = "wgan-gp"
-  /// Mescheder et al. 2018: non-saturating, the squared gradient at real images costs γ / 2.
+  /// Mescheder et al. 2018: non-saturating; the squared gradient at real images costs γ / 2.
   case r1
 
-  /// - Parameter smoothing: real images are called real with the probability 1 − smoothing; of use to cross-entropies and
+  /// - Parameter smoothing: real images count as real with probability 1 − smoothing; useful for cross-entropies and
   ///   squares.
   func discriminator(real: Variable, fake: Variable, smoothing: Float) -> Variable {
     switch self {
@@ -43,10 +43,10 @@ public enum AdversarialLoss: String, FieldChoice {
     }
   }
 
-  /// Whether the loss is made of a gradient's length, which a norm over the batch would mix between images.
+  /// Whether the loss includes the length of a gradient, which a norm over the batch would mix between images.
   var hasGradientPenalty: Bool { self == .wassersteinGradientPenalty || self == .r1 }
 
-  /// Whether real images can be called real with a probability below 1.
+  /// Whether real images can count as real with a probability below 1.
   var takesSmoothing: Bool {
     switch self {
     case .minimax, .nonSaturating, .r1, .leastSquares: true
@@ -71,14 +71,14 @@ public enum AdversarialLoss: String, FieldChoice {
   }
 }
 
-/// The gradient of a critic's score with respect to its image, as a loss: its value, and its exact gradient with respect to the
-/// critic's parameters.
+/// The length of the gradient of a critic's score with respect to its image, as a loss: its value, and its exact
+/// gradient with respect to the critic's parameters.
 ///
 /// With g = ∇ₓ D(x) and a penalty φ(‖g‖), the parameters' gradient is that of φ′(‖g‖)/‖g‖ · gᵀ ∇ₓ D(x), in which g is a
-/// constant: the change of the score along a direction. One pass finds g; a second carries the direction through the critic
-/// beside the image, and is differentiated like any other.
+/// constant: the change of the score along a direction. One pass finds g. A second one carries the direction through
+/// the critic beside the image, and is differentiated as usual.
 struct GradientPenalty {
-  /// Of one image, and its derivative by the length divided by the length.
+  /// The penalty of one image, and its derivative by the length divided by the length.
   let value: (_ length: Float) -> Float
   let slopePerLength: (_ length: Float) -> Float
 
@@ -95,8 +95,8 @@ struct GradientPenalty {
 
   /// Adds the mean penalty's gradient to the critic's parameters.
   ///
-  /// - Parameter share: multiplies penalty and gradient, as where a batch is computed in parts.
-  /// - Returns: the mean penalty, not multiplied.
+  /// - Parameter share: a factor for penalty and gradient, if a batch is computed in parts.
+  /// - Returns: the mean penalty, without the factor.
   func accumulate(
     _ critic: Discriminator, of arena: Arena, at images: Tensor, labels: Tensor?, share: Float = 1
   ) -> Float {

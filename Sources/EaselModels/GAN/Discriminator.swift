@@ -1,7 +1,7 @@
 import EaselLayers
 import EaselSupport
 
-/// How a discriminator is told labels.
+/// How a discriminator receives labels.
 public enum LabelConditioning: String, FieldChoice {
   case none
   /// The score gains the product of a class's vector and the image's features (Miyato and Koyama 2018).
@@ -27,13 +27,15 @@ struct Discriminator {
   private static let activation = Activation.leakyReLU(slope: 0.2)
 
   /// - Parameters:
-  ///   - hasNorms: BatchNorm in all blocks but the first; without, the scores of images do not depend on one another.
-  ///   - hasSpectralNorm: all weights but those of classes are divided by their largest singular value.
+  ///   - hasNorms: whether all blocks but the first have BatchNorm. Without it, the scores of images do not depend on
+  ///     each other.
+  ///   - hasSpectralNorm: whether all weights but those of classes are divided by their largest singular value.
   init(
     _ data: DataDescription, baseChannels: Int, hasNorms: Bool, hasSpectralNorm: Bool,
     conditioning: LabelConditioning, _ scope: Scope
   ) {
-    // A norm takes up whatever scale its input has. Without, scores that begin near zero would take long to leave it.
+    // A norm compensates for any scale of its input. Without norms, scores that begin near zero would take long to
+    // grow.
     let weights = hasNorms ? Initializer.normal(deviation: 0.02) : .heNormal
     halvings = Halvings(data)
     let classCount = data.classNames.count
@@ -104,7 +106,7 @@ struct Discriminator {
     return (score(hidden, bias: output.bias), change.map { score($0, bias: nil) })
   }
 
-  /// Brings the spectral norms up to date with the weights.
+  /// Updates the spectral norms for the present weights.
   func iterateSpectralNorms() {
     for block in blocks { block.spectral?.iterate() }
     outputSpectral?.iterate()

@@ -1,25 +1,25 @@
 import EaselLayers
 import Foundation
 
-/// Watches for mode collapse: a generator that draws the same few images whatever its code.
+/// Watches for mode collapse: a generator that draws the same few images whatever the code.
 ///
-/// Two figures of generated images beside as many real ones, by Euclidean distance of pixels: how far an image is from its
-/// nearest neighbour among its own kind (of real images, 1), and how evenly classes are drawn, each image having that of the
-/// real image next to it (1 for as evenly as the real ones).
+/// Compares two figures of generated images with those of the same number of real ones, by Euclidean distance of
+/// pixels: how far an image is from its nearest neighbour among its own kind (1 for real images), and how evenly
+/// classes are drawn, if each image gets the class of the nearest real image (1 for as evenly as the real ones).
 package struct DiversityMonitor {
-  /// Generated neighbours' mean distance divided by real ones'.
+  /// The mean distance of generated neighbours divided by that of real ones.
   package private(set) var spread: Float
   /// The entropy of the generated images' classes divided by that of the real ones'; nil without labels.
   package private(set) var classEntropy: Float?
 
-  /// Below which there is alarm. Seldom passed by trained generators, and never by collapsed ones.
+  /// Below this there is an alarm. Trained generators rarely fall below it, and collapsed ones always do.
   static let leastSpread: Float = 0.4
   static let leastEntropy: Float = 0.6
 
   /// - Parameters:
   ///   - generated: `[N, …]`.
   ///   - real: `[M, …]`, at least N.
-  ///   - labels: of the real images.
+  ///   - labels: the labels of the real images.
   package init(generated: Tensor, real: Tensor, labels: [Int32]?) {
     let count = min(generated.shape[0], real.shape[0])
     let (fakes, reals) = (Self.rows(generated), Self.rows(real))

@@ -2,11 +2,11 @@ import EaselLayers
 import EaselSupport
 import Foundation
 
-/// A generative adversarial network (Goodfellow et al. 2014): a generator that turns codes into images, and a discriminator,
-/// or critic, that learns to tell them from real ones.
+/// A generative adversarial network (Goodfellow et al. 2014): a generator that turns codes into images, and a
+/// discriminator, or critic, that learns to tell them from real ones.
 ///
-/// Inside, images have values −1 to 1. A training step is one of the discriminator's; the generator takes its own after every
-/// so many of them.
+/// Inside, images have values −1 to 1. A training step is one of the discriminator's; after a number of these, the
+/// generator takes its own steps.
 public final class GAN: GaussianCodes {
   public let context: ModelContext
   public let components: [Component]
@@ -20,7 +20,7 @@ public final class GAN: GaussianCodes {
   private var discriminatorComponent: Component { components[1] }
   private var isConditional: Bool { settings.conditional != .none }
 
-  /// The purposes that random numbers are drawn for; the generator's further steps have as many again.
+  /// The purposes that random numbers are drawn for; the generator's further steps have the same number again.
   private enum Draw {
     static let code: UInt32 = 0
     static let realChange: UInt32 = 1
@@ -30,7 +30,7 @@ public final class GAN: GaussianCodes {
     static let count: UInt32 = 5
   }
 
-  /// Steps between looks at the diversity, and the images that are looked at.
+  /// The steps between checks of the diversity, and the images that are checked.
   private static let monitorInterval = 100
   private static let monitoredImages = 64
 
@@ -58,7 +58,7 @@ public final class GAN: GaussianCodes {
 
   // MARK: Training
 
-  /// A part of a batch on its way through a training step.
+  /// A part of a batch during a training step.
   private struct Part {
     let images: Batch
     let real: Tensor
@@ -101,13 +101,13 @@ public final class GAN: GaussianCodes {
       }
     }
     metrics["loss"] = metrics["discriminator"]
-    // Either's failure is the run's.
+    // If either network fails, the run does.
     metrics["gradient-norm"] = norm.isFinite ? metrics["discriminator-gradient-norm"] : norm
     if (step.index + 1).isMultiple(of: GAN.monitorInterval) { watchDiversity(batch, &metrics) }
     return metrics
   }
 
-  /// Images from random codes, on a tape of the generator's.
+  /// Images from random codes, on a tape for the generator.
   private func fake(_ count: Int, _ labels: Tensor?, _ draw: RandomDraw) -> Variable {
     let codes = Tensor(uninitialized: [count, settings.latent], on: context.backend)
     context.backend.fillNormal(codes, draw)
@@ -131,11 +131,12 @@ public final class GAN: GaussianCodes {
     for (name, value) in parts { metrics[name, default: 0] += part.images.share * value }
   }
 
-  /// The discriminator's loss on given images, its gradient added to the parameters.
+  /// The discriminator's loss on given images; its gradient is added to the parameters.
   ///
   /// - Parameters:
-  ///   - place: wgan-gp only: where on the line from the generated (0) to the real image (1) the gradient is looked at, `[N]`.
-  ///   - share: multiplies the gradient.
+  ///   - place: wgan-gp only: the position on the line from the generated (0) to the real image (1) where the gradient
+  ///     is taken, `[N]`.
+  ///   - share: a factor for the gradient.
   package func discriminatorLoss(
     real: Tensor, fake: Tensor, labels: Tensor?, between place: Tensor?, share: Float = 1
   ) -> Metrics {
@@ -172,14 +173,14 @@ public final class GAN: GaussianCodes {
     metrics["generator", default: 0] += part.images.share * loss.value.item()
   }
 
-  /// The generator's loss on images of its own; the discriminator's parameters are constants.
+  /// The generator's loss on its own images; the discriminator's parameters are constants.
   package func generatorLoss(fake: Variable, labels: Tensor?) -> Variable {
     discriminatorComponent.arena.isFrozen = true
     defer { discriminatorComponent.arena.isFrozen = false }
     return settings.loss.generator(fake: discriminator(fake, labels: labels).scores)
   }
 
-  /// Images in [−1, 1] of codes `[N, latent]`, as in training.
+  /// Images in [−1, 1] from codes `[N, latent]`, as in training.
   package func generate(_ codes: Tensor, labels: Tensor?, on tape: Tape) -> Variable {
     generator(Variable(codes.cast(to: context.type), on: tape), labels: labels, BatchNorm.training)
   }
@@ -199,7 +200,7 @@ public final class GAN: GaussianCodes {
 
   public var alarm: String? { diversity?.alarm }
 
-  /// Always the same codes, so that the figures follow the generator and not the draw.
+  /// Uses the same codes every time, so that the figures follow the generator and not the draw.
   private func watchDiversity(_ batch: Batch, _ metrics: inout Metrics) {
     let count = min(GAN.monitoredImages, batch.count)
     let monitor = DiversityMonitor(
@@ -210,8 +211,8 @@ public final class GAN: GaussianCodes {
     diversity = monitor
   }
 
-  /// The sliced Wasserstein distance (Rabin et al. 2011) of as many generated images from these, along random directions of
-  /// pixels: how far apart sorted projections are, in units of the range 0 to 1.
+  /// The sliced Wasserstein distance (Rabin et al. 2011) between these images and the same number of generated ones,
+  /// along random directions of pixels: how far apart sorted projections are, in units of the range 0 to 1.
   public func validationLoss(_ batch: Batch) -> Float {
     generatorComponent.arena.withAverage {
       let real = batch.tensor(on: context.backend)
@@ -236,8 +237,8 @@ public final class GAN: GaussianCodes {
 
   private static let directions = 64
 
-  /// Statistics of the averaged generator, as its training has those of the trained one: the mean over fresh batches (Brock et
-  /// al. 2018's standing statistics).
+  /// Gives the averaged generator statistics like those of the trained one: the mean over fresh batches (Brock et al.
+  /// 2018's standing statistics).
   public func refreshAverageStatistics(until isEnough: () -> Bool) {
     guard generatorComponent.arena.average != nil else { return }
     generatorComponent.arena.withAverage {
@@ -279,7 +280,8 @@ public final class GAN: GaussianCodes {
   }
 
   public func decode(_ codes: Tensor) -> Tensor {
-    // Classes belong to an image's number, which a code has none of: those of a conditional model are drawn without.
+    // Classes go by an image's number, which a code does not have, so a conditional model decodes codes without a
+    // class.
     Chunks.map(codes) { codes, numbers in
       images(codes, isConditional ? Tensor([Int32](repeating: -1, count: numbers.count), on: context.backend) : nil)
     }

@@ -3,7 +3,7 @@ import EaselSupport
 /// Generative adversarial networks.
 public enum GANFamily: ModelFamily {
   public static let name = "gan"
-  public static let summary = "draws images in one pass, having learned to pass them off as real"
+  public static let summary = "draws images in one pass, trained to make them pass for real"
 
   public static let presets = [
     Preset(
@@ -42,12 +42,12 @@ public enum GANFamily: ModelFamily {
 
 /// The settings of a GAN.
 public struct GANSettings: ModelSettings {
-  /// Numbers in a code.
+  /// The length of a code.
   public var latent = 64
   /// Channels at full size; each halving doubles them, up to eight times as many.
   public var baseChannels = 64
   public var loss = AdversarialLoss.nonSaturating
-  /// Steps of the discriminator to one turn of the generator, and steps in such a turn.
+  /// Steps of the discriminator per turn of the generator, and steps of the generator in its turn.
   public var discriminatorSteps = 1
   public var generatorSteps = 1
   /// The discriminator's learning rate divided by the generator's.
@@ -56,7 +56,7 @@ public struct GANSettings: ModelSettings {
   public var norm = DiscriminatorNorm.auto
   public var spectralNorm = false
   public var conditional = LabelConditioning.none
-  /// Real images are called real with the probability 1 − this.
+  /// Real images count as real with probability 1 − this.
   public var labelSmoothing: Float = 0
   /// Weight of a gradient penalty: λ of wgan-gp, γ of r1.
   public var penalty: Float = 10
@@ -78,23 +78,23 @@ public struct GANSettings: ModelSettings {
     Field(
       "base-channels", \.baseChannels, .from(1, to: 1024),
       "channels at full size; each halving doubles them, up to eight times"),
-    Field("loss", \.loss, "what the two players learn by"),
+    Field("loss", \.loss, "the adversarial loss"),
     Field(
       "discriminator-steps", \.discriminatorSteps, .from(1, to: 1000),
-      "the discriminator's steps to one turn of the generator"),
-    Field("generator-steps", \.generatorSteps, .from(1, to: 1000), "steps in such a turn"),
+      "steps of the discriminator per turn of the generator"),
+    Field("generator-steps", \.generatorSteps, .from(1, to: 1000), "steps of the generator in its turn"),
     Field(
-      "discriminator-rate", \.discriminatorRate, .above(0), "the discriminator's learning rate, of the generator's"),
+      "discriminator-rate", \.discriminatorRate, .above(0), "the discriminator's learning rate over the generator's"),
     Field(
       "norm", \.norm,
       "BatchNorm in the discriminator; auto is batch, except beside gradient penalties and spectral norm"),
     Field(
       "spectral-norm", \.spectralNorm,
       "whether the discriminator's weights are divided by their largest singular value"),
-    Field("conditional", \.conditional, "how labels enter"),
+    Field("conditional", \.conditional, "how the networks use labels"),
     Field(
       "label-smoothing", \.labelSmoothing, .from(0, below: 1),
-      "real images are called real with the probability 1 − this"
+      "real images count as real with probability 1 − this"
     ).needing("a loss of cross-entropies or squares") { $0.loss.takesSmoothing },
     Field("penalty", \.penalty, .atLeast(0), "weight of a gradient penalty: λ of wgan-gp, γ of r1")
       .needing("loss=wgan-gp or loss=r1") { $0.loss.hasGradientPenalty },
@@ -110,7 +110,7 @@ public struct GANSettings: ModelSettings {
   public func check(_ check: inout FieldCheck) {
     check.require(
       !(loss.hasGradientPenalty && norm == .batch),
-      "norm: \(loss.rawValue) takes the gradient of each image's score, which BatchNorm makes depend on the others; "
+      "norm: \(loss.rawValue) takes the gradient of each image's score, which BatchNorm makes depend on others; "
         + "set norm=none")
   }
 }

@@ -1,11 +1,11 @@
 import EaselLayers
 
-/// How often images are halved or doubled between their own size and one of at most 8 pixels, and what they are padded to for
-/// it.
+/// How often images are halved or doubled between their own size and one of at most 8 pixels, and the size that they
+/// are padded to for it.
 struct Halvings {
   let count: Int
   let data: DataDescription
-  /// What has to be added to an image so that it can be halved so often.
+  /// The border that an image needs so that it can be halved this often.
   let border: Insets
 
   init(_ data: DataDescription) {
@@ -23,7 +23,7 @@ struct Halvings {
     ((data.height + border.top + border.bottom) >> count, (data.width + border.left + border.right) >> count)
   }
 
-  /// Channels at a number of halvings: doubled with each, at most eight times as many.
+  /// Channels after a number of halvings: doubled with each, but at most eight times as many.
   func channels(_ base: Int, at halvings: Int) -> Int { base << min(halvings, 3) }
 }
 
@@ -37,7 +37,7 @@ struct Generator {
   private let layers: [ConvTranspose2d]
   private let output: Conv2d
 
-  /// - Parameter classCount: classes that it is told; 0 for none.
+  /// - Parameter classCount: the number of classes that it is conditioned on; 0 for none.
   init(_ data: DataDescription, latent: Int, baseChannels: Int, classCount: Int, _ scope: Scope) {
     let weights = Initializer.normal(deviation: 0.02)
     halvings = Halvings(data)
@@ -45,7 +45,7 @@ struct Generator {
     bottomChannels = halvings.channels(baseChannels, at: halvings.count)
     let features = halvings.bottom.height * halvings.bottom.width * bottomChannels
     input = Linear(latent, features, initializer: weights, scope["input"])
-    // Beside the code's layer: the same as if the code were joined by a one-hot vector.
+    // Added to the code's layer, which is the same as joining the code with a one-hot vector.
     classes =
       classCount == 0 ? nil : Embedding(count: classCount, width: features, initializer: weights, scope["classes"])
     let levels = Array((0...halvings.count).reversed())

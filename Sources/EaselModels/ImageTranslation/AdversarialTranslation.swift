@@ -2,22 +2,22 @@ import EaselLayers
 
 /// A model of two components, `generators` and `discriminators`, that learn in turn.
 protocol AdversarialTranslation: Translating {
-  /// The images that the generators made, which the discriminators are shown next.
+  /// The images that the generators made, which the discriminators see next.
   associatedtype Made
-  /// What the generators learn by. The discriminators' parameters are constants meanwhile.
+  /// The generators' loss. The discriminators' parameters are constants in it.
   ///
   /// - Parameter draw: the random numbers of a purpose for these images, numbered by the model.
   func generatorLoss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (
     loss: Variable, metrics: Metrics, made: Made
   )
-  /// What the discriminators learn by.
+  /// The discriminators' loss.
   func discriminatorLoss(_ batch: Batch, _ made: Made, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (
     loss: Variable, metrics: Metrics
   )
 }
 
 extension AdversarialTranslation {
-  /// One step of the generators, then one of the discriminators on the images that were made for it.
+  /// One step of the generators, then one of the discriminators on the images that the generators made.
   func alternatingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics {
     let (generators, discriminators) = (components[0], components[1])
     var metrics: Metrics = [:]
@@ -43,7 +43,7 @@ extension AdversarialTranslation {
       learn(result.loss, result.metrics, tape, share: images.share)
     }
     let otherNorm = step.update(discriminators, loss: judgement)
-    // Of all networks together: not a number as soon as one is not.
+    // The norm of all networks together; not a number if that of any network is not.
     metrics["gradient-norm"] = (norm * norm + otherNorm * otherNorm).squareRoot()
     return metrics
   }

@@ -1,12 +1,12 @@
 import EaselLayers
 
-/// Images that a generator made lately (Shrivastava et al. 2017): a discriminator that is shown old ones among the new does
-/// not forget what it has learned.
+/// Images that a generator made recently (Shrivastava et al. 2017). A discriminator that sees old images among the new
+/// ones does not forget what it has learned.
 ///
-/// While the pool fills, images pass through; then half of them, at random, are exchanged for older ones.
+/// While the pool fills, images pass through. Then half of them, at random, are exchanged for older ones.
 package final class ImagePool {
   private let images: Tensor
-  /// How many there are, as a tensor, so that it is saved with them.
+  /// The number of images, as a tensor, so that it is saved with them.
   private let filled: Tensor
   private let capacity: Int
 
@@ -21,7 +21,7 @@ package final class ImagePool {
     capacity == 0 ? [] : [("\(name).images", images), ("\(name).count", filled)]
   }
 
-  /// Takes images `[N, H, W, C]`, float32, one after the other, and gives as many back.
+  /// Takes images `[N, H, W, C]`, float32, one after the other, and returns the same number.
   package func exchange(_ fresh: Tensor, _ draw: RandomDraw) -> Tensor {
     if capacity == 0 { return fresh }
     let backend = fresh.backend
@@ -29,7 +29,7 @@ package final class ImagePool {
     backend.fillUniform(chances, draw)
     let numbers = chances.values()
     let given = Tensor(uninitialized: fresh.shape, on: backend)
-    // A checkpoint may say anything.
+    // A checkpoint may contain any number, so clamp it.
     var count = Int(Float.maximum(0, .minimum(Float(capacity), filled.item())))
     for n in 0..<fresh.shape[0] {
       let (image, place) = (fresh[n..<n + 1], given[n..<n + 1])

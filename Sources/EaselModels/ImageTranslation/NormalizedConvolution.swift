@@ -1,10 +1,10 @@
 import EaselLayers
 
-/// A convolution, or a transposed one, followed by an InstanceNorm without γ and β and an activation: `[N, H, W, in]` to
-/// `[N, OH, OW, out]`.
+/// A convolution, or a transposed one, followed by an InstanceNorm without γ and β and by an activation:
+/// `[N, H, W, in]` to `[N, OH, OW, out]`.
 ///
-/// Parameters: `weight`, `[out, in, k, k]` or, transposed, `[in, out, k, k]`, from N(0, 0.02²), and `bias` `[out]`. The bias
-/// is there for PyTorch's checkpoints: the norm takes it away again, so that it is never computed.
+/// Parameters: `weight`, `[out, in, k, k]` or, transposed, `[in, out, k, k]`, from N(0, 0.02²), and `bias` `[out]`. The
+/// bias exists for PyTorch's checkpoints; the norm would remove it, so it is never computed.
 struct NormalizedConvolution {
   private let weight: Parameter
   private let window: ConvolutionWindow
@@ -23,7 +23,7 @@ struct NormalizedConvolution {
     normalization = Normalization(groups: outputs, epsilon: 1e-5, activation: activation)
   }
 
-  /// - Parameter size: height and width of a transposed convolution's result, of those that its window leads back from.
+  /// - Parameter size: height and width of a transposed convolution's result; its window must lead back from them.
   func callAsFunction(_ x: Variable, size: (height: Int, width: Int)? = nil) -> Variable {
     let weight = weight.variable(on: x.tape)
     let y =

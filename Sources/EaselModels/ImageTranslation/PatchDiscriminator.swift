@@ -1,10 +1,11 @@
 import EaselLayers
 import EaselSupport
 
-/// Judges overlapping patches of images, 70×70 pixels with three layers (Isola et al. 2017): `[N, H, W, C]` to one number for
-/// each patch, `[N, h, w, 1]`.
+/// Judges overlapping patches of images, 70×70 pixels with three layers (Isola et al. 2017): `[N, H, W, C]` to one
+/// number per patch, `[N, h, w, 1]`.
 ///
-/// Parameters are named as in PyTorch's CycleGAN and pix2pix (`networks.py`, `NLayerDiscriminator`): `model.0`, `model.2`, …
+/// Parameters are named as in PyTorch's CycleGAN and pix2pix (`networks.py`, `NLayerDiscriminator`): `model.0`,
+/// `model.2`, …
 struct PatchDiscriminator {
   private let first: Conv2d
   private let layers: [NormalizedConvolution]
@@ -29,9 +30,9 @@ struct PatchDiscriminator {
       initializer: .adversarial, scope[3 * layers + 2])
   }
 
-  /// As many of `wanted` layers as images of a size have room for; 0 where they are too small even for one.
+  /// The most layers, up to `wanted`, that fit images of a size; 0 if they are too small even for one.
   static func layers(_ wanted: Int, width: Int, height: Int) -> Int {
-    // Halved so often, three pixels have to be left for the two convolutions that take one each.
+    // After all halvings, three pixels must be left for the two convolutions that take one pixel each.
     (1...max(1, wanted)).last { min(width, height) >> $0 >= 3 } ?? 0
   }
 
@@ -40,7 +41,7 @@ struct PatchDiscriminator {
   }
 }
 
-/// What the judgements of a discriminator are measured by.
+/// The loss on a discriminator's judgements.
 public enum PatchLoss: String, FieldChoice {
   /// The squared distance from 1 for real images and 0 for made ones (Mao et al. 2017).
   case leastSquares = "least-squares"
@@ -49,11 +50,11 @@ public enum PatchLoss: String, FieldChoice {
 
   private var loss: Loss { self == .leastSquares ? .squaredError : .binaryCrossEntropyWithLogits }
 
-  /// The mean over patches of how far judgements are from those of real images.
+  /// How far judgements are from those of real images, averaged over patches.
   func real(_ judgements: Variable) -> Variable { mean(judgements, realSamples: judgements.shape[0]) }
 
-  /// The mean over a batch of real images and as many that were made, in this order: half of the sum of both means, which is
-  /// a discriminator's loss.
+  /// The mean over a batch of real images followed by the same number of generated ones: half of the sum of both means,
+  /// which is a discriminator's loss.
   func halfReal(_ judgements: Variable) -> Variable { mean(judgements, realSamples: judgements.shape[0] / 2) }
 
   private func mean(_ judgements: Variable, realSamples: Int) -> Variable {

@@ -1,26 +1,26 @@
 import EaselLayers
 
-/// Translates an image several times from different places and takes the mean (Timofte et al. 2016): copies are moved and
-/// mirrored, translated, and put back.
+/// Translates an image several times from different positions and takes the mean (Timofte et al. 2016): copies are
+/// moved and mirrored, translated, and moved back.
 ///
-/// What a generator makes of where a pixel falls on its coarser grids differs from copy to copy and cancels, what it makes of
-/// the picture stays: calmer surfaces, for as many times the work.
+/// Artefacts from a pixel's position on the generator's coarser grids differ from copy to copy and cancel; what depends
+/// on the picture remains. Surfaces become calmer, for as many times the work.
 struct SelfEnsemble {
-  /// Downwards and to the right, in pixels: places on the grid of a generator that halves images twice.
+  /// Downwards and to the right, in pixels: positions on the grid of a generator that halves images twice.
   private static let moves = [(0, 0), (2, 2), (1, 3), (3, 1)]
   static let maximumCopies = 2 * moves.count
 
-  /// 1 leaves it at the image itself; every second copy is the mirror image of the one before.
+  /// How many copies; 1 is the image alone, and every second copy is the mirror image of the one before.
   var copies: Int
 
   /// - Parameters:
   ///   - images: `[N, H, W, C]`, float32.
-  ///   - translate: from such images to others of the same shape.
+  ///   - translate: translates such images to others of the same shape.
   func callAsFunction(_ images: Tensor, translate: (Tensor) -> Tensor) -> Tensor {
     if copies == 1 { return translate(images) }
     let (shape, pixels) = (images.shape, images.values())
     var sums = [Float](repeating: 0, count: pixels.count)
-    // Pixels that were moved out of a copy are not seen in it.
+    // Counts the copies in which a pixel is visible; pixels moved out of a copy are not.
     var seen = sums
     for copy in 0..<copies {
       let places = Places(shape, Self.moves[copy / 2], isMirrored: copy % 2 == 1)
@@ -37,7 +37,7 @@ struct SelfEnsemble {
   }
 }
 
-/// Where the values of moved and mirrored images come from.
+/// The origins of the values in moved and mirrored images.
 private struct Places {
   private let shape: Shape
   private let rows, columns: [Int]
@@ -49,8 +49,8 @@ private struct Places {
     columns = (0..<width).map { isMirrored ? width - 1 - ($0 + move.right) : $0 + move.right }
   }
 
-  /// - Parameter body: told a value's place, its place in the image that was moved, and whether that was inside of the image;
-  ///   what comes in from outside is like the nearest border.
+  /// - Parameter body: receives a value's index, the index of its origin in the image before it was moved, and whether
+  ///   the origin was inside the image; outside, values are those of the nearest border.
   func visit(_ body: (_ place: Int, _ origin: Int, _ isInside: Bool) -> Void) {
     let (height, width, channels) = (shape[1], shape[2], shape[3])
     var place = 0

@@ -2,12 +2,12 @@ import EaselLayers
 import EaselSupport
 import Foundation
 
-/// A masked autoencoder (He et al. 2022): a vision transformer that sees a part of an image's patches, and a small one that
-/// makes up the pixels of the others.
+/// A masked autoencoder (He et al. 2022): a vision transformer that sees a part of an image's patches, and a small one
+/// that predicts the pixels of the others.
 ///
-/// Sides that are no multiple of the patch are padded with zeros, and cropped from pictures. There is no class token:
-/// features are the mean over patches. Parameters are named as in facebookresearch/mae, but for `patch_embed.proj`, a
-/// linear layer over a patch's pixels in the order (row, column, channel).
+/// Sides that are no multiple of the patch are padded with zeros; pictures are cropped back. There is no class token:
+/// features are the mean over patches. Parameters are named as in facebookresearch/mae, except for `patch_embed.proj`,
+/// a linear layer over a patch's pixels in the order (row, column, channel).
 public final class MaskedAutoencoder: SingleLossModel {
   public let context: ModelContext
   public let components: [Component]
@@ -19,7 +19,7 @@ public final class MaskedAutoencoder: SingleLossModel {
   /// The purposes that random numbers are drawn for.
   private enum Draw {
     static let mask: UInt32 = 0
-    /// The first of those of stochastic depth.
+    /// The first of the purposes of stochastic depth.
     static let dropPath: UInt32 = 16
   }
 
@@ -59,7 +59,7 @@ public final class MaskedAutoencoder: SingleLossModel {
     let patches = grid.patches(of: images)
     let prediction = predict(patches, mask, on: tape, dropping: dropping).cast(to: .float32)
     let target = settings.normPixLoss ? normalized(patches) : patches
-    // The loss sums over a patch and means over all of them: what masks count is brought back to their own mean.
+    // The loss averages over all patches; rescale it so that it is the mean over masked patches only.
     let masked = mask.isMasked.reduce(0) { $0 + ($1 ? 1 : 0) }
     let share = Float(mask.isMasked.count) / Float(max(1, masked) * grid.pixels)
     let weights = Tensor(
@@ -69,7 +69,7 @@ public final class MaskedAutoencoder: SingleLossModel {
       reduction: .sumOverSample, weights: weights)
   }
 
-  /// Patches, float32 `[N, T, P]`, less their mean, by the root of their unbiased variance + 1e-6.
+  /// Patches, float32 `[N, T, P]`, minus their mean, divided by the root of their unbiased variance + 1e-6.
   private func normalized(_ patches: Tensor) -> Tensor {
     // The norm's variance is the biased one.
     let share = Float(grid.pixels - 1) / Float(grid.pixels)
@@ -78,7 +78,7 @@ public final class MaskedAutoencoder: SingleLossModel {
       * context.backend.normalize(patches, shift: nil, gamma: nil, beta: nil, normalization).y
   }
 
-  /// What the network makes of patches, float32 `[N, T, P]`, of which it sees those that are not masked.
+  /// The network's predictions of patches, float32 `[N, T, P]`, of which it sees those that are not masked.
   private func predict(_ patches: Tensor, _ mask: PatchMask, on tape: Tape? = nil, dropping: RandomDraw? = nil)
     -> Variable
   {
@@ -93,7 +93,7 @@ public final class MaskedAutoencoder: SingleLossModel {
 extension MaskedAutoencoder: Inpainting {
   public var inpaintingPatch: Int? { settings.patch }
 
-  /// Masks every patch that has a missing pixel. One image at a time, since each may have another number of them.
+  /// Masks every patch with a missing pixel. One image at a time, since their numbers of such patches may differ.
   public func inpaint(_ images: Tensor, missing: Tensor, seed: UInt64, progress: (Double) throws -> Void) throws
     -> Tensor
   {
@@ -129,8 +129,8 @@ extension MaskedAutoencoder: Inpainting {
     return Tensor(pixels, shape: images.shape, on: backend)
   }
 
-  /// Patches of one image in the unit of its pixels: what the network says of a patch less its mean, by its deviation, takes
-  /// the averages of the visible patches' means and deviations, since nothing is known of its own.
+  /// The patches of one image in units of its pixels. The network predicts patches minus their mean, divided by their
+  /// deviation. Since nothing is known of a patch's own mean and deviation, the averages over visible patches are used.
   private func denormalized(_ prediction: Tensor, like patches: Tensor, _ visible: [Int]) -> Tensor {
     let values = patches.values()
     var (mean, deviation): (Float, Float) = (0, 0)
@@ -146,7 +146,7 @@ extension MaskedAutoencoder: Inpainting {
 }
 
 extension MaskedAutoencoder: FeatureExtracting {
-  /// The mean over the encoder's tokens, all patches seen: `[N, width]`.
+  /// The mean over the encoder's tokens, with all patches visible: `[N, width]`.
   public func features(_ images: Tensor) -> Tensor {
     Chunks.map(images) { chunk, _ in
       let backend = context.backend
@@ -162,7 +162,7 @@ extension MaskedAutoencoder: FeatureExtracting {
 
 // MARK: - Networks
 
-/// How images divide into patches, once their sides are padded to multiples of the patch.
+/// How images are divided into patches, after their sides are padded to multiples of the patch.
 private struct Grid {
   let data: DataDescription
   let patch: Int
@@ -174,15 +174,15 @@ private struct Grid {
     self.patch = patch
     (rows, columns) = ((data.height + patch - 1) / patch, (data.width + patch - 1) / patch)
     let (down, across) = (rows * patch - data.height, columns * patch - data.width)
-    // Patches begin at the corner, where whoever hides patches begins too.
+    // Pad right and bottom only, so that patch (0, 0) starts at the corner, as masks of patches assume.
     border = Insets(bottom: down, right: across)
   }
 
   var count: Int { rows * columns }
-  /// Numbers of a patch.
+  /// The length of a patch.
   var pixels: Int { patch * patch * data.channels }
 
-  /// As many patches as an encoder sees of which a share is masked.
+  /// How many patches an encoder sees if a share is masked.
   func visible(masked: Float) -> Int { Int(Double(count) * (1 - Double(masked))) }
 
   /// Images `[N, H, W, …]` as patches `[N, T, patch·patch·…]`.
@@ -196,7 +196,7 @@ private struct Grid {
   }
 }
 
-/// What tells patches apart by their place: `[T, width]`.
+/// Distinguishes patches by their position: `[T, width]`.
 private enum Positions {
   case fixed(Tensor)
   case learned(Parameter)
@@ -218,8 +218,8 @@ private enum Positions {
   }
 }
 
-/// The positions of facebookresearch/mae (`pos_embed.py`), row-major `[rows · columns, width]`: for the column and then for
-/// the row, sines and then cosines of width / 4 frequencies from 1 down to about 1 / 10 000.
+/// The positions of facebookresearch/mae (`pos_embed.py`), row-major `[rows · columns, width]`: for the column and then
+/// for the row, sines and then cosines of width / 4 frequencies from 1 down to about 1 / 10 000.
 func sinesAndCosines(rows: Int, columns: Int, width: Int) -> [Float] {
   let quarter = width / 4
   func waves(_ place: Int) -> [Float] {
@@ -229,7 +229,7 @@ func sinesAndCosines(rows: Int, columns: Int, width: Int) -> [Float] {
   return (0..<rows).flatMap { row in (0..<columns).flatMap { waves($0) + waves(row) } }
 }
 
-/// Tokens of the patches that are seen.
+/// Makes tokens of the visible patches.
 private struct Encoder {
   private let embedding: Linear
   private let positions: Positions
@@ -272,7 +272,7 @@ private struct Encoder {
   }
 }
 
-/// The pixels of all patches from the tokens of some.
+/// Predicts the pixels of all patches from the tokens of some.
 private struct Decoder {
   private let embedding: Linear
   private let maskToken: Parameter
@@ -301,7 +301,7 @@ private struct Decoder {
   /// `[N, K, the encoder's width]` to `[N, T, P]`.
   func callAsFunction(_ seen: Variable, _ mask: PatchMask) -> Variable {
     let all = gatherTokens(embedding(seen), mask.places, filler: maskToken.variable(on: seen.tape))
-    // One row a sample: positions are the same for all.
+    // One row per sample, since positions are the same for all.
     let rows = addRow(
       all.reshaped([all.shape[0], -1]), positions.variable([all.shape[1] * width], on: seen.tape))
     var tokens = rows.reshaped(all.shape.sizes)

@@ -31,7 +31,7 @@ public enum MaskedAutoencoderFamily: ModelFamily {
 
 /// The settings of a masked autoencoder.
 public struct MaskedAutoencoderSettings: ModelSettings {
-  /// Pixels of a patch's side.
+  /// The side of a patch in pixels.
   public var patch = 4
   /// The share of patches that the encoder does not see in training.
   public var masked: Float = 0.75
@@ -44,39 +44,39 @@ public struct MaskedAutoencoderSettings: ModelSettings {
   public var decoderHeads = 4
   /// Channels between the two linear layers of a block, in multiples of its width.
   public var mlpRatio = 4
-  /// Learns patches less their mean, by their deviation: better features, worse pictures.
+  /// Whether to predict patches normalised by their mean and deviation: better features, worse pictures.
   public var normPixLoss = false
-  /// Positions begin at random and are learned, instead of being sines and cosines.
+  /// Whether positions are learned, starting from random values, instead of being sines and cosines.
   public var learnedPositions = false
-  /// Stochastic depth: how often a sample goes past a branch of the encoder's last block; the first block's is 0, the others
-  /// lie on a line between.
+  /// Stochastic depth: the probability that a sample skips a branch of the encoder's last block. In the first block it
+  /// is 0; between, it grows linearly.
   public var dropPath: Float = 0
-  /// Learned gates in place of the blocks' norms.
+  /// Whether learned gates replace the blocks' norms.
   public var rezero = false
 
   public init() {}
 
   public static let fields: [Field<MaskedAutoencoderSettings>] = [
-    Field("patch", \.patch, .from(1, to: 256), "pixels of a patch's side"),
+    Field("patch", \.patch, .from(1, to: 256), "side of a patch in pixels"),
     Field("masked", \.masked, .above(0, below: 1), "the share of patches that the encoder does not see"),
     Field("width", \.width, .from(4, to: 8192), "the encoder's channels, a multiple of 4 and of heads"),
     Field("depth", \.depth, .from(1, to: 256), "the encoder's blocks"),
-    Field("heads", \.heads, .from(1, to: 8192), "its attention heads"),
+    Field("heads", \.heads, .from(1, to: 8192), "the encoder's attention heads"),
     Field("decoder-width", \.decoderWidth, .from(4, to: 8192), "the decoder's channels"),
     Field("decoder-depth", \.decoderDepth, .from(1, to: 256), "the decoder's blocks"),
-    Field("decoder-heads", \.decoderHeads, .from(1, to: 8192), "its attention heads"),
+    Field("decoder-heads", \.decoderHeads, .from(1, to: 8192), "the decoder's attention heads"),
     Field(
       "mlp-ratio", \.mlpRatio, .from(1, to: 64),
       "channels between the linear layers of a block, in multiples of its width"),
     Field(
       "norm-pix-loss", \.normPixLoss,
-      "learns patches less their mean, by their deviation: better features, worse pictures"),
-    Field("learned-positions", \.learnedPositions, "positions are learned instead of being sines and cosines"),
+      "predict patches normalised by their mean and deviation: better features, worse pictures"),
+    Field("learned-positions", \.learnedPositions, "learn positions instead of using sines and cosines"),
     Field(
       "drop-path", \.dropPath, .from(0, below: 1),
-      "how often a sample goes past a branch of the encoder's last block; the first block's is 0"
+      "probability of skipping a branch of the encoder's last block; in the first block it is 0"
     ).needing("a depth above 1") { $0.depth > 1 },
-    Field("rezero", \.rezero, "learned gates in place of the blocks' norms"),
+    Field("rezero", \.rezero, "use learned gates instead of the blocks' norms"),
   ]
 
   public func check(_ check: inout FieldCheck) {

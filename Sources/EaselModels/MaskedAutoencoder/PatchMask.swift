@@ -1,18 +1,18 @@
 import EaselTensors
 
-/// Which patches of each image the encoder sees: as many of every image.
+/// Which patches of each image the encoder sees; the number is the same for every image.
 public struct PatchMask {
-  /// int32 `[N, K]`: the patches that are seen.
+  /// int32 `[N, K]`: the visible patches.
   public let visible: Tensor
-  /// int32 `[N, T]`: each patch's place among those that are seen, or −1.
+  /// int32 `[N, T]`: each patch's index among the visible ones, or −1.
   public let places: Tensor
   /// Whether each patch is masked, image by image.
   public let isMasked: [Bool]
 
   /// - Parameters:
-  ///   - visible: the numbers of the patches seen, of each image; as many of every image.
-  ///   - patches: how many each image has.
-  ///   - backend: what computes.
+  ///   - visible: the indices of the visible patches, for each image; the same number for every image.
+  ///   - patches: the number of patches of each image.
+  ///   - backend: the backend that computes.
   public init(visible: [[Int32]], of patches: Int, on backend: any Backend) {
     let count = visible[0].count
     var places = [Int32](repeating: -1, count: visible.count * patches)
@@ -25,7 +25,7 @@ public struct PatchMask {
     isMasked = places.map { $0 < 0 }
   }
 
-  /// The first `count` patches of each image by the order of random numbers, as in facebookresearch/mae.
+  /// The first `count` patches of each image in the order of random numbers, as in facebookresearch/mae.
   static func random(images: Int, patches: Int, seeing count: Int, _ draw: RandomDraw, on backend: any Backend)
     -> PatchMask
   {
@@ -33,7 +33,7 @@ public struct PatchMask {
     backend.fillUniform(noise, draw)
     let numbers = noise.values()
     let visible = (0..<images).map { image in
-      // Numbers from 0 to 1 are ordered as their bits are.
+      // Numbers from 0 to 1 are in the same order as their bits.
       (0..<patches).map { UInt64(numbers[image * patches + $0].bitPattern) << 32 | UInt64($0) }
         .sorted().prefix(count).map { Int32(truncatingIfNeeded: $0) }
     }

@@ -1,8 +1,8 @@
 import EaselLayers
 import EaselSupport
 
-/// Learns to translate images of one kind into their counterparts of another from pairs (Isola et al. 2017): a generator, and
-/// a discriminator that sees an image beside its translation.
+/// Learns to translate images of one kind into their counterparts of another from pairs (Isola et al. 2017): a
+/// generator, and a discriminator that sees an image beside its translation.
 ///
 /// Inside, images have values −1 to 1. Kind *a* is that of the run's first data set, kind *b* that of its second.
 public final class Pix2Pix: AdversarialTranslation {
@@ -12,7 +12,7 @@ public final class Pix2Pix: AdversarialTranslation {
   private let generator: SkipGenerator
   private let discriminator: PatchDiscriminator
 
-  /// - Throws: `UserError` (usage) for images that are too small.
+  /// - Throws: `UserError` (usage) if the images are too small.
   public init(_ settings: Pix2PixSettings, _ context: ModelContext) throws {
     let data = context.data
     let layers = PatchDiscriminator.layers(settings.discriminatorLayers, width: data.width, height: data.height)
@@ -90,7 +90,7 @@ extension Pix2Pix {
 
   public var directions: [TranslationDirection] { [TranslationDirection("a-to-b", from: 0, to: 1)] }
 
-  /// Dropout, the model's noise, is on as it was in training: another seed gives other details.
+  /// Dropout, the model's noise, is on as in training: another seed gives other details.
   public func translate(_ images: Tensor, _ options: TranslationOptions, progress: (Double) throws -> Void) throws
     -> Tensor
   {

@@ -26,13 +26,13 @@ public enum Pix2PixFamily: ModelFamily {
 public struct Pix2PixSettings: ModelSettings {
   /// Channels of the generator's first convolution.
   public var generatorWidth = 32
-  /// Levels of the generator; nil for as many as the images have room for, 8 at most.
+  /// Levels of the generator; nil for as many as fit the images, 8 at most.
   public var depth: Int?
-  /// The probability with which the first levels of the way back leave out numbers: the model's only noise.
+  /// The probability of dropout in the first levels of the way back up: the model's only noise.
   public var dropout: Float = 0.5
   /// Channels of the discriminator's first convolution.
   public var discriminatorWidth = 64
-  /// The discriminator's convolutions of stride 2: 3 judge patches of 70×70 pixels. Small images take fewer.
+  /// The discriminator's convolutions of stride 2; with 3 it judges patches of 70×70 pixels. Small images take fewer.
   public var discriminatorLayers = 3
   public var adversarialLoss = PatchLoss.logistic
   /// The weight of the absolute error.
@@ -43,16 +43,16 @@ public struct Pix2PixSettings: ModelSettings {
   public static let fields: [Field<Pix2PixSettings>] = [
     Field("generator-width", \.generatorWidth, .from(1, to: 1024), "channels of the generator's first convolution"),
     Field(
-      "depth", \.depth, .from(2, to: 8), "levels of the generator; null for as many as images have room for, 8 at most"),
+      "depth", \.depth, .from(2, to: 8), "levels of the generator; null for as many as fit the images, 8 at most"),
     Field(
-      "dropout", \.dropout, .from(0, below: 1), "how often the way back leaves out numbers: the model's only noise"),
+      "dropout", \.dropout, .from(0, below: 1), "probability of dropout on the way back up: the model's only noise"),
     Field(
       "discriminator-width", \.discriminatorWidth, .from(1, to: 1024),
       "channels of the discriminator's first convolution"),
     Field(
       "discriminator-layers", \.discriminatorLayers, .from(1, to: 6),
-      "convolutions of stride 2: 3 judge patches of 70 pixels, 2 of 34"),
-    Field("adversarial-loss", \.adversarialLoss, "how judgements are measured"),
+      "convolutions of stride 2: 3 judge patches of 70×70 pixels, 2 of 34×34"),
+    Field("adversarial-loss", \.adversarialLoss, "loss on the discriminator's judgements"),
     Field("reconstruction", \.reconstruction, .atLeast(0), "weight of the absolute error"),
   ]
 }

@@ -2,24 +2,24 @@ import EaselLayers
 
 /// The U-Net of pix2pix (Isola et al. 2017): `[N, H, W, C]` to float32 of the same shape, −1 to 1.
 ///
-/// Convolutions of stride 2 down to a few pixels and transposed ones back to the sizes before; each level of the way back
-/// sees what its level of the way there had found.
+/// Convolutions of stride 2 go down to a few pixels, and transposed ones back to the previous sizes. Each level of the
+/// way back up also sees the output of its level on the way down.
 ///
-/// Parameters are named as in PyTorch's pix2pix (`networks.py`, `UnetGenerator`), where each level lies inside of the one
+/// Parameters are named as in PyTorch's pix2pix (`networks.py`, `UnetGenerator`), where each level is inside the one
 /// before: `model.model.0`, `model.model.1.model.1`, `model.model.1.model.3.model.1`, …
 struct SkipGenerator {
   private let first: Conv2d
   private let down: [NormalizedConvolution]
   private let innermost: Conv2d
-  /// From the innermost to the second.
+  /// From the innermost level to the second.
   private let up: [NormalizedConvolution]
   private let last: ConvTranspose2d
   private let dropout: Float
 
-  /// Levels of the way back, from the innermost, that have dropout.
+  /// The number of levels with dropout on the way back up, from the innermost.
   private static let levelsWithDropout = 3
 
-  /// - Parameter depth: levels, at least 2 and at most ``depth(of:)``.
+  /// - Parameter depth: the number of levels, at least 2 and at most ``depth(of:)``.
   init(_ channels: Int, width: Int, depth: Int, dropout: Float, _ scope: Scope) {
     self.dropout = dropout
     let window = ConvolutionWindow(stride: 2, padding: 1)
@@ -50,12 +50,12 @@ struct SkipGenerator {
       initializer: .adversarial, outermost[3])
   }
 
-  /// The most levels that images have room for, 8 at most: as in the paper, which takes 256 pixels down to one.
+  /// The most levels that fit the images, 8 at most, as in the paper, which takes 256 pixels down to one.
   static func depth(width: Int, height: Int) -> Int {
     (0...8).last { min(width, height) >> $0 >= 1 } ?? 0
   }
 
-  /// - Parameter draw: the noise, which is dropout, by level; nil for none.
+  /// - Parameter draw: the noise (dropout) for each level; nil for none.
   func callAsFunction(_ x: Variable, draw: ((UInt32) -> RandomDraw)? = nil) -> Variable {
     let leak = Activation.leakyReLU(slope: 0.2)
     var found = [first(x)]

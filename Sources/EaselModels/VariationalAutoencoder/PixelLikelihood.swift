@@ -2,18 +2,18 @@ import EaselLayers
 import EaselSupport
 import Foundation
 
-/// How probable a decoder takes an image to be: what a VAE's reconstruction term measures, in nats.
+/// How probable an image is given the decoder's output: a VAE's reconstruction term, in nats.
 public struct PixelLikelihood {
   public enum Kind: String, FieldChoice {
-    /// Pixels are 0 or 1 with the probability σ(output). A density only of binary images: of grey ones it is the mean over
-    /// all their binarisations.
+    /// Pixels are 0 or 1 with the probability σ(output). This is a probability only for binary images; for grey ones it
+    /// is the mean over all their binarisations.
     case bernoulli
     /// N(output, σ²) with a stated σ, in units of the range 0 to 1.
     case gaussian
-    /// N(output, σ²), σ being learned, one for all pixels (Rybkin et al. 2021).
+    /// N(output, σ²) with a learned σ, one for all pixels (Rybkin et al. 2021).
     case learnedGaussian = "learned-gaussian"
-    /// The probability of each of 256 levels by a logistic distribution around the output, its scale learned, one for all
-    /// pixels (Kingma et al. 2016).
+    /// The probability of each of 256 levels by a logistic distribution around the output, with a learned scale, one
+    /// for all pixels (Kingma et al. 2016).
     case discretizedLogistic = "discretized-logistic"
   }
 
@@ -34,8 +34,8 @@ public struct PixelLikelihood {
   /// −log p(image | output) of each image: float32 `[N]`.
   ///
   /// - Parameters:
-  ///   - output: of the decoder, float32 `[N, H, W, C]`.
-  ///   - images: of that shape, 0 to 1.
+  ///   - output: the decoder's output, float32 `[N, H, W, C]`.
+  ///   - images: images of that shape, 0 to 1.
   func negativeLogLikelihood(_ output: Variable, _ images: Tensor) -> Variable {
     let dimensions = Float(images.count / max(1, images.shape[0]))
     let normalizer = dimensions / 2 * log(2 * .pi)
@@ -55,9 +55,9 @@ public struct PixelLikelihood {
     }
   }
 
-  /// The probability of a level is that between its bin's edges x ± h: σ(a) − σ(b), with a = (x + h − μ)/s and b = (x − h − μ)/s.
-  /// Its logarithm is log σ(a) + log σ(−b) + log(1 − e^(b − a)), of which none loses digits; the first two are
-  /// cross-entropies of logits a and b with 1 and 0. The outermost bins reach to infinity.
+  /// The probability of a level is that between its bin's edges x ± h: σ(a) − σ(b), with a = (x + h − μ)/s and
+  /// b = (x − h − μ)/s. Its logarithm is log σ(a) + log σ(−b) + log(1 − e^(b − a)), none of which loses digits; the
+  /// first two are cross-entropies of logits a and b with 1 and 0. The outermost bins reach to infinity.
   private func discretizedLogistic(_ mean: Variable, _ images: Tensor, inverseScale: Variable) -> Variable {
     let (half, infinity): (Float, Float) = (0.5 / 255, 1e4)
     let levels = images.values()
@@ -81,7 +81,7 @@ public struct PixelLikelihood {
       - scaled(Variable(Tensor(innerBins, shape: [innerBins.count], on: images.backend), on: mean.tape), by: width)
   }
 
-  /// The picture that a decoder's output stands for: the mean.
+  /// The picture for a decoder's output: the mean.
   func mean(_ output: Tensor) -> Tensor { kind == .bernoulli ? output.backend.apply(.sigmoid, output) : output }
 
   private func learnedLogScale(on tape: Tape?) -> Variable {

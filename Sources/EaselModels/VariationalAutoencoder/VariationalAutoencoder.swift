@@ -2,11 +2,11 @@ import EaselLayers
 import EaselSupport
 import Foundation
 
-/// A variational autoencoder (Kingma and Welling 2014; Rezende et al. 2014): codes have a distribution of their own, so that
-/// random ones are images too.
+/// A variational autoencoder (Kingma and Welling 2014; Rezende et al. 2014): its codes have a known distribution, so
+/// that random codes are images too.
 ///
-/// The loss is the negative evidence lower bound in nats, summed over pixels and latent numbers, averaged over the batch:
-/// reconstruction + β · KL.
+/// The loss is the negative evidence lower bound in nats, summed over pixels and latent numbers, averaged over the
+/// batch: reconstruction + β · KL.
 public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, ImageEncoding {
   public let context: ModelContext
   public let components: [Component]
@@ -83,7 +83,8 @@ public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, Image
     let reconstruction = weightedSum(
       bound.reconstruction, weights: Tensor(repeating: share, shape: [samples], on: context.backend))
 
-    // The mean over the batch of each latent number's divergence; below the free bits it costs what they cost.
+    // The mean over the batch of each latent number's divergence; below the free bits it costs as much as the free
+    // bits.
     let divergences = meanOfRows(bound.divergence.value)
     let beta = settings.beta * warmUp(at: step)
     let weights = divergences.map { $0 > settings.freeBits ? beta * share : 0 }
@@ -101,12 +102,13 @@ public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, Image
     )
   }
 
-  /// The share of β in a step: rising evenly over the warm-up (Bowman et al. 2016).
+  /// The share of β in a step; it rises linearly over the warm-up (Bowman et al. 2016).
   private func warmUp(at step: Int) -> Float {
     settings.klWarmupSteps == 0 ? 1 : min(1, Float(step + 1) / Float(settings.klWarmupSteps))
   }
 
-  /// The images as they are trained on: where the settings ask for it, each pixel black or white by its own probability.
+  /// The images as they are trained on: if the settings ask for it, each pixel is black or white with its own
+  /// probability.
   private func trained(_ images: Tensor, _ draw: RandomDraw) -> Tensor {
     settings.binarize ? binarized(images, draw) : images
   }
@@ -133,7 +135,8 @@ public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, Image
     return sums.values().map { $0 / Float(max(1, x.shape[0])) }
   }
 
-  /// Latent numbers whose posterior mean depends on the image: its variance over images is above 0.01 (Burda et al. 2016).
+  /// Latent numbers whose posterior mean depends on the image: its variance over images is above 0.01 (Burda et al.
+  /// 2016).
   private func activeUnits(_ means: Tensor) -> Int {
     zip(meanOfRows(means * means), meanOfRows(means)).count { $0 - $1 * $1 > 0.01 }
   }
@@ -157,12 +160,12 @@ public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, Image
 }
 
 extension VariationalAutoencoder: Likelihood {
-  /// Figures of each image in nats: `elbo` and its parts `reconstruction` and `kl`, both to be subtracted; with importance
-  /// samples also `iwae`, the bound of Burda et al. 2016. For the discretised logistic, the only one of the likelihoods that
-  /// is one of 8-bit pixels, `bits-per-dimension` too. And one figure of the whole batch, `active-units`.
+  /// Figures of each image in nats: `elbo` and its parts `reconstruction` and `kl`, both to be subtracted; with
+  /// importance samples also `iwae`, the bound of Burda et al. 2016. The discretised logistic, the only likelihood of
+  /// 8-bit pixels, also gives `bits-per-dimension`. One figure is of the whole batch: `active-units`.
   ///
-  /// A Bernoulli likelihood is measured on images binarised by their own levels, always in the same way; the encoder is
-  /// shown what it was trained on.
+  /// A Bernoulli likelihood is measured on images binarised by their own levels, always in the same way. The encoder
+  /// receives what it was trained on.
   public func likelihood(
     _ batch: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) throws -> Void
   ) throws -> [String: [Double]] {
@@ -193,7 +196,7 @@ extension VariationalAutoencoder: Likelihood {
     return figures
   }
 
-  /// The images of a batch as their likelihood is measured, and as the encoder is shown them.
+  /// The images of a batch for measuring their likelihood, and as the encoder receives them.
   private func measured(_ batch: Batch, seed: UInt64) -> (images: Tensor, shown: Tensor) {
     let grey = batch.tensor(on: context.backend)
     guard settings.likelihood == .bernoulli else { return (grey, grey) }
@@ -235,7 +238,7 @@ extension VariationalAutoencoder: Likelihood {
       let output = output(Variable(Tensor(codes, shape: [count, latent], on: context.backend)))
       let reconstruction = likelihood.negativeLogLikelihood(output, copies).value.values()
       for sample in 0..<count {
-        // log p(z) − log q(z | x): what both normals' constants leave.
+        // log p(z) − log q(z | x): what remains of both normals' constants.
         var ratio = logDeterminant
         for place in sample * latent..<(sample + 1) * latent {
           ratio += 0.5 * (Double(noises[place]) * Double(noises[place]) - Double(codes[place]) * Double(codes[place]))

@@ -30,19 +30,19 @@ public struct VariationalAutoencoderSettings: ModelSettings {
   public typealias Likelihood = PixelLikelihood.Kind
 
   public var architecture = CoderArchitecture.convolutional
-  /// Numbers in a code.
+  /// The length of a code.
   public var latent = 32
   /// Channels of the first convolution; each strided stage doubles them.
   public var baseChannels = 32
-  /// How the decoder's output makes pixels probable.
+  /// The distribution of pixels given the decoder's output.
   public var likelihood = Likelihood.bernoulli
-  /// The deviation of the Gaussian, in units of the range 0 to 1; where the scale is learned, its first value.
+  /// The Gaussian's standard deviation, in units of the range 0 to 1; if the scale is learned, its first value.
   public var sigma: Float = 0.1
   /// Weight of the divergence (Higgins et al. 2017); 1 is the bound itself.
   public var beta: Float = 1
   /// Steps over which β rises from 0.
   public var klWarmupSteps = 0
-  /// Nats of each latent number that cost nothing (Kingma et al. 2016).
+  /// Nats of divergence per latent number that cost nothing (Kingma et al. 2016).
   public var freeBits: Float = 0
   /// Bernoulli only: train on pixels drawn black or white by their level, anew in each step, instead of on the levels.
   public var binarize = false
@@ -51,16 +51,16 @@ public struct VariationalAutoencoderSettings: ModelSettings {
 
   public static let fields: [Field<VariationalAutoencoderSettings>] =
     Field.coder(\.architecture, latent: \.latent, baseChannels: \.baseChannels) + [
-      Field("likelihood", \.likelihood, "how the decoder's output makes pixels probable"),
+      Field("likelihood", \.likelihood, "distribution of pixels given the decoder's output"),
       Field(
         "sigma", \.sigma, .above(0),
-        "the Gaussian's deviation, of a range of 1; where the scale is learned, its first value"
+        "the Gaussian's standard deviation, for pixels from 0 to 1; if the scale is learned, its first value"
       )
       .needing("a likelihood other than bernoulli") { $0.likelihood != .bernoulli },
-      Field("beta", \.beta, .atLeast(0), "weight of the divergence; 1 is the bound itself"),
+      Field("beta", \.beta, .atLeast(0), "weight of the divergence; 1 gives the bound itself"),
       Field("kl-warmup-steps", \.klWarmupSteps, .from(0, to: 1e9), "steps over which beta rises from 0")
         .needing("a beta") { $0.beta > 0 },
-      Field("free-bits", \.freeBits, .atLeast(0), "nats of each latent number that cost nothing")
+      Field("free-bits", \.freeBits, .atLeast(0), "nats of divergence per latent number that cost nothing")
         .needing("a beta") { $0.beta > 0 },
       Field("binarize", \.binarize, "bernoulli only: train on pixels drawn black or white by their level"),
     ]
@@ -69,7 +69,7 @@ public struct VariationalAutoencoderSettings: ModelSettings {
     check.coder(baseChannels: baseChannels)
     check.require(
       !binarize || likelihood == .bernoulli,
-      "binarize: only the bernoulli likelihood is one of black and white pixels, found likelihood \(likelihood.rawValue)"
+      "binarize: only the bernoulli likelihood is for black and white pixels, found likelihood \(likelihood.rawValue)"
     )
   }
 }

@@ -1,7 +1,7 @@
 /// A flat struct whose fields are declared once, in a table: settings and requests.
 ///
-/// From the table come how the struct is coded, which values it takes, what files of settings say about each field, and the
-/// schema that a form is made of. A struct of this kind has properties with defaults, and the table:
+/// The table decides how the struct is coded, which values it takes, what settings files say about each field, and the
+/// schema that a form is made from. Such a struct has properties with defaults, and the table:
 ///
 ///     struct Drawing: DeclaredFields {
 ///       var count = 16
@@ -14,26 +14,26 @@
 ///       ]
 ///     }
 public protocol DeclaredFields: Codable, Sendable {
-  /// The defaults.
+  /// Makes the defaults.
   init()
 
-  /// Every field, in the order in which files and forms have them.
+  /// Every field, in the order of files and forms.
   static var fields: [Field<Self>] { get }
 
-  /// Looks at what the table cannot say: values that have to fit together. All are within their bounds by then.
+  /// Checks what the table cannot say: whether values fit together. All are within their bounds by then.
   func check(_ check: inout FieldCheck)
 }
 
 extension DeclaredFields {
   public func check(_ check: inout FieldCheck) {}
 
-  /// The defaults with changes.
+  /// Makes the defaults and changes them.
   public init(_ change: (inout Self) -> Void) {
     self.init()
     change(&self)
   }
 
-  /// Fields that are missing have their defaults.
+  /// Decodes the fields; missing ones keep their defaults.
   public init(from decoder: any Decoder) throws {
     self.init()
     let container = try decoder.container(keyedBy: FieldKey.self)
@@ -60,7 +60,7 @@ extension DeclaredFields {
 
   /// Checks the value of every field, and whether they fit together.
   ///
-  /// - Parameter check: what problems are gathered with.
+  /// - Parameter check: gathers the problems.
   /// - Throws: `UserError` (usage) with the first problem.
   public func validate(_ check: FieldCheck = FieldCheck()) throws {
     var check = check
@@ -70,7 +70,7 @@ extension DeclaredFields {
     try check.finish()
   }
 
-  /// The fields that change nothing beside the others' values.
+  /// The fields that have no effect given the others' values.
   public var idle: [IdleField] {
     Self.fields.compactMap { field in
       guard let need = field.need, !need.isMet(self) else { return nil }
@@ -78,14 +78,14 @@ extension DeclaredFields {
     }
   }
 
-  /// What there is to know of every field, with the values that this struct has.
+  /// A description of every field, with this struct's values.
   public var schema: [FieldSchema] { Self.fields.map { $0.schema(self) } }
 }
 
-/// A field that changes nothing beside the other values.
+/// A field that has no effect given the other values.
 public struct IdleField: Sendable {
   public let key: String
-  /// What it takes to count, as one would set it: `optimizer=sgd`.
+  /// What would give it an effect, as one would set it: `optimizer=sgd`.
   public let need: String
 }
 

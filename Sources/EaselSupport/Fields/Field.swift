@@ -1,15 +1,15 @@
-/// One line of a table of fields: what a property of a struct is called, which values it takes, and what it means.
+/// One line of a table of fields: a property's key, the values that it takes, and what it means.
 public struct Field<Root>: Sendable {
   /// The name in files, on the command line and in JSON: `batch-size`.
   public let key: String
-  /// A few words, as one would write them behind the key.
+  /// What it means, in a few words, as they would be written behind the key.
   public private(set) var explanation: String
   public let type: FieldType
-  /// What its numbers lie between; nil for no bounds.
+  /// The bounds of its numbers; nil for none.
   public let bounds: FieldBounds?
-  /// Whether what was begun with one value cannot go on with another.
+  /// Whether the value must stay the same once something was begun with it.
   public private(set) var isFixed = false
-  // Key paths of literals and of sendable parts are sendable, which the type does not say once two are joined.
+  // Key paths of literals and of sendable parts are sendable, but the type does not say so once two are joined.
   nonisolated(unsafe) let path: PartialKeyPath<Root>
   private(set) var need: Need?
   let encode: @Sendable (Root, inout KeyedEncodingContainer<FieldKey>) throws -> Void
@@ -18,7 +18,7 @@ public struct Field<Root>: Sendable {
   private let content: @Sendable (Root) -> FieldContent
   private let copy: @Sendable (Root, inout Root) -> Void
 
-  /// When a field counts.
+  /// The condition under which a field has an effect.
   struct Need: Sendable {
     let text: String
     let isMet: @Sendable (Root) -> Bool
@@ -27,8 +27,8 @@ public struct Field<Root>: Sendable {
   /// - Parameters:
   ///   - key: kebab-case.
   ///   - path: the property.
-  ///   - bounds: of its number, or of each of its numbers.
-  ///   - explanation: what it means; nothing about the values that the type and the bounds tell.
+  ///   - bounds: the bounds of its number, or of each of its numbers.
+  ///   - explanation: what it means, without what the type and the bounds already say.
   public init<Value: FieldValue>(
     _ key: String, _ path: WritableKeyPath<Root, Value> & Sendable, _ bounds: FieldBounds?, _ explanation: String
   ) {
@@ -71,40 +71,40 @@ public struct Field<Root>: Sendable {
     copy = { inner.copy($0[keyPath: path], &$1[keyPath: path]) }
   }
 
-  /// The field as one of a struct that holds this one's.
+  /// The field as one of a struct that contains this field's struct.
   public func at<Outer>(_ path: WritableKeyPath<Outer, Root> & Sendable) -> Field<Outer> {
     Field<Outer>(self, at: path)
   }
 
-  /// The field, which counts only where the others' values meet a condition.
+  /// The field with a condition on the other values, without which it has no effect.
   ///
   /// - Parameters:
-  ///   - need: the condition as one would set it: `optimizer=sgd`.
-  ///   - isMet: whether a struct's values meet it.
+  ///   - need: the condition as one would set it, such as `optimizer=sgd`.
+  ///   - isMet: tells whether a struct's values meet the condition.
   public func needing(_ need: String, _ isMet: @escaping @Sendable (Root) -> Bool) -> Field {
     var field = self
     field.need = Need(text: need, isMet: isMet)
     return field
   }
 
-  /// The field, whose value stays as it was at the beginning.
+  /// The field with a value that must stay the same from the beginning.
   public var fixed: Field {
     var field = self
     field.isFixed = true
     return field
   }
 
-  /// The field with other words.
+  /// The field with another explanation.
   public func explained(_ explanation: String) -> Field {
     var field = self
     field.explanation = explanation
     return field
   }
 
-  /// The property's value as files have it.
+  /// The property's value in the form that files have.
   public func content(of root: Root) -> FieldContent { content(root) }
 
-  /// Takes the property's value over from another struct.
+  /// Copies the property's value from another struct.
   public func copy(from other: Root, to root: inout Root) { copy(other, &root) }
 
   func schema(_ root: Root) -> FieldSchema {

@@ -1,7 +1,7 @@
-/// What the numbers of a field lie between.
+/// The bounds of a field's numbers.
 public struct FieldBounds: Sendable, Equatable {
   public let minimum, maximum: Double?
-  /// Whether the bound itself is out of bounds.
+  /// Whether the bound itself is excluded.
   public let excludesMinimum, excludesMaximum: Bool
 
   private init(_ minimum: Double?, _ maximum: Double?, excludesMinimum: Bool = false, excludesMaximum: Bool = false) {
@@ -23,7 +23,7 @@ public struct FieldBounds: Sendable, Equatable {
 
   public static func atLeast(_ minimum: Double) -> FieldBounds { .init(minimum, nil) }
 
-  /// No infinity is within any bounds.
+  /// Whether a number is within the bounds. Infinities never are.
   public func contains(_ number: Double) -> Bool {
     guard number.isFinite else { return false }
     let isAbove = minimum.map { excludesMinimum ? number > $0 : number >= $0 } ?? true
@@ -45,16 +45,16 @@ public struct FieldBounds: Sendable, Equatable {
   }
 }
 
-/// Gathers what is wrong with the values of fields, in the words of the person who wrote them.
+/// Gathers problems with the values of fields, in the words of the person who wrote them.
 public struct FieldCheck {
   private var problem: String?
   private let names: Bool
 
-  /// - Parameter names: whether keys are the names of fields, which whoever shows them may call otherwise, as those of requests
-  ///   are and those of settings are not.
+  /// - Parameter names: whether keys are field names that a program may show in another way. Those of requests are,
+  ///   those of settings are not.
   public init(namingFields names: Bool = false) { self.names = names }
 
-  /// Holds a number against bounds.
+  /// Checks a number against bounds.
   public mutating func callAsFunction(_ value: Double, _ key: String, _ bounds: FieldBounds) {
     let key = names ? String(field: key) : key
     require(bounds.contains(value), "\(key): expected \(bounds.text), found \(value.short)")
@@ -64,7 +64,7 @@ public struct FieldCheck {
     self(Double(value), key, .from(Double(range.lowerBound), to: Double(range.upperBound)))
   }
 
-  /// Any other condition, with the message for when it does not hold.
+  /// Checks any other condition; the message is for when it does not hold.
   public mutating func require(_ holds: Bool, _ message: @autoclosure () -> String) {
     if problem == nil, !holds { problem = message() }
   }
@@ -76,7 +76,7 @@ public struct FieldCheck {
 }
 
 extension Double {
-  /// As people write it: `1` for 1, and no digits that a number of 32 bits does not have.
+  /// The number as people write it: `1` for 1, and no digits beyond those of a 32-bit number.
   var short: String {
     if let whole = Int(exactly: self) { return String(whole) }
     return Double(Float(self)) == self ? "\(Float(self))" : "\(self)"

@@ -1,16 +1,16 @@
 import Foundation
 
-/// What there is to know of a field, in the words of JSON Schema (draft 2020-12), for forms.
+/// A field's description for forms, in the words of JSON Schema (draft 2020-12).
 public struct FieldSchema: Sendable, Encodable {
   public let key: String
   public let type: FieldType
   public let bounds: FieldBounds?
   public let explanation: String
-  /// What it takes to count; nil for nothing.
+  /// The condition under which the field has an effect; nil for none.
   public let need: String?
-  /// Whether what was begun with one value cannot go on with another.
+  /// Whether the value must stay the same once something was begun with it.
   public let isFixed: Bool
-  /// The value it has, or the default.
+  /// The present value, or the default.
   public let value: FieldContent
 
   public func encode(to encoder: any Encoder) throws {
@@ -22,7 +22,7 @@ public struct FieldSchema: Sendable, Encodable {
     if isFixed { try container.encode(true, forKey: .init("readOnlyInRun")) }
   }
 
-  /// - Parameter isOptional: whether null will do as well.
+  /// - Parameter isOptional: whether null is accepted too.
   private func encode(
     _ type: FieldType, isOptional: Bool = false, into container: inout KeyedEncodingContainer<FieldKey>
   ) throws {
@@ -53,7 +53,7 @@ public struct FieldSchema: Sendable, Encodable {
 }
 
 extension FieldContent: Codable {
-  /// - Throws: `DecodingError` for an object, which no field holds.
+  /// - Throws: `DecodingError` for an object, since no field holds one.
   public init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
     if container.decodeNil() {
@@ -81,7 +81,7 @@ extension FieldContent: Codable {
     case .number(let digits):
       if let whole = UInt64(digits) { return try container.encode(whole) }
       if let whole = Int64(digits) { return try container.encode(whole) }
-      // In decimal digits, where a number of 32 bits would be written with the digits of one of 64.
+      // As a decimal number: a 32-bit number would otherwise be written with the digits of a 64-bit one.
       if let decimal = Decimal(string: digits), Double(digits)?.isFinite == true {
         return try container.encode(decimal)
       }

@@ -1,32 +1,32 @@
-/// What a declared field can hold.
+/// A type of value that a declared field can hold.
 public protocol FieldValue: Codable, Sendable {
   static var fieldType: FieldType { get }
-  /// The value as files have it.
+  /// The value in the form that files have.
   var content: FieldContent { get }
-  /// What bounds are held against: the number, or those of a list.
+  /// The numbers that bounds apply to: the value itself, or the elements of a list.
   var numbers: [Double] { get }
 }
 
 extension FieldValue {
   public var numbers: [Double] { [] }
 
-  /// Leaves nothing out but nil.
+  /// Encodes the value; only nil is left out.
   func encodeField(into container: inout KeyedEncodingContainer<FieldKey>, _ key: FieldKey) throws {
     if case .null = content { return }
     try container.encode(self, forKey: key)
   }
 }
 
-/// The type of a field's value, as far as a person at a form needs to know.
+/// The type of a field's value, as far as a form needs to know it.
 public indirect enum FieldType: Sendable, Equatable {
   case flag, integer, number, text
-  /// One of some words.
+  /// One of several words.
   case choice([String])
   case list(of: FieldType)
-  /// May be left out.
+  /// A value that may be left out.
   case optional(FieldType)
 
-  /// The words that it is one of, or that each of a list is.
+  /// The words to choose from, for the value or for each element of a list.
   public var choices: [String]? {
     switch self {
     case .choice(let words): words
@@ -44,7 +44,7 @@ public indirect enum FieldType: Sendable, Equatable {
   }
 }
 
-/// A field's value as files have it.
+/// A field's value in the form that files have.
 public enum FieldContent: Sendable, Equatable {
   case null
   case flag(Bool)
@@ -54,7 +54,7 @@ public enum FieldContent: Sendable, Equatable {
   case list([FieldContent])
 }
 
-/// One of some words: an enumeration of strings.
+/// One of several words: an enumeration of strings.
 public protocol FieldChoice: FieldValue, CaseIterable, RawRepresentable where RawValue == String {}
 
 extension FieldChoice {

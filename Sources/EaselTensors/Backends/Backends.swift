@@ -4,7 +4,7 @@ import EaselSupport
   import CEaselOneDNN
 #endif
 
-/// What the computing libraries of this build and machine offer.
+/// What this build's computing libraries offer on this machine.
 public enum Backends {
   /// The backends in this build, best first.
   public static var available: [BackendKind] { hasOneDNN ? [.onednn, .openblas] : [.openblas] }
@@ -12,10 +12,10 @@ public enum Backends {
   /// Makes a backend.
   ///
   /// - Parameters:
-  ///   - kind: nil means the best there is.
-  ///   - threads: nil means one for each processor.
-  ///   - winograd: whether convolutions may be Winograd's; without, their sums are the plain ones.
-  /// - Throws: `UserError` (unavailable) when this build does not have it.
+  ///   - kind: the backend; nil means the best available.
+  ///   - threads: the number of threads; nil means one for each processor.
+  ///   - winograd: whether convolutions may use Winograd's method; otherwise they are plain sums.
+  /// - Throws: `UserError` (unavailable) if this build does not have the backend.
   public static func make(_ kind: BackendKind? = nil, threads: Int? = nil, winograd: Bool = true) throws -> any Backend
   {
     switch kind ?? available[0] {
@@ -34,7 +34,7 @@ public enum Backends {
   #if EASEL_HAS_ONEDNN
     public static let hasOneDNN = true
 
-    /// oneDNN's version, and the instruction set it uses here.
+    /// oneDNN's version, and the instruction set that it uses here.
     public static var oneDNN: (version: String, instructionSet: String)? {
       var version = [Int32](repeating: 0, count: 3)
       easel_dnn_version(&version)

@@ -123,8 +123,8 @@ extension HostBackend {
     return gradients
   }
 
-  /// `softmax(q kᵀ / √d)`, `[N, heads, Tq, Tk]`: as large as all activations of a block, so that the backward pass computes
-  /// them again.
+  /// `softmax(q kᵀ / √d)`, `[N, heads, Tq, Tk]`. It is as large as all activations of a block, so the backward pass
+  /// computes it again.
   private func probabilities(_ q: Tensor, _ k: Tensor, heads: Int) -> Tensor {
     let scores = empty([q.shape[0], heads, q.shape[1], k.shape[1]], q.type)
     let scale = 1 / Float(q.shape[2] / heads).squareRoot()
@@ -135,7 +135,7 @@ extension HostBackend {
     return scores
   }
 
-  /// Queries, keys and values as tensors of their own.
+  /// Queries, keys and values as separate tensors.
   private func separated(_ tokens: HeadTokens) -> [Tensor] {
     if tokens.tensors.count == 3 { return tokens.tensors }
     let width = tokens.resultShape.last
@@ -169,8 +169,8 @@ extension HostBackend {
     return AttentionStatistics(y: y, logSums: logSums)
   }
 
-  /// The gradients, with the scores made again. Parts of the work are some keys of a head: what they add to its queries'
-  /// gradients is kept apart and added up in the parts' order.
+  /// The gradients, from scores that are computed again. A part of the work covers some keys of a head. Its
+  /// contributions to the queries' gradients are kept apart and added up in the order of parts.
   private func blocksGradient(
     _ tokens: HeadTokens, _ mask: AttentionMask?, _ statistics: AttentionStatistics, dy: Tensor,
     into gradients: HeadTokens
@@ -178,7 +178,7 @@ extension HostBackend {
     let kernels = typed(dy.type)
     let (queries, keys, block) = (tokens.head.queries, tokens.head.keys, Int(EASEL_ATTENTION_BLOCK))
     let columns = (keys + block - 1) / block
-    // Enough parts for some threads where there are few heads, and few enough for the memory they take.
+    // Enough parts for several threads if there are few heads, and few enough for the memory they take.
     let parts = max(1, min(4, columns / 4))
     let size = tokens.querySize
     let dots = empty(tokens.statisticsShape, .float32)
@@ -224,10 +224,10 @@ private struct HeadTokens {
   private var q: Tensor { tensors[0] }
   private var k: Tensor { tensors[tensors.count / 2] }
   private var v: Tensor { tensors[tensors.count - 1] }
-  /// Where the first key and the first value lie in their tensors.
+  /// The positions of the first key and the first value in their tensors.
   private let keyOffset, valueOffset: Int
 
-  /// - Parameter tensors: q, k and v, or the tokens of `[N, T, 3·heads·d]`.
+  /// - Parameter tensors: q, k and v, or one tensor of tokens `[N, T, 3·heads·d]`.
   init(_ tensors: [Tensor], heads: Int) {
     (self.tensors, self.heads) = (tensors, heads)
     let (q, k, v) = (tensors[0].shape, tensors[tensors.count / 2].shape, tensors[tensors.count - 1].shape)
@@ -250,16 +250,17 @@ private struct HeadTokens {
 
   /// How attention is computed.
   enum Way {
-    /// By loops of our own over all of a head's tokens.
+    /// Our own loops over all of a head's tokens.
     case loops
     /// By batched matrix products, all scores at once.
     case products
-    /// By loops of our own, a block of scores at a time.
+    /// Our own loops over one block of scores at a time.
     case blocks
   }
 
-  /// By shape and mask alone. Where a head's scores and tokens stay in a core's own cache, loops over all of them; where the
-  /// scores are few enough to be kept, batched matrix products, which reach the matrix units of processors that have some.
+  /// Chosen by shape and mask alone. If a head's scores and tokens stay in a core's own cache, loops over all of them.
+  /// If the scores are few enough to be kept, batched matrix products, which use the matrix units of processors that
+  /// have them.
   func way(_ mask: AttentionMask?) -> Way {
     if mask != nil || head.queries * head.keys > 256 * 256 { return .blocks }
     return head.queries <= 64 && head.keys <= 64 && head.width <= 64 ? .loops : .products
@@ -267,22 +268,22 @@ private struct HeadTokens {
 
   private func padded(_ count: Int) -> Int { (count + 15) / 16 * 16 }
 
-  /// Floats that the loops work in.
+  /// Floats of scratch memory for the loops.
   var scratchSize: Int {
     (head.width + 2 * head.keys) * padded(head.queries)
       + (2 * head.keys + head.queries + max(head.queries, head.keys)) * padded(head.width)
   }
 
-  /// Floats that the loops over blocks work in.
+  /// Floats of scratch memory for the loops over blocks.
   var blockScratchSize: Int {
     let block = Int(EASEL_ATTENTION_BLOCK)
     return block * (6 * padded(head.width) + 2 * block + 3)
   }
 
-  /// Floats of a head's queries.
+  /// The floats of a head's queries.
   var querySize: Int { head.queries * padded(head.width) }
 
-  /// Calls with what gives each item's mask, as long as the call lasts.
+  /// Calls the closure with a function that gives each item's mask, valid during the call.
   func withMasks(_ mask: AttentionMask?, _ body: ((_ item: Int) -> easel_mask) -> Void) {
     let shown = mask?.shownKeys(samples: q.shape[0], keys: head.keys)
     (shown ?? []).withUnsafeBufferPointer { bytes in
@@ -298,6 +299,6 @@ private struct HeadTokens {
   func query(_ item: Int) -> UnsafeMutableRawPointer { q.at(place(item, head.queries, head.q_stride)) }
   func key(_ item: Int) -> UnsafeMutableRawPointer { k.at(keyOffset + place(item, head.keys, head.k_stride)) }
   func value(_ item: Int) -> UnsafeMutableRawPointer { v.at(valueOffset + place(item, head.keys, head.k_stride)) }
-  /// The head's first element in the result, whose tokens are as wide as all heads.
+  /// The head's first element in the result, in which a token is as wide as all heads.
   func result(_ item: Int) -> Int { place(item, head.queries, head.y_stride) }
 }

@@ -1,8 +1,9 @@
 import CEaselKernels
 
-/// Convolutions to one or a few channels, the last layers of image networks, for which matrix kernels are a bad fit.
+/// Convolutions to one or a few channels, as in the last layers of image networks. Matrix kernels are a bad fit for
+/// these.
 extension HostBackend {
-  /// The convolution as one to few channels, where it is.
+  /// The convolution as one to few channels, if it is one.
   func narrow(_ input: Shape, weight: Shape, _ window: ConvolutionWindow) -> easel_narrow? {
     guard usesOwnConvolutions, weight[0] <= 4, weight[1] % 32 == 0, window.strideHeight == 1, window.strideWidth == 1
     else { return nil }
@@ -12,8 +13,8 @@ extension HostBackend {
       outputs: weight[0], kernel_height: weight[2], kernel_width: weight[3], pad_top: window.top, pad_left: window.left)
   }
 
-  /// The gradient of a convolution's input as one to few channels, where it is: that of its output convolved with the weights
-  /// rotated.
+  /// The gradient of a convolution's input as a convolution to few channels, if it is one: the gradient of the output
+  /// convolved with the rotated weights.
   func narrowGradient(_ input: Shape, weight: Shape, _ window: ConvolutionWindow) -> easel_narrow? {
     guard usesOwnConvolutions, input[3] <= 4, weight[0] % 32 == 0, window.strideHeight == 1, window.strideWidth == 1,
       window.top < weight[2], window.left < weight[3]
@@ -80,7 +81,7 @@ extension HostBackend {
 }
 
 extension easel_narrow {
-  /// Calls `body` with each weight's place in `[O, I, KH, KW]` and in `[O, KH, KW, I]`.
+  /// Calls `body` with each weight's position in `[O, I, KH, KW]` and in `[O, KH, KW, I]`.
   fileprivate func forEachWeight(_ body: (Int, Int) -> Void) {
     let taps = kernel_height * kernel_width
     for o in 0..<outputs {

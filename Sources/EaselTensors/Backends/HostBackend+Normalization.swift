@@ -1,18 +1,18 @@
 import CEaselKernels
 
 extension HostBackend {
-  /// What the kernels are called on: a run of groups of one sample, all positions or a band of them.
+  /// What a kernel is called on: a run of groups of one sample, with all its positions or a band of them.
   private struct Pieces {
     let samples, groups, channels, positions: Int
-    /// Runs of groups in each sample, whose channels are worked on one run after the other while they are in the cache, or
-    /// by several threads (BatchNorm is normalisation of a single sample with as many groups as channels).
+    /// Runs of groups in each sample. Their channels are processed run by run while they are in the cache, or by
+    /// several threads. (BatchNorm is the normalisation of a single sample with as many groups as channels.)
     let cuts: Int
-    /// Bands of positions in each piece: more than one where there are too few pieces for many threads.
+    /// Bands of positions in each piece; more than one if there are too few pieces for many threads.
     let bands: Int
     let normalization: Normalization
 
-    /// A piece's kernel description, the place of its first element in x, its first group among all samples', its sample and
-    /// its first channel.
+    /// A piece's kernel description, its first element's position in x, its first group among those of all samples, its
+    /// sample and its first channel.
     subscript(piece: Int, band band: Int? = nil)
       -> (norm: easel_norm, first: Int, statistics: Int, sample: Int, channel: Int)
     {
@@ -31,18 +31,18 @@ extension HostBackend {
       )
     }
 
-    /// The most channels that a piece has.
+    /// The largest number of channels in a piece.
     var width: Int { (groups + cuts - 1) / cuts * (channels / max(1, groups)) }
     var count: Int { samples * cuts }
   }
 
-  /// - Parameter canBeBanded: whether positions may be cut too.
+  /// - Parameter canBeBanded: whether positions may be divided too.
   private func pieces(_ x: Tensor, _ n: Normalization, canBeBanded: Bool = true) -> Pieces {
     let channels = x.shape.last
     require(channels % n.groups == 0, "\(channels) channels do not divide into \(n.groups) groups")
     let rows = matrix(x).rows
     let samples = n.perPosition ? rows : x.shape[0]
-    // The groups of as few channels as are whole groups and whole vectors.
+    // Takes as few channels per piece as make whole groups and whole vectors.
     let (width, vectors) = (channels / n.groups, 32)
     let run = (1...vectors).first { $0 * width % vectors == 0 } ?? n.groups
     let cuts = max(1, n.groups / run)
@@ -60,7 +60,7 @@ extension HostBackend {
   public func normalize(_ x: Tensor, shift: Tensor?, gamma: Tensor?, beta: Tensor?, _ normalization: Normalization)
     -> (y: Tensor, statistics: NormalizationStatistics)
   {
-    // A sample's sums must not depend on how many others there are, where those are separate.
+    // If samples are separate, a sample's sums must not depend on how many others there are.
     let pieces = pieces(x, normalization, canBeBanded: shift == nil && !isSeparating)
     let shape: Shape = [pieces.samples, pieces.groups]
     let statistics = NormalizationStatistics(mean: empty(shape, .float32), reciprocalDeviation: empty(shape, .float32))
@@ -123,10 +123,10 @@ extension HostBackend {
 
   private typealias Piece = (norm: easel_norm, first: Int, statistics: Int, sample: Int, channel: Int)
 
-  /// Sums over the bands of each piece, added up in their order: `[pieces, 2 · width]`, of which a piece of fewer channels uses
-  /// less.
+  /// Sums over the bands of each piece, added up in order: `[pieces, 2 · width]`. A piece with fewer channels uses less
+  /// of its row.
   ///
-  /// - Parameter kernel: makes a band's sums; called with 4 · width floats to work in.
+  /// - Parameter kernel: computes a band's sums; receives 4 · width floats of scratch memory.
   private func sumsOfBands(
     of pieces: Pieces,
     _ kernel: (
@@ -256,6 +256,6 @@ extension HostBackend {
 }
 
 extension Normalization {
-  /// Rows by themselves, for which there is a kernel that does many at a time.
+  /// Separate rows, for which there is a kernel that handles many at a time.
   fileprivate var isLayerNorm: Bool { perPosition && groups == 1 && activation == .identity }
 }

@@ -64,7 +64,7 @@ extension HostBackend {
     return partials.sums.reduce(0, +)
   }
 
-  /// One sum for each part; each part writes only its own.
+  /// One sum per part; each part writes only its own.
   private final class Partials {
     let sums: UnsafeMutableBufferPointer<Double>
     init(_ count: Int) {

@@ -6,7 +6,7 @@ extension HostBackend {
       Int, Int, Int, Int, UnsafeRawPointer, UnsafeMutableRawPointer
     ) -> Void
 
-  /// Applies a kernel to each image; `height` and `width` are those the kernel is told.
+  /// Applies a kernel to each image; `height` and `width` are the sizes that the kernel receives.
   private func resample(_ x: Tensor, into y: Tensor, height: Int, width: Int, factor: Int, _ kernel: Resampler) {
     let channels = x.shape[3]
     let (xSize, ySize) = (samples(x).size, samples(y).size)

@@ -94,7 +94,7 @@ extension HostBackend {
   }
 
   public func scatterAdd(_ dy: Tensor, _ indices: Tensor, into table: Tensor) {
-    // On one thread: two samples may add to the same row.
+    // On one thread, since two samples may add to the same row.
     typed(dy.type).scatter_add(
       indices.count, table.shape[1], dy.pointer, checkedIndices(indices, below: table.shape[0]), table.floats)
   }

@@ -1,14 +1,16 @@
 import CEaselKernels
 import Synchronization
 
-/// Convolutions with a 3×3 kernel, and those with a 4×4 kernel and stride 2, by Winograd's method: a quarter to two fifths of
-/// the multiplications, in float32 whatever the activations' type (`CEaselKernels/Winograd.inc` has the mathematics and its error).
+/// Convolutions with a 3×3 kernel, and with a 4×4 kernel and stride 2, by Winograd's method: a quarter to two fifths of
+/// the multiplications, in float32 whatever the activations' type (`CEaselKernels/Winograd.inc` has the mathematics and
+/// its error).
 ///
-/// A worker takes a block of tiles through all steps while it is in the cache: transform, a product for each point, transform
-/// back. So it is with the gradient of the weights, each part with sums of its own, unless those are too large: then blocks are
-/// larger, whose tiles are transformed by all workers and multiplied by all workers, a point each.
+/// A worker takes a block of tiles through all steps while it is in the cache: transform, a product for each point,
+/// inverse transform. The gradient of the weights works in the same way, each part with its own sums, unless these are
+/// too large. Then blocks are larger: all workers transform a block's tiles, and then each multiplies all of
+/// them at one point.
 extension HostBackend {
-  /// The convolution as Winograd's, where that is the better way.
+  /// The convolution as one of Winograd's, if that is the better way.
   func winograd(_ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType) -> easel_winograd? {
     let (channels, kernel, stride) = (EASEL_WINOGRAD_CHANNELS, weight[2], window.strideHeight)
     guard usesWinograd(type, stride: stride), window.strideWidth == stride, kernel == stride + 2, weight[3] == kernel,
@@ -20,19 +22,20 @@ extension HostBackend {
       height: input[1], width: input[2], inputs: weight[1], output_height: output[1], output_width: output[2],
       outputs: weight[0], pad_top: window.top, pad_left: window.left, stride: stride)
     guard problem.gain >= HostBackend.minimumGain else { return nil }
-    // The weights of few tiles take longer to read, at all points, than direct sums do. Separate samples have no number.
+    // With few tiles, reading the weights at all points takes longer than direct sums. For separate samples the number
+    // of tiles does not count.
     let tiles = input[0] * problem.tilesPerImage
     return isSeparating || problem.wins(tiles, over: HostBackend.leastTilesWon) ? problem : nil
   }
 
-  /// What the transforms take must be won too.
+  /// The method must also make up for the transforms.
   private static let minimumGain = 1.9
-  /// Tiles whose products at all points take as long as reading a matrix of weights at all points does: some 10 to 20 operations a
-  /// byte from the shared cache.
+  /// The number of tiles whose products at all points take as long as reading a matrix of weights at all points: about
+  /// 10 to 20 operations per byte from the shared cache.
   private static let leastTilesWon = 60.0
 
-  /// The same for the gradient of the input. With a stride each image is one worker's: there must be several, of few enough
-  /// tiles.
+  /// The same for the gradient of the input. With a stride, each image goes to one worker, so there must be several
+  /// images with few enough tiles.
   func winogradForInput(
     _ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType
   ) -> easel_winograd? {
@@ -41,8 +44,8 @@ extension HostBackend {
     return (input[0] > 1 || isSeparating) && w.tilesPerImage <= HostBackend.mostTransposedTiles ? w : nil
   }
 
-  /// The same for the gradient of the weights, which is never of separate samples. Its sums at all points are read, written and
-  /// transformed back: that takes as long as the products of some 150 tiles.
+  /// The same for the gradient of the weights, for which samples are never separate. Its sums at all points are read,
+  /// written and transformed back; that takes as long as the products of about 150 tiles.
   func winogradForWeights(
     _ input: Shape, weight: Shape, _ window: ConvolutionWindow, _ type: ScalarType
   ) -> easel_winograd? {
@@ -60,10 +63,10 @@ extension HostBackend {
     }
   }
 
-  /// The gradient of the input is a convolution of that of the output, with the weights rotated.
+  /// The gradient of the input is a convolution of the output's gradient with the rotated weights.
   ///
-  /// Where the input is larger than the output by what a convolution without padding takes off, that would need more tiles than
-  /// the convolution has: there the convolution's steps are taken backwards, and so are those of a convolution with a stride.
+  /// If the convolution has no padding, the input is larger than the output, and this would need more tiles than the
+  /// convolution has. Then, and with a stride, the convolution's steps are taken backwards instead.
   func winogradInputGradient(_ w: easel_winograd, _ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
     let turned = easel_winograd(
       height: w.output_height, width: w.output_width, inputs: w.outputs, output_height: w.height, output_width: w.width,
@@ -77,11 +80,12 @@ extension HostBackend {
     }
   }
 
-  /// An image's tiles are worked on together, because they overlap in what they add to: as many as the caches have room for.
+  /// Tiles of one image overlap in the output that they add to, so one worker handles all of them, as many as the
+  /// caches have room for.
   private static let mostTransposedTiles = 64
 
-  /// From the gradient of the output's tiles through products with the transposed weights to that of the input's tiles, which
-  /// are added up.
+  /// From the tiles of the output's gradient, through products with the transposed weights, to the tiles of the input's
+  /// gradient, which are added up.
   private func winogradTransposed(_ w: easel_winograd, _ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
     let images = dy.shape[0]
     let dx = empty([images, w.height, w.width, w.inputs], dy.type)
@@ -113,7 +117,7 @@ extension HostBackend {
     return dx
   }
 
-  /// Takes blocks of tiles from an image through the products to an image.
+  /// Takes blocks of tiles from one image through the products to another image.
   private func winogradConvolution(
     _ w: easel_winograd, _ x: Tensor, weights: UnsafePointer<Float>, bias: Tensor?, addend: Tensor?
   ) -> Tensor {
@@ -157,14 +161,15 @@ extension HostBackend {
     }
   }
 
-  /// Tiles that weights' gradients take at a time: so few that they stay in a core's nearest cache.
+  /// The number of tiles that weights' gradients process at a time: few enough to stay in a core's nearest cache.
   private static let gradientRows = 48
-  /// Fewer sums than this would leave too many threads without work.
+  /// With fewer sums than this, too many threads would have no work.
   private static let fewestTileSums = 4
-  /// Floats of all sums by tiles: 8 MB. Of larger ones, writing and adding them costs more than passing tiles between cores.
+  /// The floats of all sums by tile: 8 MB. With larger sums, writing and adding them costs more than passing tiles
+  /// between cores.
   private static let tileSumsFloats = 2 << 20
 
-  /// Each part transforms and multiplies tiles of its own, a few at a time, so that nothing crosses between cores but its sums.
+  /// Each part transforms and multiplies its own tiles, a few at a time, so that only its sums move between cores.
   private func winogradSumsByTile(
     _ w: easel_winograd, _ x: Tensor, _ dy: Tensor, tiles: Int, parts: Int, into points: Tensor, bias: Tensor?
   ) {
@@ -201,14 +206,14 @@ extension HostBackend {
     }
   }
 
-  /// Where sums at all points are too large for several: all parts transform a block's tiles, then each multiplies all of them at
-  /// one point.
+  /// For sums that are too large to keep several of: all parts transform a block's tiles, then each part multiplies all
+  /// of them at one point.
   private func winogradSumsByPoint(
     _ w: easel_winograd, _ x: Tensor, _ dy: Tensor, tiles: Int, into points: Tensor, bias: Tensor?
   ) {
     let step = kernels.pointee.winograd_rows
     let gap = EASEL_WINOGRAD_GAP
-    // As many tiles as the processor's shared cache holds beside other things.
+    // As many tiles as fit into the processor's shared cache beside other things.
     let largest = HostBackend.gradientBlockFloats / (w.points * (w.inputPitch + w.outputPitch))
     let together = HostBackend.gradientRows
     let rows = min(max(together, largest / together * together), (tiles + step - 1) / step * step)
@@ -239,7 +244,7 @@ extension HostBackend {
     }
   }
 
-  /// Floats of a block's transformed tiles: 6 MB.
+  /// The floats of a block's transformed tiles: 6 MB.
   private static let gradientBlockFloats = 3 << 19
 
   /// Splits the columns of the weights' matrices over the threads.
@@ -248,7 +253,7 @@ extension HostBackend {
     threads.split(columns / width) { range, _ in body(range.lowerBound * width, range.upperBound * width) }
   }
 
-  /// - Parameter w: the convolution that has the weights, whatever they are used for.
+  /// - Parameter w: the convolution that the weights belong to, whatever they are used for.
   private func withWinogradWeights<Result>(
     _ w: easel_winograd, _ weight: Tensor, use: easel_winograd_use, _ body: (UnsafePointer<Float>) -> Result
   ) -> Result {
@@ -272,18 +277,19 @@ extension HostBackend {
 
 extension easel_winograd {
   fileprivate var tilesPerImage: Int { (output_height + 3) / 4 * ((output_width + 3) / 4) }
-  /// Matrix products.
+  /// The number of matrix products.
   fileprivate var points: Int { stride == 1 ? 36 : 25 }
-  /// Stride-1 convolutions that it is the sum of, each of every second row and column where the stride is 2.
+  /// The number of stride-1 convolutions that it is the sum of; with a stride of 2, each takes every second row and
+  /// column.
   fileprivate var phases: Int { stride * stride }
-  /// Inputs of all phases: the products' inner size.
+  /// The inputs of all phases: the inner size of the products.
   fileprivate var depth: Int { phases * inputs }
-  /// Floats from a tile's inputs, or results, to the next one's.
+  /// The floats from one tile's inputs (or results) to those of the next.
   fileprivate var inputPitch: Int { easel_winograd_pitch(depth) }
   fileprivate var outputPitch: Int { easel_winograd_pitch(outputs) }
-  /// Whether so many tiles save the products of more than so many others.
+  /// Whether this many tiles save more than the products of `least` others.
   fileprivate func wins(_ tiles: Int, over least: Double) -> Bool { Double(tiles) * (gain - 1) >= least }
-  /// Multiplications of a direct convolution for each one here: tiles over the edge waste some of them.
+  /// Multiplications of a direct convolution for each multiplication here; tiles that cross the edge waste some.
   fileprivate var gain: Double {
     let taps = (stride + 2) * (stride + 2)
     return Double(taps * output_height * output_width) / Double(points * phases * tilesPerImage)
@@ -293,14 +299,15 @@ extension easel_winograd {
 /// How the tiles of a batch are cut into blocks, and how much memory a block takes.
 private struct WinogradBlocks {
   let tiles, rows: Int
-  /// Floats of a block's input tiles, and of these and the results.
+  /// The floats of a block's input tiles, and of these and the results.
   let inputPlanes, scratch: Int
 
-  /// - Parameter step: blocks have a multiple of this many tiles.
+  /// - Parameter step: the number of tiles in a block is a multiple of this.
   init(_ w: easel_winograd, images: Int, rows step: Int) {
     tiles = images * w.tilesPerImage
-    // So few that their planes stay near a core's own cache, and enough to read the weights not too often: 48 was the best
-    // number for each of the reference models' layers. Of few tiles, several workers shall have some.
+    // Few enough that their planes stay near a core's own cache, and enough that the weights are not read too often: 48
+    // was the best number for each of the reference models' layers. If there are few tiles, several workers should have
+    // some.
     let fair = (tiles + 7) / 8
     rows = max(step, min(48, (fair + step - 1) / step * step))
     let gap = EASEL_WINOGRAD_GAP
@@ -310,23 +317,23 @@ private struct WinogradBlocks {
 
   var count: Int { (tiles + rows - 1) / rows }
 
-  /// The first tile of a block, and how many it has.
+  /// A block's first tile, and its number of tiles.
   subscript(block: Int) -> (first: Int, count: Int) { (block * rows, min(rows, tiles - block * rows)) }
 }
 
 /// How a batch is cut into blocks of whole images, and how much memory a block takes.
 private struct WinogradImages {
   let images, perBlock, rows: Int
-  /// Floats of a block's input tiles, of its output tiles, and of both with the images themselves.
+  /// The floats of a block's input tiles, of its output tiles, and of both with the images themselves.
   let inputPlanes, outputPlanes, scratch: Int
 
-  /// - Parameter step: blocks have a multiple of this many tiles.
+  /// - Parameter step: the number of tiles in a block is a multiple of this.
   init(_ w: easel_winograd, images: Int, rows step: Int) {
     self.images = images
     func rows(_ count: Int) -> Int { (count * w.tilesPerImage + step - 1) / step * step }
     func blocks(_ count: Int) -> Int { (images + count - 1) / count }
-    // The fewest rows in all, for the last ones of a block are made up; then the fewest blocks, as long as several workers
-    // have some.
+    // As few rows in total as possible, since the last ones of a block are padding; then as few blocks as possible,
+    // provided that several workers have some.
     let choices = (1...max(1, min(64 / w.tilesPerImage, images))).filter { $0 == 1 || blocks($0) >= 4 }
     perBlock = choices.min { (blocks($0) * rows($0), -$0) < (blocks($1) * rows($1), -$1) } ?? 1
     self.rows = rows(perBlock)
@@ -341,10 +348,10 @@ private struct WinogradImages {
   subscript(block: Int) -> Range<Int> { block * perBlock..<min((block + 1) * perBlock, images) }
 }
 
-/// Transformed weights of networks that are used again and again: four to six times the weights' size.
+/// Transformed weights of networks that are used repeatedly. They are four to six times as large as the weights.
 ///
-/// Steps of training use each version of their weights once or twice, so that keeping them would cost memory for nothing: weights
-/// are kept once they have been used ``fewUses`` times, or from the first where the version before was used more often.
+/// Training steps use each version of their weights once or twice, so keeping it would waste memory. Weights are kept
+/// once they have been used ``fewUses`` times, or from the first use if the previous version was used more often.
 final class WinogradWeights: Sendable {
   struct Key: Hashable {
     let address: UInt
@@ -353,26 +360,26 @@ final class WinogradWeights: Sendable {
 
   private struct Entry {
     var generation: UInt64
-    /// The transformed weights' address; 0 while they are not kept.
+    /// The transformed weights' address; 0 while there are none.
     var buffer: UInt = 0
     var count: Int
     var uses = 1
-    /// Whether the version before was used often.
+    /// Whether the previous version was used often.
     var isWorthKeeping = false
   }
 
-  /// As many as a CycleGAN's step makes of a version at most: keeping those took a sixth of its memory.
+  /// The most uses of one version in a CycleGAN's step: keeping those weights took a sixth of its memory.
   private static let fewUses = 3
 
   private let pool: MemoryPool
-  // Weights are used on the tensor thread, but their memory may be given back on any.
+  // Weights are used on the tensor thread, but any thread may return their memory.
   private let entries = Mutex<[Key: Entry]>([:])
 
   init(_ pool: MemoryPool) { self.pool = pool }
 
   deinit { entries.withLock { for entry in $0.values { free(entry) } } }
 
-  /// The weights of a generation, filled in if need be; nil where they are not worth keeping yet.
+  /// The weights of a generation, filled in if necessary; nil if they are not worth keeping yet.
   func buffer(_ key: Key, generation: UInt64, count: Int, fill: (UnsafeMutablePointer<Float>) -> Void)
     -> UnsafePointer<Float>?
   {
@@ -397,7 +404,7 @@ final class WinogradWeights: Sendable {
     return UnsafePointer(buffer)
   }
 
-  /// Drops what belongs to memory that is given back.
+  /// Drops everything that belongs to memory that is being returned.
   func forget(_ pointer: UnsafeRawPointer, byteCount: Int) {
     let range = UInt(bitPattern: pointer)..<UInt(bitPattern: pointer) + UInt(byteCount)
     entries.withLock { entries in

@@ -1,8 +1,10 @@
 import CEaselKernels
 
-/// What the backends in the host's memory share: storage, and every operation but convolutions and matrix products.
+/// The common part of backends in the host's memory: storage, and every operation except convolutions and matrix
+/// products.
 ///
-/// Each operation splits its outermost independent axis over the pool and calls a kernel of `CEaselKernels` on every part.
+/// Each operation divides its outermost independent axis over the pool and calls a kernel of `CEaselKernels` on every
+/// part.
 public class HostBackend {
   public let threads: ThreadPool
   let kernels: UnsafePointer<easel_kernels>
@@ -13,14 +15,15 @@ public class HostBackend {
   /// Whether samples are computed one by one: see ``Backend/separately(_:)``.
   private(set) var isSeparating = false
 
-  /// Elements below which an elementwise pass stays on one thread.
+  /// An elementwise pass over fewer elements stays on one thread.
   let elementGrain = 16_384
-  /// Parts with sums of their own: so many that many threads find some, so few that adding them up takes no time.
+  /// The number of parts with their own sums: enough for many threads, and few enough that adding them up takes no
+  /// time.
   static let mostSums = 16
-  /// The same for sums of so many numbers that their memory counts: 16 MB at most beside the result's.
+  /// The same for sums so large that their memory matters: at most 16 MB beside the result's.
   static func mostSums(of count: Int) -> Int { max(1, min(mostSums, (4 << 20) / max(1, count))) }
 
-  /// - Parameter winogradTypes: activations whose convolutions are Winograd's, by the stride.
+  /// - Parameter winogradTypes: the activation types whose convolutions use Winograd's method, by stride.
   init(on threads: ThreadPool, instructionSet: InstructionSet, winogradTypes: [Int: Set<ScalarType>]) {
     self.threads = threads
     kernels = easel_kernels_for(instructionSet.rawISA)
@@ -30,13 +33,13 @@ public class HostBackend {
   }
 
   func usesWinograd(_ type: ScalarType, stride: Int) -> Bool { winogradTypes[stride]?.contains(type) ?? false }
-  /// Whether convolutions are done here where that is faster, and not only by the library behind the backend.
+  /// Whether convolutions are done here if that is faster, instead of always by the backend's library.
   var usesOwnConvolutions: Bool { !winogradTypes.isEmpty }
 
-  /// Who stands for this backend: tensors made here belong to it.
+  /// The backend that wraps this one: tensors made here belong to it.
   weak var wrapper: ProfilingBackend?
 
-  /// This object as the protocol its subclasses conform to, or its wrapper.
+  /// This object, or its wrapper, as a backend.
   var asBackend: any Backend {
     if let wrapper { return wrapper }
     guard let backend = self as? any Backend else { fatalError("\(type(of: self)) is no Backend") }
@@ -72,21 +75,21 @@ public class HostBackend {
     }
   }
 
-  /// Runs an elementwise kernel over all of a tensor: `body` gets the first element's number and the count.
+  /// Runs an elementwise kernel over a whole tensor: `body` receives the first element's index and the count.
   func forEachElement(of x: Tensor, _ body: (Int, Int) -> Void) {
-    // Parts begin at multiples of 16 elements, so that no vector and no block of random numbers is cut.
+    // Parts begin at multiples of 16 elements, so that no vector and no block of random numbers is divided.
     let blocks = (x.count + 15) / 16
     threads.split(blocks, grain: elementGrain / 16) { range, _ in
       body(range.lowerBound * 16, min(range.upperBound * 16, x.count) - range.lowerBound * 16)
     }
   }
 
-  /// Rows and columns of a tensor seen as a matrix whose columns are the innermost axis.
+  /// The rows and columns of a tensor as a matrix whose columns are the innermost axis.
   func matrix(_ x: Tensor) -> (rows: Int, columns: Int) {
     (x.shape.last == 0 ? 0 : x.count / x.shape.last, x.shape.last)
   }
 
-  /// Samples of the leading axis and the size of each.
+  /// The number of samples on the leading axis, and the size of each.
   func samples(_ x: Tensor) -> (count: Int, size: Int) {
     let count = x.rank == 0 ? 1 : x.shape[0]
     return (count, count == 0 ? 0 : x.count / count)
@@ -96,9 +99,10 @@ public class HostBackend {
     threads.split(rows, grain: max(1, elementGrain / max(1, columns)), body)
   }
 
-  /// Cuts `0 ..< count` into ranges which each add to sums of their own, then adds those up in the ranges' order.
+  /// Divides `0 ..< count` into ranges that each add to their own sums, then adds up the sums in the order of ranges.
   ///
-  /// - Parameter body: called with a range, whose turn it is, and where its share of `targets[k]` is, zero to begin with.
+  /// - Parameter body: called with a range, its turn, and the position of its sums for `targets[k]`, zero at
+  ///   first.
   func sumByPart(
     of columns: Int, over count: Int, grain: Int = 1, into targets: [Tensor],
     _ body: (Range<Int>, ThreadPool.Turn, _ partial: (_ k: Int) -> UnsafeMutablePointer<Float>) -> Void

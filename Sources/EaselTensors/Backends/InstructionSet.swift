@@ -7,7 +7,7 @@ public enum InstructionSet: String, Sendable, CaseIterable {
   /// AVX-512 with conversions to bfloat16.
   case avx512bf16
 
-  /// The widest this processor has, unless `EASEL_ISA` names a lower one.
+  /// The widest set that this processor has, unless `EASEL_ISA` names a narrower one.
   public static var preferred: InstructionSet {
     guard let name = getenv("EASEL_ISA"), let named = InstructionSet(rawValue: String(cString: name)) else {
       return best
@@ -15,7 +15,7 @@ public enum InstructionSet: String, Sendable, CaseIterable {
     return available.contains(named) ? named : best
   }
 
-  /// The widest this processor has.
+  /// The widest set that this processor has.
   public static var best: InstructionSet {
     switch easel_best_isa() {
     case EASEL_AVX512_BF16: .avx512bf16
@@ -25,7 +25,7 @@ public enum InstructionSet: String, Sendable, CaseIterable {
     }
   }
 
-  /// Those this processor has, narrowest first.
+  /// The sets that this processor has, narrowest first.
   public static var available: [InstructionSet] {
     allCases.filter { $0.rawISA.rawValue <= best.rawISA.rawValue }
   }

@@ -5,20 +5,20 @@ import EaselSupport
 
   /// Convolutions and matrix products by oneDNN's JIT kernels, in float32 and bfloat16.
   ///
-  /// Each call of oneDNN is one part of an operation, on one worker. The shim caches primitives, and reordered copies of
-  /// weights under the storage's generation.
+  /// Each call of oneDNN is one part of an operation, on one worker. The shim caches primitives, and reordered copies
+  /// of weights by the storage's generation.
   public final class OneDNNBackend: HostBackend, Backend {
     public var kind: BackendKind { .onednn }
-    /// A worker's each; they share the copies of weights.
+    /// One per worker; they share the copies of weights.
     private let contexts: [OpaquePointer]
 
     /// - Parameters:
-    ///   - threads: the pool that it computes with.
-    ///   - instructionSet: which of the kernels it takes.
-    ///   - winograd: whether convolutions may be Winograd's: 3×3, which on all processors without matrix units for the type
-    ///     at hand is the fastest way, and 4×4 with stride 2, which saves less, where the type is not multiplied faster
-    ///     than float32.
-    /// - Throws: `UserError` (unavailable) where oneDNN finds no CPU engine.
+    ///   - threads: the pool to compute with.
+    ///   - instructionSet: the set of kernels to use.
+    ///   - winograd: whether convolutions may use Winograd's method. For 3×3 it is the fastest way on all processors
+    ///     without matrix units for the type. For 4×4 with stride 2 it saves less, and it is used if the type is not
+    ///     multiplied faster than float32.
+    /// - Throws: `UserError` (unavailable) if oneDNN finds no CPU engine.
     public init(
       threads: ThreadPool = ThreadPool(), instructionSet: InstructionSet = .preferred, winograd: Bool = true
     ) throws {
@@ -54,20 +54,20 @@ import EaselSupport
       return statistics
     }
 
-    /// Makes a call on a worker.
+    /// Calls the shim on a worker.
     private func call(on worker: Int, _ function: (OpaquePointer) -> Int32) {
       let context = contexts[worker]
       if function(context) != 0 { fatalShape(String(cString: easel_dnn_last_error(context))) }
     }
 
-    /// The copy of weights that parts will use, made beforehand by `pack`.
+    /// The packed weights for all parts, prepared in advance by `pack`.
     private func packed(_ weight: Tensor, _ pack: (OpaquePointer, inout easel_dnn_weights) -> Int32)
       -> easel_dnn_weights
     {
       var weights = easel_dnn_weights(pointer: weight.floats, generation: weight.storage.generation, packed: nil)
       guard !threads.isAbandoned else { return weights }
       call(on: 0) { pack($0, &weights) }
-      // Carried through even if the work is given up now: who comes next takes the copy to be whole.
+      // Finish even if the work is given up now: later users expect a complete copy.
       let (copy, parts) = (weights, Int(easel_dnn_begin_packing(weights)))
       if parts > 0 {
         threads.run(parts, isAbandonable: false) { turn in
@@ -165,7 +165,7 @@ import EaselSupport
         most: HostBackend.mostSums(of: weightGradient.count))
       sums(of: weightGradient, parts: cut.parts.count) { sums in
         let biases = biasGradient.map { _ in self.empty([cut.parts.count, weightGradient.shape[0]], .float32) }
-        // A single part adds to what it is given.
+        // A single part adds to what it receives, so begin with zeros.
         if let biases { fill(biases, with: 0) }
         threads.run(cut.parts.count) { turn in
           var part = cut.parts[turn.part]
@@ -179,8 +179,8 @@ import EaselSupport
       }
     }
 
-    /// The same cut by dy's channels, each with weights of its own: where there are more weights than gradients, a copy of some
-    /// channels is made sooner than sums of weights are added up.
+    /// The same, divided by dy's channels, with separate weights for each part. If there are more weights than
+    /// gradients, copying some channels is faster than adding up sums of weights.
     private func weightGradientByChannels(
       _ x: Tensor, _ dy: Tensor, into weightGradient: Tensor, bias biasGradient: Tensor?, _ window: ConvolutionWindow
     ) {
@@ -204,9 +204,10 @@ import EaselSupport
       }
     }
 
-    /// Adds up in order what parts have made.
+    /// Adds up, in order, what the parts have computed.
     ///
-    /// - Parameter work: given where a part's result belongs. That of a single part is the target itself, to be added to.
+    /// - Parameter work: receives the tensor for a part's result. A single part receives the target itself and adds to
+    ///   it.
     private func sums(
       of target: Tensor, parts: Int, _ work: (_ sums: (Int) -> UnsafeMutablePointer<Float>) -> Void
     ) {
@@ -264,8 +265,8 @@ import EaselSupport
       return dx
     }
 
-    /// dyᵀ · x: cut by dy's columns, two cache lines of them at least, and by rows where there are too few of those, or so many
-    /// rows that a part's would not stay in the cache.
+    /// dyᵀ · x, divided by dy's columns, at least two cache lines of them. Also divided by rows if there are too few
+    /// columns, or so many rows that those of a part would not stay in the cache.
     public func linearWeightGradient(_ x: Tensor, _ dy: Tensor, into weightGradient: Tensor) {
       let (inputs, outputs, rows) = (weightGradient.shape[1], weightGradient.shape[0], matrix(dy).rows)
       let parts = ThreadPool.parts(2 * inputs * outputs * rows, grain: OneDNNBackend.operationsOfPart, most: 16)
@@ -301,7 +302,7 @@ import EaselSupport
         inner: Int64(a.columns), a_strides: a.dnnStrides, b_strides: b.dnnStrides, c_strides: c.dnnStrides,
         a_type: a.tensor.type.dnn, b_type: b.tensor.type.dnn, c_type: c.tensor.type.dnn, accumulate: accumulating,
         scale: scale)
-      // By the outermost axis that there is, in each sample where those are separate.
+      // Along the outermost axis that exists, or within each sample if samples are separate.
       let operations = 2 * c.rows * c.columns * a.columns
       let (groups, outer) = isSeparating ? (c.batch.0, 1) : (1, c.batch.0)
       let cut =
@@ -338,24 +339,24 @@ import EaselSupport
       }
     }
 
-    /// Multiplications and additions that are worth a part: a tenth of a millisecond.
+    /// How many multiplications and additions are worth a part of their own: a tenth of a millisecond.
     fileprivate static let operationsOfPart = 8_000_000
   }
 
-  /// How rows, or anything else that is independent, are cut into parts: by their number and the work that they are alone.
+  /// How rows, or other independent items, are divided into parts: by their number and work alone.
   ///
-  /// Where samples are separate, the rows of each are a group of their own, cut without regard to the others.
+  /// If samples are separate, the rows of each form a group of their own, divided without regard to the others.
   private struct RowCut {
-    /// Rows of a group, and of a part at most.
+    /// The rows of a group, and the most rows of a part.
     let size, largest: Int
     private let groups: Int
     private var partsOfGroup: Int { (size + largest - 1) / largest }
     var count: Int { groups * partsOfGroup }
 
     /// - Parameters:
-    ///   - rows: of all groups.
-    ///   - operations: multiplications and additions of a row.
-    ///   - multiple: of which parts have as many rows as the kernels do at a time.
+    ///   - rows: the rows of all groups.
+    ///   - operations: the multiplications and additions of one row.
+    ///   - multiple: parts have a multiple of this many rows, as many as the kernels process at a time.
     init(rows: Int, operations: Int, multiple: Int = 16, groups: Int = 1) {
       let parts = ThreadPool.parts(rows / max(1, groups) * operations, grain: OneDNNBackend.operationsOfPart)
       self.init(rows: rows, parts: parts, multiple: multiple, groups: groups)
@@ -378,21 +379,21 @@ import EaselSupport
     }
   }
 
-  /// A convolution cut into convolutions of some of its images, or of bands of rows where there are few images.
+  /// A convolution divided into convolutions of some of its images or, if there are few images, of bands of rows.
   private struct ConvolutionCut {
     struct Part {
       var convolution: easel_dnn_convolution
-      /// Where its first element is in the input and in the output.
+      /// The position of its first element in the input and in the output.
       var input, output: Int
     }
 
     private(set) var parts: [Part] = []
 
     /// - Parameters:
-    ///   - most: parts at most.
-    ///   - isGradient: whether bands are rows of the input, which gradients of the output's rows are added to; rows of the
-    ///     output else.
-    ///   - isSeparating: whether each image is cut as if it were alone.
+    ///   - most: the largest number of parts.
+    ///   - isGradient: whether bands are rows of the input, to which gradients of the output's rows are added;
+    ///     otherwise they are rows of the output.
+    ///   - isSeparating: whether each image is divided as if it were alone.
     init(
       _ input: Shape, _ weight: Shape, output: Shape, _ window: ConvolutionWindow, type: easel_dnn_type,
       most: Int = ThreadPool.mostParts, ofInputGradient isGradient: Bool = false, separately isSeparating: Bool = false
@@ -400,12 +401,12 @@ import EaselSupport
       let whole = easel_dnn_convolution(
         input, output: output, kernel: Shape(Array(weight.sizes.dropFirst())), window, type: type)
       let images = input[0]
-      // Of images that are separate, what they do not have in common with others is what one of them is.
+      // Separate images must be divided without regard to each other's number, so decide as for one image.
       let together = isSeparating ? 1 : images
       let operations = 2 * output.count / max(1, images) * together * weight[1] * weight[2] * weight[3]
       let count = ThreadPool.parts(operations, grain: OneDNNBackend.operationsOfPart, most: most)
       let rows = isGradient ? input[1] : output[1]
-      // A band shall be several rows, and have some of the image in its window.
+      // A band needs several rows, and part of the image in its window.
       let canBeBanded = window.top < weight[2] && window.bottom < weight[2]
       let bands =
         together < min(count, 8) && canBeBanded
@@ -445,7 +446,8 @@ import EaselSupport
         pad_left: Int64(window.left), pad_bottom: Int64(window.bottom), pad_right: Int64(window.right), type: type)
     }
 
-    /// The convolution of one image that gives rows `first ..< last` of the output, and where its input and output begin.
+    /// The one-image convolution that gives rows `first ..< last` of the output, and the positions of its input and
+    /// output.
     fileprivate func givingOutput(_ first: Int, _ last: Int)
       -> (convolution: easel_dnn_convolution, inputRow: Int, outputRow: Int)
     {
@@ -462,13 +464,13 @@ import EaselSupport
       return (part, max(0, begin), first)
     }
 
-    /// The convolution of one image whose gradient with respect to the input is that of rows `first ..< last` of it, and
-    /// where its input and output begin.
+    /// The one-image convolution whose input gradient gives rows `first ..< last` of the input's gradient, and the
+    /// positions of its input and output.
     fileprivate func givingInput(_ first: Int, _ last: Int, of outputRows: Int)
       -> (convolution: easel_dnn_convolution, inputRow: Int, outputRow: Int)
     {
       let (stride, top, kernel) = (Int(stride_height), Int(pad_top), Int(kernel_height))
-      // The rows of the output in whose windows it is.
+      // The rows of the output with this band in their windows.
       let begin = max(0, (first + top - kernel + stride) / stride)
       let end = min(outputRows, (last - 1 + top) / stride + 1)
       var part = self
@@ -497,7 +499,7 @@ import EaselSupport
 
   extension MatrixBatch {
     fileprivate var dnnStrides: easel_dnn_strides {
-      // A batch of one repeats for every batch of the other operand.
+      // A batch of one is repeated for every batch of the other operand.
       easel_dnn_strides(
         batch0: batch.0 == 1 ? 0 : Int64(strides.batch0), batch1: batch.1 == 1 ? 0 : Int64(strides.batch1),
         row: Int64(strides.row), column: Int64(strides.column))

@@ -1,16 +1,16 @@
 import CEaselOpenBLAS
 import Foundation
 
-/// Convolutions as im2col and SGEMM: float32 only, portable, and the reference that tests hold oneDNN against.
+/// Convolutions as im2col and SGEMM: float32 only, portable, and the reference with which tests compare oneDNN.
 ///
-/// OpenBLAS runs single-threaded on each thread of the pool, which cuts the batch into parts.
+/// OpenBLAS runs single-threaded on each of the pool's threads; the pool divides the batch into parts.
 public final class OpenBLASBackend: HostBackend, Backend {
   public var kind: BackendKind { .openblas }
 
   /// - Parameters:
-  ///   - threads: the pool that it computes with.
-  ///   - instructionSet: which of the kernels it takes.
-  ///   - winograd: whether convolutions may be Winograd's.
+  ///   - threads: the pool to compute with.
+  ///   - instructionSet: the set of kernels to use.
+  ///   - winograd: whether convolutions may use Winograd's method.
   public init(
     threads: ThreadPool = ThreadPool(), instructionSet: InstructionSet = .preferred, winograd: Bool = false
   ) {
@@ -142,7 +142,7 @@ public final class OpenBLASBackend: HostBackend, Backend {
     require(a.columns == b.rows && a.rows == c.rows && b.columns == c.columns, "product of \(a) and \(b) into \(c)")
     require(c.strides.column == 1, "a product is written row by row")
     let batches = c.batch.0 * c.batch.1
-    // A single large product is split by rows instead of by batch.
+    // A single large product is divided by rows instead of by batch.
     let chunks = batches >= 8 && !isSeparating ? 1 : ThreadPool.parts(c.rows, grain: 64)
     threads.split(batches * chunks) { range, _ in
       for item in range {
@@ -172,18 +172,19 @@ private func sgemm(
 }
 
 extension MatrixBatch {
-  /// All rows of a tensor as one matrix, or as one for each of some samples.
+  /// All rows of a tensor as one matrix, or as one matrix per sample.
   static func rows(of tensor: Tensor, samples: Int = 1) -> MatrixBatch {
     MatrixBatch(tensor.reshaped([samples, -1, tensor.shape.last]))
   }
 
-  /// BLAS wants one of the two strides to be 1.
+  /// BLAS requires one of the two strides to be 1.
   var isTransposed: Bool { strides.column != 1 && strides.row == 1 }
-  /// The step between stored rows. BLAS checks it against their length even where there is only one, whose step may be anything.
+  /// The distance between stored rows. BLAS compares it with their length even if there is only one row, for which it
+  /// may be anything.
   var leadingDimension: Int { isTransposed ? max(strides.column, rows) : max(strides.row, columns) }
 
   func address(_ outer: Int, _ inner: Int, row: Int) -> UnsafeMutablePointer<Float> {
-    // A batch of one repeats for every batch of the other operand.
+    // A batch of one is repeated for every batch of the other operand.
     let outer = batch.0 == 1 ? 0 : outer
     return tensor.floats + outer * strides.batch0 + inner * strides.batch1 + row * strides.row
   }
@@ -207,7 +208,7 @@ private struct Lowering {
   var patch: Int { kernelHeight * kernelWidth * inputChannels }
   var columnCount: Int { positions * patch }
 
-  /// Calls `body` with each run of channels in the patches: its place there, and its place in the image, nil in the padding.
+  /// Calls `body` with each run of channels in the patches: its position there and in the image, nil in the padding.
   private func forEachPixel(_ body: (Int, Int?) -> Void) {
     var place = 0
     for oy in 0..<outputHeight {
@@ -238,7 +239,7 @@ private struct Lowering {
     }
   }
 
-  /// Weights `[O, I, KH, KW]` in the patches' order, `[O, KH·KW·I]`.
+  /// Weights `[O, I, KH, KW]` in the order of patches, `[O, KH·KW·I]`.
   func matrix(of weight: Tensor) -> [Float] {
     var matrix = [Float](repeating: 0, count: weight.count)
     let source = weight.floats

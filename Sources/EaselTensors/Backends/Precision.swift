@@ -1,17 +1,19 @@
 import EaselSupport
 
-/// How a processor multiplies bfloat16 numbers, compared with how it multiplies float32 ones.
+/// How a processor multiplies bfloat16 numbers, compared with float32.
 ///
-/// It follows from the processor's family and instructions alone. A timing would choose differently from run to run.
+/// The answer follows from the processor's family and instructions alone. A timing would give other answers from run to
+/// run.
 public enum BFloat16Products: String, Sendable, CaseIterable {
   /// The backend has no kernels for them.
   case none
-  /// AVX-512 without bfloat16: they are converted to float32 for each product.
+  /// AVX-512 without bfloat16: numbers are converted to float32 for each product.
   case emulated
-  /// AVX512_BF16 at half the rate of float32: Intel's processors with AMX missing or hidden from a virtual machine issue
-  /// `vdpbf16ps`, which counts for two multiply-adds, on one port in two cycles, and multiply-adds on two ports in one.
+  /// AVX512_BF16 at half the rate of float32. On Intel's processors without AMX, or with AMX hidden from a virtual
+  /// machine, one port issues a `vdpbf16ps`, which counts for two multiply-adds, every two cycles, while two ports
+  /// issue multiply-adds every cycle.
   case slow
-  /// AVX512_BF16 at twice the rate of float32: AMD's since Zen 4.
+  /// AVX512_BF16 at twice the rate of float32: AMD's processors since Zen 4.
   case fast
   /// AMX.
   case matrices
@@ -21,7 +23,7 @@ public enum BFloat16Products: String, Sendable, CaseIterable {
       hasMatrices ? .matrices : hasInstructions ? (isAMD ? .fast : .slow) : isSupported ? .emulated : .none
   }
 
-  /// For people: what the processor does.
+  /// What the processor does, for people.
   public var summary: String {
     switch self {
     case .none: "no bfloat16 products here"
@@ -35,18 +37,18 @@ public enum BFloat16Products: String, Sendable, CaseIterable {
 
 /// The type of activations that a run asks for.
 public enum Precision: String, FieldChoice {
-  /// The faster one on this processor, see ``choice(on:convolves3x3:)``.
+  /// The faster type on this processor; see ``choice(on:convolves3x3:)``.
   case auto
   case float32
   case bfloat16
 
-  /// What `auto` means on a backend, and why, in words. It is never slower than float32.
+  /// What `auto` means on a backend, and the reason in words. It is never slower than float32.
   ///
   /// - Parameters:
-  ///   - backend: what computes.
-  ///   - convolves3x3: whether nearly all multiplications are those of 3×3 convolutions. Winograd's method does them in
-  ///     float32 whatever the type in memory, so that bfloat16 saves memory traffic and costs nothing, as long as the
-  ///     processor has instructions that convert it.
+  ///   - backend: the backend that computes.
+  ///   - convolves3x3: whether nearly all multiplications are in 3×3 convolutions. Winograd's method does these in
+  ///     float32 whatever the type in memory, so bfloat16 saves memory traffic at no cost, as long as the processor has
+  ///     instructions that convert it.
   public static func choice(on backend: any Backend, convolves3x3: Bool) -> (type: ScalarType, reason: String) {
     guard backend.kind == .onednn else { return (.float32, "the \(backend.kind.rawValue) backend has no other") }
     return choice(Backends.bfloat16, convolves3x3: convolves3x3)
@@ -61,12 +63,12 @@ public enum Precision: String, FieldChoice {
     }
   }
 
-  /// The type on a backend.
+  /// The type of activations on a backend.
   ///
   /// - Parameters:
-  ///   - backend: what computes.
+  ///   - backend: the backend that computes.
   ///   - convolves3x3: see ``choice(on:convolves3x3:)``.
-  /// - Throws: `UserError` (unavailable) for bfloat16 if the backend or the processor cannot.
+  /// - Throws: `UserError` (unavailable) if bfloat16 is asked for and the backend or the processor does not support it.
   public func scalarType(on backend: any Backend, convolves3x3: Bool = false) throws -> ScalarType {
     switch self {
     case .float32: return .float32

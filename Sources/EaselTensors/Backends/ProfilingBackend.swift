@@ -1,7 +1,7 @@
-/// A backend that does what another does and keeps a record of how long each operation took.
+/// A backend that passes every operation to another backend and records how long it took.
 ///
-/// Tensors made while it lives belong to it, so that all operations on them pass through here. Operations that one calls
-/// inside (an attention its products) count as part of it.
+/// Tensors made while it lives belong to it, so that all operations on them pass through it. Operations inside another
+/// operation (the products of attention) count as part of that one.
 public final class ProfilingBackend: Backend {
   private let base: any Backend
   private var depth = 0
@@ -10,7 +10,7 @@ public final class ProfilingBackend: Backend {
   /// Whether operations are recorded now.
   public var isRecording = false
   public private(set) var records: [OperationRecord.Key: OperationRecord] = [:]
-  /// Names of parameters, by where they and their gradients lie.
+  /// The names of parameters, by their address and that of their gradients.
   private var names: [UnsafeMutableRawPointer: String] = [:]
 
   public init(_ base: any Backend) {
@@ -18,7 +18,7 @@ public final class ProfilingBackend: Backend {
     (base as? HostBackend)?.wrapper = self
   }
 
-  /// Calls operations with this parameter (or its gradient) by a name.
+  /// Names the layer of operations with this parameter (or its gradient).
   public func name(_ parameter: Tensor, _ name: String) { names[parameter.pointer] = name }
 
   public func reset() { records = [:] }
@@ -35,14 +35,14 @@ public final class ProfilingBackend: Backend {
 
   // MARK: Recording
 
-  /// Runs an operation and notes its time.
+  /// Runs an operation and records its time.
   ///
   /// - Parameters:
-  ///   - shape: what tells this call from others of the same operation.
+  ///   - shape: distinguishes this call from others of the same operation.
   ///   - parameter: the parameter, or its gradient, that names the layer.
   ///   - flops: floating-point operations of the plain algorithm.
-  ///   - tensors: all that is read or written, besides the result, once each.
-  ///   - alone: makes tensors of the same shapes, and the operation on them, to time it by itself.
+  ///   - tensors: everything that is read or written besides the result, once each.
+  ///   - alone: makes tensors of the same shapes, and the operation on them, to time it alone.
   private func measure<Result>(
     _ operation: String, _ shape: @autoclosure () -> String = "", parameter: Tensor? = nil, flops: Int = 0,
     _ tensors: [Tensor?], alone: OperationRecord.Repeat? = nil, result: (Result) -> [Tensor], _ body: () -> Result
@@ -202,7 +202,7 @@ public final class ProfilingBackend: Backend {
     text(qkv.shape[0], heads: heads, queries: qkv.shape[1], keys: qkv.shape[1], width: qkv.shape[2] / 3, mask)
   }
 
-  /// Multiplications of one matrix product over the pairs that are not masked, times 2.
+  /// Twice the multiplications of one matrix product over the pairs that are not masked.
   private func flops(_ samples: Int, queries: Int, keys: Int, width: Int, _ mask: AttentionMask?) -> Int {
     2 * width * (mask?.pairs(samples: samples, queries: queries, keys: keys) ?? samples * queries * keys)
   }
@@ -363,7 +363,7 @@ public final class ProfilingBackend: Backend {
   }
 
   public func slice(_ x: Tensor, _ range: Range<Int>) -> Tensor {
-    // Of the whole only the part is read.
+    // Only the slice of the tensor is read.
     let part = x.count / max(1, x.shape.last) * range.count
     return measure("slice", "\(x.shape) \(range)", [x.reshaped([-1])[0..<part]]) { base.slice(x, range) }
   }
@@ -486,25 +486,25 @@ public final class ProfilingBackend: Backend {
   }
 }
 
-/// How long the calls of one operation with one shape in one layer took.
+/// How long the calls of one operation took, for one shape in one layer.
 public struct OperationRecord {
-  /// Makes tensors like those of the call, and gives the operation on them, with parameters that change between calls as
-  /// those in training do.
+  /// Makes tensors like those of the call and returns the operation on them. Parameters change between calls, as in
+  /// training.
   public typealias Repeat = (any Backend) -> () -> Void
 
   public struct Key: Hashable, Sendable {
     public let operation: String
-    /// The parameter that took part; empty where there was none.
+    /// The parameter that took part; empty if there was none.
     public let layer: String
     public let shape: String
     public let type: ScalarType
   }
 
-  /// Floating-point operations of the plain algorithm, and bytes read and written once each, of one call.
+  /// For one call: the floating-point operations of the plain algorithm, and the bytes read and written, once each.
   public let flops, bytes: Int
   /// For convolutions and matrix products.
   public let alone: Repeat?
-  /// Of each call.
+  /// The seconds of each call.
   public var seconds: [Double] = []
 
   init(flops: Int, bytes: Int, alone: Repeat?) {

@@ -3,18 +3,18 @@ import EaselSupport
 
 /// Turns images into points whose distances mean something.
 public protocol FeatureExtractor {
-  /// What it is, for the reader of a figure: a checkpoint's name and hash, or how pixels are treated.
+  /// A description for the reader of a figure: a checkpoint's name and hash, or how pixels are treated.
   var name: String { get }
-  /// What is done to images that have another size than it takes.
+  /// How images of another size than it takes are resized.
   var resize: String { get }
   var dimensions: Int { get }
-  /// The names of the classes that it tells apart; empty where it tells none.
+  /// The names of the classes that it distinguishes; empty if there are none.
   var classNames: [String] { get }
-  /// The points of images of any size, and, where it tells classes apart, each image's class.
+  /// The points of images of any size and, if it distinguishes classes, each image's class.
   ///
   /// - Parameters:
-  ///   - images: of any size.
-  ///   - progress: told the share done, 0 to 1.
+  ///   - images: images of any size.
+  ///   - progress: receives the share that is done, 0 to 1.
   func extract(_ images: ImageDataset, progress: (Double) throws -> Void) rethrows -> (
     points: FeatureSet, classes: [Int]
   )
@@ -28,13 +28,14 @@ public struct ModelFeatureExtractor: FeatureExtractor {
   public let classNames: [String]
   private let model: any FeatureExtracting
 
-  /// Images that are looked at together: always as many, so that an image's features do not depend on the others'.
+  /// How many images are processed together: always the same number, so that an image's features do not depend on the
+  /// others.
   private static let chunk = 256
 
   /// - Parameters:
-  ///   - model: what has the features.
-  ///   - name: the checkpoint's, with its hash.
-  ///   - size: of the images that it will be given.
+  ///   - model: the model with the features.
+  ///   - name: the checkpoint's name, with its hash.
+  ///   - size: the size of the images that it will receive.
   public init(_ model: any FeatureExtracting, name: String, for size: ImageSize) {
     self.model = model
     self.name = name
@@ -69,10 +70,11 @@ public struct ModelFeatureExtractor: FeatureExtractor {
   }
 }
 
-/// Pixels, made smaller and projected on the principal components of some images: for data that no classifier knows.
+/// Pixels, reduced in size and projected onto the principal components of some images: for data that no classifier
+/// knows.
 ///
-/// Such features see colours and coarse shapes. Their figures tell samplers of one kind of data apart; beside those of a
-/// network's features they mean nothing.
+/// These features capture colours and coarse shapes. Their figures distinguish samplers of the same data, but cannot be
+/// compared with those of a network's features.
 public struct PixelFeatureExtractor: FeatureExtractor {
   public let name: String
   public let resize: String
@@ -84,16 +86,16 @@ public struct PixelFeatureExtractor: FeatureExtractor {
   /// `[dimensions, pixels]`.
   private let components: Tensor
 
-  /// The longer side that images are brought to.
+  /// Images are reduced to this longer side.
   public static let longestSide = 16
 
   /// Finds the components.
   ///
   /// - Parameters:
-  ///   - images: at most the first 10,000 are looked at.
+  ///   - images: at most the first 10,000 are used.
   ///   - dimensions: how many components; at most as many as there are pixels.
-  ///   - backend: what computes.
-  /// - Throws: `UserError` (usage) where images or pixels are too few for so many components.
+  ///   - backend: the backend that computes.
+  /// - Throws: `UserError` (usage) if images or pixels are too few for so many components.
   public init(fitting images: ImageDataset, dimensions: Int, on backend: any Backend) throws {
     let longest = max(images.width, images.height)
     func side(_ length: Int) -> Int { max(1, length * min(Self.longestSide, longest) / longest) }
@@ -116,7 +118,8 @@ public struct PixelFeatureExtractor: FeatureExtractor {
     let centred = fitted.pixels.enumerated().map { Double($1) / 255 - mean[$0 % pixels] }
     let gram = LinearAlgebra.gram(of: centred, rows: fitted.count, columns: pixels)
     let (_, vectors) = LinearAlgebra.eigenvectors(ofSymmetric: gram, size: pixels)
-    // Eigenvalues rise: the last are the principal ones. An eigenvector's sign is anybody's choice: the sum is not negative.
+    // Eigenvalues ascend, so the last are the principal ones. Eigenvector signs are arbitrary; fix them by making the
+    // sum non-negative.
     let rows = (0..<dimensions).flatMap { index -> [Float] in
       let start = (pixels - 1 - index) * pixels
       let row = vectors[start..<start + pixels].map(Float.init)
@@ -145,6 +148,6 @@ public struct PixelFeatureExtractor: FeatureExtractor {
 }
 
 extension ImageDataset {
-  /// The images as points: every level a number.
+  /// The images as points, with every level as a number.
   public var pixelPoints: FeatureSet { FeatureSet(levels: pixels, dimensions: sampleSize) }
 }

@@ -2,7 +2,7 @@ import EaselMetrics
 import EaselSupport
 import Foundation
 
-/// A figure's mean over images, and how far the mean would be off for other images.
+/// A figure's mean over images, and how much the mean would vary for other images.
 public struct MeanFigure: Codable, Sendable {
   public var mean: Double
   /// The deviation over images (ddof = 1) ÷ √images; 0 for one image.
@@ -25,12 +25,12 @@ public struct LikelihoodEvaluation: Encodable, Sendable {
   public var figures: [String: MeanFigure]
 
   /// - Parameters:
-  ///   - model: what bounds the likelihood.
-  ///   - images: of the model's size and channels.
-  ///   - importanceSamples: samples of the tighter bound; nil where it is not asked for.
-  ///   - seed: of the random numbers that the bound is found with.
-  ///   - progress: told the share done, 0 to 1.
-  /// - Throws: `UserError` (usage) for a bound that the model does not have.
+  ///   - model: the model that bounds the likelihood.
+  ///   - images: images of the model's size and channels.
+  ///   - importanceSamples: samples of the tighter bound; nil if it is not asked for.
+  ///   - seed: the seed of the random numbers that the bound uses.
+  ///   - progress: receives the share that is done, 0 to 1.
+  /// - Throws: `UserError` (usage) if the model does not have the bound.
   public init(
     _ model: any Likelihood, _ images: ImageDataset, importanceSamples: Int?, seed: UInt64,
     progress: (Double) throws -> Void
@@ -59,7 +59,7 @@ public struct ClassificationEvaluation: Encodable, Sendable {
   /// The share of each class's images that are recognised; 0 for a class without images.
   public var recall: [Double]
 
-  /// - Throws: `UserError` (usage) where the images have other classes than the classifier.
+  /// - Throws: `UserError` (usage) if the images have other classes than the classifier.
   public init(
     _ extractor: any FeatureExtractor, _ images: ImageDataset, bootstrap: Bootstrap, progress: (Double) throws -> Void
   ) throws {

@@ -1,12 +1,13 @@
 import EaselMetrics
 import EaselSupport
 
-/// What a linear classifier makes of features: multinomial logistic regression with an L2 penalty.
+/// A linear classifier on features: multinomial logistic regression with an L2 penalty.
 ///
 /// Features are standardised by the training images' means and deviations. The penalty is the one of ``penalties`` that
-/// serves the last tenth of the training images best; the regression is then fitted to all of them. Both run to convergence.
+/// is best on the last tenth of the training images; the regression is then fitted to all of them. Both run to
+/// convergence.
 public struct LinearProbe: Encodable, Sendable {
-  /// Where the features come from.
+  /// The source of the features.
   public var name: String
   public var dimensions: Int
   public var trainingImages, testImages: Int
@@ -20,15 +21,15 @@ public struct LinearProbe: Encodable, Sendable {
 
   /// - Parameters:
   ///   - name: what is probed, for people.
-  ///   - training: features, a point an image.
+  ///   - training: features, one point per image.
   ///   - labels: the training images' classes, from 0.
-  ///   - test: features, a point an image.
+  ///   - test: features, one point per image.
   ///   - testLabels: the test images' classes, from 0.
-  ///   - classes: how many there are.
-  ///   - bootstrap: how the interval is found.
-  ///   - backend: what computes.
-  ///   - progress: told the share done, 0 to 1.
-  /// - Throws: `UserError` (usage) for fewer than 20 training images or no test image.
+  ///   - classes: the number of classes.
+  ///   - bootstrap: computes the interval.
+  ///   - backend: the backend that computes.
+  ///   - progress: receives the share that is done, 0 to 1.
+  /// - Throws: `UserError` (usage) if there are fewer than 20 training images or no test image.
   public init(
     _ name: String, training: FeatureSet, labels: [Int32], test: FeatureSet, testLabels: [Int32], classes: Int,
     bootstrap: Bootstrap, on backend: any Backend, progress: (Double) throws -> Void
@@ -63,7 +64,7 @@ public struct LinearProbe: Encodable, Sendable {
   }
 }
 
-/// Means and deviations of features; what does not vary is left at 0.
+/// Means and deviations of features; those that do not vary become 0.
 private struct Standardization {
   private let offsets, scales: [Float]
   private let backend: any Backend
@@ -104,7 +105,7 @@ package struct LogisticRegression {
 
   /// Fits to points `[N, d]` of classes.
   ///
-  /// - Parameter start: a fit of as many classes and dimensions to begin from; nil for zeros.
+  /// - Parameter start: a fit of the same number of classes and dimensions to begin from; nil for zeros.
   package init(
     _ points: Tensor, _ labels: [Int32], classes: Int, penalty: Double, from start: LogisticRegression? = nil
   ) {
@@ -151,19 +152,19 @@ package struct LogisticRegression {
   }
 }
 
-/// Linear probes of a frozen model's features and of what they are held against.
+/// Linear probes of a frozen model's features, and of what they are compared with.
 public struct ProbeEvaluation: Encodable, Sendable {
   public var data: String
   /// The trained model, the same one untrained, raw pixels.
   public var probes: [LinearProbe]
 
   /// - Parameters:
-  ///   - loaded: the model that is probed.
+  ///   - loaded: the model to probe.
   ///   - data: with labels, of the model's size and channels.
-  ///   - trainingImages: at most so many, the first of a fixed shuffle; nil for all.
-  ///   - bootstrap: how the intervals are found.
-  ///   - progress: told what is being done.
-  /// - Throws: `UserError` where the model has no features or the data no labels.
+  ///   - trainingImages: the most training images to use, the first of a fixed shuffle; nil for all.
+  ///   - bootstrap: computes the intervals.
+  ///   - progress: receives what is being done.
+  /// - Throws: `UserError` if the model has no features or the data no labels.
   public init(
     _ loaded: LoadedModel, data: DatasetSplits, trainingImages: Int?, bootstrap: Bootstrap,
     progress: (String, Double) throws -> Void

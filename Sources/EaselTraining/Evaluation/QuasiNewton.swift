@@ -2,10 +2,10 @@
 ///
 /// - Parameters:
 ///   - start: where to begin.
-///   - tolerance: of the gradient's largest element.
-///   - maximumSteps: after which it stops where it is.
-///   - function: value and gradient.
-/// - Returns: the last point, and the steps taken.
+///   - tolerance: it stops once the gradient's largest element is this small.
+///   - maximumSteps: it stops after this many steps.
+///   - function: returns value and gradient.
+/// - Returns: the last point and the number of steps.
 package func minimize(
   from start: [Double], tolerance: Double, maximumSteps: Int,
   _ function: ([Double]) -> (value: Double, gradient: [Double])
@@ -33,11 +33,11 @@ package func minimize(
       direction = sum(direction, factor - dot(correction.change, direction) / correction.curvature, correction.step)
     }
     let slope = -dot(direction, gradient)
-    // The first step knows nothing of the function's scale.
+    // The first step knows nothing about the function's scale.
     var length = corrections.isEmpty ? 1 / max(1, dot(gradient, gradient).squareRoot()) : 1
     var next = sum(point, -length, direction)
     var result = function(next)
-    // Values of single precision are rounding in their last digit; gradients still tell the way.
+    // Values in single precision are rounded in their last digit, but gradients still show the direction.
     let rounding = 2e-7 * abs(value)
     while !(result.value <= value + 1e-4 * length * slope + rounding), length > 1e-10 {
       length /= 2

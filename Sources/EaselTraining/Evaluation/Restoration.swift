@@ -1,7 +1,7 @@
 import EaselMetrics
 import Foundation
 
-/// How near pictures come to clean ones: means over pictures.
+/// How close pictures are to clean ones: means over pictures.
 public struct RestorationFigures: Codable, Sendable, Equatable {
   /// Peak signal-to-noise ratio of 8-bit levels, in dB.
   public var psnr: Double
@@ -14,18 +14,19 @@ public struct RestorationFigures: Codable, Sendable, Equatable {
   }
 }
 
-/// The Gaussian blur that comes nearest to clean images: what a restoration has to beat.
+/// The Gaussian blur that comes closest to clean images, which a restoration has to beat.
 public struct BestBlur: Sendable {
-  /// In pixels; 0 where the damaged images are better left as they are.
+  /// In pixels; 0 if the damaged images are better left as they are.
   public let deviation: Double
   public let images: [Image]
   public let figures: RestorationFigures
 
-  /// Deviations from 0 to 3 pixels by quarters are tried, and that of the largest signal-to-noise ratio is taken.
+  /// Tries deviations from 0 to 3 pixels in steps of a quarter, and takes the one with the largest signal-to-noise
+  /// ratio.
   ///
   /// - Parameters:
   ///   - damaged: `[N, H, W, C]`, float32, 0 to 1 and beyond.
-  ///   - clean: the images as they were before the damage.
+  ///   - clean: the images before the damage.
   public init(of damaged: Tensor, clean: [Image]) {
     let candidates = (0...12).map { Double($0) / 4 }.map { deviation in
       let images = BestBlur.blurred(damaged, deviation).images()
@@ -37,14 +38,14 @@ public struct BestBlur: Sendable {
     figures = RestorationFigures(best.images, clean: clean)
   }
 
-  /// Weights to three deviations, edges repeated.
+  /// Blurs with weights up to three deviations; edges are repeated.
   private static func blurred(_ images: Tensor, _ deviation: Double) -> Tensor {
     if deviation == 0 { return images }
     let radius = Int((3 * deviation).rounded(.up))
     let raw = (-radius...radius).map { exp(-0.5 * Double($0 * $0) / (deviation * deviation)) }
     let weights = raw.map { Float($0 / raw.reduce(0, +)) }
     let (height, width, channels) = (images.shape[1], images.shape[2], images.shape[3])
-    /// Along lines of `length` places which lie `step` numbers apart.
+    /// Along lines of `length` values that are `step` numbers apart.
     func pass(_ values: [Float], length: Int, step: Int) -> [Float] {
       var result = [Float](repeating: 0, count: values.count)
       for place in values.indices {

@@ -2,20 +2,20 @@ import EaselMetrics
 import EaselSupport
 import Foundation
 
-/// What samples are judged by.
+/// Options for judging samples.
 public struct EvaluationOptions: Sendable {
-  /// Training images that stand for the data; nil for as many as there are samples.
+  /// How many training images represent the data; nil for as many as there are samples.
   public var references: Int?
   public var seed: UInt64 = 0
-  /// Resamples of each figure's interval.
+  /// How many resamples each figure's interval takes.
   public var resamples = 200
 
   public init() {}
 
-  /// Training images that stand for the data beside so many samples.
+  /// How many training images represent the data beside this many samples.
   fileprivate func referenceCount(samples: Int, of training: Int) -> Int { min(references ?? samples, training) }
 
-  /// Refuses what so many images cannot support, before samples are drawn.
+  /// Refuses what this many images cannot support, before samples are drawn.
   ///
   /// - Throws: `UserError` (usage).
   public func check(count: Int, data: DatasetSplits, dimensions: Int) throws {
@@ -38,21 +38,21 @@ public struct SampleEvaluation: Encodable {
     public var resize: String
   }
 
-  /// The samples' classes as the extractor sees them.
+  /// The samples' classes according to the extractor.
   public struct Classes: Encodable {
     public var names: [String]
-    /// Shares of samples and of held-out images that are taken for each class.
+    /// The shares of samples and of held-out images that are classified as each class.
     public var shares, floorShares: [Double]
     /// In nats; at most ln of the number of classes.
     public var entropy: Double
     public var smallestShare: Double
-    /// The share of samples that are taken for what they were asked to be, where they were asked.
+    /// The share of samples that are classified as the class they were drawn for, if there was one.
     public var labelAccuracy: Estimate?
-    /// The same share of held-out images.
+    /// The same share for held-out images.
     public var floorLabelAccuracy: Estimate?
   }
 
-  /// Whether samples stand nearer to training images than to held-out ones, in pixels and in features.
+  /// Whether samples are nearer to training images than to held-out ones, in pixels and in features.
   public struct Memory: Encodable {
     public var pixels, features: Memorization
     public var trainingImages, heldOutImages: Int
@@ -60,41 +60,41 @@ public struct SampleEvaluation: Encodable {
 
   public var extractor: Extractor
   public var data: String
-  /// Which training images the reference is.
+  /// A description of the training images in the reference.
   public var reference: String
   public var referenceImages: Int
   public var seed: UInt64
   public var resamples: Int
   public var samples: SampleFigures
-  /// Held-out images judged in the same way; nil where there are too few.
+  /// Held-out images judged in the same way; nil if there are too few.
   public var floor: SampleFigures?
   public var classes: Classes?
   public var memory: Memory
 
-  /// Samples with their nearest neighbours, `sheet[row][sample]`: samples; nearest training image, nearest held-out one by
-  /// pixels; the same two by features.
+  /// Samples with their nearest neighbours, `sheet[row][sample]`: samples; nearest training image and nearest held-out
+  /// one by pixels; the same two by features.
   public private(set) var sheet: [[Image]] = []
 
   private enum CodingKeys: String, CodingKey {
     case extractor, data, reference, referenceImages, seed, resamples, samples, floor, classes, memory
   }
 
-  /// Samples shown with their neighbours.
+  /// How many samples are shown with their neighbours.
   public static let shown = 16
 
   /// Judges samples by features.
   ///
-  /// The reference images are the first of the training images in an order that a fixed shuffle makes, whatever the seed. They
-  /// and the held-out images are those of one class where all samples were asked to be of it.
+  /// The reference images are the first training images in the order of a fixed shuffle, whatever the seed. If all
+  /// samples were drawn for one class, reference and held-out images are of that class too.
   ///
   /// - Parameters:
-  ///   - samples: with the labels that were asked for, if any.
-  ///   - data: of the samples' size and channels.
-  ///   - extractor: what gives images their features.
+  ///   - samples: the samples, with the labels that they were drawn for, if any.
+  ///   - data: data of the samples' size and channels.
+  ///   - extractor: gives images their features.
   ///   - options: counts, seed and resamples.
-  ///   - backend: what computes.
-  ///   - progress: told what is being done.
-  /// - Throws: `UserError` (usage) where there are too few images for what is asked.
+  ///   - backend: the backend that computes.
+  ///   - progress: receives what is being done.
+  /// - Throws: `UserError` (usage) if there are too few images for what is asked.
   public init(
     _ samples: ImageDataset, data: DatasetSplits, by extractor: any FeatureExtractor, _ options: EvaluationOptions,
     on backend: any Backend, progress: (String, Double) throws -> Void
@@ -177,7 +177,7 @@ extension SampleEvaluation.Classes {
     func distribution(_ classes: [Int]) -> [Double] {
       names.indices.map { name in Double(classes.filter { $0 == name }.count) / Double(max(1, classes.count)) }
     }
-    /// The share of images that are taken for what they are labelled as, where the labels mean the same.
+    /// The share of images that are classified as they are labelled, if the labels mean the same.
     func accuracy(_ images: ImageDataset, _ classes: [Int]) -> Estimate? {
       guard images.classNames == names, let labels = images.labels else { return nil }
       return bootstrap.mean(of: zip(labels, classes).map { Int($0) == $1 ? 1 : 0 })
@@ -193,7 +193,7 @@ extension SampleEvaluation.Classes {
 }
 
 extension ImageDataset {
-  /// The images, those of one class where one is named, in an order that depends on their number alone.
+  /// The images, only those of one class if it is given, in an order that depends on their number alone.
   public func shuffled(only label: Int32? = nil) -> ImageDataset {
     var generator = StreamGenerator(seed: 0, stream: .evaluation, draw: 2)
     let order = shuffledIndices(count: count, using: &generator)

@@ -1,11 +1,13 @@
 import EaselSupport
 import Foundation
 
-/// Images that a model drew, or that came from elsewhere, as 8-bit pictures: what is judged is what would be looked at.
+/// Images that a model drew, or that come from elsewhere, as 8-bit pictures, so that what is judged is what people
+/// would see.
 extension ImageDataset {
-  /// Draws the first samples of a series. Where the model takes labels, theirs are those that were asked for, or all in turn.
+  /// Draws the first samples of a series. If the model takes labels, they are those that were asked for, or all in
+  /// turn.
   ///
-  /// - Throws: `UserError` (usage) for options the model does not take.
+  /// - Throws: `UserError` (usage) if the model does not take the options.
   public init(
     drawing count: Int, from model: any Sampling, _ options: SamplingOptions, progress: (Double) throws -> Void
   ) throws {
@@ -17,7 +19,7 @@ extension ImageDataset {
       takesLabels ? options.conditions(of: 0..<count, in: data).compactMap { $0.label.map(Int32.init) } : []
     var pixels: [UInt8] = []
     pixels.reserveCapacity(data.shape(count).count)
-    // Floats of all samples at once would be four times as large as the pictures.
+    // The floats of all samples at once would be four times as large as the pictures.
     for start in stride(from: 0, to: count, by: 1024) {
       let range = start..<min(start + 1024, count)
       pixels += try model.sample(range, options) { share in
@@ -30,12 +32,12 @@ extension ImageDataset {
       classNames: data.classNames)
   }
 
-  /// Images of a NumPy array `[N, H, W, C]` or `[N, H, W]`, C being 1 or 3: floating-point numbers from 0 to 1, or whole
-  /// ones from 0 to 255.
+  /// Images of a NumPy array `[N, H, W, C]` or `[N, H, W]`, with C 1 or 3: floating-point numbers from 0 to 1, or whole
+  /// numbers from 0 to 255.
   ///
-  /// What a model's last layer overshoots by, a few numbers up to 1 outside of 0…1, is clipped.
+  /// Slight overshoots of a model's last layer (a few numbers up to 1 outside 0…1) are clipped.
   ///
-  /// - Throws: `UserError` (bad data) for arrays of another shape, or with numbers that are not of that range.
+  /// - Throws: `UserError` (bad data) for arrays of another shape, or with numbers outside that range.
   public init(array path: String) throws {
     let array = try NPYArray(path: path)
     let shape = array.shape.count == 3 ? array.shape + [1] : array.shape
@@ -64,7 +66,7 @@ extension ImageDataset {
       name: "array", source: path, width: shape[2], height: shape[1], channels: shape[3], pixels: pixels)
   }
 
-  /// - Throws: `UserError` (bad data) unless numbers are from 0 to 1, as far as a model's are.
+  /// - Throws: `UserError` (bad data) unless numbers are from 0 to 1, apart from slight overshoots.
   private static func checkRange(of values: [Float], in array: NPYArray, _ path: String) throws {
     if let place = values.firstIndex(where: { !$0.isFinite }) {
       throw UserError(
@@ -91,10 +93,10 @@ extension ImageDataset {
       hint: advice)
   }
 
-  /// The same images with a label each.
+  /// The same images with one label each.
   ///
-  /// - Throws: `UserError` (bad data) for a label that is no whole number below the number of classes, or for another number of
-  ///   labels than of images.
+  /// - Throws: `UserError` (bad data) if a label is no whole number below the number of classes, or if there are not as
+  ///   many labels as images.
   public func labelled(byArray path: String, classNames: [String]) throws -> ImageDataset {
     let array = try NPYArray(path: path)
     let numbers: [Double]
@@ -122,7 +124,7 @@ extension ImageDataset {
 }
 
 extension NPYArray {
-  /// Where a value stands, as NumPy writes it: `[3, 0, 27, 1]`.
+  /// A value's index in NumPy's form: `[3, 0, 27, 1]`.
   fileprivate func index(of place: Int) -> [Int] {
     var rest = place
     return shape.reversed().map { extent in

@@ -1,7 +1,7 @@
 import EaselSupport
 import Foundation
 
-/// Which checkpoint, and how it becomes a model.
+/// Which checkpoint to use, and how to load it as a model.
 public struct CheckpointChoice: DeclaredFields {
   /// A run's name, a run's folder or a checkpoint's folder.
   public var checkpoint = ""
@@ -17,14 +17,14 @@ public struct CheckpointChoice: DeclaredFields {
       Field("weights", \.weights, "ema (the moving average, the default where there is one) or raw."),
     ] + ComputeChoice.fields.map { $0.at(\.compute) }
 
-  /// A short name: the run's, with the step where a step's folder was named.
+  /// A short name: the run's name, followed by the step if a step's folder was named.
   public var runName: String {
     let url = URL(fileURLWithPath: checkpoint)
     let name = url.lastPathComponent
     return name.hasPrefix("step-") ? "\(url.deletingLastPathComponent().lastPathComponent)-\(name)" : name
   }
 
-  /// Loads the model, and says what was passed over and what differs from the machine that trained it.
+  /// Loads the model. Remarks on what was passed over, and on what differs from the machine that trained it.
   ///
   /// - Throws: `UserError`.
   public func load(_ work: Work) throws -> LoadedModel {
@@ -35,14 +35,14 @@ public struct CheckpointChoice: DeclaredFields {
       work.checkpoint(checkpoint), backend: compute.backend(), precision: compute.precision, weights: weights)
     if !loaded.differences.isEmpty {
       work.remark(
-        "This differs from the training and may change last digits: \(loaded.differences.joined(separator: "; ")).")
+        "This differs from the training and may change the last digits: \(loaded.differences.joined(separator: "; ")).")
     }
     return loaded
   }
 
-  /// Takes the checkpoint, the weights and the arithmetic that a picture's recipe tells, where none are given.
+  /// Fills in the checkpoint, the weights and the arithmetic from a picture's recipe if they are not given.
   ///
-  /// - Throws: `UserError` where there is no such checkpoint, or the given one is another.
+  /// - Throws: `UserError` if there is no such checkpoint, or if the given one is another.
   mutating func find(_ recipe: RecordedRecipe, in workspace: Workspace) throws {
     let (settings, picture) = (recipe.settings, recipe.picture)
     guard let hash = settings["checkpoint"] else { return }
@@ -51,7 +51,7 @@ public struct CheckpointChoice: DeclaredFields {
         throw UserError(
           .missingInput,
           "\(picture): made from checkpoint \(hash.prefix(16)) (\(settings["model"] ?? "")), which is not here",
-          hint: "It was deleted, or lies in another \(field: "workspace").")
+          hint: "It was deleted, or is in another \(field: "workspace").")
       }
       checkpoint = found.path
     } else {
@@ -85,14 +85,14 @@ public struct ComputeChoice: DeclaredFields {
       "Compute threads; they change no result (default: one for each processor that no other easel uses)."),
   ]
 
-  /// - Throws: `UserError` (unavailable) for one that this machine or this build does not have.
+  /// - Throws: `UserError` (unavailable) if this machine or this build does not have that backend.
   public func backend() throws -> any Backend { try Backends.make(kind, threads: threads) }
 }
 
 extension Work {
-  /// The checkpoint of a name, and says which damaged ones were passed over.
+  /// The checkpoint with a name. Remarks on the damaged ones that were passed over.
   ///
-  /// - Throws: `UserError` with the nearest name where there is none.
+  /// - Throws: `UserError` with the nearest name if there is no such checkpoint.
   func checkpoint(_ name: String) throws -> CheckpointFolder {
     let (folder, damaged) = try workspace.checkpoints.resolve(name)
     for one in damaged { remark("\(one.path): passed over: \(one.error.message)") }

@@ -1,10 +1,11 @@
 import EaselSupport
 
 extension DataDescription {
-  /// The numbers of the classes that a person names, with commas between: each by its name, or by its number from 0, which is
-  /// taken for one only where no class is called by a number; `#2` is always a number, unless a class is called that.
+  /// The numbers of the classes that a person lists, separated by commas. A class is given by its name or by its
+  /// number, counted from 0. A bare number counts as a number only if no class's name is one; `#2` is always a number,
+  /// unless a class has that name.
   ///
-  /// - Throws: `UserError` (usage) for a name that there is not; numbers are the model's to check.
+  /// - Throws: `UserError` (usage) for an unknown name. The model checks the numbers.
   public func labels(_ text: String) throws -> [Int] {
     let numbers = Dictionary(
       classNames.enumerated().map { (Array($1.utf8), $0) }, uniquingKeysWith: { first, _ in first })
@@ -16,7 +17,7 @@ extension DataDescription {
       return number
     }
     var parts = text.split(separator: ",", omittingEmptySubsequences: false)[...]
-    // A name may hold commas: the longest that there is is meant.
+    // A name may contain commas, so the longest match wins.
     let most = 1 + (classNames.map { name in name.utf8.count { $0 == UInt8(ascii: ",") } }.max() ?? 0)
     var labels: [Int] = []
     while let first = parts.first {

@@ -1,7 +1,7 @@
 import EaselSupport
 import Foundation
 
-/// A data set, and what is done to its images.
+/// A data set, and how its images are prepared.
 public struct DataChoice: DeclaredFields {
   /// A name or a path.
   public var data = ""
@@ -15,11 +15,11 @@ public struct DataChoice: DeclaredFields {
   public static let fields: [Field<DataChoice>] = [
     Field("data", \.data, "A name or a path."),
     Field("image-size", \.imageSize, "Resize images to N×N or W×H: N or WxH."),
-    Field("fit", \.fit, "How images of other proportions come to that size: crop, pad or stretch."),
+    Field("fit", \.fit, "How images of other proportions are brought to that size: crop, pad or stretch."),
     Field("skip-broken", \.skipBroken, "Leave out pictures and folders that cannot be read, and list them."),
   ]
 
-  /// - Throws: `UserError` where there is no such data set, or it cannot be read.
+  /// - Throws: `UserError` if there is no such data set, or if it cannot be read.
   func read(_ work: Work) throws -> DatasetSplits {
     let size = try imageSize.map { try ImageSize(parsing: $0) }
     return try work.data(data, imageSize: size, fit: fit, skippingBroken: skipBroken).splits
@@ -27,10 +27,10 @@ public struct DataChoice: DeclaredFields {
 }
 
 extension Work {
-  /// Reads a data set by name or path; nil means Fashion-MNIST, whole where it was imported.
+  /// Reads a data set by name or path; nil means Fashion-MNIST, the whole of it if it was imported.
   ///
-  /// - Returns: the data, the name under which they are found again in any copy of the workspace, and the path where that is
-  ///   not enough on this machine.
+  /// - Returns: the data, the name that finds them again in any copy of the workspace, and the path if the name is not
+  ///   enough on this machine.
   func data(
     _ nameOrPath: String?, imageSize: ImageSize?, fit: ImageFit = .crop, skippingBroken: Bool = false
   ) throws -> (name: String, splits: DatasetSplits, place: String?) {
@@ -45,7 +45,7 @@ extension Work {
     let description = DataDescription(splits.train)
     if let untrained = description.untrainedClasses {
       remark(
-        "\(asked): of \(untrained.count) of \(description.classNames.count) classes there are no images for training: "
+        "\(asked): \(untrained.count) of \(description.classNames.count) classes have no images for training: "
           + description.list(untrained))
     }
     noteCropped(splits, asked)
@@ -54,17 +54,17 @@ extension Work {
     return (HandedOn(workspace: workspace.path).path(place), splits, place)
   }
 
-  /// A data set, or a run's own; where that is not on this machine, another of the same size and channels that has the run's
-  /// classes, of which the others are left out, which is announced: bundled checkpoints are trained on more images than are
-  /// bundled.
+  /// A data set, or a run's own. If the run's own is not on this machine, takes another of the same size and channels
+  /// that has the run's classes, leaves out its other classes, and remarks on it: bundled checkpoints are trained on
+  /// more images than are bundled.
   ///
   /// - Parameters:
   ///   - asked: a name or path; nil for the run's own.
   ///   - own: the name or path of the run's own.
-  ///   - description: of what the run's model takes.
+  ///   - description: what the run's model takes.
   ///   - fit: how pictures of other proportions are brought to its size.
   ///   - skippingBroken: whether pictures that cannot be read are left out, and listed.
-  /// - Throws: `UserError` where there are none, or they cannot be read.
+  /// - Throws: `UserError` if there are none, or if they cannot be read.
   func data(
     _ asked: String?, or own: String, like description: DataDescription, fit: ImageFit = .crop,
     skippingBroken: Bool = false
@@ -104,7 +104,7 @@ extension Work {
 
   /// The data sets of a run, one for each domain of its family.
   ///
-  /// - Throws: `UserError`; usage where a family of two lacks one.
+  /// - Throws: `UserError`; usage if a family that needs two data sets lacks one.
   func data(of run: RunDescription, for preset: AnyPreset, in folder: RunFolder? = nil) throws -> [(
     name: String, splits: DatasetSplits, place: String?
   )] {
@@ -113,7 +113,7 @@ extension Work {
     func read(_ name: String?) throws -> (name: String, splits: DatasetSplits, place: String?) {
       try data(name, imageSize: size, fit: run.fit, skippingBroken: run.skipBroken)
     }
-    // What was typed is meant from the current folder.
+    // Typed paths are relative to the current folder.
     func place(_ name: String, _ key: String) -> String {
       folder == nil ? name : workspace.place(of: name, places[key])
     }

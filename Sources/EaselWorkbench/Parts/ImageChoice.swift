@@ -7,10 +7,10 @@ public struct ImageChoice: DeclaredFields {
   public var data: String?
   /// Files, or folders of them, instead.
   public var images: [String] = []
-  /// Nil for what it was in training.
+  /// Nil for the fit used in training.
   public var fit: ImageFit?
   public var skipBroken = false
-  /// What the SHA-256 of the images' size and levels has to be; nil for any.
+  /// The SHA-256 that the images' size and levels must have; nil for any.
   public var fingerprint: String?
 
   public init() {}
@@ -19,7 +19,7 @@ public struct ImageChoice: DeclaredFields {
     Field("data", \.data, "A data set whose held-out images are taken (default: the run's own)."),
     Field("images", \.images, "Image files instead, or folders of them."),
     Field(
-      "fit", \.fit, "How images come to the model's proportions: crop, pad or stretch (default: as in training)."),
+      "fit", \.fit, "How images are fitted to the model's size: crop, pad or stretch (default: as in training)."),
     Field("skip-broken", \.skipBroken, "Leave out pictures and folders that cannot be read, and list them."),
     Field("images-sha256", \.fingerprint, "The SHA-256 that the images must have (default: any)."),
   ]
@@ -27,8 +27,8 @@ public struct ImageChoice: DeclaredFields {
   /// Images of the size and channels that a model takes.
   ///
   /// - Parameters:
-  ///   - domain: which of the run's data sets, 0 for the first, where none is named.
-  ///   - limit: of held-out images; files are all taken.
+  ///   - domain: which of the run's data sets to take if none is named; 0 is the first.
+  ///   - limit: the most held-out images to take; files are all taken.
   func load(
     _ work: Work, for loaded: LoadedModel, domain: Int = 0, from first: Int = 0, limit: Int? = nil
   ) throws -> ChosenImages {
@@ -38,19 +38,19 @@ public struct ImageChoice: DeclaredFields {
         .badData,
         "\(chosen.source): expected the images with SHA-256 \(fingerprint.prefix(12))…, found "
           + "\(chosen.fingerprint.prefix(12))…",
-        hint: "They are not those that the recipe's picture was made of. Name these with \(field: "images").")
+        hint: "The recipe's picture was made from other images. Name those with \(field: "images").")
     }
     return chosen
   }
 
-  /// This with the fingerprint of what it chose: what a recipe says.
+  /// This choice with the fingerprint of the chosen images, as a recipe records it.
   func resolved(_ chosen: ChosenImages) -> ImageChoice {
     var choice = self
     choice.fingerprint = chosen.fingerprint
     return choice
   }
 
-  /// How images come to a model's size.
+  /// How images are brought to a model's size.
   func fit(for loaded: LoadedModel) throws -> ImageFit {
     try fit ?? loaded.configuration.decode(RunDescription.self).fit
   }
@@ -100,9 +100,9 @@ public struct ImageChoice: DeclaredFields {
     return chosen
   }
 
-  /// The data set that was named or else that of the run, in the size and the channels that the model takes.
+  /// The named data set, or else the run's own, in the size and channels that the model takes.
   ///
-  /// - Parameter domain: which of the run's data sets, 0 for the first.
+  /// - Parameter domain: which of the run's data sets; 0 is the first.
   func splits(_ work: Work, of loaded: LoadedModel, domain: Int) throws -> DatasetSplits {
     let description = loaded.state.data.description
     let run = try loaded.configuration.decode(RunDescription.self)
@@ -117,9 +117,9 @@ public struct ImageChoice: DeclaredFields {
 /// Images of the size and channels that a model takes.
 struct ChosenImages {
   var images: [Image]
-  /// What each is called, without extension, with the sub-folders that it lies in.
+  /// The name of each, without its extension, with the sub-folders that it is in.
   var names: [String]
-  /// What they are, for people.
+  /// A description of the images, for people.
   var source: String
   /// The files that they were read from; empty for those of a data set.
   var files: [String] = []
@@ -133,7 +133,7 @@ struct ChosenImages {
     ).fingerprint
   }
 
-  /// As the tensor that a model works on.
+  /// The images as the tensor that a model works on.
   func tensor(for model: any Model) -> Tensor { Batch(images).tensor(on: model.context.backend) }
 }
 

@@ -1,7 +1,8 @@
 import EaselSupport
 import Foundation
 
-/// How long to train; one of the fields, or none for what is left of a run or its settings' steps.
+/// How long to train. At most one field is set; with none, training goes to the end of the run or of its settings'
+/// steps.
 public struct TrainingLength: DeclaredFields {
   public var steps: Int?
   public var epochs: Double?
@@ -10,11 +11,11 @@ public struct TrainingLength: DeclaredFields {
   public init() {}
 
   public static let fields: [Field<TrainingLength>] = [
-    Field("steps", \.steps, .from(1, to: 1e9), "Stop after so many steps, from the run's beginning."),
-    Field("epochs", \.epochs, .above(0, below: 1e9), "Stop after so many passes over the images."),
+    Field("steps", \.steps, .from(1, to: 1e9), "Stop after this many steps, counted from the run's beginning."),
+    Field("epochs", \.epochs, .above(0, below: 1e9), "Stop after this many passes over the images."),
     Field(
       "minutes", \.minutes, .above(0, below: 1e9),
-      "Stop after so many minutes, the last picture and the checkpoint among them."),
+      "Stop after this many minutes, including the last picture and checkpoint."),
   ]
 
   public func check(_ check: inout FieldCheck) {
@@ -23,7 +24,7 @@ public struct TrainingLength: DeclaredFields {
       "\(field: "steps"), \(field: "epochs") and \(field: "minutes"): expected one of them")
   }
 
-  /// - Parameter start: when the request was made, which minutes count from.
+  /// - Parameter start: when the request was made. Minutes count from there.
   func limit(_ trainer: Trainer, since start: ContinuousClock.Instant) -> TrainingLimit {
     if let minutes {
       let gone = (ContinuousClock.now - start) / .seconds(1)

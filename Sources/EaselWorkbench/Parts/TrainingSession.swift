@@ -1,27 +1,27 @@
 import EaselSupport
 import Foundation
 
-/// A training that is ready to begin: the model is made, the data are read, the folder is reserved.
+/// A training that is ready to begin: the model is made, the data are read, and the folder is reserved.
 public struct TrainingSession {
   public let trainer: Trainer
   public let limit: TrainingLimit
   private let work: Work
 
   /// - Parameter start: when the request was made.
-  /// - Throws: `UserError` (usage) where the run is as long as asked already, unavailable where memory is lacking.
+  /// - Throws: `UserError` (usage) if the run already is as long as asked; unavailable if memory is lacking.
   init(_ trainer: Trainer, _ length: TrainingLength, since start: ContinuousClock.Instant, _ work: Work) throws {
     (self.trainer, self.work) = (trainer, work)
     if let steps = length.limit(trainer, since: start).steps, trainer.state.step >= steps {
       throw UserError(
         .usage, "run \(trainer.folder.name) is at step \(trainer.state.step) already",
-        hint: "\(field: "steps") counts from the run's beginning; give a larger number.")
+        hint: "\(field: "steps") counts from the run's beginning: give a larger number.")
     }
     try work.wait("estimating the memory that this takes …") { try trainer.checkMemory() }
     limit = length.limit(trainer, since: start)
     trainer.isCancelled = work.observer.isCancelled
   }
 
-  /// What is to be known of a training before it begins, for people.
+  /// What people should know about a training before it begins.
   public var remarks: [String] {
     let state = trainer.state
     let parameters = trainer.model.parameterCount
@@ -45,7 +45,7 @@ public struct TrainingSession {
     return remarks
   }
 
-  /// Trains to the end and tells whoever watches the work how far it is.
+  /// Trains to the end and reports progress to the observer.
   func runTellingObserver() throws -> TrainingAnswer {
     let (before, begin) = (trainer.state.step, ContinuousClock.now)
     return try run(report: { progress in
@@ -53,16 +53,16 @@ public struct TrainingSession {
         limit.steps.map { Double(progress.step - before) / Double(max(1, $0 - before)) },
         limit.seconds.map { (ContinuousClock.now - begin) / .seconds(max(1e-9, $0)) },
       ].compactMap { $0 }
-      // Whoever wants no more of a training says so by being cancelled: it is to be saved.
+      // An observer stops a training by cancelling, which saves it; what its progress callback throws must not end it.
       try? work.observer.progress("training", min(1, shares.max() ?? 0))
     })
   }
 
-  /// Trains to the end; where nobody wants it any more or a signal comes, the run is saved and can go on later.
+  /// Trains to the end. If the work is cancelled or a signal comes, saves the run so that it can go on later.
   ///
   /// - Parameters:
-  ///   - phase: told what begins that may take long, and with nil that it is over.
-  ///   - report: told after every step.
+  ///   - phase: receives the phase that begins and may take long, and nil when it is over.
+  ///   - report: called after every step.
   /// - Throws: `UserError`.
   public func run(
     phase: @escaping (TrainingPhase?) -> Void = { _ in }, report: (TrainingProgress) -> Void = { _ in }
@@ -80,7 +80,7 @@ public struct TrainingSession {
   }
 }
 
-/// What a training came to.
+/// What a training produced.
 public struct TrainingAnswer: Sendable {
   public var run: String
   /// The checkpoint's folder.
@@ -89,8 +89,8 @@ public struct TrainingAnswer: Sendable {
   public var step: Int
   public var loss: Double
   public var validationLoss, imagesPerSecond: Double?
-  /// Of training in all sessions.
+  /// Training time over all sessions.
   public var seconds: Double
-  /// Whether it came to its end instead of being stopped.
+  /// Whether the training reached its end instead of being stopped.
   public var isComplete: Bool
 }

@@ -1,13 +1,13 @@
 import EaselSupport
 import Foundation
 
-/// A place for something that is made, looked at before any computing.
+/// A path that something will be written to, checked before any computing.
 public struct Destination {
   /// What is written.
   public enum Kind {
     case picture, array, folder
 
-    /// What its name may end in.
+    /// The extensions that its name may have.
     fileprivate var extensions: [String] {
       switch self {
       case .picture: ["png", "apng"]
@@ -21,20 +21,20 @@ public struct Destination {
   private let field: String
   private let kind: Kind
 
-  /// Extensions that say what a file is.
+  /// Extensions that tell a file's kind.
   private static let known = Image.fileExtensions.union([
     "npy", "npz", "pdf", "svg", "eps", "ico", "tga", "mp4", "webm", "mov", "avi", "mkv", "json", "csv", "txt", "zip",
   ])
 
   /// - Parameters:
-  ///   - path: where it is.
-  ///   - field: the one that says where it is.
-  ///   - kind: what is going to be there.
+  ///   - path: the path to write to.
+  ///   - field: the field that holds the path.
+  ///   - kind: what will be written there.
   public init(_ path: String, field: String = "output", is kind: Kind = .picture) {
     (self.path, self.field, self.kind) = (path, field, kind)
   }
 
-  /// - Throws: `UserError` (usage) where the name says that it is of another kind than what is written.
+  /// - Throws: `UserError` (usage) if the name stands for another kind of file than is written.
   public func checkName() throws {
     let name = URL(fileURLWithPath: path).pathExtension.lowercased()
     guard Destination.known.contains(name), !kind.extensions.contains(name) else { return }
@@ -44,9 +44,9 @@ public struct Destination {
       hint: "Write \(field: field) \(path.deletingPathExtension)\(ending ?? "")")
   }
 
-  /// Makes sure that files can be written where they shall go, and leaves everything as it is.
+  /// Makes sure that files can be written there, and changes nothing.
   ///
-  /// - Throws: `UserError`; usage where the name says that it is something else, else cannot create.
+  /// - Throws: `UserError`; usage if the name stands for something else, otherwise cannot create.
   public func check() throws {
     try checkName()
     let files = FileManager.default
@@ -55,7 +55,7 @@ public struct Destination {
     if files.fileExists(atPath: file, isDirectory: &isFolder), isFolder.boolValue {
       throw UserError(.cannotCreate, "\(file): expected a file's name, found a folder")
     }
-    // The folders that are missing will be made in the first one that is there.
+    // Missing folders will be made in the first one that exists.
     var folder = URL(fileURLWithPath: file).standardizedFileURL.deletingLastPathComponent()
     while !files.fileExists(atPath: folder.path, isDirectory: &isFolder) { folder.deleteLastPathComponent() }
     let hint = "Choose another place with \(field: field)."
@@ -69,7 +69,7 @@ public struct Destination {
 }
 
 extension FileOutput {
-  /// Makes the folder that a file is about to be written to.
+  /// Makes the folder for a file that is about to be written.
   ///
   /// - Throws: `UserError` (cannot create).
   package static func makeFolder(for path: String) throws {

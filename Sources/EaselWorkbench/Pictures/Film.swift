@@ -1,35 +1,35 @@
 import EaselSupport
 
-/// A sheet of pictures as it changes, on its way to an animated PNG.
+/// A sheet of pictures as it changes; it becomes an animated PNG.
 public struct Film {
   private static let mostFrames = 60
   private static let delay = 80
-  /// How often the last frame is shown, so that one can look at it.
+  /// How often the last frame is repeated, so that there is time to look at it.
   private static let rest = 20
   private var frames: [[Image]] = []
-  /// Pictures of a frame that are shown.
+  /// How many pictures of a frame are shown.
   let count: Int
   let columns: Int
-  /// Whether it runs back to its beginning instead of resting at its end.
+  /// Whether the film runs back to its beginning instead of resting at its end.
   let isRoundTrip: Bool
-  /// What it is, for its recipe.
+  /// What the film shows, for its recipe.
   let subject: String
 
   init(_ subject: String, count: Int, columns: Int, isRoundTrip: Bool = false) {
     (self.subject, self.count, self.columns, self.isRoundTrip) = (subject, count, columns, isRoundTrip)
   }
 
-  /// Puts further pictures into a frame.
+  /// Adds further pictures to a frame.
   mutating func add(_ images: [Image], to frame: Int) {
     while frames.count <= frame { frames.append([]) }
     frames[frame] += images
   }
 
-  /// Writes an animated PNG; the folder is made where it is missing.
+  /// Writes an animated PNG; makes the folder if it is missing.
   ///
   /// - Parameters:
-  ///   - path: of the file.
-  ///   - recipe: of the pictures that the film ends with.
+  ///   - path: the path of the file.
+  ///   - recipe: the recipe of the pictures that the film ends with.
   /// - Throws: `UserError` (cannot create).
   public func write(to path: String, _ recipe: Recipe) throws {
     let last = frames.count - 1

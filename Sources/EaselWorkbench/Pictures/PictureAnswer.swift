@@ -1,6 +1,6 @@
 import EaselSupport
 
-/// Pictures that were asked for, and how they came about.
+/// The pictures that were asked for, and how they were made.
 public struct PictureAnswer {
   /// Row by row of the sheet.
   public var pictures: [Image]
@@ -10,26 +10,27 @@ public struct PictureAnswer {
   public var count: Int
   /// What was measured on the way, by name.
   public var figures: [String: Double] = [:]
-  /// What was done, with which anybody makes the same again.
+  /// How the pictures were made; with it, anybody can make the same ones again.
   public var recipe: Recipe
   /// Sentences for people.
   public var remarks: [String] = []
-  /// How the pictures came about, where that was asked for.
+  /// A film of how the pictures were made, if one was asked for.
   public var film: Film?
-  /// What the pictures are called, where each is a translation of a file or a held-out image.
+  /// The names of the pictures, if each is a translation of a file or a held-out image.
   public var names: [String] = []
-  /// The recipe of each picture by itself, by its number; nil where none can be made alone.
+  /// The recipe of each picture by itself, by its number; nil if none can be made alone.
   public var recipeOfPicture: ((Int) -> Recipe)?
-  /// The pictures before they became levels: `[N, H, W, C]`, float32, 0 to 1 and what lies outside; for drawn ones only.
+  /// The pictures before they were rounded to levels: `[N, H, W, C]`, float32, from 0 to 1 with values beyond; only for
+  /// drawn ones.
   public var values: Tensor?
 
   /// All pictures as one.
   public var grid: Image { ImageGrid.compose(pictures, columns: columns) }
 
-  /// What the images are that the pictures were made of; empty for none.
+  /// The images that the pictures were made from; empty for none.
   public var subject: String { recipe["Images"] ?? "" }
 
-  /// Writes the sheet with its recipe; the folder is made where it is missing.
+  /// Writes the sheet with its recipe; makes the folder if it is missing.
   ///
   /// - Throws: `UserError` (cannot create).
   public func write(to path: String) throws {
@@ -39,7 +40,7 @@ public struct PictureAnswer {
 
   /// Writes each picture by itself with its own recipe.
   ///
-  /// - Parameter path: of the picture of a number.
+  /// - Parameter path: gives the path of the picture with a number.
   /// - Throws: `UserError` (cannot create).
   public func writePictures(_ path: (Int) -> String) throws {
     for (index, picture) in pictures.enumerated() {
@@ -64,9 +65,9 @@ extension Job {
   }
 
   /// - Parameters:
-  ///   - made: how many images were made; nil for all that are shown.
-  ///   - request: with all that it depends on.
-  ///   - settings: what people read of it.
+  ///   - made: how many images were made; nil for as many as are shown.
+  ///   - request: the request, with everything that the pictures depend on.
+  ///   - settings: the request's settings, for people.
   func picture(
     _ pictures: [Image], columns: Int, made: Int? = nil, figures: [String: Double] = [:], film: Film? = nil,
     _ request: some ModelRequest, _ settings: [(key: String, value: String)]

@@ -1,17 +1,17 @@
 import EaselSupport
 import Foundation
 
-/// How a picture was made: what its file carries as text.
+/// How a picture was made, as text in its file.
 public struct Recipe: Sendable {
   private let name: String
   private let request: [String: FieldContent]
-  /// What people read, in order.
+  /// The settings for people, in order.
   private var settings: [(key: String, value: String)]
   private let identity: [String: String]
 
   /// - Parameters:
   ///   - loaded: the model that made it; nil for none.
-  ///   - settings: what people read of the request; paths among them lose what belongs to this machine.
+  ///   - settings: the request's settings, for people; paths among them lose what belongs to this machine.
   init(
     _ request: some Request, _ loaded: LoadedModel?, _ settings: [(key: String, value: String)],
     in workspace: Workspace
@@ -37,20 +37,21 @@ public struct Recipe: Sendable {
     ]
   }
 
-  /// Of the model's checkpoint; nil where there is no model.
+  /// The hash of the model in the checkpoint; nil if there is no model.
   public var modelHash: String? { identity["checkpoint"] }
 
-  /// What people read under a key.
+  /// The setting under a key, for people.
   public subscript(key: String) -> String? { settings.first { $0.key == key }?.value }
 
-  /// The recipe of a film of what was made.
+  /// The recipe of a film of these pictures.
   func film(_ subject: String) -> Recipe {
     var film = self
     film.settings.append((key: "Film", value: subject))
     return film
   }
 
-  /// `parameters`, as image galleries of the field read it, and `easel`, JSON: the same, the model's hash, and the request.
+  /// `parameters`, in the form that the field's image galleries read, and `easel`, JSON with the same, the model's
+  /// hash, and the request.
   public var text: PNGText {
     let all = settings + [(key: "Version", value: "easel \(easelVersion)")]
     let line = all.map { "\($0.key): \($0.value)" }.joined(separator: ", ")
@@ -67,11 +68,11 @@ public struct Recipe: Sendable {
 /// The recipe that a picture's file carries.
 public struct RecordedRecipe {
   public let picture: String
-  /// What people read, by names in small letters, and what the picture was made with.
+  /// The settings for people, by key in lower case, and what the picture was made with.
   public let settings: [String: String]
   private let fields: [String: FieldContent]?
 
-  /// - Throws: `UserError`; bad data where there is no recipe in the file.
+  /// - Throws: `UserError`; bad data if there is no recipe in the file.
   public init(_ picture: String) throws {
     self.picture = picture
     let json = try PNGText.read(picture)["easel"] ?? ""
@@ -84,7 +85,7 @@ public struct RecordedRecipe {
     if case .fields(let fields)? = entries["request"] { self.fields = fields } else { fields = nil }
   }
 
-  /// - Throws: `UserError`; bad data where the picture was made by another request, or tells too little.
+  /// - Throws: `UserError`; bad data if another request made the picture, or if the recipe says too little.
   func request<Asked: RecordedRequest>(_ type: Asked.Type) throws -> Asked {
     let verb = settings["verb"] ?? ""
     guard verb == Asked.name else {
@@ -100,7 +101,7 @@ public struct RecordedRecipe {
   }
 }
 
-/// What stands in a recipe.
+/// A value in a recipe.
 private enum RecipeEntry: Codable {
   case text(String)
   case fields([String: FieldContent])
@@ -124,7 +125,7 @@ private enum RecipeEntry: Codable {
 }
 
 extension FieldContent {
-  /// Without what of paths belongs to this machine.
+  /// The value without those parts of paths that belong to this machine.
   fileprivate func handed(_ handedOn: HandedOn) -> FieldContent {
     switch self {
     case .text(let text): .text(handedOn.path(text))

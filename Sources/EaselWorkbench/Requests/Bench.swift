@@ -1,14 +1,14 @@
 import EaselSupport
 
-/// A preset's speed and memory on made-up images.
+/// Measures a preset's speed and memory on made-up images.
 public struct BenchRequest: Request {
   public static let name = "bench"
   public static let summary = "Measure a preset's speed and memory on made-up images."
 
   public var preset = ""
-  /// Tells where a training step's time goes instead.
+  /// Whether to report instead where a training step's time goes.
   public var profile = false
-  /// Times the backend's operations by themselves instead.
+  /// Whether to time the backend's operations by themselves instead.
   public var operations = false
   public var steps = 5
   public var batchSize: String?
@@ -27,12 +27,12 @@ public struct BenchRequest: Request {
       Field(
         "operations", \.operations,
         "Time the backend's operations by themselves instead, on the shapes of the reference models."),
-      Field("steps", \.steps, .from(1, to: 10_000), "Timed steps; the median counts."),
-      Field("batch-size", \.batchSize, "Images in a step."),
+      Field("steps", \.steps, .from(1, to: 10_000), "How many steps to time; the median counts."),
+      Field("batch-size", \.batchSize, "Images per training step."),
       Field(
         "image-size", \.imageSize, "The size of the images, N×N or W×H: N or WxH (default: the preset's)."),
       Field("channels", \.channels, "The images' channels, 1 or 3 (default: the preset's)."),
-      Field("set", \.settings, "One setting, KEY=VALUE; may be given again."),
+      Field("set", \.settings, "One setting, KEY=VALUE; may be repeated."),
     ] + ComputeChoice.fields.map { $0.at(\.compute) }
 
   public func check(_ check: inout FieldCheck) {
@@ -51,7 +51,7 @@ public struct BenchRequest: Request {
     case operations(OperationReport)
   }
 
-  /// Operations by themselves, beside what the processor can do.
+  /// Timings of single operations, beside what the processor can do.
   public struct OperationReport: Encodable {
     public let ceilings: Ceilings
     public let operations: [OperationTiming]
@@ -73,8 +73,8 @@ public struct BenchRequest: Request {
       let key = String(assignment.prefix { $0 != "=" })
       if RunDescription.fields.contains(where: { $0.key == key }) {
         throw UserError(
-          .usage, "\(field: "set") \(key): bench makes its images up",
-          hint: "Say with \(field: "image-size") and \(field: "channels") what they are like.")
+          .usage, "\(field: "set") \(key): bench makes up its own images",
+          hint: "Set their size and channels with \(field: "image-size") and \(field: "channels").")
       }
       try configuration.set(assignment)
     }

@@ -1,9 +1,9 @@
 import EaselSupport
 
-/// The data sets that can be named.
+/// Lists the data sets that can be named.
 public struct DataListRequest: Request {
   public static let name = "data list"
-  public static let summary = "The data sets that can be named."
+  public static let summary = "List the data sets that can be named."
 
   public init() {}
   public static let fields: [Field<DataListRequest>] = []
@@ -33,7 +33,7 @@ public struct DataListRequest: Request {
   }
 }
 
-/// What a data set is.
+/// Describes a data set.
 public struct DataInfoRequest: Request {
   public static let name = "data info"
   public static let summary = "Describe a data set."
@@ -62,7 +62,7 @@ public struct DataInfoRequest: Request {
   }
 }
 
-/// A data set's first images as a sheet.
+/// Shows a data set's first images as a sheet.
 public struct DataGridRequest: RecordedRequest {
   public static let name = "data grid"
   public static let summary = "Show a data set's first images."
@@ -93,13 +93,13 @@ public struct DataGridRequest: RecordedRequest {
   }
 }
 
-/// A data set out of a package or a folder, brought into `Data/`.
+/// Brings a data set from a package or a folder into `Data/`.
 public struct DataImportRequest: Request {
   public static let name = "data import"
   public static let summary = "Bring a data set into Data/."
 
   public var dataset = ""
-  /// Of emoji; nil for 64.
+  /// The side of the emoji in pixels; nil for 64.
   public var size: Int?
   public var from: String?
 
@@ -127,7 +127,7 @@ public struct DataImportRequest: Request {
     if size != nil, dataset == FashionMNIST.name {
       throw UserError(
         .usage, "\(field: "size"): \(dataset) has one size",
-        hint: "Resize it where it is used, with \(field: "image-size").")
+        hint: "Resize it when you use it, with \(field: "image-size").")
     }
     let (side, folder) = (size ?? 64, "\(work.workspace.path)/Data")
     switch dataset {
@@ -141,7 +141,7 @@ public struct DataImportRequest: Request {
   }
 }
 
-/// A data set written as sheets: one PNG of all training images, one of the held-out ones.
+/// Writes a data set as sheets: one PNG of all training images, one of the held-out ones.
 public struct DataPackRequest: Request {
   public static let name = "data pack"
   public static let summary = "Write a data set as sheets: one PNG of all training images, one of the held-out ones."

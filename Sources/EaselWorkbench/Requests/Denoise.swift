@@ -1,7 +1,7 @@
 import EaselMetrics
 import EaselSupport
 
-/// Damaged images made whole.
+/// Damages images and restores them.
 public struct DenoiseRequest: PictureRequest {
   public static let name = "denoise"
   public static let summary = "Damage images and restore them: clean, damaged and restored rows."
@@ -10,11 +10,11 @@ public struct DenoiseRequest: PictureRequest {
   public var input = ImageChoice()
   public var count = 8
   public var columns = 8
-  /// Nil for what the model was trained for.
+  /// Nil for the kind that the model was trained for.
   public var corruption: Corruption.Kind?
-  /// The noise's deviation, or the share of pixels; nil for the model's.
+  /// The noise's standard deviation, or the share of damaged pixels; nil for the model's.
   public var noise: Float?
-  /// Another checkpoint whose reconstructions are measured too.
+  /// Another checkpoint whose reconstructions are also measured.
   public var beside: String?
   public var seed: UInt64 = 0
 
@@ -29,9 +29,9 @@ public struct DenoiseRequest: PictureRequest {
         "gaussian, salt-and-pepper or squares (default: what the model was trained for)."),
       Field(
         "noise", \.noise,
-        "The noise's deviation, where 1 is from black to white, or the share of pixels (default: the model's)."),
-      Field("beside", \.beside, "Another run whose reconstructions of the damaged images are measured too."),
-      Field("seed", \.seed, "Which noise."),
+        "The noise's standard deviation (black to white is 1), or the share of pixels (default: the model's)."),
+      Field("beside", \.beside, "Another run whose reconstructions of the damaged images are also measured."),
+      Field("seed", \.seed, "Random seed of the noise."),
     ] + ImageChoice.fields.map { $0.at(\.input) }
 
   public func validate(for model: any Restoring) throws {
@@ -45,12 +45,12 @@ public struct DenoiseRequest: PictureRequest {
   }
 
   /// Figures: `psnr-…` in dB and `ssim-…` of `noisy`, `blurred`, `restored` and, if asked for, `beside`; and
-  /// `blur-deviation`, in pixels, of the Gaussian blur that comes nearest.
+  /// `blur-deviation`, in pixels, of the Gaussian blur that comes closest to the clean images.
   public func answer(_ job: Job<any Restoring>) throws -> PictureAnswer {
     let (model, damage) = (job.model, damage(for: job.model))
     let chosen = try input.load(job.work, for: job.loaded, limit: count)
     let clean = chosen.tensor(for: model)
-    // Draw 1 000 000: away from those that a sampler's own steps use.
+    // Draw 1 000 000 is beyond the draws that a sampler's own steps use.
     let noisy = damage.apply(to: clean, RandomDraw(seed: seed, stream: .sampling, draw: 1_000_000))
     let restored = try model.restore(noisy, from: damage, seed: seed, progress: job.work.progress("restoring")).images()
     let noisyImages = noisy.images()
@@ -76,7 +76,7 @@ public struct DenoiseRequest: PictureRequest {
       ])
   }
 
-  /// What another model, of the same images, makes of the damaged ones.
+  /// What another model, for the same images, makes of the damaged ones.
   private func reconstructions(of noisy: Tensor, by name: String, _ job: Job<any Restoring>) throws -> [Image] {
     var other = source
     other.checkpoint = name

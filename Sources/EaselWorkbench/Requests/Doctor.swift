@@ -1,10 +1,10 @@
 import EaselSupport
 import Foundation
 
-/// What Easel found on this machine, and what is missing.
+/// Reports what Easel found on this machine, and what is missing.
 public struct DoctorRequest: Request {
   public static let name = "doctor"
-  public static let summary = "Tell what Easel found on this machine, and what is missing."
+  public static let summary = "Show what Easel found on this machine, and what is missing."
 
   public init() {}
   public static let fields: [Field<DoctorRequest>] = []

@@ -2,22 +2,22 @@ import EaselMetrics
 import EaselSupport
 import Foundation
 
-/// What a model is worth, by its samples, its likelihood or its features; or what images from elsewhere are worth.
+/// Judges a model by its samples, its likelihood or its features, or judges images from elsewhere.
 public struct EvaluateRequest: RecordedRequest {
   public static let name = "evaluate"
   public static let summary = "Judge a model by its samples, its likelihood or its features."
 
-  /// What features are taken from.
+  /// The source of the features.
   public enum Features: String, FieldChoice {
     case classifier, pixels
   }
 
   public var source = CheckpointChoice()
-  /// Images of a NumPy array to be judged instead.
+  /// A NumPy array whose images are judged instead.
   public var array: String?
-  /// Pictures of a folder to be judged instead.
+  /// A folder whose pictures are judged instead.
   public var images: String?
-  /// Of the array: what its images were asked to be.
+  /// The classes that the array's images were meant to show.
   public var labels: String?
   public var count: Int?
   public var references: Int?
@@ -38,35 +38,35 @@ public struct EvaluateRequest: RecordedRequest {
   public static let fields: [Field<EvaluateRequest>] =
     CheckpointChoice.fields.map { $0.at(\.source) } + [
       Field(
-        "array", \.array, "Judge a NumPy array [N, H, W, C] instead: numbers from 0 to 1, or whole ones from 0 to 255."),
+        "array", \.array, "Judge a NumPy array [N, H, W, C] instead: numbers from 0 to 1, or integers from 0 to 255."),
       Field("images", \.images, "Judge the pictures in a folder instead."),
-      Field("labels", \.labels, "What the array's images were asked to be: a NumPy array [N] of whole numbers."),
+      Field("labels", \.labels, "The classes that the array's images should show: a NumPy array [N] of integers."),
       Field(
         "count", \.count, .from(1, to: 1_000_000),
-        "How many samples, or held-out images of a likelihood (default: 10000; all of an array, folder or data set)."),
+        "How many samples, or held-out images for a likelihood (default: 10000; all of an array, folder or data set)."),
       Field(
         "references", \.references, .from(1, to: 10_000_000),
-        "Training images that samples are held against (default: as many)."),
+        "How many training images to compare samples with (default: as many as samples)."),
       Field(
         "data", \.data,
-        "The data set to hold samples against (default: the run's own; Fashion-MNIST for an array or a folder)."),
+        "The data set to compare samples with (default: the run's own; Fashion-MNIST for an array or a folder)."),
       Field(
         "features", \.features,
-        "classifier, or pixels: principal components of small pictures, for data without a classifier (default: the first where there is one for the data's classes)."
+        "classifier, or pixels: principal components of small pictures, for data without a classifier (default: classifier, if there is one for the data's classes)."
       ),
       Field("classifier", \.classifier, "The checkpoint of the classifier, or of another model with features."),
       Field(
         "dimensions", \.dimensions,
         .from(1, to: Double(PixelFeatureExtractor.longestSide * PixelFeatureExtractor.longestSide * 3)),
-        "Principal components of pixels as features."),
-      Field("resamples", \.resamples, .from(10, to: 100_000), "Resamples of each interval."),
+        "How many principal components of the pixels to take as features."),
+      Field("resamples", \.resamples, .from(10, to: 100_000), "How many resamples each interval takes."),
       Field("likelihood", \.likelihood, "Bound the likelihood of held-out images instead."),
       Field(
         "importance-samples", \.importanceSamples, .from(1, to: 1_000_000),
-        "Samples an image for the importance-weighted bound of the likelihood."),
+        "Samples per image for the importance-weighted bound on the likelihood."),
       Field("probe", \.probe, "Probe the model's features instead."),
       Field(
-        "probe-images", \.probeImages, .from(20, to: 100_000_000), "Training images of the probe (default: all)."),
+        "probe-images", \.probeImages, .from(20, to: 100_000_000), "Training images for the probe (default: all)."),
       Field("skip-broken", \.skipBroken, "Leave out pictures and folders that cannot be read, and list them."),
     ] + SamplingChoice.fields.map { $0.at(\.sampling) }
 
@@ -101,7 +101,7 @@ public struct EvaluateRequest: RecordedRequest {
     if array == nil, images == nil { try source.find(recipe, in: workspace) }
   }
 
-  /// What the sheet is called after: the run, or the array's or folder's name.
+  /// What the sheet is named after: the run, the array or the folder.
   public var subject: String {
     let path = array ?? images ?? source.runName
     return URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
@@ -188,7 +188,7 @@ public struct EvaluateRequest: RecordedRequest {
     if let array {
       samples = try ImageDataset(array: array)
     } else {
-      // Pictures come sorted by class.
+      // A folder's pictures are sorted by class.
       samples = try ImageDataset(folder: path, skippingBroken: skipBroken) { work.list(skipped: $0, of: path) }
         .shuffled()
     }
@@ -216,7 +216,7 @@ public struct EvaluateRequest: RecordedRequest {
     var options = EvaluationOptions()
     (options.references, options.seed, options.resamples) = (references, sampling.seed, resamples)
     let extractor = try extractor(for: splits, backend, work) {
-      // Before they are fitted, which takes as many.
+      // Check before the features are fitted, which takes as many images.
       try options.check(count: count, data: splits, dimensions: dimensions)
     }
     try options.check(count: count, data: splits, dimensions: extractor.dimensions)
@@ -246,7 +246,7 @@ public struct EvaluateRequest: RecordedRequest {
           "Train one: easel train \(ClassifierFamily.name) \(field: "data") \(splits.train.name) \(field: "run") "
           + "\(ClassifierFamily.name). Or use \(advice).")
     }
-    // In float32: figures shall not depend on what the processor multiplies best.
+    // In float32, so that figures do not depend on what the processor multiplies best.
     let loaded = try LoadedModel(folder, backend: backend, precision: .float32)
     guard let model = loaded.model as? any FeatureExtracting else {
       throw UserError(
@@ -274,7 +274,7 @@ public struct EvaluateRequest: RecordedRequest {
   }
 }
 
-/// What a model or images were found to be worth: one of the evaluations.
+/// The result of one of the evaluations, of a model or of images.
 public struct EvaluateAnswer {
   /// The model that was judged; nil for images from elsewhere.
   public var checkpoint, hash: String?
@@ -292,7 +292,7 @@ public struct EvaluateAnswer {
   init(_ loaded: LoadedModel?) { (checkpoint, hash) = (loaded?.checkpoint.path, loaded?.modelHash) }
 }
 
-/// Samples' way from pictures to figures and a sheet.
+/// Takes samples from pictures to figures and a sheet.
 private struct SampleJudge {
   let extractor: any FeatureExtractor
   let splits: DatasetSplits
@@ -319,14 +319,14 @@ private struct SampleJudge {
   }
 }
 
-/// Data that are read once they are needed.
+/// Data that are read when they are first needed.
 private struct LazyData {
   let splits: () throws -> DatasetSplits
   init(_ splits: @escaping () throws -> DatasetSplits) { self.splits = splits }
 }
 
 extension LoadedModel {
-  /// What a figure says it was made with: the run, the step and the hash.
+  /// How a figure names its model: the run, the step and the hash.
   fileprivate var identity: String {
     "\(runName) (\(state.preset), step \(state.step), hash \(modelHash.prefix(16)), \(model.context.type.rawValue))"
   }
@@ -335,7 +335,7 @@ extension LoadedModel {
     URL(fileURLWithPath: checkpoint.path).deletingLastPathComponent().lastPathComponent
   }
 
-  /// The run's data, or others, of the model's size and channels; says where they are not what the model was trained on.
+  /// The run's data or others, in the model's size and channels. Remarks if they are not what the model was trained on.
   fileprivate func data(_ nameOrPath: String?, _ work: Work, skippingBroken: Bool) throws -> DatasetSplits {
     let description = state.data.description
     let run = try configuration.decode(RunDescription.self)

@@ -1,6 +1,6 @@
 import EaselSupport
 
-/// A checkpoint for pictures only, in a new folder.
+/// Writes a checkpoint for pictures only to a new folder.
 public struct ExportRequest: Request {
   public static let name = "export"
   public static let summary = "Write a checkpoint for pictures only: small, to keep or to give away."
@@ -21,7 +21,7 @@ public struct ExportRequest: Request {
     Field("checkpoint", \.checkpoint, "A run's name, a run's folder or a checkpoint's folder."),
     Field("output", \.output, "The new folder."),
     Field("type", \.type, "What the weights are stored as: bfloat16 or float32."),
-    Field("overwrite", \.overwrite, "Replace the checkpoints in a folder that is there already."),
+    Field("overwrite", \.overwrite, "Replace the checkpoints in a folder that already exists."),
   ]
 
   public struct Answer: Encodable {

@@ -1,7 +1,7 @@
 import EaselMetrics
 import EaselSupport
 
-/// Images with a part made up.
+/// Hides a part of images and lets the model fill it in.
 public struct InpaintRequest: PictureRequest {
   public static let name = "inpaint"
   public static let summary =
@@ -13,9 +13,9 @@ public struct InpaintRequest: PictureRequest {
   public var columns = 8
   /// A pattern, or a picture's path.
   public var mask = InpaintingMask.Pattern.randomPatches.rawValue
-  /// The share that is missing; nil for what is usual of the pattern.
+  /// The share that is missing; nil for the pattern's usual one.
   public var masked: Double?
-  /// Pixels of a random patch's side; nil for the model's own patches', or 4.
+  /// The side of a random patch in pixels; nil for the model's own patch size, or 4.
   public var patch: Int?
   public var seed: UInt64 = 0
 
@@ -27,18 +27,19 @@ public struct InpaintRequest: PictureRequest {
       Field("columns", \.columns, .from(1, to: 1000), "Images in a row."),
       Field(
         "mask", \.mask,
-        "\(InpaintingMask.Pattern.names), or a picture's path: bright pixels are missing, dark and transparent ones are kept; it comes to the model's size as the images do."
+        "\(InpaintingMask.Pattern.names), or a picture's path: bright pixels are missing, dark and transparent ones are kept; it is resized as the images are."
       ),
       Field(
         "masked", \.masked, .above(0, below: 1),
         "The share that is missing (default: 0.75 of random patches, 0.25 at the center, else 0.5)."),
       Field(
         "patch", \.patch, .from(1, to: 1000),
-        "Pixels of a random patch's side (default: the model's own patches', or 4)."),
-      Field("seed", \.seed, "Which random patches, and which completion."),
+        "The side of a random patch in pixels (default: the model's own patch size, or 4)."),
+      Field("seed", \.seed, "Random seed of the patches and of the completion."),
     ] + ImageChoice.fields.map { $0.at(\.input) }
 
-  /// Figures: `mse-missing` of missing pixels, `mse-missing-trivial` with the mean of the known ones instead, and `psnr`.
+  /// Figures: `mse-missing` over missing pixels, `mse-missing-trivial` if they were the mean of the known ones, and
+  /// `psnr`.
   public func answer(_ job: Job<any Inpainting>) throws -> PictureAnswer {
     let model = job.model
     let hole = try InpaintingMask(
@@ -72,7 +73,7 @@ public struct InpaintRequest: PictureRequest {
       ])
   }
 
-  /// The mean squared error of missing pixels.
+  /// The mean squared error over missing pixels.
   private func meanSquaredError(_ images: Tensor, _ originals: Tensor, where missing: [[Bool]]) -> Double {
     let channels = originals.shape[3]
     let flags = missing.flatMap { $0 }
@@ -84,7 +85,7 @@ public struct InpaintRequest: PictureRequest {
     return sum / Double(max(1, count))
   }
 
-  /// Images of one colour, the mean of an image's known pixels.
+  /// Images of one colour each: the mean of the image's known pixels.
   private func meansOfKnown(_ images: Tensor, _ missing: [[Bool]]) -> Tensor {
     let channels = images.shape[3]
     let values = images.values()

@@ -1,9 +1,9 @@
 import EaselSupport
 
-/// What a checkpoint holds, or how a picture was made.
+/// Shows what a checkpoint holds, or how a picture was made.
 public struct InspectRequest: Request {
   public static let name = "inspect"
-  public static let summary = "Tell what a checkpoint holds, or how a picture was made."
+  public static let summary = "Show what a checkpoint holds, or how a picture was made."
 
   /// A run, a checkpoint's folder, or a PNG file.
   public var subject = ""
@@ -33,7 +33,7 @@ public struct InspectRequest: Request {
   }
 }
 
-/// Whether every file of a checkpoint is what its hash says.
+/// Checks every file of a checkpoint against its hash.
 public struct VerifyRequest: Request {
   public static let name = "verify"
   public static let summary = "Check every file of a checkpoint against its hash."
@@ -46,9 +46,9 @@ public struct VerifyRequest: Request {
   ]
 
   public struct Answer {
-    /// The checkpoint's folder, or what was asked for where no checkpoint of it is whole.
+    /// The checkpoint's folder, or what was asked for if no checkpoint of it is intact.
     public var checkpoint: String
-    /// What is wrong; empty for nothing.
+    /// What is wrong; empty if nothing is.
     public var problems: [UserError]
   }
 

@@ -8,9 +8,9 @@ public struct InterpolateRequest: PictureRequest {
 
   public enum Path: String, FieldChoice {
     case walks
-    /// A row for each number of the code, which goes from −3 to 3 while the others stay.
+    /// A row for each number of the code, which goes from −3 to 3 while the others stay fixed.
     case dimensions
-    /// Codes of two numbers: the quantiles of the one against those of the other.
+    /// For codes of two numbers: the quantiles of one against those of the other.
     case plane
   }
 
@@ -21,7 +21,7 @@ public struct InterpolateRequest: PictureRequest {
   public var rows: Int?
   public var input = ImageChoice()
   public var sampling = SamplingChoice()
-  /// Whether the answer has a film of the walks.
+  /// Whether the answer includes a film of the walks.
   public var film = false
 
   public init() {}
@@ -29,7 +29,7 @@ public struct InterpolateRequest: PictureRequest {
   public static let fields: [Field<InterpolateRequest>] =
     CheckpointChoice.fields.map { $0.at(\.source) } + [
       Field("along", \.along, "walks, dimensions (a row for each number of the code) or plane (codes of two numbers)."),
-      Field("frames", \.frames, .from(2, to: 1000), "Images in a row, both ends included."),
+      Field("frames", \.frames, .from(2, to: 1000), "Images in a row, including both ends."),
       Field("rows", \.rows, .from(1, to: 1000), "Walks (default: 4), or dimensions (default: all)."),
       Field("animate", \.film, "Also show the walks as a film, to and fro."),
     ] + ImageChoice.fields.map { $0.at(\.input) } + SamplingChoice.fields.map { $0.at(\.sampling) }
@@ -97,7 +97,7 @@ public struct InterpolateRequest: PictureRequest {
       settings.map { (key: $0.0, value: $0.1) } + (try model.describe(decoding: options)))
   }
 
-  /// Codes of both ends of every walk, one after the other, what they are, and the images that they are of.
+  /// The codes of both ends of every walk, one after the other, with a description and the images that they encode.
   private func ends(
     _ job: Job<any CodeDecoding>, walks: Int, _ options: SamplingOptions
   ) throws -> (codes: Tensor, name: String, chosen: ChosenImages?) {
@@ -109,7 +109,7 @@ public struct InterpolateRequest: PictureRequest {
         .unavailable, "\(job.loaded.state.preset) has no codes of given images",
         hint: "Leave out \(field: "images") and \(field: "data").")
     }
-    // Held-out images from a place that the seed chooses.
+    // Held-out images from an index that the seed chooses.
     let wanted = 2 * walks
     let first = input.images.isEmpty ? Int(sampling.seed % 1000) * wanted : 0
     let chosen = try input.load(job.work, for: job.loaded, from: first, limit: wanted)
@@ -126,7 +126,7 @@ public struct InterpolateRequest: PictureRequest {
 
   // MARK: Sheets
 
-  /// Images of codes that one goes through number by number.
+  /// Decodes codes while they vary number by number.
   private func sheet(_ job: Job<any CodeDecoding>) throws -> PictureAnswer {
     guard let model = job.model as? any GaussianCodes else {
       throw UserError(

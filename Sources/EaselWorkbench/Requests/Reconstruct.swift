@@ -1,7 +1,7 @@
 import EaselMetrics
 import EaselSupport
 
-/// Images through the latent space and back.
+/// Sends images through the latent space and back.
 public struct ReconstructRequest: PictureRequest {
   public static let name = "reconstruct"
   public static let summary =

@@ -1,17 +1,17 @@
 import EaselSupport
 import Foundation
 
-/// A run trained further from its newest checkpoint.
+/// Trains a run further from its newest checkpoint.
 public struct ResumeRequest: Request {
   public static let name = "resume"
   public static let summary = "Go on with a run from its newest checkpoint."
 
   public var run = ""
-  /// Settings that are other from here on, `KEY=VALUE`.
+  /// Settings to change from here on, as `KEY=VALUE`.
   public var settings: [String] = []
   public var length = TrainingLength()
   public var compute = ComputeChoice()
-  /// The command line that is noted in the run.
+  /// The command line to record in the run.
   public var command: String?
 
   public init() {}
@@ -19,8 +19,8 @@ public struct ResumeRequest: Request {
   public static let fields: [Field<ResumeRequest>] =
     [
       Field("run", \.run, "The run's name."),
-      Field("set", \.settings, "One setting that is another from here on, KEY=VALUE; may be given again."),
-      Field("command", \.command, "The command line that the run notes."),
+      Field("set", \.settings, "One setting to change from here on, KEY=VALUE; may be repeated."),
+      Field("command", \.command, "The command line to record in the run."),
     ] + TrainingLength.fields.map { $0.at(\.length) } + ComputeChoice.fields.map { $0.at(\.compute) }
 
   public func check(_ check: inout FieldCheck) { length.check(&check) }
@@ -32,10 +32,11 @@ public struct ResumeRequest: Request {
     let start = ContinuousClock.now
     let folder = try RunFolder(workspace: work.workspace.path, name: run)
     guard try folder.isRun else {
-      // The catalogue's message has the known runs and the nearest name; what it finds elsewhere is not to be written to.
+      // The catalogue's message has the known runs and the nearest name. Runs that it finds elsewhere must not be
+      // written to.
       let found = try work.workspace.checkpoints.resolve(run).checkpoint
       throw UserError(
-        .unavailable, "\(found.path) lies outside of the workspace and is not trained further there",
+        .unavailable, "\(found.path) is outside the workspace and is not trained further there",
         hint: "Start a run of your own with: easel train PRESET \(field: "from") \(run)")
     }
     return try session(work, with: folder, since: start)
@@ -43,8 +44,8 @@ public struct ResumeRequest: Request {
 
   /// - Parameters:
   ///   - start: when the request was made.
-  ///   - namesData: whether the data were named anew, so that where the run found them last does not matter.
-  ///   - change: what is to be read instead of the data as the run names them.
+  ///   - namesData: whether the request names the data, so that their place in the last session does not matter.
+  ///   - change: changes the run's description before the data are read, for example to other data.
   func session(
     _ work: Work, with folder: RunFolder, since start: ContinuousClock.Instant, namesData: Bool = false,
     change: (inout RunDescription) -> Void = { _ in }
@@ -67,7 +68,7 @@ public struct ResumeRequest: Request {
       folder: folder, lock: lock, backend: compute.backend())
     try folder.write(dataPlaces: data.map(\.place))
     if !trainer.differences.isEmpty {
-      work.remark("From here on this differs: \(trainer.differences.joined(separator: "; ")).")
+      work.remark("From here on, this differs: \(trainer.differences.joined(separator: "; ")).")
     }
     let session = try TrainingSession(trainer, length, since: start, work)
     if let command { trainer.record(command: command) }

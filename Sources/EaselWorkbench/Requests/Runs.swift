@@ -1,6 +1,6 @@
 import EaselSupport
 
-/// The runs that there are.
+/// Lists the runs.
 public struct RunsRequest: Request {
   public static let name = "runs"
   public static let summary = "List the runs."
@@ -12,7 +12,7 @@ public struct RunsRequest: Request {
     public var name, path: String
     /// `running`, `complete`, `stopped`, `failed`, or `for pictures`.
     public var state: String
-    /// Bytes.
+    /// Size in bytes.
     public var size: Int
     public var preset: String?
     public var step: Int?

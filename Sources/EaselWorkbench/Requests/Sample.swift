@@ -1,19 +1,19 @@
 import EaselSupport
 
-/// New images.
+/// Draws new images.
 public struct SampleRequest: PictureRequest {
   public static let name = "sample"
   public static let summary = "Draw new images as a grid."
 
   public var source = CheckpointChoice()
-  /// The number of the first image in the series that the seed names.
+  /// The number of the first image in the seed's series.
   public var first = 0
   /// Nil for eight rows.
   public var count: Int?
-  /// Nil for 8, or one for each class where all are drawn.
+  /// Nil for 8, or one for each class if all are drawn.
   public var columns: Int?
   public var sampling = SamplingChoice()
-  /// Whether the answer has a film of how the images came about.
+  /// Whether the answer includes a film of how the images came about.
   public var film = false
 
   public init() {}
@@ -24,7 +24,7 @@ public struct SampleRequest: PictureRequest {
       Field("count", \.count, .from(1, to: 100_000), "How many images (default: eight rows)."),
       Field(
         "columns", \.columns, .from(1, to: 1000),
-        "Images in a row of the grid (default: 8; one for each class where all are drawn)."),
+        "Images in a row of the grid (default: 8; one for each class if all are drawn)."),
       Field("animate", \.film, "Also show the way from noise to the grid, for models that draw in steps."),
     ] + SamplingChoice.fields.map { $0.at(\.sampling) }
 
@@ -32,7 +32,7 @@ public struct SampleRequest: PictureRequest {
     try model.validate(sampling.options(for: model.context.data))
     if film, !(model is any StepwiseSampling) {
       throw UserError(
-        .unavailable, "\(field: "animate"): this model draws an image in one pass, of which there is nothing to see",
+        .unavailable, "\(field: "animate"): this model draws an image in one pass, so there is nothing to see",
         hint: "Walk through its codes: easel interpolate \(source.runName) \(field: "animate") FILE.png")
     }
   }
@@ -43,10 +43,10 @@ public struct SampleRequest: PictureRequest {
     let columns = columns ?? job.model.sheetColumns(options)
     let count = count ?? 8 * columns
     (whole.columns, whole.count, whole.film) = (columns, count, false)
-    // As numbers, as pixels and in the grid.
+    // The images are kept as numbers, as pixels and in the grid.
     try MachineMemory.require(
       6 * job.data.shape(count).count, for: "a grid of \(count) images",
-      hint: "Draw fewer at a time, with another \(field: "seed") each.")
+      hint: "Draw fewer at a time, each with another \(field: "seed").")
     let (range, progress) = (first..<first + count, job.work.progress("sampling"))
     var shown = film ? Film("from noise to the grid", count: count, columns: columns) : nil
     let values: Tensor
@@ -69,7 +69,7 @@ public struct SampleRequest: PictureRequest {
     return answer
   }
 
-  /// What people read of a request that knows its count and its columns.
+  /// The settings for people, once the count and the columns are known.
   private func settings(_ described: [(key: String, value: String)]) -> [(key: String, value: String)] {
     let all = [("Count", count), ("Columns", columns)].map { (key: $0.0, value: String($0.1 ?? 0)) }
     return all + [(key: "Seed", value: String(sampling.seed))]
@@ -88,7 +88,7 @@ public struct SampleRequest: PictureRequest {
     sampling.seed = try number("seed", UInt64.self) ?? 0
     (sampling.steps, sampling.eta) = (try number("steps", Int.self), try number("eta", Double.self))
     (sampling.sampler, sampling.guidance) = (settings["sampler"], try number("guidance", Float.self))
-    // Where there are no numbers beside names, in recipes of earlier versions, numbers stand instead of names.
+    // Recipes of earlier versions have numbers instead of names if there is no separate field of numbers.
     if let numbers = settings["label number"] ?? settings["label"], numbers != SamplingOptions.allLabels {
       sampling.label = numbers.split(separator: ",").map { "#\($0)" }.joined(separator: ",")
     }

@@ -1,7 +1,7 @@
 import EaselSupport
 import Foundation
 
-/// A model trained.
+/// Trains a model.
 public struct TrainRequest: Request {
   public static let name = "train"
   public static let summary = "Train a model."
@@ -12,7 +12,7 @@ public struct TrainRequest: Request {
   public var dataB: String?
   /// A YAML file of settings.
   public var config: String?
-  /// `KEY=VALUE`.
+  /// Settings, as `KEY=VALUE`.
   public var settings: [String] = []
   public var run: String?
   public var resume = false
@@ -27,7 +27,7 @@ public struct TrainRequest: Request {
   public var skipBroken = false
   public var from: String?
   public var compute = ComputeChoice()
-  /// The command line that is noted in the run, for whoever wants to repeat it.
+  /// The command line to record in the run, so that it can be repeated.
   public var command: String?
 
   public init() {}
@@ -38,21 +38,21 @@ public struct TrainRequest: Request {
       Field("data", \.data, "A data set's name, or the path of a folder of images (default: Fashion-MNIST)."),
       Field("data-b", \.dataB, "The second data set, for families that translate between two."),
       Field("config", \.config, "A YAML file of settings."),
-      Field("set", \.settings, "One setting, KEY=VALUE; may be given again."),
+      Field("set", \.settings, "One setting, KEY=VALUE; may be repeated."),
       Field("run", \.run, "The run's name (default: the preset's and a number)."),
-      Field("resume", \.resume, "Go on with the run of that name where there is one, with the settings that it has."),
-      Field("overwrite", \.overwrite, "Delete a run of that name first."),
-      Field("keep", \.keep, "Checkpoints that are kept besides the best."),
-      Field("batch-size", \.batchSize, "Images in a step."),
+      Field("resume", \.resume, "Go on with the run of that name, if there is one, with the settings that it has."),
+      Field("overwrite", \.overwrite, "Delete any run of that name first."),
+      Field("keep", \.keep, "How many checkpoints to keep besides the best."),
+      Field("batch-size", \.batchSize, "Images per training step."),
       Field("learning-rate", \.learningRate, "The optimizer's learning rate."),
-      Field("seed", \.seed, "Of every random number of the run."),
+      Field("seed", \.seed, "Random seed of the run."),
       Field("image-size", \.imageSize, "Resize images to N×N or W×H: N or WxH."),
       Field(
-        "fit", \.fit, "How images of other proportions come to that size: crop (default), pad or stretch."),
+        "fit", \.fit, "How images of other proportions are brought to that size: crop (default), pad or stretch."),
       Field("skip-broken", \.skipBroken, "Leave out pictures that cannot be read, and list them."),
       Field(
-        "from", \.from, "A checkpoint whose weights to start from; for consistency the diffusion model to tune."),
-      Field("command", \.command, "The command line that the run notes."),
+        "from", \.from, "A checkpoint whose weights to start from; for consistency, the diffusion model to tune."),
+      Field("command", \.command, "The command line to record in the run."),
     ] + TrainingLength.fields.map { $0.at(\.length) } + ComputeChoice.fields.map { $0.at(\.compute) }
 
   public func check(_ check: inout FieldCheck) {
@@ -65,15 +65,15 @@ public struct TrainRequest: Request {
 
   public func answer(_ work: Work) throws -> TrainingAnswer { try session(work).runTellingObserver() }
 
-  /// The settings that the request comes to, before any data are read.
+  /// The request's complete settings, before any data are read.
   ///
-  /// - Throws: `UserError` (usage) for settings that make no sense or change nothing.
+  /// - Throws: `UserError` (usage) if settings make no sense or change nothing.
   func configuration(_ work: Work) throws -> (preset: AnyPreset, configuration: ConfigurationDocument) {
     let plan = try plan(work, needsOrigin: false)
     return (plan.preset, plan.configuration)
   }
 
-  /// Prepares the training: reads the data, makes the model, reserves the folder.
+  /// Prepares the training: reads the data, makes the model and reserves the folder.
   ///
   /// - Throws: `UserError`.
   func session(_ work: Work) throws -> TrainingSession {
@@ -87,7 +87,7 @@ public struct TrainRequest: Request {
     if isBegun, !overwrite {
       if folder.isBeingTrained { throw folder.isTakenError }
       if plan.goesOn { return try goOn(with: folder, plan.configuration, work, since: start) }
-      // One that was stopped before its first checkpoint has nothing to go on from.
+      // A run that was stopped before its first checkpoint has nothing to continue from.
       if !resume {
         throw UserError(
           .cannotCreate, "the run \(folder.name) exists already",
@@ -122,7 +122,7 @@ public struct TrainRequest: Request {
     let preset: AnyPreset
     var configuration: ConfigurationDocument
     let origin: Origin?
-    /// Whether a run is there that goes on.
+    /// Whether the request continues an existing run.
     let goesOn: Bool
   }
 
@@ -140,7 +140,7 @@ public struct TrainRequest: Request {
     try override(&configuration)
     try configuration.set("preset", to: preset.name, origin: .field("preset"))
     try configuration.decode(TrainingSettings.self).validate()
-    // A run that goes on has its own settings, against which all that was asked for is held.
+    // A run that is continued has its own settings; whatever the request asks for is compared with them.
     let goesOn =
       resume && !overwrite
       ? try !RunFolder(workspace: work.workspace.path, name: run ?? "").checkpointSteps.isEmpty : false
@@ -154,9 +154,9 @@ public struct TrainRequest: Request {
     return Plan(preset: preset, configuration: configuration, origin: origin, goesOn: goesOn)
   }
 
-  /// The checkpoint to begin from, where the family takes more of it than its weights; nil for other families.
+  /// The checkpoint to begin from, if the family takes more from it than its weights; nil for other families.
   ///
-  /// - Throws: `UserError`; usage where such a family is to begin with nothing.
+  /// - Throws: `UserError`; usage if such a family has no checkpoint to begin with.
   private func origin(of preset: AnyPreset, _ workspace: Workspace, isNeeded: Bool) throws -> Origin? {
     guard let needed = preset.family.startingPoint else { return nil }
     if let from { return try Origin(from, workspace) }
@@ -167,22 +167,22 @@ public struct TrainRequest: Request {
       hint: "Train one with: easel train \(needed.example)")
   }
 
-  /// Lays a file of settings over those of a preset.
+  /// Applies a file of settings over those of a preset.
   ///
-  /// - Throws: `UserError`; for a file of another family one that says so, and not which of its settings there are not.
+  /// - Throws: `UserError`; for a file of another family, one that says so instead of listing unknown settings.
   private func overlay(_ file: String, of preset: AnyPreset, over configuration: inout ConfigurationDocument) throws {
     let result = Result { try configuration.overlay(yamlFile: file) }
     if let other = try? AnyPreset.named(configuration.decode(RunDescription.self).preset),
       other.family.name != preset.family.name
     {
       throw UserError(
-        .usage, "\(field: "config"): \(file) is of \(other.name), expected settings of \(preset.name)",
+        .usage, "\(field: "config"): \(file) has settings of \(other.name), expected those of \(preset.name)",
         hint: "Use it with: easel train \(other.name) \(field: "config") \(file)")
     }
     try result.get()
   }
 
-  /// Lays the fields that name a setting over the document.
+  /// Applies the fields that name a setting over the document.
   private func override(_ configuration: inout ConfigurationDocument) throws {
     let named: [(key: String, value: (any FieldValue)?)] = [
       ("data", data), ("data-b", dataB), ("image-size", imageSize), ("fit", fit), ("batch-size", batchSize),
@@ -194,21 +194,21 @@ public struct TrainRequest: Request {
     }
   }
 
-  /// Goes on with a run, once it is sure that nothing else was asked for.
+  /// Continues a run, after checking that nothing else was asked for.
   private func goOn(
     with folder: RunFolder, _ configuration: ConfigurationDocument, _ work: Work,
     since start: ContinuousClock.Instant
   ) throws -> TrainingSession {
     let own = try Trainer.configuration(of: folder.newestValid().checkpoint)
     let changes = configuration.changes(from: own)
-    // Data are compared by their content, and how long to train is for each session to say.
+    // Data are compared by their content, and each session decides how long to train.
     let others = Dictionary(uniqueKeysWithValues: changes.map { ($0.key, $0.value) })
     if let change = changes.first(where: { !["data", "data-b", "steps"].contains($0.key) }) {
       throw UserError(
         .usage,
         "\(field: "resume"): the run \(folder.name) has \(change.key) \(change.other), not \(change.value)",
         hint:
-          "Leave that out, or choose another \(field: "run") name. Some settings change with: easel resume \(folder.name) \(field: "set")."
+          "Leave it out, or choose another \(field: "run") name. Some settings can be changed with: easel resume \(folder.name) \(field: "set")."
       )
     }
     var resume = ResumeRequest()
@@ -222,7 +222,7 @@ public struct TrainRequest: Request {
   }
 }
 
-/// A checkpoint that a training goes on from, with what it was trained on and set to.
+/// A checkpoint that a training begins from, with its settings and what it was trained on.
 private struct Origin {
   let checkpoint: CheckpointFolder
   private let name: String
@@ -235,7 +235,7 @@ private struct Origin {
     (state, configuration) = (try CheckpointSummary.state(of: checkpoint), try Trainer.configuration(of: checkpoint))
   }
 
-  /// Gives a document the checkpoint's settings, and its data where no others are named.
+  /// Gives a document the checkpoint's settings, and its data unless others are named.
   func lay(under document: inout ConfigurationDocument, of preset: AnyPreset, _ workspace: Workspace) throws {
     try preset.build(&document, on: configuration, of: .named(state.preset), named: name)
     let own = try configuration.decode(RunDescription.self)
@@ -244,7 +244,7 @@ private struct Origin {
       if document.isSet(key) || value.isEmpty { return }
       try document.set(key, to: value, origin: .place("the checkpoint \(name)"))
     }
-    // Other images come to the size of those that the network knows.
+    // Other images are resized to the size that the network was trained with.
     let size = state.data.description
     try set(\.imageSize, to: document.isSet("data") ? "\(size.width)x\(size.height)" : own.imageSize)
     try set(\.fit, to: own.fit.rawValue)
@@ -252,7 +252,7 @@ private struct Origin {
     if own.skipBroken { try set(\.skipBroken, to: "true") }
   }
 
-  /// - Throws: `UserError` (usage) for images with other channels or, where the network knows classes, other classes.
+  /// - Throws: `UserError` (usage) for images with other channels or, if the network knows classes, other classes.
   func requireLikeness(of data: DataDescription) throws {
     let own = state.data.description
     guard data.channels == own.channels else {

@@ -2,29 +2,30 @@ import EaselMetrics
 import EaselSupport
 import Foundation
 
-/// Images of one kind as images of another.
+/// Turns images of one kind into another.
 public struct TranslateRequest: PictureRequest {
   public static let name = "translate"
   public static let summary = "Turn images of one kind into another: original, translated and cycled rows."
 
   public var source = CheckpointChoice()
   public var input = ImageChoice()
-  /// Nil for the model's first.
+  /// Nil for the model's first direction.
   public var direction: String?
   public var strength: Double?
   public var label: String?
   public var copies = 1
   public var seed: UInt64 = 0
-  /// Held-out images; nil for 16, or all where each is by itself.
+  /// How many held-out images; nil for 16, or for all if each is translated by itself.
   public var count: Int?
   public var columns = 8
-  /// Whether the pictures are translations alone, each with its image's name, instead of rows of a sheet.
+  /// Whether the pictures are single translations, each with its image's name, instead of rows of a sheet.
   public var separate = false
-  /// Where whoever asks is going to write these pictures: an answer that would write one twice or over an original is refused.
+  /// The folder that the caller will write these pictures to. An answer that would write one twice or over an original
+  /// is refused.
   public var folder: String?
-  /// Whether held-out pairs are translated and judged; the third row has the true counterparts.
+  /// Whether to translate and judge held-out pairs; the third row then shows the true counterparts.
   public var pairs = false
-  /// The number of the one image, counted from 0, whose translation is wanted by itself; nil for all.
+  /// The number of the one image, counted from 0, to translate by itself; nil for all.
   public var only: Int?
 
   public init() {}
@@ -34,20 +35,20 @@ public struct TranslateRequest: PictureRequest {
       Field("direction", \.direction, "a-to-b, b-to-a, or what else the model has (default: its first)."),
       Field(
         "strength", \.strength, .from(0, to: 1),
-        "How much of an image is made anew, 0 to 1, for models with that choice."),
+        "How much of an image is made anew, 0 to 1, for models that offer it."),
       Field("label", \.label, "The class to translate to, by number or name, for models trained with labels."),
       Field(
         "copies", \.copies,
         "Translate up to 8 moved and mirrored copies and take the mean: calmer surfaces, for cyclegan and pix2pix."),
-      Field("seed", \.seed, "Which noise."),
+      Field("seed", \.seed, "Random seed of the noise."),
       Field(
-        "count", \.count, .from(1, to: 1_000_000), "How many held-out images (default: 16; with a folder all)."),
+        "count", \.count, .from(1, to: 1_000_000), "How many held-out images (default: 16; all with a folder)."),
       Field("columns", \.columns, .from(1, to: 1000), "Images in a row."),
       Field(
         "folder", \.folder, "A folder for the translations, each under its image's name, instead of a sheet."),
-      Field("separate", \.separate, "The translations each by itself, instead of a sheet."),
+      Field("separate", \.separate, "Give each translation by itself instead of a sheet."),
       Field("pairs", \.pairs, "Judge by true pairs; the third row shows the true counterparts."),
-      Field("only", \.only, .from(0, to: 1_000_000), "Of images each by itself the one of this number, from 0."),
+      Field("only", \.only, .from(0, to: 1_000_000), "Give only the image with this number, from 0, by itself."),
     ] + ImageChoice.fields.map { $0.at(\.input) }
 
   public static var local: [String] { CheckpointChoice.fields.map(\.key) + ["folder"] }
@@ -92,7 +93,7 @@ public struct TranslateRequest: PictureRequest {
     return try images(rows[1], job, options, chosen)
   }
 
-  /// - Throws: `UserError` where a picture would be written twice, or over an original.
+  /// - Throws: `UserError` if a picture would be written twice, or over an original.
   private func check(_ chosen: ChosenImages, into folder: String) throws {
     let paths = chosen.names.map { "\(folder)/\($0).png" }
     let groups = Dictionary(grouping: paths.indices, by: { Array(paths[$0].utf8) })
@@ -100,7 +101,7 @@ public struct TranslateRequest: PictureRequest {
       let places = chosen.files.isEmpty ? chosen.source : twice.map { chosen.files[$0] }.joined(separator: ", ")
       throw UserError(
         .usage, "\(field: "folder"): \(paths[twice[0]]) would be written twice (\(places))",
-        hint: "Translate them into folders of their own.")
+        hint: "Translate each of them into a folder of its own.")
     }
     func real(_ path: String) -> [UInt8] { Array(URL(fileURLWithPath: path).resolvingSymlinksInPath().path.utf8) }
     let originals = Set(chosen.files.map(real))
@@ -110,7 +111,7 @@ public struct TranslateRequest: PictureRequest {
     }
   }
 
-  /// Translations each by itself.
+  /// Each translation by itself.
   private func images(
     _ made: [Image], _ job: Job<any Translating>, _ options: TranslationOptions, _ chosen: ChosenImages
   ) throws -> PictureAnswer {
@@ -150,7 +151,7 @@ public struct TranslateRequest: PictureRequest {
       request, try settings(job, options, source, count: count))
   }
 
-  /// What people read.
+  /// The settings for people.
   private func settings(
     _ job: Job<any Translating>, _ options: TranslationOptions, _ source: String, count: Int
   ) throws -> [(key: String, value: String)] {
@@ -165,14 +166,14 @@ public struct TranslateRequest: PictureRequest {
     return settings
   }
 
-  /// Figures: `<direction>.l1`, `.ssim` and `.rank-1`, the same of the untouched images as `…-untouched`, and `pairs`.
+  /// Figures: `<direction>.l1`, `.ssim` and `.rank-1`, the same for the untouched images as `…-untouched`, and `pairs`.
   private func judge(
     _ job: Job<any Translating>, _ options: TranslationOptions, _ shown: TranslationDirection
   ) throws -> PictureAnswer {
     let (a, b) = try (
       input.splits(job.work, of: job.loaded, domain: 0), input.splits(job.work, of: job.loaded, domain: 1)
     )
-    // What is held out of the second belongs to the first's, as in training where that was with pairs.
+    // Held-out images of the second data set belong to those of the first, as in training if that used pairs.
     let isPaired = try AnyPreset.named(job.loaded.state.preset).family.domains == .paired
     let second =
       isPaired
