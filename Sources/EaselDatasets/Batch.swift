@@ -57,7 +57,7 @@ public struct Batch: Sendable, Equatable {
   }
 
   /// Its share of the whole batch, 0 to 1.
-  public var share: Float { Float(count) / Float(wholeCount) }
+  public var fraction: Float { Float(count) / Float(wholeCount) }
 
   /// Divides the batch into at most `count` parts of about equal size.
   public func parts(_ count: Int) -> [Batch] {

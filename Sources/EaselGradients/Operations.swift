@@ -235,7 +235,7 @@ public func softmax(_ x: Variable) -> Variable {
 // MARK: - Elementwise
 
 /// An elementwise function: `[…]` to `[…]`.
-public func apply(_ function: Activation, _ x: Variable) -> Variable {
+public func activate(_ function: Activation, _ x: Variable) -> Variable {
   if function == .identity { return x }
   return Tape.record(
     x.backend.apply(function, x.value), from: [x],
@@ -353,7 +353,7 @@ public func clamp(_ x: Variable, _ low: Float, _ high: Float) -> Variable {
 ///   - x: one element; more of them trap.
 ///   - function: gives the value and the derivative.
 /// - Returns: float32 of x's shape.
-public func map(_ x: Variable, _ function: (Double) -> (value: Double, derivative: Double)) -> Variable {
+public func elementwise(_ x: Variable, _ function: (Double) -> (value: Double, derivative: Double)) -> Variable {
   let (value, derivative) = function(Double(x.value.item()))
   return Tape.record(Tensor([Float(value)], shape: x.shape, on: x.backend), from: [x]) { [x = x.input] dy, tape in
     tape.add(Float(derivative) * dy, to: x)
@@ -403,7 +403,7 @@ public func concatenate(_ parts: [Variable]) -> Variable {
 
 /// Divides the innermost axis into parts of equal size: `[…, C]` to `count` of `[…, C/count]`. It traps if the count
 /// does not divide C.
-public func split(_ x: Variable, into count: Int) -> [Variable] {
+public func splitChannels(_ x: Variable, into count: Int) -> [Variable] {
   require(x.shape.last % count == 0, "\(x.shape) does not divide into \(count) parts")
   let width = x.shape.last / count
   return (0..<count).map { part in
@@ -574,7 +574,7 @@ public func sampleLosses(_ kind: Loss, _ prediction: Variable, _ target: Tensor)
 ///   - reduction: how the elements' losses become one number.
 ///   - weights: float32 `[N]`, a factor for each sample; nil for 1.
 /// - Returns: float32 `[]`.
-public func loss(
+public func elementwiseLoss(
   _ kind: Loss, _ prediction: Variable, _ target: Tensor, reduction: Reduction = .mean, weights: Tensor? = nil
 ) -> Variable {
   let samples = prediction.shape[0]

@@ -30,7 +30,7 @@ public struct SpectralNorm {
     let image = linear(
       Variable(right.value.reshaped([1, -1]), on: tape), weight: weight.reshaped([left.shape.count, right.shape.count]))
     let sigma = weightedSum(image.reshaped([-1]), weights: left.value)
-    return scaled(weight, by: map(sigma) { (1 / $0, -1 / ($0 * $0)) })
+    return scaled(weight, by: elementwise(sigma) { (1 / $0, -1 / ($0 * $0)) })
   }
 
   /// Moves the singular vectors towards those of the present weight. Call it once before each pass of a training step.

@@ -42,7 +42,7 @@ public struct TransformerBlock {
     let kept = dropping.map { draw in (0..<TransformerBlock.drawCount).map { keptSamples(x, draw, branch: $0) } }
     let mixed = selfAttention(qkv(norm1?(x) ?? x), heads: heads, mask: mask)
     let y = add(projection, of: mixed, to: x, kept?[0])
-    return add(narrowing, of: apply(.gelu, widening(norm2?(y) ?? y)), to: y, kept?[1])
+    return add(narrowing, of: activate(.gelu, widening(norm2?(y) ?? y)), to: y, kept?[1])
   }
 
   /// Ends a branch: gates and scales it, and adds it to what it runs beside.

@@ -82,8 +82,8 @@ public struct Bootstrap: Sendable {
   }
 
   /// Interpolates linearly between two values.
-  private func percentile(_ share: Double, of sorted: [Double]) -> Double {
-    let place = share * Double(sorted.count - 1)
+  private func percentile(_ fraction: Double, of sorted: [Double]) -> Double {
+    let place = fraction * Double(sorted.count - 1)
     let lower = Int(place)
     let upper = min(lower + 1, sorted.count - 1)
     return sorted[lower] + (place - Double(lower)) * (sorted[upper] - sorted[lower])

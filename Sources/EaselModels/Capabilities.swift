@@ -366,7 +366,7 @@ public struct TranslationOptions: Sendable {
 }
 
 /// Bounds the likelihood of images.
-public protocol Likelihood: Model {
+public protocol LikelihoodBounding: Model {
   /// Figures of each image by name, such as `elbo`, `reconstruction`, `kl` in nats or `bits-per-dimension`.
   ///
   /// - Parameters:

@@ -21,7 +21,7 @@ public enum Chunks {
     for chunk in chunks(of: range, size) {
       let made = try backend.separately { try make(chunk) }
       backend.copy(made, into: images[chunk.lowerBound - range.lowerBound..<chunk.upperBound - range.lowerBound])
-      try progress(share(of: range, chunk, 1))
+      try progress(fraction(of: range, chunk, 1))
     }
     return images
   }
@@ -55,7 +55,7 @@ public enum Chunks {
 
   /// The share of images `range` that is done once a share of a chunk is done, both from 0 to 1: for slow work that
   /// should report progress within a chunk.
-  static func share(of range: Range<Int>, _ chunk: Range<Int>, _ done: Double) -> Double {
+  static func fraction(of range: Range<Int>, _ chunk: Range<Int>, _ done: Double) -> Double {
     (Double(chunk.lowerBound - range.lowerBound) + done * Double(chunk.count)) / Double(range.count)
   }
 }

@@ -22,19 +22,19 @@ public struct InpaintingMask {
   /// - Parameters:
   ///   - mask: a pattern's name, or a picture's path: bright pixels are missing; dark, transparent and added ones are
   ///     known.
-  ///   - share: the missing share; nil for the pattern's usual one.
+  ///   - fraction: the missing share; nil for the pattern's usual one.
   ///   - patch: the side, in pixels, of the squares in a pattern of squares.
   ///   - seed: the seed of a pattern's random numbers.
   ///   - fit: how a picture is brought to the images' size.
   ///   - data: the images' size.
   /// - Throws: `UserError`, for example if nothing would be missing or nothing known.
   public init(
-    _ mask: String, share: Double? = nil, patch: Int, seed: UInt64, fit: ImageFit = .crop, in data: DataDescription
+    _ mask: String, fraction: Double? = nil, patch: Int, seed: UInt64, fit: ImageFit = .crop, in data: DataDescription
   ) throws {
     self.data = data
     var cutFrom: ImageSize?
     let pattern = Pattern(rawValue: mask)
-    let share = share ?? (pattern == .randomPatches ? 0.75 : pattern == .center ? 0.25 : 0.5)
+    let fraction = fraction ?? (pattern == .randomPatches ? 0.75 : pattern == .center ? 0.25 : 0.5)
     switch pattern {
     case nil:
       let image = try InpaintingMask.picture(mask)
@@ -45,7 +45,7 @@ public struct InpaintingMask {
       missing = { _ in pixels }
     case .randomPatches:
       let (rows, columns) = ((data.height + patch - 1) / patch, (data.width + patch - 1) / patch)
-      let seen = Int(Double(rows * columns) * (1 - share))
+      let seen = Int(Double(rows * columns) * (1 - fraction))
       description = "\(rows * columns - seen) of \(rows * columns) patches of \(patch)×\(patch)"
       missing = { image in
         var generator = StreamGenerator(seed: seed, stream: .sampling, index: UInt64(image), draw: 1_000_001)
@@ -53,7 +53,7 @@ public struct InpaintingMask {
         return InpaintingMask.pixels(data) { hidden.contains($1 / patch * columns + $0 / patch) }
       }
     case .some(let pattern):
-      let inside = InpaintingMask.rectangle(pattern, share: share, in: data)
+      let inside = InpaintingMask.rectangle(pattern, fraction: fraction, in: data)
       description = "\(inside.x.count)×\(inside.y.count) pixels"
       let pixels = InpaintingMask.pixels(data) { inside.x.contains($0) && inside.y.contains($1) }
       missing = { _ in pixels }
@@ -96,18 +96,18 @@ public struct InpaintingMask {
   }
 
   /// A pattern that covers roughly a share of the image.
-  private static func rectangle(_ pattern: Pattern, share: Double, in data: DataDescription) -> (
+  private static func rectangle(_ pattern: Pattern, fraction: Double, in data: DataDescription) -> (
     x: Range<Int>, y: Range<Int>
   ) {
-    func part(_ size: Int, _ share: Double) -> Int { max(1, Int((Double(size) * share).rounded())) }
-    let (width, height) = (part(data.width, share), part(data.height, share))
+    func part(_ size: Int, _ fraction: Double) -> Int { max(1, Int((Double(size) * fraction).rounded())) }
+    let (width, height) = (part(data.width, fraction), part(data.height, fraction))
     switch pattern {
     case .left: return (0..<width, 0..<data.height)
     case .right: return (data.width - width..<data.width, 0..<data.height)
     case .top: return (0..<data.width, 0..<height)
     case .bottom: return (0..<data.width, data.height - height..<data.height)
     case .center, .randomPatches:
-      let (width, height) = (part(data.width, share.squareRoot()), part(data.height, share.squareRoot()))
+      let (width, height) = (part(data.width, fraction.squareRoot()), part(data.height, fraction.squareRoot()))
       let (left, top) = ((data.width - width) / 2, (data.height - height) / 2)
       return (left..<left + width, top..<top + height)
     }

@@ -21,11 +21,11 @@ extension SingleLossModel {
     begin(step)
     var metrics: Metrics = [:]
     for images in batch.parts(step.settings.accumulate) {
-      let (tape, share) = (Tape(), images.share)
+      let (tape, fraction) = (Tape(), images.fraction)
       let result = loss(images, on: tape) { step.draw($0, for: images) }
-      metrics["loss", default: 0] += share * result.loss.value.item()
-      for (name, value) in result.metrics { metrics[name, default: 0] += share * value }
-      tape.backward(from: result.loss, seed: share)
+      metrics["loss", default: 0] += fraction * result.loss.value.item()
+      for (name, value) in result.metrics { metrics[name, default: 0] += fraction * value }
+      tape.backward(from: result.loss, seed: fraction)
     }
     metrics["gradient-norm"] = step.update(components[0], loss: metrics["loss"] ?? .nan)
     return metrics

@@ -141,7 +141,7 @@ public struct RunFolder: Sendable {
     checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]
   ) {
     var damaged: [DamagedCheckpoint] = []
-    for _ in 0..<Self.mostListings {
+    for _ in 0..<Self.maximumListings {
       damaged = []
       var isOutdated = false
       let steps = try checkpointSteps
@@ -177,5 +177,5 @@ public struct RunFolder: Sendable {
   }
 
   /// Each further listing means that a training has removed, in the meantime, what was listed before.
-  private static let mostListings = 1000
+  private static let maximumListings = 1000
 }

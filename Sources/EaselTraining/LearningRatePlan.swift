@@ -27,26 +27,26 @@ public struct LearningRatePlan: Sendable {
   ///
   /// - Parameters:
   ///   - step: the step, counted from 0.
-  ///   - share: the share of the training's time that is over, 0 to 1. It matters only if the schedule follows time.
-  public func rate(at step: Int, share: Double = 0) -> Float {
+  ///   - fraction: the share of the training's time that is over, 0 to 1. It matters only if the schedule follows time.
+  public func rate(at step: Int, fraction: Double = 0) -> Float {
     guard followsTime else { return peak * schedule.factor(at: step) }
     // The warm-up ends after its steps, or after a tenth of the time.
     let steps = Double(step + 1) / Double(max(1, settings.warmupSteps))
-    let risen = settings.warmupSteps == 0 ? 1 : max(steps, share * Double(TrainingSettings.warmupPart))
-    return peak * (risen < 1 ? Float(risen) : settings.learningRateDecay.factor(at: min(1, max(0, share))))
+    let risen = settings.warmupSteps == 0 ? 1 : max(steps, fraction * Double(TrainingSettings.warmupPart))
+    return peak * (risen < 1 ? Float(risen) : settings.learningRateDecay.factor(at: min(1, max(0, fraction))))
   }
 
   /// The share of the training that is over before a step, 0 to 1: by the schedule's steps, or by time.
   ///
   /// - Parameters: as in ``rate(at:share:)``.
-  public func progress(at step: Int, share: Double = 0) -> Double {
-    min(1, max(0, followsTime ? share : Double(step) / Double(max(1, schedule.totalSteps))))
+  public func progress(at step: Int, fraction: Double = 0) -> Double {
+    min(1, max(0, followsTime ? fraction : Double(step) / Double(max(1, schedule.totalSteps))))
   }
 
   private var falls: Bool { settings.learningRateDecay != .constant }
 
   /// A line about the rate from a step on: `learning rate 0.0005, falls to 0 at step 3000`.
-  public func summary(from step: Int, share: Double = 0) -> String {
+  public func summary(from step: Int, fraction: Double = 0) -> String {
     var parts: [String] = []
     let warmup = followsTime ? settings.warmupSteps : schedule.warmupSteps
     if step < warmup {
@@ -54,7 +54,7 @@ public struct LearningRatePlan: Sendable {
       parts.append("learning rate \(Self.text(peak)) after \(warmup) steps of warm-up\(most)")
       if warmup < settings.warmupSteps { parts.append("a tenth of the training instead of \(settings.warmupSteps)") }
     } else {
-      parts.append("learning rate \(Self.text(rate(at: step, share: share)))")
+      parts.append("learning rate \(Self.text(rate(at: step, fraction: fraction)))")
     }
     if falls, step < schedule.totalSteps || followsTime {
       parts.append("falls to 0 " + (followsTime ? "as the time runs out" : "at step \(schedule.totalSteps)"))

@@ -27,7 +27,7 @@ public final class Trainer {
 
   /// After this many steps in a row with a loss or gradient that is not finite, something is done about it.
   static let patience = 10
-  private static let mostRollBacks = 3
+  private static let maximumRollBacks = 3
 
   /// Makes a new run.
   ///
@@ -348,7 +348,7 @@ public final class Trainer {
   func rollBack(because cause: String) throws {
     let rollBacks = (state.rollBacks ?? 0) + 1
     let factor = (state.learningRateFactor ?? 1) / 2
-    guard settings.onDivergence == .rollBack, rollBacks <= Trainer.mostRollBacks, try writer.hasCheckpoints
+    guard settings.onDivergence == .rollBack, rollBacks <= Trainer.maximumRollBacks, try writer.hasCheckpoints
     else {
       throw UserError(
         .badData,

@@ -217,10 +217,10 @@ public final class TrainingLoop {
     if meter.steps == 0 { phase(.firstStep) }
     let start = clock.now
     let batch = loader.next()
-    let share = shareOfTime
-    let rate = plan.rate(at: state.step, share: share)
+    let fraction = shareOfTime
+    let rate = plan.rate(at: state.step, fraction: fraction)
     let found = trainer.step(
-      on: batch, learningRate: rate, progress: plan.progress(at: state.step, share: share))
+      on: batch, learningRate: rate, progress: plan.progress(at: state.step, fraction: fraction))
     if meter.steps == 0 { phase(nil) }
     guard let found else { return nil }
     let seconds = (clock.now - start) / .seconds(1)
@@ -351,9 +351,9 @@ public final class TrainingLoop {
 
 /// Records when each share of a picture was done.
 private final class ProgressMarks: Sendable {
-  private let marks = Mutex<[(seconds: Double, share: Double)]>([])
+  private let marks = Mutex<[(seconds: Double, fraction: Double)]>([])
 
-  func add(_ seconds: Double, _ share: Double) { marks.withLock { $0.append((seconds, share)) } }
+  func add(_ seconds: Double, _ fraction: Double) { marks.withLock { $0.append((seconds, fraction)) } }
 
   var count: Int { marks.withLock { $0.count } }
 
@@ -361,9 +361,10 @@ private final class ProgressMarks: Sendable {
   /// kernels.
   var whole: Double? {
     marks.withLock { marks in
-      guard marks.count >= 2, marks[1].share > marks[0].share else { return nil }
+      guard marks.count >= 2, marks[1].fraction > marks[0].fraction else { return nil }
       let (first, second) = (marks[0], marks[1])
-      return first.seconds + (second.seconds - first.seconds) / (second.share - first.share) * (1 - first.share)
+      return first.seconds + (second.seconds - first.seconds) / (second.fraction - first.fraction)
+        * (1 - first.fraction)
     }
   }
 }

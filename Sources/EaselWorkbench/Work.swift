@@ -6,7 +6,7 @@ public struct Observer {
   /// Receives a sentence for people.
   public var remark: (String) -> Void
   /// Receives what is being done and the share of it that is done, 0 to 1. If it throws, the work ends.
-  public var progress: (_ what: String, _ share: Double) throws -> Void
+  public var progress: (_ what: String, _ fraction: Double) throws -> Void
   /// Receives the name of work that begins, may take long and reports no shares; receives nil when it is over.
   public var waiting: (String?) -> Void
   /// Asked by any thread before every operation whether the work is no longer wanted. It must return quickly.
@@ -14,7 +14,7 @@ public struct Observer {
 
   public init(
     remark: @escaping (String) -> Void = { _ in },
-    progress: @escaping (_ what: String, _ share: Double) throws -> Void = { _, _ in },
+    progress: @escaping (_ what: String, _ fraction: Double) throws -> Void = { _, _ in },
     waiting: @escaping (String?) -> Void = { _ in }, isCancelled: @escaping @Sendable () -> Bool = { false }
   ) {
     (self.remark, self.progress, self.waiting, self.isCancelled) = (remark, progress, waiting, isCancelled)
@@ -62,9 +62,9 @@ public final class Work {
 
   /// A function that reports some work's progress to the observer.
   func progress(_ what: String) -> (Double) throws -> Void {
-    { share in
+    { fraction in
       if self.observer.isCancelled() { throw Cancelled() }
-      try self.observer.progress(what, share)
+      try self.observer.progress(what, fraction)
     }
   }
 

@@ -34,6 +34,25 @@ import Testing
     try #require(try isSo())
   }
 
+  @Test("The doctor names the kernels in use, and an instruction set that it cannot use")
+  func instructionSets() throws {
+    let program = try program()
+    func doctor(_ name: String) throws -> (kernels: String, problems: String) {
+      struct Answer: Decodable {
+        let instructionSet: String
+        let problems: [String]
+      }
+      let result = try program.run(["doctor", "--json"], environment: ["EASEL_ISA": name])
+      let answer = try JSONDecoder().decode(Answer.self, from: Data(result.output.utf8))
+      return (answer.instructionSet, answer.problems.joined(separator: "\n"))
+    }
+    let (narrow, unknown) = (try doctor("baseline"), try doctor("axv2"))
+    #expect(narrow.kernels == "baseline" && !narrow.problems.contains("EASEL_ISA"))
+    #expect(unknown.kernels == InstructionSet.best.rawValue)
+    #expect(unknown.problems.contains("EASEL_ISA is ignored: expected one of baseline"), "\(unknown)")
+    #expect(unknown.problems.contains("found axv2"), "\(unknown)")
+  }
+
   @Test("A run whose folder is moved or deleted writes into no other, saves and says where", arguments: [true, false])
   func movedRuns(_ isMoved: Bool) throws {
     let program = try trained("other")

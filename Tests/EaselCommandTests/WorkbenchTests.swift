@@ -187,8 +187,8 @@ import Testing
         let bench = try Workbench(
           program.workspace,
           observer: Observer(
-            progress: { _, share in
-              if share > 0, cancelled.withLock({ $0 }) == nil {
+            progress: { _, fraction in
+              if fraction > 0, cancelled.withLock({ $0 }) == nil {
                 cancelled.withLock { $0 = .now }
                 flag.set()
               }

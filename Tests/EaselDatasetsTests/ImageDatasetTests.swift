@@ -78,7 +78,7 @@ import Testing
     let batch = try #require(Array(images.batches(of: 7)).first).with(counterpart: Array(images.batches(of: 7))[0])
     let parts = batch.parts(3)
     #expect(parts.map(\.count) == [2, 2, 3] && parts.map(\.first) == [0, 2, 4])
-    #expect(parts.allSatisfy { $0.wholeCount == 7 } && abs(parts.map(\.share).reduce(0, +) - 1) < 1e-6)
+    #expect(parts.allSatisfy { $0.wholeCount == 7 } && abs(parts.map(\.fraction).reduce(0, +) - 1) < 1e-6)
     #expect(parts.flatMap(\.pixels) == images.pixels && parts.flatMap { $0.labels ?? [] } == images.labels)
     #expect(parts[2].counterparts[0].first == 4 && parts[2].counterparts[0].pixels == parts[2].pixels)
     #expect(parts[2].parts(2).map(\.first) == [4, 5] && parts[2].parts(9).count == 3)

@@ -108,7 +108,7 @@ struct OperationGoldenTests {
   func activations(kind: BackendKind) throws {
     try Self.check(kind) { fixture in
       try [("silu", Activation.silu), ("gelu", .gelu), ("gelu-tanh", .geluTanh)].flatMap { name, function in
-        try fixture.errors(name) { apply(function, $0[0]) }
+        try fixture.errors(name) { activate(function, $0[0]) }
       }
     }
   }
@@ -129,9 +129,9 @@ struct OperationGoldenTests {
       let each = try fixture.tensor("bce-with-logits-none.x").reshaped([40, 1])
       let losses = fixture.backend.loss(kind, each, target.reshaped([40, 1])).values()
       return [GoldenError("none", losses, try fixture.reader.floats("bce-with-logits-none.y"))]
-        + (try fixture.errors("bce-with-logits-mean") { loss(kind, $0[0], target) })
+        + (try fixture.errors("bce-with-logits-mean") { elementwiseLoss(kind, $0[0], target) })
         + (try fixture.errors("bce-with-logits-sum") {
-          loss(kind, $0[0].reshaped([1, 40]), target.reshaped([1, 40]), reduction: .sumOverSample)
+          elementwiseLoss(kind, $0[0].reshaped([1, 40]), target.reshaped([1, 40]), reduction: .sumOverSample)
         })
     }
   }

@@ -63,8 +63,8 @@ struct GradientError: Sendable, CustomStringConvertible {
   /// ‖a − b‖ / ‖b‖ of this input.
   let relative: Double
   /// ‖a − b‖ beside the largest ‖b‖ of all inputs: for gradients that are zero by construction.
-  let share: Double
-  var description: String { "\(name): relative \(relative), of the largest \(share)" }
+  let fraction: Double
+  var description: String { "\(name): relative \(relative), of the largest \(fraction)" }
 }
 
 extension GradientProblem {
@@ -118,11 +118,11 @@ extension GradientProblem {
     let unchanged = zip(inputs, before).allSatisfy { $0.values() == $1 } && y.value.values() == output
     return found.map { name, gradient, expected in
       guard gradient.count == expected.count, unchanged else {
-        return GradientError(name: unchanged ? "\(name) missing" : "values changed", relative: .nan, share: .nan)
+        return GradientError(name: unchanged ? "\(name) missing" : "values changed", relative: .nan, fraction: .nan)
       }
       let distance = norm(zip(gradient, expected).map { Double($0) - $1 })
       return GradientError(
-        name: name, relative: distance / max(norm(expected), 1e-12), share: distance / max(largest, 1e-12))
+        name: name, relative: distance / max(norm(expected), 1e-12), fraction: distance / max(largest, 1e-12))
     }
   }
 }
@@ -130,5 +130,5 @@ extension GradientProblem {
 func expectGradients(_ c: GradientCase, on kind: BackendKind) throws {
   let errors = try onTensors(kind) { c.problem($0).errors() }
   #expect(!errors.isEmpty)
-  for error in errors { #expect(error.relative < 1e-3 || error.share < 1e-5, "\(error)") }
+  for error in errors { #expect(error.relative < 1e-3 || error.fraction < 1e-5, "\(error)") }
 }

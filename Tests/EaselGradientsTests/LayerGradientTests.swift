@@ -92,7 +92,7 @@ struct LayerGradientTests {
       let arena = scope.makeArena(on: backend, seed: 1)
       let indices = Tensor([3, -1, 0, 3] as [Int32], on: backend)
       return GradientProblem([], arena: arena) { _, tape in
-        apply(.tanh, layer(indices, type: .float32, on: tape))
+        activate(.tanh, layer(indices, type: .float32, on: tape))
       }
     },
   ]

@@ -47,7 +47,7 @@ struct OperationGradientTests {
     GradientCase("linear with one output", [5, 3], [1, 3], [1]) { linear($0[0], weight: $0[1], bias: $0[2]) },
     GradientCase("linearTransposed", [3, 4], [4, 5]) { linearTransposed($0[0], weight: $0[1]) },
     GradientCase("tied weights", [3, 5], [4, 5]) {
-      linearTransposed(apply(.tanh, linear($0[0], weight: $0[1])), weight: $0[1])
+      linearTransposed(activate(.tanh, linear($0[0], weight: $0[1])), weight: $0[1])
     },
     GradientCase("addRow", [2, 3, 4], [4]) { addRow($0[0], $0[1]) },
     GradientCase("matmul", [2, 3, 4], [2, 4, 5]) { matmul($0[0], $0[1]) },
@@ -89,11 +89,11 @@ struct OperationGradientTests {
     GradientCase("selfAttention of more than few tokens", [1, 65, 6]) { selfAttention($0[0], heads: 1) },
     GradientCase("gatherTokens with a filler", [2, 4, 3], [3]) { input in
       let indices = Tensor([2, -1, 0, 2, -1, -1, 3, 1, 1, -1] as [Int32], on: input[0].backend).reshaped([2, 5])
-      return apply(.tanh, gatherTokens(input[0], indices, filler: input[1]))
+      return activate(.tanh, gatherTokens(input[0], indices, filler: input[1]))
     },
     GradientCase("gatherTokens without a filler", [2, 3, 2]) { input in
       let indices = Tensor([2, -1, 1, 1] as [Int32], on: input[0].backend).reshaped([2, 2])
-      return apply(.exp, gatherTokens(input[0], indices))
+      return activate(.exp, gatherTokens(input[0], indices))
     },
     GradientCase("gatherTokens of constants with a filler", [3]) { input in
       let tokens = Variable(randomTensor([1, 2, 3], seed: 6, on: input[0].backend))
@@ -136,19 +136,19 @@ struct OperationGradientTests {
       return GradientProblem([Tensor(values, shape: [2, 4], on: backend)]) { clamp($0[0], -1, 1) }
     },
     GradientCase("a function of one number") { backend in
-      GradientProblem([Tensor([0.7], shape: [1], on: backend)]) { map($0[0]) { (1 / $0, -1 / ($0 * $0)) } }
+      GradientProblem([Tensor([0.7], shape: [1], on: backend)]) { elementwise($0[0]) { (1 / $0, -1 / ($0 * $0)) } }
     },
   ]
 
   private static let smooth = [Activation.silu, .gelu, .geluTanh, .sigmoid, .tanh, .exp, .square, .identity].map { f in
-    GradientCase("\(f)", [3, 7]) { apply(f, $0[0]) + apply(.identity, $0[0]) }
+    GradientCase("\(f)", [3, 7]) { activate(f, $0[0]) + activate(.identity, $0[0]) }
   }
 
   private static let kinked = [Activation.relu, .leakyReLU(slope: 0.2)].map { f in
-    GradientCase("\(f)") { GradientProblem([awayFromZero([3, 7], on: $0)]) { apply(f, $0[0]) } }
+    GradientCase("\(f)") { GradientProblem([awayFromZero([3, 7], on: $0)]) { activate(f, $0[0]) } }
   }
 
-  private static let elementwise: [GradientCase] = [
+  private static let elementwiseCases: [GradientCase] = [
     GradientCase("+", [2, 3], [2, 3]) { $0[0] + $0[1] },
     GradientCase("−", [2, 3], [2, 3]) { $0[0] - $0[1] },
     GradientCase("×", [2, 3], [2, 3]) { $0[0] * $0[1] },
@@ -169,10 +169,10 @@ struct OperationGradientTests {
       concatenate([Variable(randomTensor([3, 3], seed: 5, on: $0[0].backend)), $0[0], $0[0]])
     },
     GradientCase("split", [3, 6]) { input in
-      let parts = split(input[0], into: 3)
-      return parts[0] * parts[1] + apply(.exp, parts[2])
+      let parts = splitChannels(input[0], into: 3)
+      return parts[0] * parts[1] + activate(.exp, parts[2])
     },
-    GradientCase("one part of a split", [3, 6]) { apply(.exp, split($0[0], into: 2)[0]) },
+    GradientCase("one part of a split", [3, 6]) { activate(.exp, splitChannels($0[0], into: 2)[0]) },
     GradientCase("embedding", [4, 3]) { input in
       embedding(input[0], Tensor([2, 0, -1, 2, 3] as [Int32], on: input[0].backend), type: .float32)
     },
@@ -182,13 +182,13 @@ struct OperationGradientTests {
     GradientCase("reflectionPad, each pixel up to nine times", [1, 3, 3, 1]) {
       reflectionPad($0[0], Insets(top: 2, left: 2, bottom: 2, right: 2))
     },
-    GradientCase("joinSamples", [2, 3], [1, 3], [3, 3]) { apply(.exp, joinSamples($0)) },
+    GradientCase("joinSamples", [2, 3], [1, 3], [3, 3]) { activate(.exp, joinSamples($0)) },
     GradientCase("joinSamples of one with itself and a constant", [2, 3]) {
-      apply(.exp, joinSamples([$0[0], Variable(randomTensor([1, 3], seed: 5, on: $0[0].backend)), $0[0]]))
+      activate(.exp, joinSamples([$0[0], Variable(randomTensor([1, 3], seed: 5, on: $0[0].backend)), $0[0]]))
     },
     GradientCase("splitSamples", [6, 2]) { input in
       let parts = splitSamples(input[0], [1, 3, 2])
-      return joinSamples([parts[0] * parts[0], apply(.exp, parts[1])])
+      return joinSamples([parts[0] * parts[0], activate(.exp, parts[1])])
     },
     GradientCase("upsampleNearest", [2, 2, 3, 2]) { upsampleNearest($0[0]) },
     GradientCase("averagePool with a remainder", [1, 5, 4, 3]) { averagePool($0[0]) },
@@ -212,7 +212,7 @@ struct OperationGradientTests {
         target = backend.apply(.sigmoid, randomTensor([3, 4], seed: 4, on: backend))
       }
       return GradientProblem([awayFromZero([3, 4], on: backend)]) { [target] in
-        3 * loss(kind, $0[0], target, reduction: reduction, weights: weights)
+        3 * elementwiseLoss(kind, $0[0], target, reduction: reduction, weights: weights)
       }
     }
   }
@@ -232,7 +232,7 @@ struct OperationGradientTests {
 
   private static var all: [GradientCase] {
     [
-      convolutions, products, masks, tokens, normalizations, scalars, smooth, kinked, elementwise, shaping, losses,
+      convolutions, products, masks, tokens, normalizations, scalars, smooth, kinked, elementwiseCases, shaping, losses,
       crossEntropies, [discretizedGaussian],
     ].flatMap { $0 }
   }
@@ -247,8 +247,10 @@ struct OperationGradientTests {
       let target = Tensor([0, 0, 1, 1], shape: [2, 2], on: backend)
       let weights = Tensor([1, 3], shape: [2], on: backend)
       return [
-        loss(.squaredError, prediction, target), loss(.squaredError, prediction, target, reduction: .sumOverSample),
-        loss(.squaredError, prediction, target, weights: weights), loss(.absoluteError, prediction, target),
+        elementwiseLoss(.squaredError, prediction, target),
+        elementwiseLoss(.squaredError, prediction, target, reduction: .sumOverSample),
+        elementwiseLoss(.squaredError, prediction, target, weights: weights),
+        elementwiseLoss(.absoluteError, prediction, target),
       ].map { $0.value.item() }
     }
     // Squares of 1, 2, 2, 3: 5 and 13 a sample.
@@ -261,9 +263,10 @@ struct OperationGradientTests {
     let (gradient, type) = try onTensors(.onednn) { backend in
       let tape = Tape()
       let x = tape.variable(randomTensor([2, 3], seed: 1, on: backend))
-      let y = apply(.square, x.cast(to: .bfloat16)).cast(to: .float32)
+      let y = activate(.square, x.cast(to: .bfloat16)).cast(to: .float32)
       tape.backward(
-        from: loss(.squaredError, y, Tensor(repeating: 0, shape: [2, 3], on: backend), reduction: .sumOverSample))
+        from: elementwiseLoss(
+          .squaredError, y, Tensor(repeating: 0, shape: [2, 3], on: backend), reduction: .sumOverSample))
       return (tape.gradient(of: x)?.values() ?? [], tape.gradient(of: x)?.type)
     }
     #expect(type == .float32)

@@ -135,7 +135,7 @@ struct OptimizerTests {
       let x = randomTensor([4, 8, 8, 3], seed: 1, on: backend)
       return (0..<30).map { _ in
         let tape = Tape()
-        let cost = loss(.squaredError, layers[1](apply(.silu, layers[0](Variable(x, on: tape)))), x)
+        let cost = elementwiseLoss(.squaredError, layers[1](activate(.silu, layers[0](Variable(x, on: tape)))), x)
         tape.backward(from: cost)
         optimizer.step(learningRate: 0.01)
         return cost.value.item()

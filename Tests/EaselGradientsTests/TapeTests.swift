@@ -15,13 +15,13 @@ struct TapeTests {
       arena = scope.makeArena(on: backend, seed: seed)
     }
 
-    func callAsFunction(_ x: Variable) -> Variable { second(apply(.tanh, first(x))) }
+    func callAsFunction(_ x: Variable) -> Variable { second(activate(.tanh, first(x))) }
   }
 
   private static func zeros(like x: Variable) -> Tensor { Tensor(repeating: 0, shape: x.shape, on: x.backend) }
   /// Σ x² / N.
   private static func cost(_ x: Variable) -> Variable {
-    loss(.squaredError, x, zeros(like: x), reduction: .sumOverSample)
+    elementwiseLoss(.squaredError, x, zeros(like: x), reduction: .sumOverSample)
   }
 
   @Test("A constant takes no gradient, parameters do", arguments: Backends.available)
@@ -182,7 +182,7 @@ struct TapeTests {
         var y = pad(tape.variable(large), Insets(bottom: -31 * 64))
         let one = Variable(Tensor(repeating: 1, shape: y.shape, on: backend))
         // What the products are given is kept; the results of the function between them are computed again.
-        for _ in 0..<20 { y = apply(.tanh, y * one) }
+        for _ in 0..<20 { y = activate(.tanh, y * one) }
         return Self.cost(y)
       }
       // Scoped, so that the tape alone holds what lies between.
@@ -211,7 +211,7 @@ struct TapeTests {
       let scaled = (1...5).map { Float($0) * x }
       let partial = scaled.dropFirst().reduce(into: [scaled[0]]) { $0.append($0[$0.count - 1] + $1) }
       return withExtendedLifetime(scaled) {
-        let cost = loss(.squaredError, partial[4], target)
+        let cost = elementwiseLoss(.squaredError, partial[4], target)
         let before = backend.memory.bytesInUse
         tape.backward(from: cost)
         return withExtendedLifetime(partial) { backend.memory.peakBytes - before }

@@ -25,7 +25,7 @@ struct TransformerBlockTests {
       let gate = try #require(arena.parameters.first { $0.name == "resweight" })
       let tape = Tape()
       let y = block(Variable(x, on: tape))
-      tape.backward(from: loss(.squaredError, y, randomTensor([3, 5, 8], seed: 2, on: backend)))
+      tape.backward(from: elementwiseLoss(.squaredError, y, randomTensor([3, 5, 8], seed: 2, on: backend)))
       let first = gate.value.item()
       gate.value.withMutableFloats { $0[0] = 0.5 }
       arena.values.storage.markModified()

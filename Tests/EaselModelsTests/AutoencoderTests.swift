@@ -125,8 +125,8 @@ import Testing
     for component in 0..<latent {
       let direction = Array(components[component * pixels..<(component + 1) * pixels])
       for code in 0..<latent {
-        let share = (0..<pixels).reduce(Float(0)) { $0 + direction[$1] * basis[$1 * latent + code] }
-        for pixel in 0..<pixels { outside[pixel * latent + code] -= share * direction[pixel] }
+        let fraction = (0..<pixels).reduce(Float(0)) { $0 + direction[$1] * basis[$1 * latent + code] }
+        for pixel in 0..<pixels { outside[pixel * latent + code] -= fraction * direction[pixel] }
       }
     }
     return LinearAlgebra.singularValues(of: outside, rows: pixels, columns: latent).s[0]

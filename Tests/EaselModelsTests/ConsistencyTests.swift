@@ -81,7 +81,7 @@ import Testing
         let sum = sumSamples(difference * difference).reshaped([])
         total =
           total
-          + map(sum) { sum in
+          + elementwise(sum) { sum in
             let root = (sum / 64 + 0.02 * 0.02).squareRoot()
             let weight = (1 / (t * t) + 4) / 6
             return (weight * (root - 0.02), weight / (2 * 64 * root))
@@ -120,8 +120,9 @@ import Testing
 
   /// Where the probability flow ends of normal images N(0.3, 0.5²): the consistency function itself.
   private static func exact(_ x: Tensor, _ level: NoiseLevel) -> Denoised {
-    let share = 0.5 / (0.25 + level.ratio * level.ratio).squareRoot()
-    return Denoised(image: x.backend.affine(x, scale: Float(share / level.signal), shift: Float(0.3 * (1 - share))))
+    let fraction = 0.5 / (0.25 + level.ratio * level.ratio).squareRoot()
+    return Denoised(
+      image: x.backend.affine(x, scale: Float(fraction / level.signal), shift: Float(0.3 * (1 - fraction))))
   }
 
   @Test(
@@ -201,7 +202,7 @@ import Testing
   func capabilities() throws {
     try onTensors { backend in
       let model = try perturbedConsistency(on: backend)
-      #expect(!((model as any Model) is any Likelihood))
+      #expect(!((model as any Model) is any LikelihoodBounding))
       let images = uniformImages(DataDescription.tiny.shape(2), on: backend)
       let mask = Tensor((0..<128).map { $0 % 8 < 4 ? 1 : 0 }, shape: images.shape, on: backend)
       let filled = try model.inpaint(images, missing: mask, seed: 1) { _ in }.values()

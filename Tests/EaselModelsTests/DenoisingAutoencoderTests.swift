@@ -29,8 +29,8 @@ import Testing
     let pixels = stride(from: 0, to: levels.count, by: 3).map { Array(levels[$0..<$0 + 3]) }
     #expect(pixels.allSatisfy { Set($0).count == 1 && [0, 0.25, 1].contains($0[0]) })
     let (black, white) = (pixels.count { $0[0] == 0 }, pixels.count { $0[0] == 1 })
-    let share = Double(black + white) / Double(pixels.count)
-    #expect(abs(share - 0.2) < 0.02 && abs(Double(black) / Double(black + white) - 0.5) < 0.06, "\(black), \(white)")
+    let fraction = Double(black + white) / Double(pixels.count)
+    #expect(abs(fraction - 0.2) < 0.02 && abs(Double(black) / Double(black + white) - 0.5) < 0.06, "\(black), \(white)")
   }
 
   @Test("Squares are grey, a quarter of the shorter side wide, as many as have the stated area")

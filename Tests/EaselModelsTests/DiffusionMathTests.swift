@@ -159,8 +159,8 @@ import Testing
         let z = normalValues([64, 4, 4, 1], seed: 2, on: backend)
         let scale = Float(levels[0].sigma)
         let found = way.sampler.walk(backend.affine(z, scale: scale, shift: 0), through: levels) { x, level in
-          let share = deviation * deviation / (deviation * deviation + level.ratio * level.ratio)
-          let image = backend.affine(x, scale: Float(share / level.signal), shift: Float(mean * (1 - share)))
+          let fraction = deviation * deviation / (deviation * deviation + level.ratio * level.ratio)
+          let image = backend.affine(x, scale: Float(fraction / level.signal), shift: Float(mean * (1 - fraction)))
           return PredictionTarget.sample.interpret(image, at: level, x, clips: clips)
         } noise: { step in
           normalValues(z.shape, seed: UInt64(100 + step), on: backend)
@@ -169,10 +169,10 @@ import Testing
         // same at the first level.
         let ratio = levels[0].ratio
         let whole = (deviation * deviation + ratio * ratio).squareRoot()
-        let share = deviation * deviation / (whole * whole)
+        let fraction = deviation * deviation / (whole * whole)
         let (middle, spread) =
           way.sampler.drawsNoise
-          ? (mean * (1 - share), (pow(share * ratio, 2) + share * ratio * ratio).squareRoot())
+          ? (mean * (1 - fraction), (pow(fraction * ratio, 2) + fraction * ratio * ratio).squareRoot())
           : (mean - deviation * mean / whole, deviation * ratio / whole)
         let expected = z.values().map { value -> Float in
           let image = Float(middle) + Float(spread) * value

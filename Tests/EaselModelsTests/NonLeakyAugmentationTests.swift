@@ -66,12 +66,12 @@ import Testing
   @Test("Changes happen as often as they should, and without a probability only the mirror image")
   func frequencies() throws {
     let batch = Self.ramps(2000, width: 2, height: 2)
-    func share(_ probability: Float, _ parameter: Int) throws -> Double {
+    func fraction(_ probability: Float, _ parameter: Int) throws -> Double {
       let parameters = try Changed(batch, probability: probability).parameters
       return Double((0..<2000).count { parameters[9 * $0 + parameter] != 0 }) / 2000
     }
     for parameter in 0..<9 {
-      let found = (try share(0, parameter), try share(0.2, parameter), try share(1, parameter))
+      let found = (try fraction(0, parameter), try fraction(0.2, parameter), try fraction(1, parameter))
       switch parameter {
       case 0: #expect(abs(found.0 - 0.5) < 0.05 && found.0 == found.1 && found.0 == found.2)
       case 1: #expect(found.0 == 0 && abs(found.1 - 0.1) < 0.03 && abs(found.2 - 0.5) < 0.05)

@@ -260,6 +260,6 @@ private struct LoadedUNet {
   func output() -> Variable { network(Variable(x.cast(to: type)), timesteps: timesteps) }
 
   func loss(_ x: Variable) -> Variable {
-    EaselGradients.loss(.squaredError, network(x, timesteps: timesteps), target)
+    elementwiseLoss(.squaredError, network(x, timesteps: timesteps), target)
   }
 }

@@ -167,4 +167,17 @@ struct MatrixProductTests {
     expectClose([difference("c", fast, slow)], relative: 1e-4, largest: 1e-3)
     if let narrow { expectClose([difference("bfloat16", narrow, slow)], relative: 2e-2, largest: 0.5) }
   }
+
+  @Test(
+    "Rows that do not fit to a weight are refused, and nothing is read beyond their end", arguments: Backends.available)
+  func foreignShapes(_ kind: BackendKind) async {
+    await #expect(processExitsWith: .failure) { [name = kind.rawValue] in
+      try TensorThread.run {
+        let backend = try Backends.make(BackendKind(rawValue: name))
+        let x = Tensor(repeating: 1, shape: [2, 5], on: backend)
+        let weight = Tensor(repeating: 1, shape: [4, 6], on: backend)
+        print(backend.linear(x, weight: weight, bias: nil, residual: nil).values())
+      }
+    }
+  }
 }

@@ -25,8 +25,8 @@ func difference(
     let distance = abs(Double(a) - b)
     square += distance * distance
     if !(distance <= largest) { largest = distance }
-    let share = distance / (absolute + relative * abs(b))
-    if !(share <= excess) { excess = share }
+    let fraction = distance / (absolute + relative * abs(b))
+    if !(fraction <= excess) { excess = fraction }
   }
   for b in b where !b.isNaN && b.isFinite { norm += b * b }
   return Difference(

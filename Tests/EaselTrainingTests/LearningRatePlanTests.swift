@@ -25,19 +25,19 @@ import Testing
   @Test("By minutes it falls with the time, and the steps do not count")
   func followsTime() {
     let plan = LearningRatePlan(Self.settings(), until: TrainingLimit(seconds: 60))
-    #expect(near(plan.rate(at: 0, share: 0), 0.01) && near(plan.rate(at: 9, share: 0.75), 0.0025))
-    #expect(plan.rate(at: 9, share: 1) == 0 && plan.rate(at: 9, share: 2) == 0)
+    #expect(near(plan.rate(at: 0, fraction: 0), 0.01) && near(plan.rate(at: 9, fraction: 0.75), 0.0025))
+    #expect(plan.rate(at: 9, fraction: 1) == 0 && plan.rate(at: 9, fraction: 2) == 0)
     #expect(plan.summary(from: 0) == "learning rate 0.01, falls to 0 as the time runs out")
   }
 
   @Test("Progress follows what the learning rate follows")
   func progress() {
     let steps = LearningRatePlan(Self.settings(), until: TrainingLimit(steps: 200))
-    #expect(steps.progress(at: 0) == 0 && steps.progress(at: 50, share: 0.9) == 0.25 && steps.progress(at: 300) == 1)
+    #expect(steps.progress(at: 0) == 0 && steps.progress(at: 50, fraction: 0.9) == 0.25 && steps.progress(at: 300) == 1)
     let time = LearningRatePlan(Self.settings(), until: TrainingLimit(seconds: 60))
-    #expect(time.progress(at: 4000, share: 0.25) == 0.25 && time.progress(at: 1, share: 1.5) == 1)
+    #expect(time.progress(at: 4000, fraction: 0.25) == 0.25 && time.progress(at: 1, fraction: 1.5) == 1)
     let exact = LearningRatePlan(Self.settings { $0.scheduleSteps = 400 }, until: TrainingLimit(seconds: 60))
-    #expect(exact.progress(at: 100, share: 0.9) == 0.25)
+    #expect(exact.progress(at: 100, fraction: 0.9) == 0.25)
   }
 
   @Test("A short training warms up for a tenth of its length at most, and says so")
@@ -49,8 +49,8 @@ import Testing
     let long = LearningRatePlan(settings, until: TrainingLimit(steps: 4000))
     #expect(near(long.rate(at: 99), 0.005) && near(long.rate(at: 199), 0.01))
     let timed = LearningRatePlan(settings, until: TrainingLimit(seconds: 60))
-    #expect(near(timed.rate(at: 99, share: 0), 0.005) && near(timed.rate(at: 4, share: 0.05), 0.005))
-    #expect(near(timed.rate(at: 4, share: 0.1), 0.009))
+    #expect(near(timed.rate(at: 99, fraction: 0), 0.005) && near(timed.rate(at: 4, fraction: 0.05), 0.005))
+    #expect(near(timed.rate(at: 4, fraction: 0.1), 0.009))
   }
 
   @Test("A schedule of its own is exact, and steps at rate 0 are told before they cost time")

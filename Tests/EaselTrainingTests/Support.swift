@@ -18,7 +18,7 @@ func noisyImages(
 }
 
 /// A model without a network: every pixel of image k of a series tells k, the label and the seed.
-final class ToyModel: Sampling, Likelihood {
+final class ToyModel: Sampling, LikelihoodBounding {
   let context: ModelContext
   let components: [Component] = []
   private let isConditional: Bool

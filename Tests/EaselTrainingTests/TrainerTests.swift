@@ -301,8 +301,8 @@ private enum FaultyFamily: ModelFamily {
     }
     #expect(summaries == ["learning rate 0.005, falls to 0 at step 20", "learning rate 0.0025, falls to 0 at step 40"])
     let rates = try Self.rates(path, "run")
-    for (step, share) in [(1, 1), (10, 11.0 / 20), (20, 1.0 / 20), (30, 11.0 / 40), (40, 1.0 / 40)] {
-      #expect(abs(rates[step, default: 0] - 0.01 * share) < 1e-6, "\(rates)")
+    for (step, fraction) in [(1, 1), (10, 11.0 / 20), (20, 1.0 / 20), (30, 11.0 / 40), (40, 1.0 / 40)] {
+      #expect(abs(rates[step, default: 0] - 0.01 * fraction) < 1e-6, "\(rates)")
     }
   }
 

@@ -51,7 +51,7 @@ final class Turned: SingleLossModel, ImageEncoding {
 
   func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics) {
     let codes = coder.encode(batch.tensor(on: context.backend))
-    return (EaselGradients.loss(.squaredError, matrix(Variable(codes, on: tape)), codes), [:])
+    return (elementwiseLoss(.squaredError, matrix(Variable(codes, on: tape)), codes), [:])
   }
 
   func encode(_ images: Tensor) -> Tensor { matrix(Variable(coder.encode(images))).value }

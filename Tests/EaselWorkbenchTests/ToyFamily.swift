@@ -56,7 +56,7 @@ final class Toy: SingleLossModel, ImageEncoding {
   func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics) {
     let shown = batch.tensor(on: context.backend)
     let output = images(codes(Variable(shown.cast(to: context.type), on: tape)))
-    return (EaselGradients.loss(.squaredError, output.cast(to: .float32), shown), [:])
+    return (elementwiseLoss(.squaredError, output.cast(to: .float32), shown), [:])
   }
 
   func encode(_ images: Tensor) -> Tensor {

@@ -64,17 +64,17 @@ extension Profile {
         )
       }
       .sorted { $0.milliseconds > $1.milliseconds }
-    func share(_ milliseconds: Double) -> String { (milliseconds / step).percent }
+    func fraction(_ milliseconds: Double) -> String { (milliseconds / step).percent }
     return """
       \(model)  \(mode)  \(image)  batch \(batch)  threads \(threads)
       \(ceilings.text)
-      step \(step.formatted(1)) ms: \(share(heavyTime)) convolutions and matrix products \
+      step \(step.formatted(1)) ms: \(fraction(heavyTime)) convolutions and matrix products \
       (\((leastTime / max(heavyTime, .leastNormalMagnitude)).percent) of the ceilings), \
-      \(share(step - heavyTime - between)) other operations, \(share(between)) between operations
+      \(fraction(step - heavyTime - between)) other operations, \(fraction(between)) between operations
 
       \(Console.table(
         ["operation", "calls", "ms a step", "of step"],
-        totals.map { [$0.operation, $0.calls.formatted(0), $0.milliseconds.formatted(2), share($0.milliseconds)] },
+        totals.map { [$0.operation, $0.calls.formatted(0), $0.milliseconds.formatted(2), fraction($0.milliseconds)] },
         rightAlignedFrom: 1))
 
       \(Console.table(

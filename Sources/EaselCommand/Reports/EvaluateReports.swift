@@ -54,7 +54,7 @@ extension Double {
   fileprivate var significant: String { String(format: "%.4g", self) }
 
   /// As a percentage.
-  fileprivate var share: String { "\((100 * self).formatted(1)) %" }
+  fileprivate var percent: String { "\((100 * self).formatted(1)) %" }
 }
 
 extension Estimate {
@@ -99,12 +99,12 @@ extension SampleEvaluation {
     ]
     if let classes {
       let rows = classes.names.indices.map {
-        [classes.names[$0], classes.shares[$0].share, classes.floorShares[$0].share]
+        [classes.names[$0], classes.shares[$0].percent, classes.floorShares[$0].percent]
       }
       parts.append(
         Console.table(["taken for", "samples", "held-out"], rows, rightAlignedFrom: 1)
           + "\nentropy \(classes.entropy.formatted(3)) of at most \(log(Double(classes.names.count)).formatted(3)) nats, "
-          + "smallest share \(classes.smallestShare.share)")
+          + "smallest share \(classes.smallestShare.percent)")
     }
     func memory(_ name: String, _ memory: Memorization) -> [String] {
       [name] + memory.share.cells(3) + [memory.trainingDistance.significant, memory.heldOutDistance.significant]
@@ -140,8 +140,8 @@ extension LikelihoodEvaluation {
 extension ClassificationEvaluation {
   func text(data: String) -> String {
     Console.table(
-      ["class", "recognised"], zip(classNames, recall).map { [$0.0, $0.1.share] }, rightAlignedFrom: 1)
-      + "\n\naccuracy \(accuracy.value.share), 95 %: \(accuracy.low.share) to \(accuracy.high.share); \(images) "
+      ["class", "recognised"], zip(classNames, recall).map { [$0.0, $0.1.percent] }, rightAlignedFrom: 1)
+      + "\n\naccuracy \(accuracy.value.percent), 95 %: \(accuracy.low.percent) to \(accuracy.high.percent); \(images) "
       + "held-out images of \(data)"
   }
 }
@@ -150,9 +150,9 @@ extension ProbeEvaluation {
   var text: String {
     let rows = probes.map {
       [
-        $0.name, String($0.dimensions), $0.accuracy.value.share,
-        "\($0.accuracy.low.share) to \($0.accuracy.high.share)",
-        $0.trainingAccuracy.share, String(format: "%g", $0.penalty),
+        $0.name, String($0.dimensions), $0.accuracy.value.percent,
+        "\($0.accuracy.low.percent) to \($0.accuracy.high.percent)",
+        $0.trainingAccuracy.percent, String(format: "%g", $0.penalty),
       ]
     }
     let images = probes.first.map { "\($0.trainingImages) training and \($0.testImages) held-out images of \(data)" }

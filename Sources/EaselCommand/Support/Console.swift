@@ -97,27 +97,27 @@ final class ProgressBar {
   init(_ label: String = "") { self.label = label }
 
   /// The same, for several kinds of work one after the other.
-  func show(_ label: String, _ share: Double) {
+  func show(_ label: String, _ fraction: Double) {
     if label != self.label { (self.label, start, last) = (label, Date(), Date()) }
-    show(share)
+    show(fraction)
   }
 
-  /// - Parameter share: 0 to 1.
-  func show(_ share: Double) {
+  /// - Parameter fraction: 0 to 1.
+  func show(_ fraction: Double) {
     let now = Date()
     let seconds = now.timeIntervalSince(start)
     // The first moments prepare kernels and say nothing about the rest.
-    let left = share > 0 && seconds > 1 ? ", \(duration(seconds * (1 - share) / share)) left" : ""
+    let left = fraction > 0 && seconds > 1 ? ", \(duration(seconds * (1 - fraction) / fraction)) left" : ""
     guard Console.isTerminal else {
-      guard share < 1, now.timeIntervalSince(last) >= ProgressBar.interval else { return }
+      guard fraction < 1, now.timeIntervalSince(last) >= ProgressBar.interval else { return }
       last = now
-      return Console.note("\(label): \(Int(share * 100)) %\(left)")
+      return Console.note("\(label): \(Int(fraction * 100)) %\(left)")
     }
     let width = 30
-    let filled = Int(share * Double(width))
+    let filled = Int(fraction * Double(width))
     let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: width - filled)
-    Console.rewriteLine("\(label) \(bar) \(Int(share * 100)) %\(left)")
-    if share >= 1 { Console.rewriteLine("") }
+    Console.rewriteLine("\(label) \(bar) \(Int(fraction * 100)) %\(left)")
+    if fraction >= 1 { Console.rewriteLine("") }
   }
 }
 

@@ -24,7 +24,7 @@ public final class Autoencoder: SingleLossModel, ImageEncoding {
   /// The mean squared error of the reconstructions of images `[N, H, W, C]`, 0 to 1.
   public func reconstructionLoss(of images: Tensor, on tape: Tape?) -> Variable {
     let output = coder.decoder(coder.encoder(Variable(images.cast(to: context.type), on: tape)))
-    return EaselGradients.loss(.squaredError, output.cast(to: .float32), images)
+    return elementwiseLoss(.squaredError, output.cast(to: .float32), images)
   }
 
   public func benchmarkPass(_ batch: Batch) {

@@ -67,9 +67,9 @@ public final class Classifier: SingleLossModel {
   /// `[N, H, W, C]` to `[N, C]`.
   private func meanOverPositions(_ x: Variable) -> Variable {
     let positions = x.shape[1] * x.shape[2]
-    let share = Tensor(
+    let fraction = Tensor(
       repeating: 1 / Float(positions), shape: [x.shape[0], 1, positions], type: context.type, on: context.backend)
-    return matmul(Variable(share, on: x.tape), x.reshaped([x.shape[0], positions, -1])).reshaped([x.shape[0], -1])
+    return matmul(Variable(fraction, on: x.tape), x.reshaped([x.shape[0], positions, -1])).reshaped([x.shape[0], -1])
   }
 
   public func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics) {

@@ -67,14 +67,14 @@ public final class Consistency: DenoisingModel {
     }
     let slope = Tensor(slopes, shape: [batch.count], on: backend)
     let distances = sums.linearly(Tensor(values, shape: [batch.count], on: backend)) { $0 * slope }
-    let share = Tensor(repeating: 1 / Float(batch.count), shape: [batch.count], on: backend)
-    return (weightedSum(distances, weights: share), tape == nil ? [:] : ["stage": Float(stage)])
+    let fraction = Tensor(repeating: 1 / Float(batch.count), shape: [batch.count], on: backend)
+    return (weightedSum(distances, weights: fraction), tape == nil ? [:] : ["stage": Float(stage)])
   }
 
   /// Random levels t, and r with less noise; nil if r has so little that only the clean image has less.
   private func levels(_ count: Int, stage: Int, _ draw: RandomDraw) -> [(t: NoiseLevel, r: NoiseLevel?)] {
     let least = schedule.level(0).ratio
-    let most = min(schedule.level(schedule.count - 1).ratio, DiffusionSampler.mostNoise)
+    let most = min(schedule.level(schedule.count - 1).ratio, DiffusionSampler.maximumNoise)
     let ratios = schedule.logNormalRatios(
       count, mean: tuning.noiseMean, deviation: tuning.noiseDeviation, draw, on: context.backend)
     return ratios.map { ratio in

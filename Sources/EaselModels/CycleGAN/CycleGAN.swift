@@ -128,10 +128,10 @@ public final class CycleGAN: AdversarialTranslation {
 
   /// The weighted absolute errors of images that should have come back unchanged.
   private func errors(_ images: Translations, _ a: Tensor, _ b: Tensor) -> (loss: Variable, metrics: Metrics) {
-    let cycle = loss(.absoluteError, images.cycledA, a) + loss(.absoluteError, images.cycledB, b)
+    let cycle = elementwiseLoss(.absoluteError, images.cycledA, a) + elementwiseLoss(.absoluteError, images.cycledB, b)
     var (total, metrics) = (settings.cycle * cycle, ["cycle": cycle.value.item()])
     if let sameA = images.sameA, let sameB = images.sameB {
-      let identity = loss(.absoluteError, sameA, a) + loss(.absoluteError, sameB, b)
+      let identity = elementwiseLoss(.absoluteError, sameA, a) + elementwiseLoss(.absoluteError, sameB, b)
       total = total + settings.cycle * settings.identity * identity
       metrics["identity"] = identity.value.item()
     }
@@ -172,7 +172,7 @@ extension CycleGAN {
     let ensemble = SelfEnsemble(copies: options.copies)
     return try Chunks.map(images) { chunk, numbers in
       let result = ensemble(chunk) { translate($0, by: direction.from == 0 ? aToB : bToA) }
-      try progress(Chunks.share(of: 0..<images.shape[0], numbers, 1))
+      try progress(Chunks.fraction(of: 0..<images.shape[0], numbers, 1))
       return result
     }
   }

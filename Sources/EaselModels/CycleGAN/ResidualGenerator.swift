@@ -72,6 +72,6 @@ struct ResidualGenerator {
       }
     }
     // bfloat16 would lose the last bits of light and dark.
-    return apply(.tanh, last(reflectionPad(hidden, border)).cast(to: .float32))
+    return activate(.tanh, last(reflectionPad(hidden, border)).cast(to: .float32))
   }
 }

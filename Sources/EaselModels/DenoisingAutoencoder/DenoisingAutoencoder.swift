@@ -22,7 +22,7 @@ public final class DenoisingAutoencoder: SingleLossModel, ImageEncoding {
     let clean = batch.tensor(on: context.backend)
     let damaged = corruption.apply(to: clean, draw(0))
     let output = coder.decoder(coder.encoder(Variable(damaged.cast(to: context.type), on: tape)))
-    return (EaselGradients.loss(.squaredError, output.cast(to: .float32), clean), [:])
+    return (elementwiseLoss(.squaredError, output.cast(to: .float32), clean), [:])
   }
 
   public func benchmarkPass(_ batch: Batch) { _ = images(codes(batch.tensor(on: context.backend))) }

@@ -30,10 +30,10 @@ public final class Diffusion: DenoisingModel {
       lesson.images, by: backend.perSample(levels) { settings.prediction.target(at: $0).image }, lesson.noise,
       by: backend.perSample(levels) { settings.prediction.target(at: $0).noise })
     let output = denoiser.output(lesson.noisy(at: levels), of: lesson, at: levels, on: tape)
-    guard settings.variance == .learnedRange else { return (EaselGradients.loss(.squaredError, output, target), [:]) }
+    guard settings.variance == .learnedRange else { return (elementwiseLoss(.squaredError, output, target), [:]) }
 
-    let parts = split(output, into: 2)
-    let simple = EaselGradients.loss(.squaredError, parts[0], target)
+    let parts = splitChannels(output, into: 2)
+    let simple = elementwiseLoss(.squaredError, parts[0], target)
     // The bound trains only the variance.
     let errors = backend.scaledSum(
       target - parts[0].value, by: backend.perSample(levels) { settings.prediction.image(at: $0).output }, nil, by: nil)

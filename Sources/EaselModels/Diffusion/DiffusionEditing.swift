@@ -28,7 +28,7 @@ extension DenoisingModel {
         try walk(
           chunk, through: levels, sampler, denoiser.guidance(of: numbers.count), seed: seed, first: numbers.lowerBound
         ) {
-          try progress(Chunks.share(of: all, numbers, $0))
+          try progress(Chunks.fraction(of: all, numbers, $0))
         }
       })
   }
@@ -66,7 +66,7 @@ extension DenoisingModel {
       let noise = denoiser.normal(chunk.shape, seed: options.seed, first: first, draw: 0)
       return try walk(
         levels[0].add(noise, to: chunk), through: levels, sampler, guidance, seed: options.seed, first: first
-      ) { try progress(Chunks.share(of: all, numbers, $0)) }
+      ) { try progress(Chunks.fraction(of: all, numbers, $0)) }
     }
     return denoiser.unit(made)
   }
@@ -145,7 +145,7 @@ extension DenoisingModel {
             x = x * mask + next.add(noise(), to: clean) * known
           }
         }
-        try progress(Chunks.share(of: all, numbers, Double(block.endIndex - 1) / Double(resampling.steps)))
+        try progress(Chunks.fraction(of: all, numbers, Double(block.endIndex - 1) / Double(resampling.steps)))
       }
       return x
     }

@@ -38,7 +38,7 @@ public struct DiffusionSampler: Sendable {
 
   /// With more noise than this, nothing of an image is visible, so the solvers begin here at the latest. A cosine
   /// schedule goes to 20,000.
-  static let mostNoise = 80.0
+  static let maximumNoise = 80.0
 
   /// How the levels of consistency models' passes are spaced: two passes meet at σ = 0.8, four at 9, 0.8 and 0.05.
   private static let consistencyExponent = 20.0
@@ -54,9 +54,9 @@ public struct DiffusionSampler: Sendable {
     case .ddpm, .ddim: return spacing.timesteps(steps, of: start + 1).map { schedule.level($0) } + [.clean]
     case .dpm, .heun:
       let most = schedule.level(start).ratio
-      return schedule.karrasLevels(steps, from: min(most, DiffusionSampler.mostNoise)) + [.clean]
+      return schedule.karrasLevels(steps, from: min(most, DiffusionSampler.maximumNoise)) + [.clean]
     case .consistency:
-      let most = min(schedule.level(start).ratio, DiffusionSampler.mostNoise)
+      let most = min(schedule.level(start).ratio, DiffusionSampler.maximumNoise)
       return schedule.karrasLevels(steps + 1, from: most, exponent: DiffusionSampler.consistencyExponent).dropLast()
         + [.clean]
     }
@@ -186,8 +186,8 @@ public struct DiffusionSampler: Sendable {
     var image = image
     if let last, next.sigma > 0 {
       let (before, now) = (log(last.level.ratio / level.ratio), log(level.ratio / next.ratio))
-      let share = now / before / 2
-      image = backend.add(image, last.image, alpha: Float(1 + share), beta: Float(-share))
+      let fraction = now / before / 2
+      image = backend.add(image, last.image, alpha: Float(1 + fraction), beta: Float(-fraction))
     }
     // e^(−h) is the quotient of the ratios. Noise is added for η times the way, and removed in addition.
     let kept = next.sigma / level.sigma * pow(next.ratio / level.ratio, eta)

@@ -67,7 +67,7 @@ extension DenoisingModel {
       return try walk(
         noise, through: levels, sampler, guidance, seed: options.seed, first: first
       ) {
-        try progress(Chunks.share(of: range, numbers, $0))
+        try progress(Chunks.fraction(of: range, numbers, $0))
       } watch: { step, x in
         watch?(step, first, denoiser.unit(x))
       }
@@ -166,7 +166,7 @@ extension DenoisingModel {
       } noise: { step in
         denoiser.normal(clean.shape, seed: 0, first: numbers.lowerBound, draw: step)
       } progress: { steps in
-        try progress(Chunks.share(of: all, numbers, Double(steps) / Double(max(1, levels.count - 2))))
+        try progress(Chunks.fraction(of: all, numbers, Double(steps) / Double(max(1, levels.count - 2))))
       }
     }
   }
@@ -189,7 +189,7 @@ extension DenoisingModel {
         } noise: {
           noise($0)
         } progress: { steps, _ in
-          try progress(Chunks.share(of: all, numbers, Double(steps) / Double(levels.count - 1)))
+          try progress(Chunks.fraction(of: all, numbers, Double(steps) / Double(levels.count - 1)))
         }
       })
   }

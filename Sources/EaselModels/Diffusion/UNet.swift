@@ -226,12 +226,12 @@ public struct UNet {
     let sinusoids = Tensor(
       timestepEmbedding(timesteps), shape: [timesteps.count, timestepEmbedding.width], type: x.value.type,
       on: x.backend)
-    var embedding = time2(apply(.silu, time1(Variable(sinusoids, on: x.tape))))
+    var embedding = time2(activate(.silu, time1(Variable(sinusoids, on: x.tape))))
     if let pooled = conditioning.pooled { embedding = embedding + pooled }
     if let augmentationEmbedding, let augmentation {
       embedding = embedding + augmentationEmbedding(Variable(augmentation.cast(to: x.value.type), on: x.tape))
     }
-    return apply(.silu, embedding)
+    return activate(.silu, embedding)
   }
 
   /// The border that an image needs so that every level can halve it.

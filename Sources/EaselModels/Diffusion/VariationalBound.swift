@@ -67,7 +67,7 @@ package struct VariationalBound {
 
     // ½ (excess − 1 + (1 + precision · error²) / e^excess)
     let spread = backend.scaledSum(errors * errors, by: perSample(\.precision), ones, by: perSample { _ in 1 })
-    let divergence = sumSamples(0.5 * (excess + apply(.exp, -1 * excess) * Variable(spread)))
+    let divergence = sumSamples(0.5 * (excess + activate(.exp, -1 * excess) * Variable(spread)))
     let constant = Tensor(repeating: -0.5 * Float(images.count / steps.count), shape: [steps.count], on: backend)
     let later = Variable(perSample { $0.timestep == 0 ? 0 : 1 }) * (divergence + Variable(constant))
     guard steps.contains(where: { $0.timestep == 0 }) else { return later }
@@ -86,7 +86,7 @@ package struct VariationalBound {
   }
 }
 
-extension Diffusion: Likelihood {
+extension Diffusion: LikelihoodBounding {
   /// The bound over all timesteps, one pass of the network each, in bits per dimension: `bits-per-dimension`, the sum
   /// of `vlb` and `prior`; and `decoder`, the first timestep's part of `vlb`.
   ///
@@ -115,7 +115,7 @@ extension Diffusion: Likelihood {
           ).value
         sum = sum + terms
         try progress(
-          Chunks.share(of: 0..<images.count, numbers, 1 - Double(timestep) / Double(schedule.count)))
+          Chunks.fraction(of: 0..<images.count, numbers, 1 - Double(timestep) / Double(schedule.count)))
       }
       let prior = bound.prior(clean)
       let nats = [sum + prior, sum, prior, terms].map { $0.reshaped([numbers.count, 1]) }

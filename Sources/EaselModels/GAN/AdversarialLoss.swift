@@ -28,7 +28,7 @@ public enum AdversarialLoss: String, FieldChoice {
     case .leastSquares:
       0.5 * (squares(real, 1 - smoothing) + squares(fake, 0))
     case .hinge:
-      mean(apply(.relu, affine(real, scale: -1, shift: 1))) + mean(apply(.relu, affine(fake, scale: 1, shift: 1)))
+      mean(activate(.relu, affine(real, scale: -1, shift: 1))) + mean(activate(.relu, affine(fake, scale: 1, shift: 1)))
     case .wasserstein, .wassersteinGradientPenalty:
       mean(fake) - mean(real)
     }
@@ -55,11 +55,11 @@ public enum AdversarialLoss: String, FieldChoice {
   }
 
   private func entropy(_ scores: Variable, _ target: Float) -> Variable {
-    loss(.binaryCrossEntropyWithLogits, scores, constant(target, like: scores))
+    elementwiseLoss(.binaryCrossEntropyWithLogits, scores, constant(target, like: scores))
   }
 
   private func squares(_ scores: Variable, _ target: Float) -> Variable {
-    loss(.squaredError, scores, constant(target, like: scores))
+    elementwiseLoss(.squaredError, scores, constant(target, like: scores))
   }
 
   private func mean(_ scores: Variable) -> Variable {
@@ -95,10 +95,10 @@ struct GradientPenalty {
 
   /// Adds the mean penalty's gradient to the critic's parameters.
   ///
-  /// - Parameter share: a factor for penalty and gradient, if a batch is computed in parts.
+  /// - Parameter fraction: a factor for penalty and gradient, if a batch is computed in parts.
   /// - Returns: the mean penalty, without the factor.
   func accumulate(
-    _ critic: Discriminator, of arena: Arena, at images: Tensor, labels: Tensor?, share: Float = 1
+    _ critic: Discriminator, of arena: Arena, at images: Tensor, labels: Tensor?, fraction: Float = 1
   ) -> Float {
     let (count, backend) = (images.shape[0], images.backend)
     let ones = Tensor(repeating: 1, shape: [count], on: backend)
@@ -117,7 +117,7 @@ struct GradientPenalty {
       Variable(images, on: second), direction: Variable(direction, on: second), labels: labels
     ).changes
     guard let changes else { fatalShape("a critic was given a direction and told no change") }
-    second.backward(from: weightedSum(changes, weights: ones), seed: share)
+    second.backward(from: weightedSum(changes, weights: ones), seed: fraction)
     return lengths.reduce(0) { $0 + value($1) } / Float(count)
   }
 }

@@ -93,7 +93,7 @@ struct Discriminator {
       change = change.map {
         tangent(of: Self.activation, at: sums, conv2d($0, weight: weight, window: block.conv.window))
       }
-      hidden = block.norm.map { $0(sums, BatchNorm.training) } ?? apply(Self.activation, sums)
+      hidden = block.norm.map { $0(sums, BatchNorm.training) } ?? activate(Self.activation, sums)
     }
 
     let weight = outputSpectral?(on: tape) ?? output.weight.variable(on: tape)

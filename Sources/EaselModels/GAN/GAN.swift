@@ -127,8 +127,8 @@ public final class GAN: GaussianCodes {
     }
     let parts = discriminatorLoss(
       real: changed(part.real, Draw.realChange), fake: changed(part.fake.value, Draw.fakeChange), labels: part.labels,
-      between: place, share: part.images.share)
-    for (name, value) in parts { metrics[name, default: 0] += part.images.share * value }
+      between: place, fraction: part.images.fraction)
+    for (name, value) in parts { metrics[name, default: 0] += part.images.fraction * value }
   }
 
   /// The discriminator's loss on given images; its gradient is added to the parameters.
@@ -136,15 +136,15 @@ public final class GAN: GaussianCodes {
   /// - Parameters:
   ///   - place: wgan-gp only: the position on the line from the generated (0) to the real image (1) where the gradient
   ///     is taken, `[N]`.
-  ///   - share: a factor for the gradient.
+  ///   - fraction: a factor for the gradient.
   package func discriminatorLoss(
-    real: Tensor, fake: Tensor, labels: Tensor?, between place: Tensor?, share: Float = 1
+    real: Tensor, fake: Tensor, labels: Tensor?, between place: Tensor?, fraction: Float = 1
   ) -> Metrics {
     let tape = Tape()
     let realScores = discriminator(Variable(real, on: tape), labels: labels).scores
     let fakeScores = discriminator(Variable(fake, on: tape), labels: labels).scores
     let loss = settings.loss.discriminator(real: realScores, fake: fakeScores, smoothing: settings.labelSmoothing)
-    tape.backward(from: loss, seed: share)
+    tape.backward(from: loss, seed: fraction)
     var metrics = [
       "discriminator": loss.value.item(), "real-score": mean(realScores.value), "fake-score": mean(fakeScores.value),
     ]
@@ -159,7 +159,7 @@ public final class GAN: GaussianCodes {
     default: return metrics
     }
     let cost = penalty.accumulate(
-      discriminator, of: discriminatorComponent.arena, at: images, labels: labels, share: share)
+      discriminator, of: discriminatorComponent.arena, at: images, labels: labels, fraction: fraction)
     metrics["penalty"] = cost
     metrics["discriminator", default: 0] += cost
     return metrics
@@ -169,8 +169,8 @@ public final class GAN: GaussianCodes {
   private func trainGenerator(_ part: Part, _ change: RandomDraw, _ metrics: inout Metrics) {
     guard let tape = part.fake.tape else { return }
     let loss = generatorLoss(fake: augmentation(part.fake, change), labels: part.labels)
-    tape.backward(from: loss, seed: part.images.share)
-    metrics["generator", default: 0] += part.images.share * loss.value.item()
+    tape.backward(from: loss, seed: part.images.fraction)
+    metrics["generator", default: 0] += part.images.fraction * loss.value.item()
   }
 
   /// The generator's loss on its own images; the discriminator's parameters are constants.

@@ -71,6 +71,6 @@ struct Generator {
     if let classes, let labels { code = code + classes(labels, type: code.value.type, on: code.tape) }
     var hidden = code.reshaped([-1, halvings.bottom.height, halvings.bottom.width, bottomChannels])
     for (norm, layer) in zip(norms, layers) { hidden = layer(norm(hidden, mode)) }
-    return pad(apply(.tanh, output(norms[layers.count](hidden, mode))), -halvings.border)
+    return pad(activate(.tanh, output(norms[layers.count](hidden, mode))), -halvings.border)
   }
 }

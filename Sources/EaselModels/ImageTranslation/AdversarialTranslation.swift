@@ -21,16 +21,16 @@ extension AdversarialTranslation {
   func alternatingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics {
     let (generators, discriminators) = (components[0], components[1])
     var metrics: Metrics = [:]
-    func learn(_ loss: Variable, _ values: Metrics, _ tape: Tape, share: Float) {
-      for (name, value) in values { metrics[name, default: 0] += share * value }
-      tape.backward(from: loss, seed: share)
+    func learn(_ loss: Variable, _ values: Metrics, _ tape: Tape, fraction: Float) {
+      for (name, value) in values { metrics[name, default: 0] += fraction * value }
+      tape.backward(from: loss, seed: fraction)
     }
     discriminators.arena.isFrozen = true
     let parts = batch.parts(step.settings.accumulate).map { images in
       let tape = Tape()
       let result = generatorLoss(images, on: tape) { step.draw($0, for: images) }
-      metrics["loss", default: 0] += images.share * result.loss.value.item()
-      learn(result.loss, result.metrics, tape, share: images.share)
+      metrics["loss", default: 0] += images.fraction * result.loss.value.item()
+      learn(result.loss, result.metrics, tape, fraction: images.fraction)
       return (images: images, made: result.made)
     }
     discriminators.arena.isFrozen = false
@@ -39,8 +39,8 @@ extension AdversarialTranslation {
     for (images, made) in parts {
       let tape = Tape()
       let result = discriminatorLoss(images, made, on: tape) { step.draw($0, for: images) }
-      judgement += images.share * result.loss.value.item()
-      learn(result.loss, result.metrics, tape, share: images.share)
+      judgement += images.fraction * result.loss.value.item()
+      learn(result.loss, result.metrics, tape, fraction: images.fraction)
     }
     let otherNorm = step.update(discriminators, loss: judgement)
     // The norm of all networks together; not a number if that of any network is not.

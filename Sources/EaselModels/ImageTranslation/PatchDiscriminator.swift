@@ -37,7 +37,7 @@ struct PatchDiscriminator {
   }
 
   func callAsFunction(_ x: Variable) -> Variable {
-    last(layers.reduce(apply(.leakyReLU(slope: 0.2), first(x))) { $1($0) })
+    last(layers.reduce(activate(.leakyReLU(slope: 0.2), first(x))) { $1($0) })
   }
 }
 
@@ -60,6 +60,6 @@ public enum PatchLoss: String, FieldChoice {
   private func mean(_ judgements: Variable, realSamples: Int) -> Variable {
     let target = Tensor(repeating: 0, shape: judgements.shape, on: judgements.backend)
     judgements.backend.fill(target[0..<realSamples], with: 1)
-    return EaselGradients.loss(loss, judgements.cast(to: .float32), target)
+    return elementwiseLoss(loss, judgements.cast(to: .float32), target)
   }
 }

@@ -61,10 +61,10 @@ public final class MaskedAutoencoder: SingleLossModel {
     let target = settings.normPixLoss ? normalized(patches) : patches
     // The loss averages over all patches; rescale it so that it is the mean over masked patches only.
     let masked = mask.isMasked.reduce(0) { $0 + ($1 ? 1 : 0) }
-    let share = Float(mask.isMasked.count) / Float(max(1, masked) * grid.pixels)
+    let fraction = Float(mask.isMasked.count) / Float(max(1, masked) * grid.pixels)
     let weights = Tensor(
-      mask.isMasked.map { $0 ? share : 0 }, shape: [mask.isMasked.count], on: context.backend)
-    return EaselGradients.loss(
+      mask.isMasked.map { $0 ? fraction : 0 }, shape: [mask.isMasked.count], on: context.backend)
+    return elementwiseLoss(
       .squaredError, prediction.reshaped([-1, grid.pixels]), target.reshaped([-1, grid.pixels]),
       reduction: .sumOverSample, weights: weights)
   }
@@ -72,9 +72,9 @@ public final class MaskedAutoencoder: SingleLossModel {
   /// Patches, float32 `[N, T, P]`, minus their mean, divided by the root of their unbiased variance + 1e-6.
   private func normalized(_ patches: Tensor) -> Tensor {
     // The norm's variance is the biased one.
-    let share = Float(grid.pixels - 1) / Float(grid.pixels)
-    let normalization = Normalization(groups: 1, epsilon: 1e-6 * share, perPosition: true)
-    return share.squareRoot()
+    let fraction = Float(grid.pixels - 1) / Float(grid.pixels)
+    let normalization = Normalization(groups: 1, epsilon: 1e-6 * fraction, perPosition: true)
+    return fraction.squareRoot()
       * context.backend.normalize(patches, shift: nil, gamma: nil, beta: nil, normalization).y
   }
 

@@ -52,7 +52,7 @@ public final class Pix2Pix: AdversarialTranslation {
     let made = withoutActuallyEscaping(draw) { generator(input(a, on: tape), draw: $0) }
     let fooling = settings.adversarialLoss.real(
       discriminator(concatenate([input(a, on: tape), made.cast(to: context.type)])))
-    let error = loss(.absoluteError, made, b)
+    let error = elementwiseLoss(.absoluteError, made, b)
     let metrics = ["generator": fooling.value.item(), "reconstruction": error.value.item()]
     return (fooling + settings.reconstruction * error, metrics, made.value)
   }
@@ -76,7 +76,7 @@ public final class Pix2Pix: AdversarialTranslation {
   public func validationLoss(_ batch: Batch) -> Float {
     components[0].arena.withAverage {
       let (a, b) = domains(of: batch)
-      return loss(.absoluteError, generator(input(a)), b).value.item()
+      return elementwiseLoss(.absoluteError, generator(input(a)), b).value.item()
     }
   }
 
@@ -104,7 +104,7 @@ extension Pix2Pix {
         }
         return unit(made.value)
       }
-      try progress(Chunks.share(of: 0..<images.shape[0], numbers, 1))
+      try progress(Chunks.fraction(of: 0..<images.shape[0], numbers, 1))
       return made
     }
   }

@@ -59,15 +59,15 @@ struct SkipGenerator {
   func callAsFunction(_ x: Variable, draw: ((UInt32) -> RandomDraw)? = nil) -> Variable {
     let leak = Activation.leakyReLU(slope: 0.2)
     var found = [first(x)]
-    for convolution in down { found.append(convolution(apply(leak, found[found.count - 1]))) }
-    var hidden = apply(.relu, innermost(apply(leak, found[found.count - 1])))
+    for convolution in down { found.append(convolution(activate(leak, found[found.count - 1]))) }
+    var hidden = activate(.relu, innermost(activate(leak, found[found.count - 1])))
     for (level, (convolution, skipped)) in zip(up, found.reversed()).enumerated() {
       hidden = convolution(hidden, size: skipped.imageSize)
       if let draw, level < Self.levelsWithDropout {
         hidden = EaselGradients.dropout(hidden, probability: dropout, draw(UInt32(level)))
       }
-      hidden = concatenate([apply(.relu, skipped), hidden])
+      hidden = concatenate([activate(.relu, skipped), hidden])
     }
-    return apply(.tanh, last(hidden, size: x.imageSize).cast(to: .float32))
+    return activate(.tanh, last(hidden, size: x.imageSize).cast(to: .float32))
   }
 }

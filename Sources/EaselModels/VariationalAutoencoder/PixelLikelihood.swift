@@ -48,10 +48,10 @@ public struct PixelLikelihood {
         shift: normalizer + dimensions * fixedLogScale)
     case .learnedGaussian:
       let scale = learnedLogScale(on: output.tape)
-      let errors = scaled(sampleLosses(.squaredError, output, images), by: 0.5 * apply(.exp, -2 * scale))
+      let errors = scaled(sampleLosses(.squaredError, output, images), by: 0.5 * activate(.exp, -2 * scale))
       return add(affine(dimensions * scale, scale: 1, shift: normalizer), toEach: errors)
     case .discretizedLogistic:
-      return discretizedLogistic(output, images, inverseScale: apply(.exp, -1 * learnedLogScale(on: output.tape)))
+      return discretizedLogistic(output, images, inverseScale: activate(.exp, -1 * learnedLogScale(on: output.tape)))
     }
   }
 
@@ -76,7 +76,7 @@ public struct PixelLikelihood {
     let innerBins = (0..<images.shape[0]).map { sample in
       (sample * size..<(sample + 1) * size).reduce(Float(0)) { $0 + (isLowest[$1] || isHighest[$1] ? 0 : 1) }
     }
-    let width = map(2 * half * inverseScale) { (log(-expm1(-$0)), 1 / expm1($0)) }
+    let width = elementwise(2 * half * inverseScale) { (log(-expm1(-$0)), 1 / expm1($0)) }
     return entropy(ofEdges: edges(half, isHighest), 1) + entropy(ofEdges: edges(-half, isLowest), 0)
       - scaled(Variable(Tensor(innerBins, shape: [innerBins.count], on: images.backend), on: mean.tape), by: width)
   }

@@ -45,7 +45,8 @@ public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, Image
 
   /// q(z | x): mean and log-variance, float32 `[N, latent]`.
   private func posterior(_ images: Tensor, on tape: Tape?) -> (mean: Variable, logVariance: Variable) {
-    let parts = split(coder.encoder(Variable(images.cast(to: context.type), on: tape)).cast(to: .float32), into: 2)
+    let parts = splitChannels(
+      coder.encoder(Variable(images.cast(to: context.type), on: tape)).cast(to: .float32), into: 2)
     return (parts[0], clamp(parts[1], -30, 20))
   }
 
@@ -54,11 +55,11 @@ public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, Image
   /// The bound at one code for each image, drawn from its posterior by standard normal noise `[N, latent]`.
   private func bound(_ images: Tensor, shown: Tensor, noise: Tensor, on tape: Tape?) -> Bound {
     let (mean, logVariance) = posterior(shown, on: tape)
-    let code = mean + apply(.exp, 0.5 * logVariance) * Variable(noise, on: tape)
+    let code = mean + activate(.exp, 0.5 * logVariance) * Variable(noise, on: tape)
     return Bound(
       reconstruction: likelihood.negativeLogLikelihood(output(code), images),
       divergence: affine(
-        0.5 * (apply(.square, mean) + apply(.exp, logVariance) - logVariance), scale: 1, shift: -0.5),
+        0.5 * (activate(.square, mean) + activate(.exp, logVariance) - logVariance), scale: 1, shift: -0.5),
       mean: mean.value)
   }
 
@@ -79,15 +80,15 @@ public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, Image
   package func loss(_ images: Tensor, noise: Tensor, step: Int, on tape: Tape?) -> (loss: Variable, metrics: Metrics) {
     let bound = bound(images, shown: images, noise: noise, on: tape)
     let samples = images.shape[0]
-    let share = 1 / Float(samples)
+    let fraction = 1 / Float(samples)
     let reconstruction = weightedSum(
-      bound.reconstruction, weights: Tensor(repeating: share, shape: [samples], on: context.backend))
+      bound.reconstruction, weights: Tensor(repeating: fraction, shape: [samples], on: context.backend))
 
     // The mean over the batch of each latent number's divergence; below the free bits it costs as much as the free
     // bits.
     let divergences = meanOfRows(bound.divergence.value)
     let beta = settings.beta * warmUp(at: step)
-    let weights = divergences.map { $0 > settings.freeBits ? beta * share : 0 }
+    let weights = divergences.map { $0 > settings.freeBits ? beta * fraction : 0 }
     let charged = weightedSum(
       bound.divergence.reshaped([-1]),
       weights: Tensor((0..<samples).flatMap { _ in weights }, shape: [samples * latent], on: context.backend))
@@ -159,7 +160,7 @@ public final class VariationalAutoencoder: SingleLossModel, GaussianCodes, Image
   private func images(_ codes: Tensor) -> Tensor { likelihood.mean(output(Variable(codes)).value) }
 }
 
-extension VariationalAutoencoder: Likelihood {
+extension VariationalAutoencoder: LikelihoodBounding {
   /// Figures of each image in nats: `elbo` and its parts `reconstruction` and `kl`, both to be subtracted; with
   /// importance samples also `iwae`, the bound of Burda et al. 2016. The discretised logistic, the only likelihood of
   /// 8-bit pixels, also gives `bits-per-dimension`. One figure is of the whole batch: `active-units`.

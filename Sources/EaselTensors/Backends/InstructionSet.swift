@@ -15,6 +15,12 @@ public enum InstructionSet: String, Sendable, CaseIterable {
     return available.contains(named) ? named : best
   }
 
+  /// What `EASEL_ISA` says, if that is no set, or not one that this processor has; it is ignored then.
+  public static var ignoredName: String? {
+    guard let name = getenv("EASEL_ISA").map({ String(cString: $0) }), !name.isEmpty else { return nil }
+    return InstructionSet(rawValue: name).map(available.contains) == true ? nil : name
+  }
+
   /// The widest set that this processor has.
   public static var best: InstructionSet {
     switch easel_best_isa() {

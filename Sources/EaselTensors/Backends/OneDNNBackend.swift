@@ -226,6 +226,7 @@ import EaselSupport
     // MARK: Matrix products
 
     public func linear(_ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?) -> Tensor {
+      require(x.shape.last == weight.shape[1], "rows of \(x.shape) by a weight of \(weight.shape)")
       let y = empty(x.shape.replacingLast(with: weight.shape[0]), x.type)
       let (inputs, outputs) = (weight.shape[1], weight.shape[0])
       let cut = RowCut(
@@ -246,6 +247,7 @@ import EaselSupport
     }
 
     public func linearInputGradient(_ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
+      require(dy.shape.last == weight.shape[0], "gradients of \(dy.shape) by a weight of \(weight.shape)")
       let dx = empty(dy.shape.replacingLast(with: weight.shape[1]), dy.type)
       let (inputs, outputs) = (weight.shape[1], weight.shape[0])
       let cut = RowCut(
@@ -269,6 +271,9 @@ import EaselSupport
     /// columns, or so many rows that those of a part would not stay in the cache.
     public func linearWeightGradient(_ x: Tensor, _ dy: Tensor, into weightGradient: Tensor) {
       let (inputs, outputs, rows) = (weightGradient.shape[1], weightGradient.shape[0], matrix(dy).rows)
+      require(
+        x.shape.last == inputs && dy.shape.last == outputs && matrix(x).rows == rows,
+        "the gradient of a weight of \(weightGradient.shape) from \(x.shape) and \(dy.shape)")
       let parts = ThreadPool.parts(2 * inputs * outputs * rows, grain: OneDNNBackend.operationsOfPart, most: 16)
       let bytes = rows * (inputs + outputs) * x.type.byteCount
       let bands = min(

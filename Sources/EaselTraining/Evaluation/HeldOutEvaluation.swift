@@ -32,14 +32,14 @@ public struct LikelihoodEvaluation: Encodable, Sendable {
   ///   - progress: receives the share that is done, 0 to 1.
   /// - Throws: `UserError` (usage) if the model does not have the bound.
   public init(
-    _ model: any Likelihood, _ images: ImageDataset, importanceSamples: Int?, seed: UInt64,
+    _ model: any LikelihoodBounding, _ images: ImageDataset, importanceSamples: Int?, seed: UInt64,
     progress: (Double) throws -> Void
   ) throws {
     var values: [String: [Double]] = [:]
     var done = 0
     for batch in images.batches(of: 100) {
-      let figures = try model.likelihood(batch, importanceSamples: importanceSamples, seed: seed) { share in
-        try progress((Double(done) + share * Double(batch.count)) / Double(images.count))
+      let figures = try model.likelihood(batch, importanceSamples: importanceSamples, seed: seed) { fraction in
+        try progress((Double(done) + fraction * Double(batch.count)) / Double(images.count))
       }
       for (name, more) in figures { values[name, default: []] += more }
       done += batch.count

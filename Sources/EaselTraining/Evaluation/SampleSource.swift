@@ -22,8 +22,8 @@ extension ImageDataset {
     // The floats of all samples at once would be four times as large as the pictures.
     for start in stride(from: 0, to: count, by: 1024) {
       let range = start..<min(start + 1024, count)
-      pixels += try model.sample(range, options) { share in
-        try progress((Double(start) + share * Double(range.count)) / Double(count))
+      pixels += try model.sample(range, options) { fraction in
+        try progress((Double(start) + fraction * Double(range.count)) / Double(count))
       }.levels()
     }
     self.init(

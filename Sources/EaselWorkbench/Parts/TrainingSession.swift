@@ -35,7 +35,7 @@ public struct TrainingSession {
         + "\(state.environment.backend.rawValue), \(state.environment.precision.rawValue), "
         + "up to \(trainer.model.context.backend.threads.count) threads"
         + (state.step > 0 ? "; from step \(state.step)" : ""),
-      plan.summary(from: state.step, share: limit.seconds.map { elapsed / max(1e-9, elapsed + $0) } ?? 0),
+      plan.summary(from: state.step, fraction: limit.seconds.map { elapsed / max(1e-9, elapsed + $0) } ?? 0),
     ]
     if let warning = plan.warning(from: state.step) { remarks.append(warning) }
     if trainer.settings.precision == .auto, state.step == 0, let preset = try? AnyPreset.named(state.preset) {

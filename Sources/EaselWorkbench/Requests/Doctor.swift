@@ -44,8 +44,12 @@ public struct DoctorRequest: Request {
     if workspace.datasets.names.isEmpty {
       problems.append("No data set was found. Run easel in its source folder, or: easel data import fashion-mnist")
     }
+    if let name = InstructionSet.ignoredName {
+      let known = InstructionSet.available.map(\.rawValue).joined(separator: ", ")
+      problems.append("EASEL_ISA is ignored: expected one of \(known) on this processor, found \(name.printable).")
+    }
     return Answer(
-      easel: easelVersion, processor: Processor.name, instructionSet: InstructionSet.best.rawValue,
+      easel: easelVersion, processor: Processor.name, instructionSet: InstructionSet.preferred.rawValue,
       threads: Processor.available, oneDNN: Backends.oneDNN.map { "\($0.version), \($0.instructionSet)" },
       bfloat16: Backends.bfloat16.rawValue, precision: try precision(), jpeg: Image.readsJPEG, webp: Image.readsWebP,
       gif: Image.readsGIF, memoryBytes: ProcessInfo.processInfo.physicalMemory, workspace: workspace.path,

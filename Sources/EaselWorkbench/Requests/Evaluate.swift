@@ -94,7 +94,7 @@ public struct EvaluateRequest: RecordedRequest {
   private var bootstrap: Bootstrap { Bootstrap(seed: sampling.seed, resamples: resamples) }
 
   public static func isOffered(by model: any Model) -> Bool {
-    model is any Sampling || model is any Likelihood || model is any FeatureExtracting
+    model is any Sampling || model is any LikelihoodBounding || model is any FeatureExtracting
   }
 
   public mutating func find(_ recipe: RecordedRecipe, in workspace: Workspace) throws {
@@ -136,7 +136,7 @@ public struct EvaluateRequest: RecordedRequest {
       answer.classification = try ClassificationEvaluation(
         extractor, images, bootstrap: bootstrap, progress: work.progress("classifying"))
       answer.data = heldOut.name
-    } else if loaded.model is any Likelihood {
+    } else if loaded.model is any LikelihoodBounding {
       try boundLikelihood(loaded, work, what, &answer)
     } else {
       var refusal = loaded.refusal("draws no samples, bounds no likelihood and tells no classes")
@@ -152,7 +152,7 @@ public struct EvaluateRequest: RecordedRequest {
   private func boundLikelihood(
     _ loaded: LoadedModel, _ work: Work, _ data: LazyData, _ answer: inout EvaluateAnswer
   ) throws {
-    guard let model = loaded.model as? any Likelihood else {
+    guard let model = loaded.model as? any LikelihoodBounding else {
       throw loaded.refusal("bounds no likelihood")
     }
     let heldOut = try data.splits().validation

@@ -43,7 +43,7 @@ public struct InpaintRequest: PictureRequest {
   public func answer(_ job: Job<any Inpainting>) throws -> PictureAnswer {
     let model = job.model
     let hole = try InpaintingMask(
-      mask, share: masked, patch: patch ?? model.inpaintingPatch ?? 4, seed: seed, fit: input.fit(for: job.loaded),
+      mask, fraction: masked, patch: patch ?? model.inpaintingPatch ?? 4, seed: seed, fit: input.fit(for: job.loaded),
       in: job.data)
     if let size = hole.cutFrom {
       job.work.remark(
