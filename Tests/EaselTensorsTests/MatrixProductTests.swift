@@ -171,7 +171,7 @@ struct MatrixProductTests {
   @Test(
     "Rows that do not fit to a weight are refused, and nothing is read beyond their end", arguments: Backends.available)
   func foreignShapes(_ kind: BackendKind) async {
-    await #expect(processExitsWith: .failure) { [name = kind.rawValue] in
+    await #expect(processExitsWith: .failure) { [name = kind.rawValue as String] in
       try TensorThread.run {
         let backend = try Backends.make(BackendKind(rawValue: name))
         let x = Tensor(repeating: 1, shape: [2, 5], on: backend)
