@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Trains a reference model in PyTorch on Fashion-MNIST for some minutes and writes what it makes: the other side of
-Documentation/Results.md.
+"""Trains a reference model in PyTorch on Fashion-MNIST for some minutes and writes its figures and images, for comparison
+with Easel in Documentation/Results.md.
 
     torch_train.py MODEL --data FOLDER --output FOLDER [--minutes 10] [--mode compile-bf16] [--seed 0] [--count 10000]
                    [--samplers ddim,sde]
 
 MODEL: denoising-autoencoder masked-autoencoder vae gan diffusion-small. FOLDER is what `easel data import fashion-mnist`
 makes. Networks and steps are those of torch_peer.py; learning rates, batch sizes, decay and averages those of Easel's
-presets. The learning rate follows the share of the time that is over; compilation is not counted. Writes figures.json
+presets. The learning rate depends on the share of the time that is over; compilation is not counted. Writes figures.json
 and, for models that draw, samples.npy [N, 28, 28, 1], uint8. A diffusion model draws in 50 steps by the first of --samplers
-(default: ddim), and into samples-SAMPLER.npy by the others: sde is DPM-Solver++ with noise, on Karras's levels.
+(default: ddim), and by the others into samples-SAMPLER.npy; sde is DPM-Solver++ with noise, on Karras's levels.
 """
 import argparse, copy, gzip, json, math, os, pathlib, sys, time
 import numpy as np
@@ -48,7 +48,7 @@ name = {"denoising-autoencoder": "autoencoder"}.get(a.model, a.model)
 net, train, _ = peer.build[name][1](batch)
 if a.model == "masked-autoencoder":
     for o in train.optimizers: o.param_groups[0].update(betas=(0.9, 0.95), weight_decay=0.05)
-# The part that makes pictures, and its average; torch_peer's diffusion keeps its own.
+# The network that makes pictures, and its average; torch_peer's diffusion keeps its own.
 maker = net[0] if a.model == "gan" else net
 average = copy.deepcopy(maker) if a.model == "gan" else None
 
@@ -62,7 +62,7 @@ def batches():
 
 
 def step(x, index, share):
-    """One training step, `share` of the time being over."""
+    """One training step; `share` of the time is over."""
     lr = rate * (0.5 * (1 + math.cos(math.pi * min(1, share))) if cosine else 1) * min(1, (index + 1) / max(1, warmup))
     for o in train.optimizers:
         for g in o.param_groups: g["lr"] = lr
@@ -78,7 +78,7 @@ def step(x, index, share):
 
 
 feed = batches()
-# Everything is compiled on a copy of the state that is then put back.
+# Everything is compiled first; then a copy of the previous state is restored.
 kept = copy.deepcopy(net.state_dict()); optimizers = [copy.deepcopy(o.state_dict()) for o in train.optimizers]
 for _ in range(3): step(next(feed), 0, 0)
 net.load_state_dict(kept)
@@ -109,8 +109,8 @@ def quality(made, clean):
 
 
 def probe(points, tests):
-    """Test accuracy of a logistic regression on standardised features; its penalty serves the last tenth of the training
-    images best (as `easel evaluate --probe`)."""
+    """Test accuracy of a logistic regression on standardised features; its penalty is the best for the last tenth of the
+    training images (as in `easel evaluate --probe`)."""
     mean, deviation = points.mean(0), points.std(0, unbiased=False)
     points, tests = (torch.where(deviation > 1e-6, (x - mean) / deviation, 0) for x in (points, tests))
     y, t = labels("train"), labels("t10k")
@@ -148,7 +148,7 @@ with torch.no_grad():
             points = [torch.cat([f(c) for c in chunks(x)]) for x in (data.float() / 255, test)]
             with torch.enable_grad(): figures[key] = probe(*points)
     if a.model == "vae":
-        # Images binarised by their own levels; the encoder is shown the grey ones that it was trained on.
+        # Images binarised by their own levels; the encoder sees the grey ones that it was trained on.
         binary = (torch.rand_like(test) < test).float()
         nats, kl = [], []
         for x, b in zip(chunks(test), chunks(binary)):

@@ -26,7 +26,7 @@ static inline bool easel_check_size(uint64_t width, uint64_t height, uint64_t ma
   return true;
 }
 
-/// The end of a codec that is not in this build.
+/// The failure of a codec that is not in this build.
 static inline bool easel_is_missing(const char *kind, const char *package, easel_error_buffer error) {
   return easel_fail(error, "this build has no %s reader (install %s and build again)", kind, package);
 }

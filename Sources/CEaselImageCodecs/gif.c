@@ -47,7 +47,7 @@ static void gif_close(gif_reader *reader) {
   }
 }
 
-// Goes to the first frame; -1 stands for no transparent colour.
+// Goes to the first frame. `transparent` becomes -1 if there is no transparent colour.
 static bool gif_find_frame(gif_reader *reader, int *transparent) {
   GifFileType *gif = reader->gif;
   *transparent = NO_TRANSPARENT_COLOR;
@@ -99,7 +99,7 @@ static bool gif_read_frame(gif_reader *reader, const easel_image_info *info, uin
   if (reader->row == NULL) {
     return easel_fail(reader->error, "out of memory");
   }
-  // What the frame leaves free is as transparent.
+  // Pixels outside the frame count as transparent.
   memset(pixels, background, (size_t)info->width * info->height * 3);
   static const struct {
     int first, step;

@@ -12,13 +12,13 @@
 // Encoders write about ten; each scan of a file, however short, is a pass over the whole picture.
 enum { MAXIMUM_SCANS = 32 };
 
-// What must survive a longjmp lives here, outside the frame that calls setjmp.
+// Everything that must survive a longjmp is stored here, outside the frame that calls setjmp.
 typedef struct {
   struct jpeg_decompress_struct decompressor;
   struct jpeg_error_mgr manager;
   struct jpeg_progress_mgr progress;
   easel_error_buffer error;
-  uint8_t *row;  // Of inks, four bytes a pixel.
+  uint8_t *row;  // inks, four bytes per pixel
   jmp_buf escape;
 } jpeg_reader;
 
@@ -30,8 +30,8 @@ _Noreturn static void jpeg_stop(j_common_ptr common) {
   longjmp(reader->escape, 1);
 }
 
-// libjpeg fills what is missing with grey and calls it a warning; here damage is an error. Harmless warnings
-// (unknown markers, stray bytes between segments) pass.
+// libjpeg fills missing parts with grey and reports a warning; here, damage is an error. Harmless warnings (unknown
+// markers, stray bytes between segments) pass.
 static void jpeg_note(j_common_ptr common, int level) {
   if (level >= 0) {
     return;
@@ -62,13 +62,13 @@ static void jpeg_describe(jpeg_reader *reader, easel_image_info *info) {
   info->channels = decompressor->jpeg_color_space == JCS_GRAYSCALE ? 1 : 3;
   uint64_t pixels = (uint64_t)info->width * info->height;
   info->memory = pixels * info->channels;
-  // Coefficients of two bytes wait for the last scan.
+  // Coefficients, two bytes each, are kept until the last scan.
   if (jpeg_has_multiple_scans(decompressor)) {
     info->memory += pixels * 2 * (uint64_t)decompressor->num_components;
   }
 }
 
-// As Pillow does, without a profile. Inks are stored inverted, as Adobe's programs began to.
+// Converts as Pillow does, without a profile. Inks are stored inverted, a convention that Adobe's programs began.
 static void jpeg_convert_inks(const jpeg_reader *reader, size_t width, uint8_t *target) {
   for (size_t x = 0; x < width; x++) {
     uint32_t light = reader->row[4 * x + 3];

@@ -4,7 +4,7 @@
 
 #include "error.h"
 
-// Fast enough to write a grid at every milestone; higher levels gain a few percent of size for several times the work.
+// Fast enough to write a grid at every milestone; higher levels save a few percent of size for several times the work.
 enum { COMPRESSION_LEVEL = 6 };
 
 static void png_stop(png_structp png, png_const_charp message) {
@@ -21,7 +21,7 @@ static void png_ignore_warning(png_structp png, png_const_charp message) {
 // ---------------------------------------------------------------------------------------------------------------------
 // Reading
 
-// What must survive a longjmp lives here, outside the frame that calls setjmp.
+// Everything that must survive a longjmp is stored here, outside the frame that calls setjmp.
 typedef struct {
   png_structp png;
   png_infop info;
@@ -41,7 +41,7 @@ static void png_take_bytes(png_structp png, png_bytep target, size_t count) {
   reader->remaining -= count;
 }
 
-// libpng clears memory for all that a chunk's length announces before it reads any of it.
+// libpng clears memory for the full length that a chunk announces before it reads any of it.
 static bool png_chunks_end_in_file(const png_reader *reader) {
   const uint8_t *bytes = reader->bytes;
   for (size_t offset = 8; offset + 8 <= reader->remaining;) {
@@ -71,7 +71,7 @@ static bool png_reader_open(png_reader *reader) {
   }
   png_set_read_fn(reader->png, reader, png_take_bytes);
   png_set_crc_action(reader->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
-  // Text, profiles and chunks that nobody knows are passed over: a small file may hold gigabytes of them, compressed.
+  // Text, profiles and unknown chunks are skipped: a small file may hold gigabytes of them, compressed.
   png_set_keep_unknown_chunks(reader->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
   return true;
 }
@@ -87,7 +87,7 @@ static void png_describe(const png_reader *reader, easel_image_info *info) {
   info->channels = (png_get_color_type(reader->png, reader->info) & PNG_COLOR_MASK_COLOR) ? 3 : 1;
   uint64_t pixels = (uint64_t)info->width * info->height;
   info->memory = pixels * info->channels;
-  // Rows are kept as they are stored: with alpha, once it is expanded.
+  // Rows are kept as they are stored: with alpha, after it is expanded.
   if (png_get_interlace_type(reader->png, reader->info) != PNG_INTERLACE_NONE) {
     info->memory += pixels * (info->channels + 1) * (png_get_bit_depth(reader->png, reader->info) == 16 ? 2 : 1);
   }
@@ -113,7 +113,7 @@ static inline uint32_t sample16(const uint8_t *row, size_t index) {
   return (uint32_t)row[2 * index] << 8 | row[2 * index + 1];
 }
 
-// `stored` counts the samples of a pixel in `row`: those of the target, and one more where there is alpha.
+// `stored` counts the samples of a pixel in `row`: those of the target, and one more if there is alpha.
 static void png_convert_row(const uint8_t *row, int depth, size_t stored, const easel_image_info *info,
                             uint8_t background, uint8_t *target) {
   size_t channels = info->channels;
@@ -166,7 +166,7 @@ static bool png_read_pixels(png_reader *reader, uint8_t background, const easel_
       }
     }
   }
-  // Reads on to IEND: finds a truncated tail and wrong checksums after the last row.
+  // Reads on to IEND, to find a truncated tail and wrong checksums after the last row.
   png_read_end(png, NULL);
   return true;
 }

@@ -17,7 +17,7 @@ static bool webp_describe(const uint8_t *bytes, size_t count, uint64_t maximum_p
   // Sizes have at most 14 bits.
   *info = (easel_image_info){.width = (uint32_t)features.width, .height = (uint32_t)features.height, .channels = 3};
   *has_alpha = features.has_alpha;
-  // With alpha or without loss, it is put together with four bytes a pixel.
+  // With alpha or lossless compression, the decoder assembles the image with four bytes per pixel.
   info->memory = (uint64_t)info->width * info->height * 7;
   return easel_check_size(info->width, info->height, maximum_pixels, error);
 }

@@ -1,4 +1,4 @@
-// System headers, outside of any instruction set's attribute.
+// System headers, included before any instruction set's attribute applies.
 #pragma once
 #include "include/CEaselKernels.h"
 

@@ -4,7 +4,7 @@
 #if defined(__x86_64__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,bmi2"), min_vector_width(512))), apply_to = function)
 #endif
-// The vectors, and the rows of a matrix product whose sums fill the registers.
+// The lanes of a vector, and the number of rows of a matrix product whose sums fill the registers.
 #define EASEL_LANES 16
 #define EASEL_ROWS 12
 #define EASEL_TABLE easel_kernels_avx512

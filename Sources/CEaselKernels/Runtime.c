@@ -10,7 +10,7 @@ void *easel_reserve(size_t bytes) {
 
 bool easel_commit(void *address, size_t bytes) {
   if (mprotect(address, bytes, PROT_READ | PROT_WRITE) != 0) return false;
-  madvise(address, bytes, MADV_HUGEPAGE);  // a wish: it does not matter if the system has none
+  madvise(address, bytes, MADV_HUGEPAGE);  // only a hint: it does not matter if the system has none
   return true;
 }
 

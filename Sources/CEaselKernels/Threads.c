@@ -1,12 +1,12 @@
 // The pool of compute threads: see CEaselKernels.h.
 //
-// A region's parts are claimed by compare-and-swap on one word, its number and the parts that are left: the caller takes
-// them from the front and the workers from the back, so that each comes back to the part of memory that it had in the
-// region before. The caller waits for claimed parts alone. A worker that sleeps through a region, because the system has
-// given its processor to another program, costs nothing.
+// Threads claim the parts of a region by compare-and-swap on one word, which holds the region's number and the parts that
+// are left. The caller takes parts from the front and the workers from the back, so that each returns to the memory that
+// it worked on in the previous region. The caller waits only for claimed parts. A worker that sleeps through a region,
+// because the system has given its processor to another program, costs nothing.
 //
-// Everything that a worker reads of a region it reads before its claim succeeds. The claim's success says that the region
-// had a part left, so that the caller had not gone on to write the next one.
+// A worker reads everything about a region before its claim succeeds. If the claim succeeds, the region still had a part
+// left, so the caller had not yet begun to write the next region.
 #define _GNU_SOURCE
 #include "include/CEaselKernels.h"
 
@@ -25,18 +25,18 @@ typedef void part_body(void *context, int part, int worker);
 enum {
   // A cache line, and the one that is fetched with it.
   LINE = 128,
-  // How long a worker looks out for work before it sleeps, in nanoseconds: longer than the caller takes between regions of
-  // a training step; and where the processors are shared with other programs.
+  // How long a worker looks for work before it sleeps, in nanoseconds: longer than the time between two regions of a
+  // training step; and the same while other programs share the processors.
   PATIENCE = 200000,
   SHARED_PATIENCE = 20000,
-  // How long the caller looks out for the last parts before it leaves its processor to whom the system likes.
+  // How long the caller looks for the end of the last parts before it gives up its processor.
   WAIT = 50000,
-  // How long a worker works before it asks whether another program wants its processor, at a moment when it holds no part:
-  // less than the system lets it, so that it is seldom put aside in the middle of one.
+  // How long a worker works before it offers its processor to other programs, at a moment when it holds no part. It is
+  // less than the system's own time slice, so that a worker is seldom suspended in the middle of a part.
   TURN = 1000000,
-  // An answer that takes as long was another program's turn.
+  // If the offer takes this long, another program has run.
   AWAY = 100000,
-  // How long processors count as shared after that.
+  // How long the processors count as shared after that.
   MEMORY = 100000000,
 };
 
@@ -47,9 +47,9 @@ struct worker {
 };
 
 static struct {
-  // Read and written by all at each claim: the region's number, its first part that is left, and the last and one.
+  // Read and written by all threads at each claim: the region's number, the first part that is left, and the last + 1.
   _Alignas(LINE) _Atomic uint64_t left;
-  // Parts that workers have finished; a futex while the caller sleeps.
+  // The number of parts that workers have finished; a futex while the caller sleeps.
   _Alignas(LINE) _Atomic uint32_t finished;
   _Atomic uint32_t caller_waits;
   // The region, written by the caller.
@@ -57,13 +57,13 @@ static struct {
   _Atomic(void *) context;
   _Atomic int width;
   uint32_t number;
-  // One region at a time.
+  // Set during a region: there is only one at a time.
   _Alignas(LINE) atomic_flag busy;
   struct worker workers[EASEL_MOST_THREADS];
   int started;
 } pool = {.busy = ATOMIC_FLAG_INIT};
 
-// The number of the worker that this thread is, and whether it is at a part.
+// This thread's worker number, and whether it is working on a part.
 static _Thread_local int this_worker;
 static _Thread_local bool is_working;
 
@@ -93,7 +93,7 @@ static uint64_t pack(uint32_t number, uint32_t first, uint32_t last) {
 static uint32_t first_of(uint64_t left) { return (uint32_t)(left >> 16) & 0xffff; }
 static uint32_t last_of(uint64_t left) { return (uint32_t)left & 0xffff; }
 
-// Takes a worker's next part and does it; false where there is none for it.
+// Takes a worker's next part and does it; false if there is none for it.
 static bool work(struct worker *self) {
   uint64_t left = atomic_load_explicit(&pool.left, memory_order_acquire);
   part_body *body;
@@ -111,7 +111,7 @@ static bool work(struct worker *self) {
   return true;
 }
 
-// Wakes a worker; false where it does not sleep.
+// Wakes a worker; false if it does not sleep.
 static bool wake(int number) {
   struct worker *worker = &pool.workers[number];
   if (!atomic_load_explicit(&worker->asleep, memory_order_seq_cst) ||
@@ -121,7 +121,7 @@ static bool wake(int number) {
   return true;
 }
 
-// Wakes two of those that sleep, who wake two each in turn: to wake many takes one thread as long as the work.
+// Wakes two sleeping workers, each of which wakes two more: one thread that woke many would take as long as the work.
 static void wake_two(int width) {
   for (int number = 1, woken = 0; number < width && woken < 2; number++) woken += wake(number);
 }
@@ -135,7 +135,7 @@ static bool has_work(const struct worker *self) {
 static void *worker_main(void *argument) {
   struct worker *self = argument;
   this_worker = self->number;
-  is_working = true;  // whenever it calls anything that could ask
+  is_working = true;  // true whenever the worker calls something that could ask
   prctl(PR_SET_NAME, "easel-worker");
   self->turn_began = now();
   while (true) {
@@ -147,14 +147,14 @@ static void *worker_main(void *argument) {
       self->turn_began = now();
       if (self->turn_began - time > AWAY) self->shared_until = self->turn_began + MEMORY;
     }
-    // Looks out.
+    // Looks for more.
     const int64_t began = now();
     const int64_t patience = began < self->shared_until ? SHARED_PATIENCE : PATIENCE;
     bool found = false;
     while (!found && now() - began < patience)
       for (int i = 0; i < 32 && !(found = has_work(self)); i++) relax();
     if (found) continue;
-    // Sleeps. Whoever has work after this store sees it; work from before it is seen here.
+    // Sleeps. A caller with work after this store sees it; work from before it is seen here.
     atomic_store_explicit(&self->asleep, 1, memory_order_seq_cst);
     if (has_work(self)) {
       atomic_store_explicit(&self->asleep, 0, memory_order_seq_cst);
@@ -167,8 +167,8 @@ static void *worker_main(void *argument) {
   return NULL;
 }
 
-// Starts the workers up to a number. They take no signals but those of their own mistakes: others are for the threads that
-// the program knows of.
+// Starts workers until there are `width` threads with the caller. Workers receive only the signals of their own faults;
+// the others are for the threads that the program knows of.
 static int start_workers(int width) {
   static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
   sigset_t all, before;
@@ -179,7 +179,7 @@ static int start_workers(int width) {
     struct worker *worker = &pool.workers[pool.started + 1];
     worker->number = pool.started + 1;
     pthread_t thread;
-    if (pthread_create(&thread, NULL, worker_main, worker) != 0) break;  // what there is has to do
+    if (pthread_create(&thread, NULL, worker_main, worker) != 0) break;  // go on with the threads there are
     pthread_detach(thread);
     pool.started++;
   }
@@ -200,7 +200,7 @@ uint64_t easel_affinity(void) {
 
 void easel_parallel(int width, int parts, part_body *body, void *context) {
   if (width > EASEL_MOST_THREADS) width = EASEL_MOST_THREADS;
-  // Work within a part, or on another thread at the same time, is done by whoever has it.
+  // A nested call, and a call on another thread at the same time, does its work on its own thread.
   const bool was_working = is_working;
   is_working = true;
   if (was_working || width <= 1 || parts <= 1 ||

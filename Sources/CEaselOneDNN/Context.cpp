@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <functional>
 
-// libgomp's, which oneDNN runs on; <omp.h> is a compiler's own and not every clang has it.
+// From libgomp, which oneDNN runs on. <omp.h> belongs to the compiler, and not every clang has it.
 extern "C" void omp_set_num_threads(int threads);
 
 namespace easel {
@@ -56,7 +56,7 @@ void Step::run(const dnnl::stream &stream, Buffer &scratchpad, std::initializer_
     if (binding.pointer) bind(binding);
   }
   if (scratchpad_bytes > 0) bind({DNNL_ARG_SCRATCHPAD, scratchpad.reserve(scratchpad_bytes)});
-  // The C function takes the list as it is; the C++ one wants a hash map and copies it.
+  // The C function takes the list as it is; the C++ function wants a hash map and copies it.
   dnnl::error::wrap_c_api(
       dnnl_primitive_execute(primitive.get(), stream.get(), int(arguments.size()), arguments.data()),
       "oneDNN could not execute the primitive");
@@ -112,7 +112,7 @@ easel_dnn_packed *easel_dnn_context::repack(easel_dnn_packed &copy, Plan &plan, 
   return &copy;
 }
 
-// Rows of the outermost axis, in multiples of every layout's blocks. oneDNN may not know how to cut a layout: then none.
+// Parts of rows of the outermost axis, in multiples of every layout's blocks; none if oneDNN cannot cut the layout.
 std::vector<easel_dnn_packed::Part> easel_dnn_context::parts(const Plan &plan) const {
   constexpr dnnl::memory::dim block = 64, worth_a_part = 1 << 15, most = 16;
   const dnnl::memory::dims whole = plan.plain.dims();
@@ -163,7 +163,7 @@ easel_dnn_packed *easel_dnn_context::pack(Plan &plan, easel_dnn_weights weights)
     copy.parts = parts(plan);
     entry = shared->copies.emplace(weights.pointer, std::move(copy));
   }
-  lock.unlock();  // what follows belongs to weights in use, which nobody gives back
+  lock.unlock();  // the rest concerns weights in use, which nobody releases
   return repack(entry->second, plan, weights);
 }
 
@@ -171,7 +171,7 @@ const void *easel_dnn_context::weights(Plan &plan, easel_dnn_weights weights) {
   if (!plan.reorder) return weights.pointer;
   const easel_dnn_packed *given = weights.packed;
   if (given && given->plain == plan.plain && given->packed == plan.packed) return given->buffer.bytes();
-  // Other threads may be at the same weights: their shared copies are left alone.
+  // Other threads may be using the same weights, so their shared copies are not touched.
   if (given) weights.generation = 0;
   easel_dnn_packed *packed = pack(plan, weights);
   if (packed->is_to_fill) {
@@ -262,7 +262,7 @@ void easel_dnn_version(int version[3]) {
   version[2] = found->patch;
 }
 
-// oneDNN's values are sets of bits: a better instruction set has all the bits of those it includes.
+// oneDNN's values are sets of bits: an instruction set has all the bits of those that it includes.
 static bool has(dnnl_cpu_isa_t isa) { return (dnnl_get_effective_cpu_isa() & isa) == isa; }
 
 const char *easel_dnn_isa(void) {

@@ -1,4 +1,4 @@
-// What all operations share: scratch memory, cached primitives, cached weights, and the way errors leave.
+// What all operations share: scratch memory, cached primitives, cached weights, and error reporting.
 
 #pragma once
 
@@ -35,14 +35,14 @@ inline void require(bool condition, const char *reason) {
 
 dnnl::memory::data_type data_type(easel_dnn_type type);
 
-// Makes what oneDNN does on the calling thread from now on its own work alone. Primitives are made for a number of
-// threads, and those for one have no barriers in them.
+// Makes oneDNN use only the calling thread for what it does there from now on. Primitives are made for a number of
+// threads, and those for one thread contain no barriers.
 void use_one_thread();
 
 // 64-byte-aligned memory that only grows.
 class Buffer {
  public:
-  // At least `bytes` bytes; what was there before is lost when it has to grow.
+  // At least `bytes` bytes. The previous content is lost if the buffer has to grow.
   void *reserve(size_t bytes);
   const void *bytes() const { return memory.get(); }
   size_t size() const { return capacity; }
@@ -55,7 +55,7 @@ class Buffer {
   size_t capacity = 0;
 };
 
-// One oneDNN primitive with its argument list, which only needs pointers filled in.
+// A oneDNN primitive with its argument list, in which only the pointers have to be filled in.
 class Step {
  public:
   struct Argument {
@@ -84,7 +84,7 @@ class Step {
   explicit operator bool() const { return bool(primitive); }
   const std::string &implementation() const { return name; }
 
-  // A null pointer leaves its argument out.
+  // Arguments with a null pointer are omitted.
   void run(const dnnl::stream &stream, Buffer &scratchpad, std::initializer_list<Binding> bindings);
 
  private:
@@ -98,12 +98,12 @@ class Step {
   std::vector<dnnl_exec_arg_t> arguments;  // refer to `memories`, in the same order
 };
 
-// A primitive and what has to happen before or after it.
+// A primitive, with the steps before and after it.
 struct Plan {
   Step main;
-  Layout plain, packed;  // the weights (or their gradient) as the caller has them, and as `main` does
-  Step reorder;          // packs the weights, or unpacks (and adds) their gradient; empty when there is nothing to do
-  Step add_residual;     // adds a residual to the result where `main` does not
+  Layout plain, packed;  // the weights (or their gradient) as the caller has them, and as `main` has them
+  Step reorder;          // packs the weights, or unpacks (and adds) their gradient; empty if there is nothing to do
+  Step add_residual;     // adds a residual to the result if `main` does not
 };
 
 enum class Operation : int64_t {
@@ -113,7 +113,7 @@ enum class Operation : int64_t {
   matmul,
 };
 
-// All that a plan depends on, as integers.
+// Everything that a plan depends on, as integers.
 class Key {
  public:
   Key(Operation operation, std::initializer_list<int64_t> values);
@@ -129,9 +129,9 @@ class Key {
 
 }  // namespace easel
 
-// A copy of weights in a layout that oneDNN likes.
+// A copy of weights in a layout that oneDNN prefers.
 struct easel_dnn_packed {
-  // Some of the weights' rows, which a thread packs by itself.
+  // Some of the weights' rows, packed by one thread.
   struct Part {
     easel::Step reorder;
     dnnl::stream stream;
@@ -141,16 +141,16 @@ struct easel_dnn_packed {
   easel::Layout plain, packed;
   uint64_t generation = 0;
   easel::Buffer buffer;
-  std::vector<Part> parts;    // of weights that are worth it
-  bool is_to_fill = false;    // by its parts
+  std::vector<Part> parts;    // only for weights that are large enough
+  bool is_to_fill = false;    // whether its parts still have to be packed
 };
 
 namespace easel {
 
-// The copies of weights that are kept, which the contexts of several threads share.
+// The copies of weights that are kept. The contexts of several threads share them.
 struct SharedWeights {
   std::multimap<const void *, easel_dnn_packed> copies;  // ordered, so that a range can be forgotten
-  std::mutex mutex;  // memory may be given back on another thread than the one that computes
+  std::mutex mutex;  // memory may be released on another thread than the one that computes
 };
 
 }  // namespace easel
@@ -161,17 +161,17 @@ struct easel_dnn_context {
   easel::Buffer scratchpad;   // oneDNN's, within a primitive
   easel::Buffer temporaries;  // ours, within a call
   std::shared_ptr<easel::SharedWeights> shared = std::make_shared<easel::SharedWeights>();
-  bool is_first = true;  // of those that share
+  bool is_first = true;  // whether it is the first of the contexts that share
   char error[512] = "";
   std::string implementation;
 
-  // The plan for `key`, made by `make` when it is new.
+  // The plan for `key`; `make` makes it if it is new.
   template <class Make>
   easel::Plan &plan(const easel::Key &key, Make make) {
     auto found = plans.find(key);
     if (found == plans.end()) {
       easel::use_one_thread();
-      // A process meets a few hundred shapes. One that meets ever more must not grow for ever.
+      // A process uses a few hundred shapes. One that uses more and more must not grow without limit.
       if (plans.size() >= 4096) plans.clear();
       found = plans.emplace(key, make()).first;
     }
@@ -179,10 +179,10 @@ struct easel_dnn_context {
     return found->second;
   }
 
-  // `weights` in the order that `plan` wants: as they are, as they are given, or packed.
+  // `weights` in the order that `plan` wants: as they are, from the copy that the caller passed, or packed here.
   const void *weights(easel::Plan &plan, easel_dnn_weights weights);
-  // The packed ones, from the shared copies if they have a generation, maybe still to be filled in; null if the plan wants
-  // them as they are.
+  // The packed weights, from the shared copies if they have a generation. They may still have to be filled in. Null if the
+  // plan wants the weights as they are.
   easel_dnn_packed *pack(easel::Plan &plan, easel_dnn_weights weights);
 
   void run(easel::Step &step, std::initializer_list<easel::Step::Binding> bindings) {
@@ -190,10 +190,10 @@ struct easel_dnn_context {
     step.run(stream, scratchpad, bindings);
   }
 
-  // Attributes of every primitive: scratch memory comes from us.
+  // The attributes of every primitive: the caller provides scratch memory.
   dnnl::primitive_attr attributes() const;
 
-  // A step from one layout to another; adds to its destination with `accumulate`.
+  // A step from one layout to another; with `accumulate` it adds to its destination.
   easel::Step reorder(const easel::Layout &from, const easel::Layout &to, bool accumulate = false) const;
 
   // Runs one part of packing.
@@ -202,7 +202,7 @@ struct easel_dnn_context {
   void forget(const void *pointer, size_t bytes);
   size_t memory_bytes() const;
 
-  // Runs `body`; turns what it throws into a status, and into a message that starts with what `subject` returns.
+  // Runs `body`. If it throws, returns a status and keeps a message that starts with the text from `subject`.
   template <class Subject, class Body>
   int guarded(Subject subject, Body body) noexcept {
     try {
@@ -233,5 +233,5 @@ struct easel_dnn_context {
   int report(easel_dnn_status status, const char *subject, const char *reason) noexcept;
 
   std::unordered_map<easel::Key, easel::Plan, easel::Key::Hash> plans;
-  easel_dnn_packed temporary_weights;  // of those without a generation
+  easel_dnn_packed temporary_weights;  // for weights without a generation
 };

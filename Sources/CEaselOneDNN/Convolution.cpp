@@ -50,12 +50,12 @@ Key key(Operation operation, const Convolution &c, bool bias, bool extra) {
               c.stride_height, c.stride_width, c.pad_top, c.pad_left, c.pad_bottom, c.pad_right, c.type, bias, extra});
 }
 
-// oneDNN's view of a convolution. It counts dimensions as N, C, H, W whatever the order in memory.
+// oneDNN's view of a convolution. The dimensions are N, C, H, W whatever the order in memory.
 struct Geometry {
   Layout x, y, bias;
   Layout plain_weights;     // float32 OIHW
-  Layout weights;           // of the activations' type, in whatever order oneDNN likes
-  Layout weights_gradient;  // float32, in whatever order oneDNN likes
+  Layout weights;           // of the activations' type, in the order that oneDNN prefers
+  Layout weights_gradient;  // float32, in the order that oneDNN prefers
   dnnl::memory::dims stride, padding_before, padding_after;
 
   Geometry(const Convolution &c, bool has_bias) {
@@ -91,8 +91,8 @@ Plan plan_forward(const easel_dnn_context &context, const Convolution &convoluti
                     {DNNL_ARG_BIAS, geometry.bias},
                     {DNNL_ARG_DST, geometry.y}});
   if (plan.packed != plan.plain) plan.reorder = context.reorder(plan.plain, plan.packed);
-  // A residual could be a post-operation, but then oneDNN 2.6 leaves its best implementation ("brgconv"), which costs
-  // more than this second pass does, and its "gemm:jit", for CPUs without AVX2, adds it in the wrong places.
+  // A residual could be a post-operation. But then oneDNN 2.6 does not use its best implementation ("brgconv"), which
+  // costs more than this second pass, and its "gemm:jit", for CPUs without AVX2, adds the residual in the wrong places.
   if (has_residual) plan.add_residual = context.reorder(geometry.y, geometry.y, true);
   return plan;
 }
@@ -192,8 +192,8 @@ int easel_dnn_convolution_backward_weights(easel_dnn_context *context, const eas
     require(x && dy && dw, "a buffer is null");
     Plan &plan = context->plan(key(Operation::convolution_backward_weights, *convolution, db, accumulate),
                                [&] { return plan_backward_weights(*context, *convolution, db, accumulate); });
-    // oneDNN overwrites both results and has its own order for weights: they go through `temporaries` when that is
-    // not what the caller wants. The weights' gradient comes first there, for its alignment.
+    // oneDNN overwrites both results and has its own order for weights. If that is not what the caller wants, the results
+    // go through `temporaries`; the weights' gradient comes first there, for its alignment.
     const int64_t channels = convolution->output_channels;
     const size_t packed_bytes = plan.packed.get_size();
     char *temporary = static_cast<char *>(context->temporaries.reserve(packed_bytes + channels * sizeof(float)));

@@ -52,10 +52,10 @@ auto subject(const char *operation, const MatMul &m) {
   };
 }
 
-// A matrix in oneDNN's eyes. It has fast implementations for few layouts: of those that one matrix can be described
-// by, this gives the one it knows.
+// A matrix as oneDNN sees it. oneDNN has fast implementations for only a few layouts; if several layouts describe the same
+// matrix, this gives the one that oneDNN knows.
 Layout layout(const MatMul &m, int64_t rows, int64_t columns, const Strides &given, dnnl::memory::data_type type) {
-  // The stride along an axis of length 1 means nothing to us, but oneDNN tells layouts apart by it.
+  // The stride along an axis of length 1 means nothing here, but oneDNN distinguishes layouts by it.
   const int64_t row = rows > 1 || given.row == 1 ? given.row : columns * given.column;
   const int64_t column = columns > 1 || given.column == 1 ? given.column : rows * row;
   dnnl::memory::dims shape, strides;
@@ -64,7 +64,7 @@ Layout layout(const MatMul &m, int64_t rows, int64_t columns, const Strides &giv
     shape.push_back(one ? 1 : count);
     strides.push_back(one ? m.batch1 * rows * columns : stride);
   };
-  // Heads within a single image stay a second batch axis: with one axis their layout would be an unknown one.
+  // Heads within a single image keep a second batch axis: oneDNN does not know their layout with only one.
   if (m.batch0 > 1 || m.batch1 > 1) add_batch(m.batch0, given.batch0);
   if (m.batch1 > 1) add_batch(m.batch1, given.batch1);
   shape.insert(shape.end(), {rows, columns});
@@ -89,8 +89,8 @@ Plan plan_matmul(const easel_dnn_context &context, const MatMul &m, const Extras
     residual = c;
     operations.append_binary(algorithm::binary_add, residual);
   }
-  // scale · (a·b + bias/scale + c/scale): oneDNN adds the bias first, and only then has it fast implementations that
-  // add c as well.
+  // scale · (a·b + bias/scale + c/scale): oneDNN adds the bias first; only in this form does it have fast implementations
+  // that also add c.
   if (m.accumulate) operations.append_sum(1 / m.scale);
   if (m.scale != 1) append_scale(operations, m.scale);
   dnnl::primitive_attr attributes = context.attributes();
@@ -128,8 +128,8 @@ void multiply(easel_dnn_context &context, const MatMul &m, const void *a, const 
   extras.bias = bias;
   Plan &found = plan(context, m, extras);
   if (bias && m.scale != 1) {
-    // The sum is scaled after it. (To add the bias last, as a binary post-operation, crashes 2.6's "gemm:jit" where c
-    // is permuted.)
+    // The sum is scaled after the bias is added. (Adding the bias last, as a binary post-operation, crashes 2.6's
+    // "gemm:jit" if c is permuted.)
     float *divided = static_cast<float *>(context.temporaries.reserve(m.columns * sizeof(float)));
     for (int64_t i = 0; i < m.columns; ++i) divided[i] = bias[i] / m.scale;
     bias = divided;
@@ -158,7 +158,7 @@ void multiply(easel_dnn_context &context, const MatMul &m, const void *a, easel_
                            {DNNL_ARG_DST, c}});
 }
 
-// A product of dense matrices without batches; `b_strides` tells whether b is transposed.
+// A product of dense matrices without batches; `b_strides` decides whether b is transposed.
 MatMul product(int64_t rows, int64_t inner, int64_t columns, Strides b_strides, easel_dnn_type type) {
   MatMul m = {};
   m.batch0 = m.batch1 = 1;

@@ -1,4 +1,4 @@
-// Everything that differs between oneDNN 2.x and 3.x.
+// The differences between oneDNN 2.x and 3.x.
 
 #pragma once
 
@@ -15,7 +15,7 @@ typename Primitive::primitive_desc describe(const dnnl::engine &engine, const dn
   return typename Primitive::primitive_desc(engine, arguments..., attributes);
 }
 
-// The same for a backward primitive, which oneDNN describes with its forward one as a hint.
+// The same for a backward primitive, for which oneDNN wants the forward one's description as a hint.
 template <class Primitive, class Forward, class... Arguments>
 typename Primitive::primitive_desc describe_backward(const dnnl::engine &engine,
                                                      const dnnl::primitive_attr &attributes, const Forward &forward,

@@ -1,8 +1,8 @@
-/// What data say of their images besides pixels.
+/// What a data set has for its images besides pixels.
 public struct Annotations: Sendable, Equatable {
   /// One class index for each image, if the data are labelled.
   public var labels: [Int32]?
-  /// For each image the texts that describe it, each by itself, if the data are captioned. An image may have none.
+  /// The texts that each describe an image, for every image, if the data are captioned. An image may have none.
   public var captions: [[String]]?
 
   public init(labels: [Int32]? = nil, captions: [[String]]? = nil) {
@@ -10,25 +10,25 @@ public struct Annotations: Sendable, Equatable {
     self.captions = captions
   }
 
-  /// Those of consecutive images.
+  /// The annotations of consecutive images.
   public subscript(range: Range<Int>) -> Annotations {
     Annotations(labels: labels.map { Array($0[range]) }, captions: captions.map { Array($0[range]) })
   }
 
-  /// Those of chosen images, in the order of `indices`.
+  /// The annotations of chosen images, in the order of `indices`.
   public subscript(indices: [Int]) -> Annotations {
     Annotations(
       labels: labels.map { labels in indices.map { labels[$0] } },
       captions: captions.map { captions in indices.map { captions[$0] } })
   }
 
-  /// These and then those of further images: of what both have.
+  /// These annotations followed by those of further images, with only the kinds that both have.
   func appending(_ other: Annotations) -> Annotations {
     func both<Value>(_ a: [Value]?, _ b: [Value]?) -> [Value]? { a.flatMap { a in b.map { a + $0 } } }
     return Annotations(labels: both(labels, other.labels), captions: both(captions, other.captions))
   }
 
-  /// What does not fit to images and classes; nil if all does.
+  /// What does not fit the numbers of images and classes; nil if everything fits.
   func problem(images: Int, classes: Int) -> String? {
     if let labels, labels.count != images || !labels.allSatisfy({ 0..<Int32(classes) ~= $0 }) {
       return "\(labels.count) labels of \(classes) classes for \(images) images"

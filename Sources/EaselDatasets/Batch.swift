@@ -1,6 +1,6 @@
-/// Some images of a data set, in the order a model sees them.
+/// Some images of a data set, in the order in which a model sees them.
 public struct Batch: Sendable, Equatable {
-  /// Its index in a sequence: in training the step, in an evaluation counted from 0.
+  /// Its index in a sequence: the step in training, counted from 0 in an evaluation.
   public let number: Int
   /// The index of its first image within the whole batch that it is a part of; 0 for a whole batch.
   public let first: Int
@@ -8,13 +8,13 @@ public struct Batch: Sendable, Equatable {
   public let wholeCount: Int
   /// `[count, height, width, channels]`, 8-bit levels.
   public let pixels: [UInt8]
-  /// What the data say of each image.
+  /// The labels and captions of the images.
   public let annotations: Annotations
   public let count: Int
   public let width: Int
   public let height: Int
   public let channels: Int
-  /// The images of each further domain, the same number and size, for models that learn from several domains.
+  /// The images of each further domain, with the same number and size, for models that learn from several domains.
   public let counterparts: [Batch]
 
   public init(
@@ -45,7 +45,7 @@ public struct Batch: Sendable, Equatable {
   /// One class index for each image, if the data are labelled.
   public var labels: [Int32]? { annotations.labels }
 
-  /// The same images beside those of a further domain.
+  /// The same images together with those of a further domain.
   public func with(counterpart: Batch) -> Batch {
     guard
       counterpart.count == count, counterpart.width == width, counterpart.height == height,

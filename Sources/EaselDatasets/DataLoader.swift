@@ -16,7 +16,7 @@ public final class DataLoader: Sendable {
   ///   - seed: the run's seed; the loader draws from its `data` stream.
   ///   - augmentation: random changes to each sample.
   ///   - counterpart: the images of a second domain; each batch carries the same number of these. Paired images have
-  ///     the same indices and are changed in the same way; otherwise they are others, in an order of their own.
+  ///     the same indices and are changed in the same way; otherwise they have their own indices and order.
   ///   - startingAtStep: the first batch's step, counted from 0.
   ///   - prefetch: how many batches are kept ready, at least 1.
   ///
@@ -56,7 +56,7 @@ public final class DataLoader: Sendable {
   package var worker: AnyObject { prefetcher }
 }
 
-/// A bounded buffer and the thread that fills it; all state is behind `condition`, but for the streams, the thread's
+/// A bounded buffer and the thread that fills it; all state is behind `condition`, except the streams, the thread's
 /// own.
 private final class Prefetcher: @unchecked Sendable {
   private let condition = NSCondition()

@@ -297,7 +297,7 @@ private struct UnicodeEmoji {
       guard let match = line.wholeMatch(of: /([0-9A-F ]+?) *; *[a-z-]+ *# \S+ (?:E[0-9.]+ )?(.+)/),
         let codePoints = Emoji.hexadecimal(match.1, separator: " "), entries[codePoints] == nil
       else { continue }
-      // The swatches of skin colours form a group of their own, which is too small for a class.
+      // The swatches of skin colours form a separate group, which is too small for a class.
       entries[codePoints] = Entry(group: group == "Component" ? "Symbols" : group, name: String(match.2))
     }
   }

@@ -8,7 +8,7 @@ import EaselTensors
 public struct ImageDataset: Sendable {
   /// Its name for people (`fashion-mnist`, a folder's name).
   public let name: String
-  /// Where it came from, as a sentence or path for people.
+  /// Its origin, as a sentence or path for people.
   public let source: String
   public let width: Int
   public let height: Int
@@ -16,7 +16,7 @@ public struct ImageDataset: Sendable {
   public let channels: Int
   /// 8-bit levels, row-major, channels interleaved.
   public let pixels: [UInt8]
-  /// What the data say of each image.
+  /// The labels and captions of the images.
   public let annotations: Annotations
   /// The name of each class index; empty without labels.
   public let classNames: [String]
@@ -26,8 +26,8 @@ public struct ImageDataset: Sendable {
 
   /// Makes a data set from its parts.
   ///
-  /// Traps when the bytes are no whole number of images, annotations or names are not as many as the images, or a label has
-  /// no class name; the readers of this module check their files before.
+  /// Traps if the bytes are not a whole number of images, if the number of annotations or names is not that of the
+  /// images, or if a label has no class name. The readers of this module check their files before.
   public init(
     name: String, source: String, width: Int, height: Int, channels: Int, pixels: [UInt8],
     annotations: Annotations = Annotations(), classNames: [String] = [], names: [String] = []
@@ -69,7 +69,7 @@ public struct ImageDataset: Sendable {
     labels?.reduce(into: [Int](repeating: 0, count: classNames.count)) { $0[Int($1)] += 1 } ?? []
   }
 
-  /// SHA-256 (hexadecimal) of sizes, pixels, labels and captions; the same wherever the data came from.
+  /// SHA-256 (hexadecimal) of sizes, pixels, labels and captions; it does not depend on where the data came from.
   ///
   /// Reads everything: keep the result if it is needed often.
   public var fingerprint: String {
@@ -79,7 +79,7 @@ public struct ImageDataset: Sendable {
     }
     pixels.withUnsafeBytes { hash.update($0) }
     labels?.map(\.littleEndian).withUnsafeBytes { hash.update($0) }
-    // Numbers of captions and of bytes before the bytes: no two data give the same stream.
+    // The numbers of captions and of bytes come before the bytes, so that different data never give the same stream.
     for captions in annotations.captions ?? [] {
       withUnsafeBytes(of: UInt64(captions.count).littleEndian) { hash.update($0) }
       for caption in captions {
@@ -92,12 +92,12 @@ public struct ImageDataset: Sendable {
 }
 
 extension ImageDataset {
-  /// All pictures of a folder (PNG, JPEG), none held out. Sub-folders are their classes.
+  /// All pictures of a folder (PNG, JPEG), with none held out. Sub-folders are their classes.
   ///
   /// - Parameters:
   ///   - path: the path of the folder.
   ///   - imageSize: the size that they are brought to; nil if all have the same size.
-  ///   - skippingBroken: whether pictures and folders that cannot be read are left out.
+  ///   - skippingBroken: whether pictures and folders that cannot be read are skipped.
   ///   - skipped: receives the error of each of them.
   /// - Throws: `UserError`: `missingInput` if there is no such folder, `badData` with the path of a broken picture.
   public init(
@@ -123,14 +123,14 @@ extension ImageDataset {
   /// Images by their indices, in order.
   public func images(_ range: Range<Int>) -> [Image] { range.map(image) }
 
-  /// Consecutive images as a data set of its own.
+  /// Consecutive images as a separate data set.
   public func subset(_ range: Range<Int>) -> ImageDataset {
     replacing(
       pixels: Array(pixels[range.lowerBound * sampleSize..<range.upperBound * sampleSize]),
       annotations: annotations[range], names: names.isEmpty ? [] : Array(names[range]))
   }
 
-  /// Chosen images as a data set of its own, in the order of `indices`.
+  /// Chosen images as a separate data set, in the order of `indices`.
   public func subset(_ indices: [Int]) -> ImageDataset {
     var chosen: [UInt8] = []
     chosen.reserveCapacity(indices.count * sampleSize)
@@ -140,7 +140,7 @@ extension ImageDataset {
       names: names.isEmpty ? [] : indices.map { names[$0] })
   }
 
-  /// The images of some classes, numbered anew in the given order; nil if there are no labels.
+  /// The images of some classes, renumbered in the given order; nil if there are no labels.
   ///
   /// - Parameter classes: distinct numbers of existing classes.
   public func subset(classes: [Int]) -> ImageDataset? {

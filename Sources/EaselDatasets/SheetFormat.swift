@@ -17,7 +17,7 @@ struct SheetFormat: DatasetFormat {
       var labels: [Int32]?
       /// The texts that describe each image.
       var captions: [[String]]?
-      /// What each image is called.
+      /// The name of each image.
       var names: [String]?
     }
 

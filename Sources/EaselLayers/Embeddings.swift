@@ -55,7 +55,7 @@ public struct Embedding {
     weight = scope.parameter("weight", [count, width], initializer)
   }
 
-  /// Whose memory the table lies in. Traps where its arena is gone.
+  /// The backend whose memory the table is in. Traps if its arena is gone.
   public var backend: any Backend { weight.value.backend }
 
   /// The rows of some classes.

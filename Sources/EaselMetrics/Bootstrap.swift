@@ -9,7 +9,7 @@ public struct Estimate: Codable, Sendable, Equatable {
   public init(value: Double, low: Double, high: Double) { (self.value, self.low, self.high) = (value, low, high) }
 }
 
-/// Percentile bootstrap (Efron 1979): draws the points again, with replacement, and computes the figure anew.
+/// Percentile bootstrap (Efron 1979): draws the points again, with replacement, and computes the figure again.
 ///
 /// Resample r draws the same points for every figure with the same number of points.
 public struct Bootstrap: Sendable {

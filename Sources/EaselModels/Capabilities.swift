@@ -6,13 +6,13 @@ import Foundation
 // capability; a model without it is refused, with a list of what it can do. A progress callback ends the work by
 // throwing an error, which the work throws on.
 
-/// Makes images out of nothing.
+/// Draws new images.
 public protocol Sampling: Model {
   /// Checks a request's options without computing anything.
   ///
   /// - Throws: `UserError` (usage) if the model does not take the options.
   func validate(_ options: SamplingOptions) throws
-  /// Images `range` of the endless series that a seed names. Image k is the same whatever the range.
+  /// Draws images `range` of the endless series of a seed. Image k is the same whatever the range.
   ///
   /// - Parameters:
   ///   - range: numbers of images, from 0.
@@ -61,14 +61,14 @@ public struct SamplingOptions: Sendable {
   public var seed: UInt64
   public var steps: Int?
   public var sampler: String?
-  /// What to draw in turn: image k shows condition k mod their number. Nil for all classes that there were images of for
-  /// training.
+  /// The conditions to draw in turn: image k shows condition k mod their number. Nil for all classes that had training
+  /// images.
   public var conditions: [Condition]?
-  /// How much the condition counts: 1 as trained, more exaggerates.
+  /// How much the condition counts: 1 as trained; higher values exaggerate.
   public var guidance: Float?
   public var eta: Double?
-  /// How many images are made together, at least 1. Each is the same whichever others are made with it. Fewer take less
-  /// memory and can be stopped sooner.
+  /// How many images are made together, at least 1. Each image is the same whichever others are made with it. Fewer
+  /// take less memory and can be stopped sooner.
   public var chunk: Int
 
   public static let usualChunk = 16
@@ -87,11 +87,11 @@ public struct SamplingOptions: Sendable {
   }
 }
 
-/// Has an image for every code, so that one can walk from code to code.
+/// Has an image for every code, so that codes can be interpolated.
 public protocol CodeDecoding: Model {
   /// Images of codes `[N, …]`.
   func decode(_ codes: Tensor) -> Tensor
-  /// Images of codes `[N, …]`, with a say in how they come about; conditions are those of the codes in turn, nil for none.
+  /// Images of codes `[N, …]`, with options. Conditions are those of the codes in turn; nil for none.
   ///
   /// - Parameters:
   ///   - codes: `[N, …]`.
@@ -105,7 +105,7 @@ public protocol CodeDecoding: Model {
   func describe(decoding options: SamplingOptions) throws -> [(key: String, value: String)]
   /// The codes of random images `range` of a seed; nil, as by default, if no distribution of codes is known.
   func randomCodes(_ range: Range<Int>, seed: UInt64) -> Tensor?
-  /// The codes that are decoded, with the same options, to the random images of the options' seed.
+  /// The codes that decode, with the same options, to the random images of the options' seed.
   func randomCodes(_ range: Range<Int>, _ options: SamplingOptions) -> Tensor?
   /// How to go from code to code; in a straight line by default.
   var interpolation: Interpolation { get }
@@ -115,7 +115,7 @@ public protocol CodeDecoding: Model {
 public protocol ImageEncoding: CodeDecoding {
   /// Codes of images: `[N, …]`.
   func encode(_ images: Tensor) -> Tensor
-  /// The codes that are decoded, with the same options, to the images.
+  /// The codes that decode, with the same options, to the images.
   ///
   /// - Parameters:
   ///   - images: float32 `[N, H, W, C]`, 0 to 1.
@@ -213,7 +213,7 @@ extension GaussianCodes {
 
 extension SamplingOptions {
   /// - Parameter known: the options that the model takes; all others must be nil.
-  /// - Throws: `UserError` (usage) naming the option.
+  /// - Throws: `UserError` (usage) with the option's name.
   func refuse(except known: Set<String>) throws {
     let given: [(name: String, isGiven: Bool)] = [
       ("steps", steps != nil), ("sampler", sampler != nil), ("label", conditions != nil),
@@ -234,24 +234,24 @@ extension SamplingOptions {
     try data.check(conditions)
   }
 
-  /// What each image of a series shows, of a model that knows the data's classes.
+  /// The condition of each image of a series, for a model that knows the data's classes.
   package func conditions(of images: Range<Int>, in data: DataDescription) -> [Condition] {
     let conditions = conditions ?? data.trainedConditions
     return images.map { conditions[$0 % conditions.count] }
   }
 
-  /// Conditions in turn make a column of each.
+  /// One column for each condition; nil if there is only one.
   func columns(in data: DataDescription) -> Int? {
     let columns = (conditions ?? data.trainedConditions).count
     return columns > 1 ? columns : nil
   }
 
-  /// For a picture's recipe: see ``DataDescription/description(of:)``.
+  /// The conditions for a picture's recipe: see ``DataDescription/description(of:)``.
   func conditionDescription(in data: DataDescription) -> [(key: String, value: String)] {
     conditions.map(data.description) ?? [(key: "Label", value: Self.allLabels)]
   }
 
-  /// What a recipe calls nil for ``conditions``.
+  /// A recipe's text for nil ``conditions``.
   public static let allLabels = "all in turn"
 }
 
@@ -319,7 +319,7 @@ public struct TranslationDirection: Sendable, Hashable {
 }
 
 extension Translating {
-  /// The direction that the options ask for.
+  /// The direction that the options name; the first one if they name none.
   ///
   /// - Throws: `UserError` (usage) if it does not exist.
   public func direction(_ options: TranslationOptions) throws -> TranslationDirection {
@@ -336,12 +336,12 @@ extension Translating {
 public struct TranslationOptions: Sendable {
   public var seed: UInt64
   public var direction: String?
-  /// How much of the image is made anew, 0 to 1 (diffusion).
+  /// How much of the image is redrawn, 0 to 1 (diffusion).
   public var strength: Double?
   /// What to translate to (conditional models).
   public var condition: Condition?
-  /// Moved and mirrored copies of each image that the mean is taken over (models that translate in one pass); 1 for the image
-  /// alone.
+  /// The number of moved and mirrored copies of each image in the mean (models that translate in one pass); 1 for the
+  /// image alone.
   public var copies: Int
 
   public init(
@@ -371,7 +371,7 @@ public protocol LikelihoodBounding: Model {
   ///
   /// - Parameters:
   ///   - images: images of the model's size and channels.
-  ///   - importanceSamples: samples of the tighter bound; nil if it is not asked for.
+  ///   - importanceSamples: the number of samples for the tighter bound; nil to omit it.
   ///   - seed: the seed of the random numbers that the bound uses.
   ///   - progress: receives the share that is done, 0 to 1.
   /// - Throws: `UserError` (usage) if the model does not have the bound.

@@ -1,17 +1,17 @@
 import EaselOptimizers
 import EaselSupport
 
-/// One network of a model with its parameters, and while training its optimizer: the unit that checkpoints name.
+/// One network of a model with its parameters and, while training, its optimizer: the unit that checkpoints name.
 public final class Component {
-  /// What becomes of a network in training and in checkpoints.
+  /// How training and checkpoints treat a network.
   public enum Role: Sendable {
-    /// It is trained, and pictures are made with it.
+    /// It is trained and used for pictures.
     case trained
-    /// It is trained, but pictures are made without it, as without a discriminator: it has no average, and a checkpoint for
-    /// pictures does without it.
+    /// It is trained but not used for pictures, such as a discriminator. It has no average, and checkpoints for
+    /// pictures omit it.
     case trainingOnly
-    /// It stays as another checkpoint has it: a network of a ``ModelPart``. It has neither an optimizer nor an average, and the
-    /// run has it once, with the part, and not in every checkpoint.
+    /// It stays as it is in another checkpoint: a network of a ``ModelPart``. It has neither an optimizer nor an
+    /// average, and the run stores it once, with the part, not in every checkpoint.
     case frozen
   }
 
@@ -19,22 +19,23 @@ public final class Component {
   public let name: String
   public let arena: Arena
   public private(set) var role: Role
-  /// Nil where the model is only used.
+  /// Nil if the model is only used.
   public internal(set) var optimizer: Optimizer?
-  /// Updates of the moving average so far.
+  /// The number of updates of the moving average so far.
   public var averageUpdates = 0
-  /// What training goes on from besides weights and moments, float32, by names that stay the same: a pool of images, say.
+  /// State besides weights and moments that a resumed training needs, such as a pool of images: float32 tensors with
+  /// stable names.
   public var trainingState: [(name: String, tensor: Tensor)] = []
 
-  /// A network whose layers a scope has.
+  /// Makes a component from the layers of a scope.
   ///
   /// - Parameters:
   ///   - name: the prefix of the parameters' names in checkpoints; empty for a model's only network.
-  ///   - scope: where its layers have declared their parameters.
+  ///   - scope: the scope in which its layers have declared their parameters.
   ///   - context: where the model computes, and its seed.
-  ///   - seed: of the first values; nil for the context's.
-  ///   - role: what becomes of it in training and in checkpoints.
-  /// - Throws: `UserError(.unavailable)` where the parameters do not fit into memory.
+  ///   - seed: the seed of the initial values; nil for the context's.
+  ///   - role: how training and checkpoints treat it.
+  /// - Throws: `UserError(.unavailable)` if the parameters do not fit into memory.
   public convenience init(
     _ name: String, _ scope: Scope, _ context: ModelContext, seed: UInt64? = nil, role: Role = .trained
   ) throws {
@@ -49,7 +50,7 @@ public final class Component {
     self.role = role
   }
 
-  /// Leaves the network as it is from here on.
+  /// Prevents further changes to the network.
   fileprivate func freeze() {
     role = .frozen
     arena.isFrozen = true
@@ -62,9 +63,9 @@ extension Model {
     components + context.parts.sorted { $0.key < $1.key }.flatMap { $0.value.networks }
   }
 
-  /// Learned numbers of the model and its parts.
+  /// The number of learned values in the model and its parts.
   public var parameterCount: Int { networks.reduce(0) { $0 + $1.arena.count } }
 
-  /// Makes the model one that others use as it is.
+  /// Freezes the model for use as a part of another.
   package func freeze() { for component in components { component.freeze() } }
 }

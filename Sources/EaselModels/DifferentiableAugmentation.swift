@@ -2,7 +2,7 @@ import EaselLayers
 import EaselSupport
 
 /// Random changes to every image that a discriminator sees, real or generated, through which the generator's gradient
-/// flows. With few images, they keep the discriminator from learning the images by heart (Zhao et al. 2020, who chose
+/// flows. With few images, they keep the discriminator from memorising the images (Zhao et al. 2020, who chose
 /// these strengths).
 public struct DifferentiableAugmentation: Sendable {
   public enum Change: String, FieldChoice {

@@ -1,12 +1,12 @@
 import EaselDatasets
 import EaselLayers
 
-/// What a model needs to know of its data.
+/// What a model needs to know about its data.
 public struct DataDescription: Sendable, Hashable, Codable {
   public var width, height, channels: Int
-  /// The labels' names; empty where the data have none.
+  /// The labels' names; empty if the data have none.
   public var classNames: [String]
-  /// Numbers of the classes that no image for training shows; nil for none.
+  /// The numbers of the classes without training images; nil for none.
   public var untrainedClasses: [Int]?
 
   public init(width: Int, height: Int, channels: Int, classNames: [String] = []) {
@@ -16,7 +16,7 @@ public struct DataDescription: Sendable, Hashable, Codable {
     self.classNames = classNames
   }
 
-  /// - Parameter dataset: the images for training.
+  /// - Parameter dataset: the training images.
   public init(_ dataset: ImageDataset) {
     self.init(
       width: dataset.width, height: dataset.height, channels: dataset.channels,
@@ -26,14 +26,14 @@ public struct DataDescription: Sendable, Hashable, Codable {
     if !untrained.isEmpty { untrainedClasses = untrained }
   }
 
-  /// Numbers of the classes that a model can have learned.
+  /// The numbers of the classes that a model can have learned.
   public var trainedClasses: [Int] {
     let untrained = Set(untrainedClasses ?? [])
     let trained = classNames.indices.filter { !untrained.contains($0) }
     return trained.isEmpty ? Array(classNames.indices) : trained
   }
 
-  /// Some names of classes, for people: not thousands.
+  /// Some of the classes' names for people, but not thousands.
   public func list(_ classes: [Int]) -> String {
     let most = 20
     return classes.prefix(most).map { classNames[$0] }.joined(separator: ", ")
@@ -51,7 +51,7 @@ public struct ModelContext {
   public let type: ScalarType
   public let seed: UInt64
   public let data: DataDescription
-  /// The models of other checkpoints that the family's ``ModelFamily/parts`` ask for, by name. They are not trained.
+  /// The models of other checkpoints that the family's ``ModelFamily/parts`` need, by name. They are not trained.
   public let parts: [String: any Model]
 
   public init(

@@ -1,14 +1,14 @@
-/// A model of another checkpoint that a family's models use as it is: the autoencoder whose codes are drawn, say, or the encoder
-/// of texts.
+/// A model from another checkpoint that a family's models use unchanged: for example an autoencoder for codes, or an
+/// encoder of texts.
 ///
-/// The family's settings name the checkpoint, under the part's name as key; empty stands for none. What trains the model puts a
-/// copy of it into the run, once, so that the run's checkpoints need nothing from outside.
+/// The family's settings name the checkpoint, with the part's name as key; empty stands for none. The trainer copies it
+/// into the run, once, so that the run's checkpoints need nothing from outside.
 public struct ModelPart: Sendable {
-  /// The key of the setting that names the checkpoint, and the part's in ``ModelContext/parts``.
+  /// The key of the setting that names the checkpoint, and of the part in ``ModelContext/parts``.
   public let name: String
-  /// What the part has to do, for messages: `"codes of images"`.
+  /// What the part is for, in messages: `"codes of images"`.
   public let purpose: String
-  /// Whether a model can do it.
+  /// Whether a model is suitable.
   public let fits: @Sendable (any Model) -> Bool
   /// A preset that makes one, for people who have none.
   public let example: String

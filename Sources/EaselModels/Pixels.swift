@@ -2,7 +2,7 @@ import EaselDatasets
 import EaselLayers
 
 extension Batch {
-  /// The images as a tensor `[N, H, W, C]`, 0 the darkest and 1 the brightest, or −1 to 1 when `signed`.
+  /// The images as a tensor `[N, H, W, C]`, from 0 (darkest) to 1 (brightest), or from −1 to 1 if `signed`.
   public func tensor(signed: Bool = false, on backend: any Backend) -> Tensor {
     backend.fromBytes(
       pixels, shape: [count, height, width, channels], scale: signed ? 2 / 255 : 1 / 255, shift: signed ? -1 : 0,
@@ -11,10 +11,10 @@ extension Batch {
 }
 
 extension Tensor {
-  /// Values 0 to 1 as 8-bit levels; what lies outside is clipped.
+  /// Values 0 to 1 as 8-bit levels; values outside are clipped.
   public func levels() -> [UInt8] { values().map(UInt8.init(level:)) }
 
-  /// Images `[N, H, W, C]` with values 0 to 1 as 8-bit pictures; what lies outside is clipped.
+  /// Images `[N, H, W, C]` with values 0 to 1 as 8-bit pictures; values outside are clipped.
   public func images() -> [Image] {
     let (height, width, channels) = (shape[1], shape[2], shape[3])
     let bytes = levels()
@@ -37,7 +37,7 @@ extension Batch {
 }
 
 extension UInt8 {
-  /// The 8-bit level of a value from 0 to 1; what lies outside is clipped, and NaN is 0.
+  /// The 8-bit level of a value from 0 to 1; values outside are clipped, and NaN becomes 0.
   public init(level value: Float) {
     self = UInt8(Swift.max(0, Swift.min(255, (value.isNaN ? 0 : value) * 255)).rounded())
   }

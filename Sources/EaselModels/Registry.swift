@@ -19,8 +19,8 @@ public protocol ModelFamily: Sendable {
   static var startingPoint: StartingPoint? { get }
   /// The models of other checkpoints that its models use as they are; none, unless a family says otherwise.
   static var parts: [ModelPart] { get }
-  /// Other settings for images that are larger than those a preset was made for, so that it gives something in as many minutes;
-  /// keys with their values as one would set them.
+  /// Other settings for images that are larger than those that a preset was made for, so that the same number of
+  /// minutes still gives a result: keys with their values, as a person would set them.
   static func settings(_ preset: Preset<Settings>, for data: DataDescription) -> [(key: String, value: String)]
   /// Makes a model with fresh parameters.
   ///
@@ -130,7 +130,7 @@ public struct RunDescription: DeclaredFields, Hashable {
   public var dataB: String?
   /// `N` or `W×H`; empty for the data's own size.
   public var imageSize: String
-  /// Whether pictures that cannot be read are left out.
+  /// Whether pictures that cannot be read are skipped.
   public var skipBroken = false
   /// How images of other proportions are brought to `imageSize`, and pictures to the model's size.
   public var fit = ImageFit.crop

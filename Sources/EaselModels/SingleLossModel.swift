@@ -1,14 +1,14 @@
 import EaselLayers
 
-/// A model with one network and one loss, which is all that its training step needs.
+/// A model with one network and one loss; its training step follows from the loss.
 public protocol SingleLossModel: Model {
-  /// Told of each step before its loss is asked for; most losses are the same all along.
+  /// Called before the loss of each step, for losses that change during training.
   func begin(_ step: TrainingStep)
-  /// The mean loss of a batch and what else shall be reported.
+  /// The mean loss of a batch and further metrics to report.
   ///
   /// - Parameters:
   ///   - batch: images of the model's size and channels.
-  ///   - tape: what the computation is recorded on; nil where no gradient is wanted.
+  ///   - tape: the tape that records the computation; nil if no gradient is needed.
   ///   - draw: the random numbers of a purpose for these images, numbered by the model.
   func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics)
 }
@@ -16,7 +16,7 @@ public protocol SingleLossModel: Model {
 extension SingleLossModel {
   public func begin(_ step: TrainingStep) {}
 
-  /// Forward and backward over each part of the batch, whose gradients add up, then one optimizer step.
+  /// Runs forward and backward over each part of the batch, adds up the gradients, and takes one optimizer step.
   public func trainingStep(_ batch: Batch, _ step: TrainingStep) -> Metrics {
     begin(step)
     var metrics: Metrics = [:]

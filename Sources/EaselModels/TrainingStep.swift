@@ -1,20 +1,20 @@
 import EaselOptimizers
 
-/// The place of a training step in its run, and what it is done with.
+/// A training step: its index in the run and its settings.
 public struct TrainingStep {
-  /// Counted from 0.
+  /// The step's number, from 0.
   public let index: Int
   public let settings: TrainingSettings
-  /// What the schedule has made of the settings' learning rate by this step.
+  /// The learning rate at this step, after the schedule.
   public let learningRate: Float
-  /// How much of the training is over, 0 to 1: what else than the learning rate may follow.
+  /// How much of the training is over, 0 to 1. Other values than the learning rate may depend on it.
   public let progress: Double
 
   /// - Parameters:
-  ///   - index: counted from 0.
-  ///   - settings: those of the training.
-  ///   - learningRate: nil for that of a training of ``TrainingSettings/steps``.
-  ///   - progress: likewise.
+  ///   - index: the step's number, from 0.
+  ///   - settings: the training's settings.
+  ///   - learningRate: the learning rate; nil for that of a training of ``TrainingSettings/steps``.
+  ///   - progress: the share of the training that is over; nil likewise.
   public init(index: Int, settings: TrainingSettings, learningRate: Float? = nil, progress: Double? = nil) {
     self.index = index
     self.settings = settings
@@ -23,24 +23,24 @@ public struct TrainingStep {
       learningRate ?? settings.learningRate * settings.schedule(steps: settings.steps).factor(at: index)
   }
 
-  /// The random numbers of some of this step's images, by their place in the run.
+  /// The random numbers for some of this step's images, by their index in the run.
   ///
   /// - Parameters:
-  ///   - purpose: tells draws of the same images apart; numbered by the model.
+  ///   - purpose: distinguishes draws for the same images; numbered by the model.
   ///   - images: the whole batch, or a part of it.
   public func draw(_ purpose: UInt32, for images: Batch) -> RandomDraw {
     RandomDraw(
       seed: settings.seed, stream: .noise, index: UInt64(index * settings.batchSize + images.first), draw: purpose)
   }
 
-  /// Takes an optimizer step with the gradients that a component has gathered, and updates its average; leaves both as they are
-  /// where the loss or a gradient is not finite.
+  /// Takes an optimizer step with the gradients that a component has gathered, and updates its average. If the loss or
+  /// a gradient is not finite, both stay unchanged.
   ///
   /// - Parameters:
-  ///   - component: the network that is trained.
-  ///   - loss: what the gradients are of.
+  ///   - component: the network to train.
+  ///   - loss: the loss that the gradients belong to.
   ///   - factor: multiplies the step's learning rate.
-  /// - Returns: the gradient's norm; not a number where the step was given up, which then changes nothing.
+  /// - Returns: the gradient's norm; NaN if the step was abandoned, which then changes nothing.
   @discardableResult
   public func update(_ component: Component, loss: Float, rate factor: Float = 1) -> Float {
     guard let optimizer = component.optimizer else { fatalError("component \(component.name) is not being trained") }
@@ -55,21 +55,21 @@ public struct TrainingStep {
   }
 }
 
-/// What became of a training step.
+/// The result of a training step.
 package struct StepResult {
   package let metrics: Metrics
-  /// What was not finite, as a parameter's gradient, with its component; nil where all was.
+  /// What was not finite, such as a parameter's gradient, with its component; nil if everything was.
   package let nonFinite: String?
 }
 
 extension Model {
-  /// A training step that leaves running statistics and ``Component/trainingState`` as they were where something of it is not
-  /// finite: a batch that no optimizer followed must not show in later steps and pictures. Of several networks those whose own
-  /// gradients were finite keep their step.
+  /// Does a training step. If something in it is not finite, restores running statistics and
+  /// ``Component/trainingState``: a batch without an optimizer step must not affect later steps and pictures. If there
+  /// are several networks, those with finite gradients keep their step.
   ///
-  /// - Parameter isUnwanted: looked at until the first network is changed: where it holds, the step is given up at once, and
-  ///   nothing remains of it.
-  /// - Returns: nil for a step that was given up.
+  /// - Parameter isUnwanted: checked until the first network is changed. If it is true, the step is abandoned at once,
+  ///   and nothing remains of it.
+  /// - Returns: nil if the step was abandoned.
   package func guardedStep(
     _ batch: Batch, _ step: TrainingStep, unless isUnwanted: @escaping @Sendable () -> Bool = { false }
   ) -> StepResult? {
@@ -91,9 +91,10 @@ extension Model {
     return StepResult(metrics: metrics, nonFinite: nonFinite)
   }
 
-  /// What work finds that changes nothing, as drawing or judging does; it is given up once nobody wants it any more.
+  /// The result of work that changes nothing, such as drawing or judging. The work is abandoned when it is no longer
+  /// wanted.
   ///
-  /// - Returns: nil where it was given up.
+  /// - Returns: nil if it was abandoned.
   package func unlessUnwanted<Result>(
     _ isUnwanted: @escaping @Sendable () -> Bool, _ work: () throws -> Result
   ) rethrows -> Result? {
@@ -102,14 +103,15 @@ extension Model {
     return result
   }
 
-  /// The name in checkpoints of the first number of the model that is an infinity or none at all, or whose average is.
+  /// The name in checkpoints of the first of the model's parameters with a value, or an average, that is infinite or
+  /// NaN.
   package var parameterWithoutFiniteValue: String? {
     components.lazy.compactMap { component in
       component.arena.parameterWithoutFiniteValue.map { component.prefix + $0 }
     }.first
   }
 
-  /// Gives every component that is trained an optimizer and, if the settings ask for it, a moving average.
+  /// Gives every component that is trained an optimizer and, if the settings say so, a moving average.
   public func prepareForTraining(_ settings: TrainingSettings) {
     for component in components where component.role != .frozen {
       component.optimizer = Optimizer(

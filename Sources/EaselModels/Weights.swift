@@ -50,7 +50,7 @@ extension Arena {
 
 /// What a network computes with: its parameters, trained or averaged, and the buffers beside them.
 extension Arena {
-  /// Entries for `SafetensorsWriter`; none if the average is asked for and there is none.
+  /// Entries for `SafetensorsWriter`; none if the average is requested but does not exist.
   public func weightEntries(average: Bool, prefix: String = "") -> [SafetensorsWriter.Tensor] {
     guard let values = average ? self.average : values else { return [] }
     return entries(of: values, prefix: prefix)

@@ -30,7 +30,7 @@ public struct CheckpointCatalog: Sendable {
   /// or a checkpoint's folder.
   ///
   /// - Returns: the checkpoint, with its files checked, and newer ones that were passed over as damaged. Training
-  ///   leaves the checkpoint alone as long as the value lives.
+  ///   leaves the checkpoint alone as long as the value exists.
   /// - Throws: `UserError(.missingInput)`, with the known runs and the nearest name, if nothing is found; `.badData` if
   ///   it is damaged.
   public func resolve(_ argument: String) throws -> (checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]) {

@@ -1,7 +1,7 @@
 import EaselTensors
 import Foundation
 
-/// A run's numbers and pictures by step, in a file that TensorBoard reads; each training session has a file of its own.
+/// A run's numbers and pictures by step, in a file that TensorBoard reads; each training session has a separate file.
 ///
 /// A record consists of its length, the length's checksum, an event in Protocol Buffers' encoding, and the event's
 /// checksum (TensorFlow's `record_writer.cc`, `event.proto` and `summary.proto`). Checked with PyPI `tensorboard`.

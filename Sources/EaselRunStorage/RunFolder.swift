@@ -16,10 +16,9 @@ public struct RunFolder: Sendable {
   /// The path of the picture of a step's progress, whether it exists or not.
   public func samplesPath(step: Int) -> String { "\(path)/samples/\(stepFolderName(step)).png" }
 
-  /// The folder of a model that the run's own is made with, in which that has one checkpoint, as in a run of its own; nothing is
-  /// created yet.
+  /// The folder of a part of the run's model. It holds one checkpoint, like a run's folder. Creates nothing.
   ///
-  /// - Throws: `UserError(.usage)` where the name cannot name a folder of its own.
+  /// - Throws: `UserError(.usage)` if the name cannot be that of a folder.
   public func part(_ name: String) throws -> RunFolder {
     try RunFolder(checkpoints: "\(path)/\(Self.partsFolder)", name: name)
   }

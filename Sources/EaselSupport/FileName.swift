@@ -1,5 +1,5 @@
 // On Linux a file name is a sequence of any bytes, but a String holds only UTF-8. So each byte that is not UTF-8
-// becomes a character of its own at the end of the last private plane. Every name then becomes a String and back
+// becomes a separate character at the end of the last private plane. Every name then becomes a String and back
 // without loss, and names that differ in a byte differ in their UTF-8.
 
 import Foundation

@@ -35,6 +35,6 @@ public struct UserError: Error, Equatable, CustomStringConvertible {
     UserError(kind, markedMessage.namingFields(prefix), hint: markedHint?.namingFields(prefix))
   }
 
-  /// The message and the hint, one line each; no name in them can begin a line of its own.
+  /// The message and the hint, one line each; no name in them can begin a new line.
   public var description: String { [message, hint].compactMap { $0?.printable }.joined(separator: "\n") }
 }

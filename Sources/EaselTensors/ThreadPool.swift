@@ -42,7 +42,7 @@ public struct ThreadPool: Sendable {
   ///
   /// - Parameters:
   ///   - count: the length to divide.
-  ///   - grain: ranges shorter than this are not worth a part of their own.
+  ///   - grain: shorter ranges are not worth a separate part.
   ///   - most: the largest number of ranges.
   ///   - isAbandonable: whether it may be left out of abandoned work; see ``abandonable(when:_:)``.
   ///   - body: called with a range, on several threads at once.

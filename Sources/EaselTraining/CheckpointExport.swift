@@ -23,7 +23,7 @@ extension LoadedModel {
         hint: "Choose another \(field: "output").")
     }
     var state = state
-    // Keep nothing to go on from, and no paths of the machine that made it.
+    // Keep nothing that a training could go on from, and no paths of the machine that made it.
     (state.optimizerSteps, state.averageUpdates) = ([:], [:])
     let handedOn = HandedOn(checkpoint)
     state.data = handedOn.record(state.data)

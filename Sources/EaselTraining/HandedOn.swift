@@ -1,8 +1,8 @@
 import Foundation
 
-/// What remains of a machine's paths in checkpoints and pictures, which may be handed on: inside the workspace, the
-/// path from there; outside it, only the last part. The run's folder records where its data are on this machine, see
-/// `RunFolder.dataPlaces`.
+/// Shortens a machine's paths in checkpoints and pictures, which may be passed on. Of a path inside the workspace, the
+/// part from there remains; of any other path, only the last component. The run's folder records where its data are on
+/// this machine, see `RunFolder.dataPlaces`.
 public struct HandedOn {
   private let workspace: String
 
@@ -15,7 +15,7 @@ public struct HandedOn {
         .path)
   }
 
-  /// A shortened path, or the word itself if it is no path.
+  /// A shortened path, or the word itself if it is not a path.
   public func path(_ word: String) -> String {
     guard word.hasPrefix("/") || word.hasPrefix("~") || word.split(separator: "/").contains("..") else { return word }
     let path = URL(fileURLWithPath: word).resolvingSymlinksInPath().path
@@ -51,7 +51,7 @@ public struct HandedOn {
     return data
   }
 
-  /// Settings whose data and parts may be paths.
+  /// Settings, in which data and parts may be paths.
   func configuration(_ configuration: ConfigurationDocument, of preset: AnyPreset) throws -> ConfigurationDocument {
     var configuration = configuration
     let run = try configuration.decode(RunDescription.self)

@@ -1,8 +1,9 @@
 import Foundation
 
 extension CheckpointFolder {
-  /// Names the model of a checkpoint, the same wherever and however long it was trained: SHA-256 over the files that pictures are
-  /// made from, the preset, the images' size and classes, the settings but those of the training, and its parts.
+  /// Identifies the model of a checkpoint, wherever and however long it was trained: SHA-256 over the files that
+  /// pictures are made from, the preset, the images' size and classes, the settings except those of the training, and
+  /// the parts.
   ///
   /// - Throws: `UserError` if the state or the settings cannot be read.
   public var modelHash: String {
@@ -16,7 +17,7 @@ extension CheckpointFolder {
     let others =
       try RunDescription.fields.map(\.key) + TrainingSettings.fields.map(\.key)
       + AnyPreset.named(state.preset).family.parts.map(\.name)
-    // What the file has: a later version's further settings, at their defaults, make no other model.
+    // Only the settings in the file: settings that a later version adds, at their defaults, do not change the model.
     let settings = configuration.given.filter { !others.contains($0.key) }
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -40,6 +41,6 @@ private struct ModelIdentity: Encodable {
   let preset: String
   let images: DataDescription
   let settings: [String: String]
-  /// Nil for none, so that models without parts are called what they were before there were any.
+  /// Nil for none, so that the hash of a model without parts is the same as before parts existed.
   let parts: [String: String]?
 }

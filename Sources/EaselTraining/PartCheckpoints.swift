@@ -1,24 +1,24 @@
 import EaselSupport
 import Foundation
 
-/// The checkpoints of the parts that a model is made with: see ``ModelPart``.
+/// The checkpoints of a model's parts: see ``ModelPart``.
 public struct PartCheckpoints {
   private struct Entry {
     let part: ModelPart
-    /// As a person named it.
+    /// The checkpoint, as a person named it.
     let source: String
     let checkpoint: CheckpointFolder
   }
 
   private let entries: [Entry]
 
-  /// Those that a configuration names.
+  /// Finds the checkpoints that a configuration names.
   ///
   /// - Parameters:
   ///   - configuration: the settings of a training.
-  ///   - preset: what is trained.
-  ///   - find: the checkpoint of a name.
-  /// - Throws: what `find` throws.
+  ///   - preset: the preset to train.
+  ///   - find: finds a checkpoint by name.
+  /// - Throws: the errors of `find`.
   public init(
     _ configuration: ConfigurationDocument, of preset: AnyPreset, find: (_ name: String) throws -> CheckpointFolder
   ) throws {
@@ -28,10 +28,10 @@ public struct PartCheckpoints {
     }
   }
 
-  /// Those that the run of a checkpoint has.
+  /// Opens the parts in the run of a checkpoint.
   ///
-  /// - Throws: `UserError`: missing input for one that is not there, bad data for one that is not what the checkpoint was trained
-  ///   with.
+  /// - Throws: `UserError`: missing input if a part is missing, bad data if it is not the one that the checkpoint was
+  ///   trained with.
   init(beside checkpoint: CheckpointFolder, _ state: RunState) throws {
     let parts = try AnyPreset.named(state.preset).family.parts
     entries = try (state.parts ?? [:]).sorted { $0.key < $1.key }.compactMap { name, record in
@@ -53,9 +53,9 @@ public struct PartCheckpoints {
     }
   }
 
-  /// The parts, ready for use and never to be trained.
+  /// Loads the parts, frozen, so that they cannot be trained.
   ///
-  /// - Throws: `UserError`; usage for a model that cannot do what the part has to do.
+  /// - Throws: `UserError`; usage for a model that is not suitable for the part.
   func models(on backend: any Backend) throws -> [String: any Model] {
     try Dictionary(
       uniqueKeysWithValues: entries.map { entry in
@@ -70,7 +70,9 @@ public struct PartCheckpoints {
       })
   }
 
-  /// - Throws: `UserError` (usage) if a run that is about to be replaced has one of them.
+  /// Checks that no part belongs to a run that is about to be replaced.
+  ///
+  /// - Throws: `UserError` (usage) if one does.
   func requireOutside(of folder: RunFolder) throws {
     if let entry = entries.first(where: { folder.holds($0.checkpoint) }) {
       throw UserError(
@@ -83,10 +85,10 @@ public struct PartCheckpoints {
   ///
   /// - Parameters:
   ///   - folder: the run.
-  ///   - type: what floats are stored as.
-  ///   - backend: whose memory they lie in meanwhile.
-  /// - Returns: what the run's checkpoints have to know of them; nil if there are none.
-  /// - Throws: `UserError` where a file cannot be read or written.
+  ///   - type: the type in which floats are stored.
+  ///   - backend: the backend whose memory holds them meanwhile.
+  /// - Returns: the record of the parts for the run's checkpoints; nil if there are none.
+  /// - Throws: `UserError` if a file cannot be read or written.
   func copy(into folder: RunFolder, as type: ElementType, on backend: any Backend) throws -> [String: RunState.Part]? {
     if entries.isEmpty { return nil }
     let handedOn = HandedOn(
@@ -94,7 +96,7 @@ public struct PartCheckpoints {
     return try Dictionary(
       uniqueKeysWithValues: entries.map { entry in
         let place = try folder.part(entry.part.name)
-        // The run that goes on has it already.
+        // A run that goes on already has it.
         let isThere = place.holds(entry.checkpoint)
         let copy =
           isThere
@@ -106,7 +108,7 @@ public struct PartCheckpoints {
 }
 
 extension CheckpointFolder {
-  /// What is wrong with the parts that the run of the checkpoint has; none if all is well.
+  /// The problems with the parts in the checkpoint's run; empty if there are none.
   public func verifyParts() -> [UserError] {
     do {
       _ = try PartCheckpoints(beside: self, RunState.read(self))
@@ -116,7 +118,7 @@ extension CheckpointFolder {
     }
   }
 
-  /// The folder of a part of its run.
+  /// The folder of a part in the checkpoint's run.
   fileprivate func part(_ name: String) throws -> RunFolder {
     try RunFolder(path: URL(fileURLWithPath: path).deletingLastPathComponent().path).part(name)
   }

@@ -20,9 +20,9 @@ public struct RunState: Codable, Sendable, Equatable {
     public var counterparts: [DataRecord]?
   }
 
-  /// A model of another checkpoint that the run's is made with; the run has a copy.
+  /// A model from another checkpoint that is a part of the run's model; the run has a copy.
   public struct Part: Codable, Sendable, Equatable {
-    /// The checkpoint, as it was named.
+    /// The checkpoint, as a person named it.
     public var source: String
     /// See `CheckpointFolder.modelHash`.
     public var modelHash: String
@@ -81,7 +81,7 @@ public struct RunState: Codable, Sendable, Equatable {
   /// The training loss, averaged over the latest steps.
   public var loss: Double
   public var validationLoss: Double?
-  /// The checkpoint with the lowest held-out loss; nil if no loss was taken.
+  /// The checkpoint with the lowest held-out loss; nil if no loss was computed.
   public var best: Best?
   /// How often training went back to a checkpoint because its numbers were no longer finite; nil for never.
   public var rollBacks: Int?
@@ -90,12 +90,12 @@ public struct RunState: Codable, Sendable, Equatable {
   /// The factor of the learning rate since then; nil for 1.
   public var learningRateFactor: Double?
   public var data: DataRecord
-  /// By their names; nil for none.
+  /// The model's parts by name; nil for none.
   public var parts: [String: Part]?
   public var environment: Environment
   /// The command lines that trained it, first to last; nil if none was recorded.
   public var commands: [String]?
-  /// Hashes of this checkpoint's files before its record was mended, since pictures may name them; nil for none.
+  /// The hashes of this checkpoint's files before its record was repaired, since pictures may name them; nil for none.
   public var formerHashes: [String]?
   /// The steps of each component's optimizer, and the updates of its average.
   public var optimizerSteps: [String: Int]

@@ -15,7 +15,7 @@ public final class Trainer {
   public var isCancelled: @Sendable () -> Bool = { false }
   let configuration: ConfigurationDocument
   let data: TrainingData
-  /// What the model is made with.
+  /// The checkpoints of the model's parts.
   let parts: PartCheckpoints
   /// Held while training: two processes must not write one run.
   private(set) var lock: RunLock?
@@ -36,9 +36,9 @@ public final class Trainer {
   ///   - configuration: its settings.
   ///   - data: its images.
   ///   - counterpart: the second domain's images, for families of two.
-  ///   - parts: the checkpoints that the settings name; nil for those at the paths that they name.
-  ///   - folder: the run's.
-  ///   - backend: what computes.
+  ///   - parts: the checkpoints of the parts that the settings name; nil to look them up by the names in the settings.
+  ///   - folder: the run's folder.
+  ///   - backend: the backend that computes.
   /// - Throws: `UserError` if settings and data do not fit together.
   public init(
     preset: AnyPreset, configuration: ConfigurationDocument, data: DatasetSplits, counterpart: DatasetSplits? = nil,
@@ -101,7 +101,7 @@ public final class Trainer {
     configuration = try own.changed(changes, for: .named(state.preset))
     settings = try configuration.decode(TrainingSettings.self)
     try settings.validate()
-    // A learning rate that somebody has chosen is not lowered.
+    // A learning rate that a person has chosen is not lowered.
     if configuration.changes(from: own).contains(where: { $0.key == TrainingSettings.key(\.learningRate) }) {
       state.learningRateFactor = nil
     }
@@ -139,7 +139,7 @@ public final class Trainer {
     try LoadedModel.configuration(of: checkpoint, RunState.read(checkpoint)).configuration
   }
 
-  /// What is left of the length that the run had when it was stopped; nil if it is new or came to its end.
+  /// The rest of the length that the run had when it was stopped; nil if it is new or came to its end.
   public var remainder: TrainingLimit? {
     guard let goal = state.goal else { return nil }
     let limit = TrainingLimit(steps: goal.steps, seconds: goal.seconds.map { $0 - (state.elapsed ?? 0) })
@@ -161,7 +161,7 @@ public final class Trainer {
     let name = checkpoint.contains(CheckpointFile.average) ? CheckpointFile.average : CheckpointFile.weights
     let file = try SafetensorsReader(path: checkpoint.path(of: name))
     for component in model.components {
-      // An average, and a checkpoint for pictures, are without what only training needs.
+      // An average, and a checkpoint for pictures, do not contain what only training needs.
       if component.role == .trainingOnly, !file.names.contains(where: { $0.hasPrefix(component.prefix) }) { continue }
       try component.arena.loadWeights(average: false, from: file, prefix: component.prefix)
       if component.arena.average != nil { component.arena.startAverage() }
@@ -223,7 +223,7 @@ public final class Trainer {
   /// Begins a training that its owner advances step by step and then finishes.
   ///
   /// - Parameters:
-  ///   - limit: where it ends by itself.
+  ///   - limit: where the training ends by itself.
   ///   - phase: receives the phase that begins and may take long, and nil when it is over.
   /// - Throws: `UserError` if the run cannot be written.
   public func begin(
@@ -304,12 +304,12 @@ public final class Trainer {
   private func refreshAverageStatistics() {
     if settledStep == state.step { return }
     model.refreshAverageStatistics(until: isStopped)
-    // Statistics that a signal has cut short are good enough for pictures, but are made anew before anything is
+    // Statistics that a signal has cut short are good enough for pictures, but are computed again before anything is
     // compared.
     settledStep = isStopped() ? nil : state.step
   }
 
-  /// Takes the loss on held-out images. If none was better, records a step that may be the best.
+  /// Computes the loss on held-out images. If none was better, records the step, provided that it may be the best.
   ///
   /// - Returns: nil if it was abandoned.
   func validate(mayBeBest: Bool, unless isUnwanted: @escaping @Sendable () -> Bool) -> Void? {

@@ -57,7 +57,7 @@ import Testing
       #expect(few == many)
     }
     #expect(try NPYArray(path: program.path("four.npy")).shape == [4, 12, 12, 1])
-    // Training again from the same seed gives the same weights, byte for byte.
+    // Training again with the same seed gives the same weights, byte for byte.
     try program.trainTinyDiffusion(run: "twin", steps: 2)
     let weights = "step-00000002/weights.safetensors"
     #expect(try program.bytes("Checkpoints/tiny/\(weights)") == program.bytes("Checkpoints/twin/\(weights)"))
@@ -66,7 +66,7 @@ import Testing
   @Test func stoppingAndResumingChangesNothing() throws {
     let program = try Program()
     try program.writeImages("images")
-    // A schedule that ends with the training would be another for three steps.
+    // A schedule that ends with the training would be different for three steps.
     try program.trainTinyDiffusion(run: "whole", steps: 6, ["--set", "schedule-steps=6"])
     try program.trainTinyDiffusion(run: "parts", steps: 3, ["--set", "schedule-steps=6"])
     let resumed = try program.run("resume", "parts", "--steps", "6")
@@ -121,10 +121,10 @@ import Testing
     #expect(picture.status == 0, "\(picture.errors)")
     let image = try Image.read(program.path("picture.png"))
     #expect(image.channels == 3 && image.width == 2 * 18 + 2 && image.height == 2 * 15 + 2)
-    // An autoencoder draws nothing out of nothing, and says what it can do.
+    // An autoencoder draws no new images, and says what it can do.
     let sample = try program.run("sample", "colour")
     #expect(sample.status == 69 && sample.errors.contains("interpolate, reconstruct"))
-    // Between two files, and weights taken over by another run.
+    // Interpolation between two files, and weights used by another run.
     let files = ["images/even/0.png", "images/odd/1.png"]
     #expect(
       try program.run(["interpolate", "colour", "--frames", "3", "--output", "walk.png", "--images"] + files).status
@@ -144,7 +144,7 @@ import Testing
     let none = try program.run("sample", "labels", "--label", "2")
     #expect(none.status == 64 && none.errors.contains("expected 0 to 1"))
 
-    // Classes by name, in the order asked for, a column of each.
+    // Classes by name, in the requested order, one column each.
     let turned = try program.run(
       "sample", "labels", "--count", "4", "--label", "odd, even", "--guidance", "2", "--output", "turned.png")
     #expect(turned.status == 0, "\(turned.errors)")
@@ -163,7 +163,7 @@ import Testing
     #expect(try program.run("inspect", "labels").output.contains("classes     0 even, 1 odd"))
   }
 
-  @Test("Classes that are called by numbers are asked for by name, in recipes too")
+  @Test("Classes whose names are numbers are chosen by name, in recipes too")
   func classesThatAreNumbers() throws {
     let program = try Program()
     try program.writeImages("images")
@@ -177,7 +177,7 @@ import Testing
       #expect(result.status == 0, "\(result.errors)")
       return try Image.read(program.path("one.png")).pixels
     }
-    // In the order of counting, from 0.
+    // In numerical order, from 0.
     for (name, number) in [("1", 0), ("2", 1), ("12", 2)] {
       let drawn = try draw(name)
       #expect(try drawn == draw("#\(number)"))
@@ -191,7 +191,7 @@ import Testing
     let beyond = try program.run("sample", "r", "--label", "#3")
     #expect(beyond.status == 64 && beyond.errors.contains("expected 0 to 2, found 3"), "\(beyond.errors)")
 
-    // A recipe of a version that wrote numbers alone.
+    // A recipe of a version that wrote only numbers.
     let drawn = try draw("12,1")
     let text = try PNGText.read(program.path("one.png"))
     let recipe = try #require(text["easel"])
@@ -207,7 +207,7 @@ import Testing
     }
   }
 
-  @Test("Classes without images for training are said, not drawn unasked, and refused")
+  @Test("Classes without training images are reported, not drawn by default, and refused")
   func classesWithoutImages() throws {
     let program = try Program()
     let folder = program.path("letters")
@@ -232,7 +232,7 @@ import Testing
     }
   }
 
-  // MARK: What a person can get wrong
+  // MARK: Mistakes of a person
 
   @Test(
     arguments: [
@@ -329,7 +329,7 @@ import Testing
       #expect(program.contents == before, "\(arguments)")
     }
 
-    // One flipped bit in the only checkpoint: named, refused, nothing made of it.
+    // One flipped bit in the only checkpoint: it is named and refused, and nothing is made.
     let file = program.path("Checkpoints/tiny/step-00000001/weights.safetensors")
     var bytes = try Data(contentsOf: URL(fileURLWithPath: file))
     bytes[bytes.count / 2] ^= 1

@@ -2,7 +2,7 @@ import EaselKit
 import Foundation
 import Testing
 
-/// A diffusion model that is tuned to draw in few passes, by the built program.
+/// A diffusion model tuned by the built program to draw in few passes.
 @Suite(.serialized) struct ConsistencyCommandTests {
   private static let edm = [
     "--set", "noise-schedule=edm", "--set", "prediction=velocity", "--set", "sampler=dpm++",
@@ -13,7 +13,7 @@ import Testing
       ["train", "consistency", "--run", run, "--seed", "3", "--batch-size", "8", "--set", "warmup-steps=2"] + more)
   }
 
-  @Test("Tuned from a checkpoint without a word on its network, it draws, goes on as if never stopped, and is exported")
+  @Test("Tuned from a checkpoint without settings of the network, it draws, resumes exactly, and is exported")
   func endToEnd() throws {
     let program = try Program()
     try program.writeImages("images", count: 200, channels: 3)
@@ -70,7 +70,7 @@ import Testing
     #expect(refused.status == 69 && refused.errors.contains("bounds no likelihood"), "\(refused.errors)")
   }
 
-  @Test("The classes of a conditional checkpoint stay, and so does tuning by the same command again")
+  @Test("A conditional checkpoint's classes stay, and the same command can tune it further")
   func conditional() throws {
     let program = try Program()
     try program.writeImages("images")
@@ -91,7 +91,7 @@ import Testing
     #expect(others.status == 64 && others.errors.contains("expected the classes that base"), "\(others.errors)")
   }
 
-  @Test("What does not fit is refused before anything is written")
+  @Test("A checkpoint that does not fit is refused before anything is written")
   func refusals() throws {
     let program = try Program()
     try program.writeImages("images")

@@ -15,7 +15,7 @@ extension CommandTests {
     }
     #expect(try fingerprint("packed") == fingerprint("images"))
     #expect(try program.run("data", "list").output.contains("packed  40 images 12×12×3, 2 classes"))
-    // Only a class of two, and both in the other order.
+    // Only one class of two, and both in the other order.
     for (label, output, count) in [("odd", "odd", 20), ("1,even", "turned", 40)] {
       let some = try program.run("data", "pack", "images", "--label", label, "--output", "Data/\(output)")
       #expect(some.status == 0, "\(some.errors)")
@@ -35,7 +35,7 @@ extension CommandTests {
     #expect(again.status == 73 && again.errors.contains("is there already"))
   }
 
-  @Test("Data whose classes come in another order are not trained on further without a word")
+  @Test("Training on data with classes in another order is refused with an explanation")
   func anotherOrderOfClassesIsSaid() throws {
     let program = try Program()
     try program.writeImages("images")
@@ -53,7 +53,7 @@ extension CommandTests {
     }
   }
 
-  @Test("Every verb that reads pictures leaves out what cannot be read where that is asked, and names the option")
+  @Test("Every verb that reads pictures skips unreadable ones on request, and otherwise names the option")
   func brokenPicturesAreSkippedEverywhere() throws {
     let program = try Program()
     try program.writeImages("images")
@@ -64,7 +64,7 @@ extension CommandTests {
     let training = try program.run(
       ["train", "autoencoder", "--data", "images", "--run", "r", "--steps", "1"] + options)
     #expect(training.status == 0 && training.errors.contains("2 that cannot be read"), "\(training.errors)")
-    // The run's own data are read as they were for training.
+    // The run's own data are read as in training.
     #expect(try program.run("reconstruct", "r", "--output", "own.png").status == 0)
     for arguments in [
       ["data", "info", "images"], ["data", "grid", "images", "--output", "grid.png"],

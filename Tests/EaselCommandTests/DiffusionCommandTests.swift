@@ -2,7 +2,7 @@ import EaselKit
 import Foundation
 import Testing
 
-/// What diffusion models can be set to, with the built program.
+/// Settings of diffusion models, with the built program.
 @Suite(.serialized) struct DiffusionCommandTests {
   @Test func classesStandInColumns() throws {
     let program = try Program()
@@ -52,7 +52,7 @@ import Testing
       #expect(picture.channels == 3 && picture.width == columns * 20 + 2, "\(arguments)")
       #expect(picture.height == images / columns * 16 + 2, "\(arguments)")
     }
-    // Built on by a run that augments as much; what its checkpoint holds beside a plain one is the embedding.
+    // A run with the same augmentation builds on it; its checkpoint has the embedding in addition.
     let resumed = try program.run("resume", "edm", "--steps", "4")
     #expect(resumed.status == 0, "\(resumed.errors)")
     #expect(try program.run("inspect", "edm", "--json").output.contains("\"step\""))

@@ -5,7 +5,7 @@ import Testing
 extension CommandTests {
   /// `easel evaluate`, end to end. The suite runs one program at a time.
   @Suite(.serialized) struct EvaluateCommandTests {
-    /// What `evaluate --json` says of samples, as far as it is tested.
+    /// The fields of `evaluate --json` for samples that are tested.
     private struct Report: Decodable {
       struct Evaluation: Decodable {
         struct Extractor: Decodable {
@@ -60,7 +60,7 @@ extension CommandTests {
       return try JSONDecoder().decode(type, from: Data(result.output.utf8))
     }
 
-    /// 200 pictures in two classes, and a classifier of them.
+    /// 200 pictures in two classes, and a classifier for them.
     private func program() throws -> Program {
       let program = try Program()
       try program.writeImages("images", count: 200)
@@ -99,7 +99,7 @@ extension CommandTests {
       #expect(array.evaluation.samples.neighbourhoods.coverage == evaluation.samples.neighbourhoods.coverage)
       #expect(array.evaluation.memory.pixels.share == evaluation.memory.pixels.share)
       #expect(array.checkpoint == nil && array.output.hasSuffix("Samples/a-evaluate.png"))
-      // The order of pictures in a folder is another: only intervals may differ.
+      // The pictures in a folder are in another order, so only intervals may differ.
       let folder = try decoded(
         Report.self, program.run(["evaluate", "--images", "drawn", "--data", "images"] + options))
       let (one, other) = (folder.evaluation.samples.frechet.value, evaluation.samples.frechet.value)
@@ -123,7 +123,7 @@ extension CommandTests {
       let first = try program.run(arguments)
       let report = try decoded(Report.self, first)
       #expect(report.evaluation.classes?.labelAccuracy != nil && report.evaluation.classes?.floorLabelAccuracy != nil)
-      // Byte for byte the same but for the time.
+      // The same byte for byte, except the time.
       func withoutTime(_ text: String) -> String { text.replacing(/"seconds":[^,}]*/, with: "") }
       #expect(try withoutTime(program.run(arguments).output) == withoutTime(first.output))
       #expect(report.samples["label"] == "all in turn")
@@ -142,7 +142,7 @@ extension CommandTests {
         program.run(
           "evaluate", "--array", "black.npy", "--labels", "labels.npy", "--data", "images", "--resamples", "20",
           "--json"))
-      // All are the same picture: half of them are taken for what they were asked to be.
+      // All are the same picture, so half of them are classified as their label.
       #expect(array.evaluation.classes?.labelAccuracy?.value == 0.5)
       #expect(array.evaluation.samples.neighbourhoods.recall.value == 0)
     }
@@ -172,7 +172,7 @@ extension CommandTests {
       #expect(try program.run("evaluate", "vae", "--likelihood").output.contains("± "))
     }
 
-    @Test("Where a run's data are not here, others of its size take their place, the run's classes of them")
+    @Test("If a run's data are missing, others of its size are used, of the run's classes")
     func otherData() throws {
       let program = try Program()
       try program.writeImages("images", count: 60)
@@ -189,7 +189,7 @@ extension CommandTests {
       for name in try FileManager.default.contentsOfDirectory(atPath: program.path("Data/more/odd")) {
         try FileManager.default.copyItem(atPath: program.path("Data/more/odd/\(name)"), toPath: "\(folder)/\(name)")
       }
-      // The bundled classifier knows others: pixels take its place.
+      // The bundled classifier knows other classes, so pixels are used instead.
       let judged = try evaluate(
         "tiny", "--count", "30", "--steps", "1", "--dimensions", "4", "--resamples", "10", "--output", "s.png")
       #expect(judged.status == 0, "\(judged.errors)")
@@ -234,7 +234,7 @@ extension CommandTests {
         #expect(result.output.isEmpty)
       }
       #expect(!program.contents.contains { $0.hasSuffix("-evaluate.png") })
-      // A classifier of other classes than the data's is no judge unless it is asked for by name.
+      // A classifier for other classes than the data's is used only if it is named.
       try program.run(
         "train", "classifier", "--data", "images", "--run", "classifier", "--steps", "1", "--batch-size", "8", "--set",
         "features=8", "--set", "base-channels=8")

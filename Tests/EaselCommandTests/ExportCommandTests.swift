@@ -61,7 +61,7 @@ extension CommandTests {
     let other = try program.run("reconstruct", "tiny", "--output", "other.png")
     #expect(other.status == 0 && other.errors.contains("whole is not here: taking part, which has the same classes.\n"))
     #expect(try Image.read(program.path("own.png")) == Image.read(program.path("other.png")))
-    // What is asked for is not replaced, nor do other classes do.
+    // A requested data set is not replaced, and one with other classes is not accepted.
     #expect(try program.run("reconstruct", "tiny", "--data", "whole").status == 66)
     try move("Data/part/odd", "Data/part/uneven")
     #expect(try program.run("reconstruct", "tiny").status == 66)
@@ -102,7 +102,7 @@ extension CommandTests {
     #expect(try program.run("reconstruct", "given", "--count", "2", "--output", "a.png").status == 0)
     #expect(try program.run("resume", "given", "--steps", "9").status == 69)
 
-    // A checkpoint from before commands and processors were recorded is still read.
+    // A checkpoint without recorded commands and processors can still be read.
     let folder = program.path("Checkpoints/pets/step-00000003")
     let old = program.path("Checkpoints/old")
     var json = try #require(
@@ -136,7 +136,7 @@ extension CommandTests {
     #expect(try program.run("export", "tiny", "--output", "Checkpoints/given", "--json").status == 0)
     #expect(try program.run("verify", "given").status == 0)
 
-    // Refused before the data are looked for.
+    // It is refused before the data are looked for.
     try FileManager.default.moveItem(atPath: program.path("images"), toPath: program.path("moved"))
     let resumed = try program.run("resume", "given", "--steps", "9")
     #expect(resumed.status == 69 && resumed.errors.contains("for pictures only"), "\(resumed.errors)")
@@ -144,7 +144,7 @@ extension CommandTests {
     let built = try train("built", steps: 1, data: "moved", "--from", "given")
     #expect(built.status == 0, "\(built.errors)")
 
-    // What is there stays, unless it is to be replaced; the run's own folder is never.
+    // Existing files stay unless replacing is requested; the run's own folder is never replaced.
     let before = program.contents
     for (output, more, message) in [
       ("Checkpoints/given", [], "--overwrite"), ("moved", [], "--overwrite"),
@@ -194,7 +194,7 @@ extension CommandTests {
     #expect(built.status == 0, "\(built.errors)")
   }
 
-  /// Plain SGD keeps no moments: what it goes on from has no optimizer file, and is no export.
+  /// Plain SGD keeps no moments: its checkpoints have no optimizer file, but are not exports.
   @Test func aRunWithoutMomentsIsResumed() throws {
     let program = try Program()
     try program.writeImages("images")

@@ -2,12 +2,12 @@ import EaselKit
 import Foundation
 import Testing
 
-/// Every family by the built program: trained on a folder of pictures, resumed, and made to draw.
+/// Every family with the built program: trained on a folder of pictures, resumed, and used to draw.
 @Suite(.serialized) struct FamilyCommandTests {
   struct Family: Sendable, CustomTestStringConvertible {
     let preset: String
     let settings: [String]
-    /// Verbs with their options, and how many images their pictures have.
+    /// Verbs with their options, and the number of images in their pictures.
     let pictures: [(arguments: [String], images: Int)]
     var testDescription: String { preset }
 
@@ -40,7 +40,7 @@ import Testing
   func endToEnd(_ family: Family) throws {
     let program = try Program()
     try program.writeImages("images", channels: 3)
-    // A rate that falls to the training's end would do so for the shorter one too.
+    // A rate that falls towards the training's end would be different for the shorter one.
     let settings =
       (family.settings + ["learning-rate-decay=constant"]).flatMap { ["--set", $0] }
       + ["--batch-size", "8", "--seed", "3"]
@@ -86,7 +86,7 @@ import Testing
     }
   }
 
-  @Test("What a family cannot do is refused in a line")
+  @Test("Something that a family cannot do is refused in one line")
   func refusals() throws {
     let program = try Program()
     try program.writeImages("images")

@@ -3,7 +3,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// What a run survives: calls that fail at any moment of a save, kills, disks that are full.
+/// What a run survives: calls that fail at any moment of a save, kills, and full disks.
 @Suite(.serialized) struct FaultCommandTests {
   /// A program with a run `r` of two steps.
   private func trained(keep: Int) throws -> Program {
@@ -46,7 +46,7 @@ import Testing
     let whole = try resume(failing: 0, log: log)
     #expect(whole.status == 0, "\(whole.errors)")
     let calls = try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n")
-    // Of three files of numbers, two of text, the manifest and their folder, at least.
+    // At least three files of numbers, two of text, the manifest and their folder.
     #expect(calls.count { $0.hasPrefix("fsync ") } >= 7 && calls.count { $0.hasPrefix("write ") } >= 6)
     #expect(calls.contains { $0.hasPrefix("rename ") && $0.hasSuffix("/step-00000003") })
 
@@ -54,7 +54,7 @@ import Testing
     let names = try files.contentsOfDirectory(atPath: program.path("Kept/\(previous)"))
     let before = try names.map { try program.bytes("Kept/\(previous)/\($0)") }
     for call in 1...calls.count {
-      // Once for want of space and then not again, or for good as on a disk that breaks.
+      // Once for lack of space, or permanently as on a broken disk.
       let isBroken = call.isMultiple(of: 2)
       let result = try resume(failing: call, error: isBroken ? EIO : ENOSPC, stays: isBroken)
       let place: Comment = "call \(call), \(calls[call - 1]): \(result.status), \(result.errors)"
@@ -70,18 +70,18 @@ import Testing
     }
   }
 
-  /// EASEL_KILLS=100 for a longer one.
-  @Test("A run that is killed at any moment goes on from its latest checkpoint, and what is half done is swept up")
+  /// EASEL_KILLS=100 makes it longer.
+  @Test("A run that is killed at any moment goes on from its latest checkpoint, and remains are cleaned up")
   func kills() throws {
     let program = try trained(keep: 3)
     let run = try RunFolder(workspace: program.workspace, name: "r")
     var generator = StreamGenerator(seed: 1, stream: .sampling)
     var step = 2
-    // How long a run takes from its start to a checkpoint depends on the machine: the longest so far.
+    // The time from a run's start to a checkpoint depends on the machine: take the longest so far.
     var patience: UInt32 = 0
     for _ in 0..<(Int(ProcessInfo.processInfo.environment["EASEL_KILLS"] ?? "") ?? 8) {
       let running = try program.start(["resume", "r", "--steps", "1000000"])
-      // Seen to save at least once, so that there is something new, and then at any moment, also before that.
+      // Kill after at least one save, so that there is something new, or at any moment before.
       if patience == 0 {
         let start = ContinuousClock.now
         try wait(for: "a checkpoint after step \(step)", whileRunning: running.process) {
@@ -107,7 +107,7 @@ import Testing
   }
 
   @Test(
-    "A trained checkpoint that is cut anywhere or has one bit flipped is refused by name, and the one before is taken")
+    "A checkpoint that is cut anywhere or has a flipped bit is refused by name, and the one before is used")
   func cutsAndFlips() throws {
     let program = try trained(keep: 100)
     let run = try RunFolder(workspace: program.workspace, name: "r")
@@ -115,7 +115,7 @@ import Testing
     let names = try FileManager.default.contentsOfDirectory(atPath: newest).sorted()
     #expect(names.count >= 5 && names.contains("weights.safetensors") && names.contains("manifest.json"))
 
-    /// Why the newest checkpoint is refused, nothing being refused but that.
+    /// The reason why the newest checkpoint is refused; no other may be.
     func refusal() throws -> String {
       let (checkpoint, damaged) = try run.newestValid()
       #expect(checkpoint.step == 1 && damaged.count == 1 && damaged.first?.error.kind == .badData)
@@ -149,7 +149,7 @@ import Testing
     #expect(try run.newestValid().checkpoint.step == 2)
   }
 
-  @Test("A disk that is full or read-only is named, and nothing is lost", .enabled(if: Disk.canBeMade, "needs root"))
+  @Test("A message names a full or read-only disk, and nothing is lost", .enabled(if: Disk.canBeMade, "needs root"))
   func disks() throws {
     let program = try trained(keep: 2)
     let disk = try Disk(program.path("disk"), kilobytes: 4096)
@@ -157,13 +157,13 @@ import Testing
     try FileManager.default.copyItem(atPath: program.path("Checkpoints"), toPath: program.path("disk/Checkpoints"))
     let resume = ["resume", "r", "--steps", "1000000", "--workspace", program.path("disk")]
 
-    // Room at the start that is gone later.
+    // There is room at the start, but not later.
     let running = try program.start(resume)
     let run = try RunFolder(workspace: program.path("disk"), name: "r")
     try wait(for: "the checkpoint of step 5", whileRunning: running.process) {
       try run.checkpointSteps.max() ?? 0 >= 5
     }
-    // Again and again: what the run removes makes room.
+    // Several times, since what the run removes makes room.
     try wait(for: "the end of a run without room") {
       disk.fill()
       return !running.process.isRunning
@@ -207,7 +207,7 @@ struct Disk {
   func unmount() { _ = Disk.run("umount", "-l", path) }
   func makeReadOnly() throws { try #require(Disk.run("mount", "-o", "remount,ro", path)) }
 
-  /// Writes until there is no room any more.
+  /// Writes until there is no room left.
   func fill() { _ = Disk.run("dd", "if=/dev/zero", "of=\(path)/filler", "bs=4k", "oflag=append", "conv=notrunc") }
 
   private static func run(_ arguments: String...) -> Bool {

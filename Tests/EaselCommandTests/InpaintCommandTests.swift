@@ -15,7 +15,7 @@ extension CommandTests {
     let pixels = (0..<24 * 24).map { UInt8($0 % 24 >= 12 ? 255 : 0) }
     try Image(width: 24, height: 24, channels: 1, pixels: pixels).write(to: program.path("mask.png"))
 
-    // The verb, and which of 12 × 12 pixels are missing.
+    // The verb, and the missing ones of 12 × 12 pixels.
     func inRightHalf(_ x: Int, _ y: Int) -> Bool { x >= 6 }
     for (arguments, isMissing) in [
       (["--mask", "right"], inRightHalf), (["--mask", "mask.png"], inRightHalf),
@@ -25,7 +25,7 @@ extension CommandTests {
     ] as [([String], ((Int, Int) -> Bool)?)] {
       let result = try program.run(["inpaint", "masked", "--count", "2", "--output", "out.png", "--json"] + arguments)
       guard arguments != ["--mask", "center"] else {
-        // Every patch of 4 × 4 has a part of it.
+        // Every patch of 4 × 4 contains a part of it.
         #expect(result.status == 64 && result.errors.contains("every patch of 4×4"), "\(result.errors)")
         continue
       }
@@ -55,7 +55,7 @@ extension CommandTests {
         }
       }
       #expect(wrong == 0, "\(arguments): \(wrong) pixels")
-      // Of 9 patches 2 are seen.
+      // 2 of 9 patches are visible.
       if isMissing == nil { #expect(hidden == 2 * 7 * 16) }
       let error = figures["mse-missing"] ?? .nan
       #expect(abs(squares / Double(hidden) - error) < 0.01 * error + 1e-4, "\(arguments)")
@@ -76,13 +76,13 @@ extension CommandTests {
       let pixels = (0..<12 * 24).map { levels[$0 % 24 / 6] }
       try Image(width: 24, height: 12, channels: 1, pixels: pixels).write(to: program.path("\(name).png"))
     }
-    // White, black, transparent white, transparent black: what was not painted is kept.
+    // White, black, transparent white, transparent black: unpainted pixels are kept.
     let paints: [[UInt8]] = [[255, 255, 255, 255], [0, 0, 0, 255], [255, 255, 255, 0], [0, 0, 0, 0]]
     let pixels = (0..<144).flatMap { paints[$0 % 12 / 3] }
     try Data(transparentPNG(width: 12, height: 12, pixels: pixels)).write(
       to: URL(fileURLWithPath: program.path("alpha.png")))
 
-    /// Which columns of the middle row are shown as missing.
+    /// The columns of the middle row that are shown as missing.
     func missing(_ mask: String, _ more: String...) throws -> (columns: [Int], errors: String) {
       let result = try program.run(
         ["inpaint", "masked", "--mask", mask, "--images", "images/even/0.png", "--output", "out.png"] + more)
@@ -91,7 +91,7 @@ extension CommandTests {
       let shown = (0..<12).map { sheet.pixels[((14 + 2 + 6) * sheet.width + 2 + $0) * sheet.channels] }
       return ((0..<12).filter { shown[$0] == 128 }, result.errors)
     }
-    // Cropped to its middle, nothing of this mask is left.
+    // Nothing of this mask remains when it is cropped to its middle.
     let nothing = try program.run("inpaint", "masked", "--mask", "mask.png")
     #expect(nothing.status == 64 && nothing.errors.contains("no pixel would be missing"), "\(nothing.errors)")
     #expect(nothing.errors.contains("--fit pad or stretch keeps all of it"), "\(nothing.errors)")
@@ -110,7 +110,7 @@ extension CommandTests {
     #expect(
       cropped.errors.contains("1 of 2 pictures of --images have other proportions than 12×12"), "\(cropped.errors)")
 
-    // A run remembers how its images came to their size.
+    // A run remembers how its images were resized.
     try FileManager.default.createDirectory(atPath: program.path("wide"), withIntermediateDirectories: true)
     for name in ["a", "b", "c"] {
       try FileManager.default.copyItem(atPath: program.path("photo.png"), toPath: program.path("wide/\(name).png"))
@@ -150,13 +150,13 @@ extension CommandTests {
     let (four, two) = (try inpaint("four.png", "--count", "4"), try inpaint("two.png", "--count", "2"))
     let other = try inpaint("other.png", "--count", "2", "--seed", "1")
     #expect(two != other)
-    // One image a row: the first two are the same, but for the padding below them.
+    // One image per row: the first two are the same, except for the padding below them.
     let shared = two.width * (two.height - 2)
     #expect(four.pixels.prefix(shared) == two.pixels.prefix(shared))
 
     let recipe = try program.run("inspect", "two.png")
     #expect(recipe.output.contains("easel inpaint") && recipe.output.contains("27 of 36 patches of 2×2"))
-    // What cannot be filled in, and what cannot fill in.
+    // Masks that cannot be filled in, and models that cannot fill in.
     for (arguments, status, message) in [
       (["--mask", "rihgt"], 64, "Did you mean right?"), (["--mask", "none.png"], 66, "none.png"),
       (["--masked", "1"], 64, "--masked: expected"), (["--masked", "0.99"], 64, "every pixel would be missing"),

@@ -3,8 +3,8 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// What the machine and other processes do to the built program: runs that are moved or read meanwhile, limits, files that are
-/// none, names that would command a terminal.
+/// Effects of the machine and other processes on the built program: runs that are moved or read meanwhile, limits,
+/// special files, names that would control a terminal.
 @Suite(.serialized) struct MachineCommandTests {
   private static let train = [
     "train", "autoencoder", "--data", "images", "--batch-size", "4", "--set", "base-channels=8",
@@ -28,7 +28,7 @@ import Testing
     try program.finish(program.start(shell: line))
   }
 
-  /// Waits until something is so; the bound is generous.
+  /// Waits until a condition holds; the time limit is generous.
   private func wait(until isSo: () throws -> Bool) throws {
     for _ in 0..<12_000 where try !isSo() { usleep(10_000) }
     try #require(try isSo())
@@ -61,7 +61,7 @@ import Testing
       Self.train + ["--run", "r", "--steps", "100000000", "--set", "checkpoint-every=1000000"])
     let metrics = program.path("Checkpoints/r/metrics.jsonl")
     try wait { (try? MetricsLog.lastRecord(at: metrics)) ?? nil != nil || !running.process.isRunning }
-    // The training sees what has happened and nothing in between, such as a folder that is to be deleted in its new place.
+    // The training must see only the final state, not, for example, a folder in its new place before it is deleted.
     kill(running.process.processIdentifier, SIGSTOP)
     defer { kill(running.process.processIdentifier, SIGCONT) }
     if isMoved {
@@ -70,7 +70,7 @@ import Testing
       try files.moveItem(atPath: program.path("Checkpoints/r"), toPath: program.path("gone"))
       try files.removeItem(atPath: program.path("gone"))
     }
-    // The training may save into a free name before another run has it.
+    // The training may save under a free name before another run takes it.
     try? files.copyItem(atPath: program.path("Checkpoints/other"), toPath: program.path("Checkpoints/r"))
     kill(running.process.processIdentifier, SIGCONT)
     let result = try program.finish(running)
@@ -85,7 +85,7 @@ import Testing
     #expect(try RunFolder(workspace: program.workspace, name: "other").newestValid().checkpoint.step == 2)
   }
 
-  @Test("Readers get a whole checkpoint while training replaces it")
+  @Test("Readers get a complete checkpoint while training replaces it")
   func rotation() throws {
     let program = try trained()
     let running = try program.start(
@@ -105,7 +105,7 @@ import Testing
     }
   }
 
-  @Test("Of two trainings of one name the second is told that the first has it")
+  @Test("The second of two trainings with one name is refused, since the first has it")
   func twoOfOneName() throws {
     let program = try program()
     let arguments = Self.train + ["--run", "r", "--steps", "100000000"]
@@ -123,7 +123,7 @@ import Testing
   @Test("A signal after the last step does not ask to go on")
   func lateSignal() throws {
     let program = try program()
-    // The picture of the last step takes long, and its checkpoint is there before.
+    // The picture of the last step takes long, and its checkpoint exists before.
     let running = try program.start(
       ["train", "diffusion-small", "--data", "images", "--run", "r", "--steps", "2"] + Program.tinyDiffusion
         + ["--set", "sample-every=2", "--set", "sampler-steps=1000"])
@@ -135,7 +135,7 @@ import Testing
     #expect(try RunFolder(workspace: program.workspace, name: "r").status?.outcome == .complete)
   }
 
-  @Test("One bad line of the metrics does not keep a run from going on, and is kept")
+  @Test("One bad line of the metrics does not stop a run from going on, and is kept")
   func badMetrics() throws {
     let program = try trained()
     let path = program.path("Checkpoints/r/metrics.jsonl")
@@ -147,7 +147,7 @@ import Testing
     #expect(try program.bytes("Checkpoints/r/metrics.jsonl.damaged") == Data("garbage\n".utf8))
   }
 
-  @Test("easel runs gets over folders of pipes, links and rubbish")
+  @Test("easel runs copes with folders of pipes, links and rubbish")
   func runsAmongRubbish() throws {
     let program = try trained("good")
     let files = FileManager.default
@@ -170,7 +170,7 @@ import Testing
       refused.status == 65 && refused.errors.contains("c.yaml: expected a file, found a pipe"), "\(refused.errors)")
   }
 
-  @Test("Names command no terminal")
+  @Test("Names cannot control a terminal")
   func names() throws {
     let program = try trained()
     let escape = "a\u{1B}[31m\nrun b"
@@ -187,7 +187,7 @@ import Testing
     }
   }
 
-  @Test("Results that cannot be written are an error, a closed pipe is none")
+  @Test("Results that cannot be written are an error; a closed pipe is not")
   func lostOutput() throws {
     let program = try trained()
     for verb in ["runs", "runs --json", "inspect r", "--help"] {
@@ -199,11 +199,11 @@ import Testing
     #expect(closed.errors.isEmpty, "\(closed.errors)")
   }
 
-  @Test("A limit on the size of files is told, and leaves what was there")
+  @Test("A limit on the size of files gives a message and keeps the existing files")
   func fileSizes() throws {
     let program = try trained()
     let before = program.contents
-    // In blocks of 1024 bytes: less than the weights take.
+    // In blocks of 1024 bytes; less than the weights need.
     let training = try shell(program, "ulimit -f 64; exec \"$easel\" resume r --steps 3")
     #expect([73, 74].contains(training.status) && training.errors.contains("File too large"), "\(training.errors)")
     let exported = try shell(program, "ulimit -f 16; exec \"$easel\" export r --output e")
@@ -212,7 +212,7 @@ import Testing
     #expect(try program.run("verify", "r").output.contains("step-00000002: valid"))
   }
 
-  @Test("A limit of addresses ends in a result or a message", arguments: [200, 400, 700, 1500, 4000])
+  @Test("Under a limit of addresses there is a result or a message", arguments: [200, 400, 700, 1500, 4000])
   func addresses(_ megabytes: Int) throws {
     let program = try trained()
     for verb in ["doctor", "reconstruct r --count 8 --output p.png", "resume r --steps 4"] {
@@ -230,7 +230,7 @@ import Testing
     let outside = try ScratchFolder()
     for steps in [["3"], ["2", "3"]] {
       let program = try program()
-      // Data elsewhere: a recorded place of this machine finds them, and nothing that is handed on has it.
+      // Data elsewhere are found by a path recorded for this machine, which is never passed on.
       let data = outside.file("photos-\(steps.count)/pets")
       try FileManager.default.createDirectory(
         atPath: (data as NSString).deletingLastPathComponent, withIntermediateDirectories: true)

@@ -3,7 +3,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// Where what is made goes: names of any kind, disks that are full, and names that say something else.
+/// Where results are written: names of any kind, full disks, and names for another format.
 @Suite(.serialized) struct OutputCommandTests {
   private func program() throws -> Program {
     let program = try Program()
@@ -12,7 +12,7 @@ import Testing
     return program
   }
 
-  @Test("A name of one letter without a folder is a name like any other")
+  @Test("A name of one letter without a folder works like any other")
   func shortNames() throws {
     let program = try program()
     for (arguments, names) in [
@@ -33,7 +33,7 @@ import Testing
     }
   }
 
-  @Test("An output that cannot be written leaves the file that was there, and nothing beside it")
+  @Test("If an output cannot be written, the existing file stays and no other remains")
   func failingWrites() throws {
     let program = try program()
     let folder = try ScratchFolder()
@@ -87,7 +87,7 @@ import Testing
   }
 
   @Test(
-    "A disk that is full leaves every file that was there, whole", .enabled(if: Disk.canBeMade, "needs root"))
+    "A full disk leaves every existing file complete", .enabled(if: Disk.canBeMade, "needs root"))
   func fullDisk() throws {
     let program = try program()
     let disk = try Disk(program.path("disk"), kilobytes: 256)
@@ -107,7 +107,7 @@ import Testing
     #expect(Set(names) == ["a.png", "a.npy", "film.png", "filler"])
   }
 
-  @Test("A name that says another format is refused before anything is made, with the name to write")
+  @Test("A name for another format is refused before anything is made, with a suggestion")
   func otherFormats() throws {
     let program = try program()
     let before = program.contents
@@ -127,7 +127,7 @@ import Testing
       #expect(result.status == 64 && result.errors.contains("Write \(name)\n"), "\(arguments): \(result.errors)")
     }
     #expect(program.contents == before)
-    // What is no format is a part of the name.
+    // An ending that is not a format is part of the name.
     let result = try program.run(
       "sample", "r", "--count", "1", "--steps", "1", "--output", "run.v2", "--animate", "m.apng")
     #expect(result.status == 0 && program.contents.isSuperset(of: ["run.v2", "m.apng"]), "\(result.errors)")

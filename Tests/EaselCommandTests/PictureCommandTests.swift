@@ -3,7 +3,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// Pictures that are made again, and pictures that move.
+/// Pictures that are made again, and animations.
 @Suite(.serialized) struct PictureCommandTests {
   /// The number of frames that an animated PNG announces.
   private func frames(_ bytes: Data) throws -> Int {
@@ -66,7 +66,7 @@ import Testing
       #expect(try program.bytes("again.png") == program.bytes(name), "\(name)")
     }
     #expect(try program.bytes("all/00003.png") != program.bytes("all/00017.png"))
-    // What else is wanted may be asked for beside a recipe, and is written too.
+    // Further outputs may be requested beside a recipe, and are written too.
     let more = try program.run(
       "sample", "--recipe", "grid.png", "--array", "a.npy", "--animate", "again-film.png", "--output", "again.png")
     #expect(more.status == 0 && program.contents.contains("a.npy"), "\(more.errors)")
@@ -78,7 +78,7 @@ import Testing
     #expect(refused.status == 65 && refused.errors.contains("found one by easel interpolate"), "\(refused.errors)")
   }
 
-  @Test("A walk takes steps, a sampler, labels row by row and guidance, and its recipe tells them")
+  @Test("A walk takes steps, a sampler, labels row by row and guidance, and its recipe records them")
   func walksAsAsked() throws {
     let program = try Program()
     try program.writeImages("images")
@@ -95,7 +95,7 @@ import Testing
     let recipe = try program.run("inspect", "walk.png").output
     for part in ["Steps: 3", "Sampler: heun", "Label: ", "Guidance: 2.5", "Seed: 5"] { #expect(recipe.contains(part)) }
     #expect(plain.size == steered.size && plain.pixels != steered.pixels)
-    // Both ends of the walks are what sample draws of these noises.
+    // Both ends of the walks are the images that sample draws from these noises.
     let sampled = try program.run(
       ["sample", "r", "--count", "4", "--columns", "2", "--seed", "5", "--output", "grid.png"] + options)
     #expect(sampled.status == 0, "\(sampled.errors)")
@@ -123,7 +123,7 @@ import Testing
       "sample", "r", "--count", "20", "--columns", "5", "--steps", "6", "--animate", "new/a.png", "--output", "grid.png"
     )
     #expect(sampled.status == 0, "\(sampled.errors)")
-    // The noise, six steps, and a rest on the last.
+    // The noise, six steps, and a pause on the last.
     #expect(try frames(program.bytes("new/a.png")) == 7 + 20)
     let (first, grid) = (try Image.read(program.path("new/a.png")), try Image.read(program.path("grid.png")))
     #expect(first.size == grid.size && first.pixels != grid.pixels)

@@ -2,7 +2,7 @@ import EaselKit
 import EaselTestSupport
 import Foundation
 
-/// The built `easel` program, run in a workspace of its own that is deleted afterwards.
+/// The built `easel` program, run in a temporary workspace.
 final class Program: Sendable {
   struct Result {
     let status: Int32
@@ -19,13 +19,13 @@ final class Program: Sendable {
 
   deinit { try? FileManager.default.removeItem(atPath: workspace) }
 
-  /// Beside the test bundle, where the package manager puts it.
+  /// The program beside the test bundle, where the package manager puts it.
   static let executable: URL = {
     let bundle = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
     return bundle.appendingPathComponent("easel")
   }()
 
-  /// Runs `easel` with arguments, the workspace being the current folder.
+  /// Runs `easel` with arguments; the workspace is the current folder.
   @discardableResult
   func run(_ arguments: String...) throws -> Result { try run(arguments) }
 
@@ -38,7 +38,7 @@ final class Program: Sendable {
     let output, errors: String
   }
 
-  /// A line of bash, with the program as `$easel`.
+  /// Runs a line of bash, with the program as `$easel`.
   func start(shell line: String) throws -> Running {
     try start(
       ["-c", line], environment: ["easel": Program.executable.path], of: URL(fileURLWithPath: "/bin/bash"))
@@ -53,7 +53,7 @@ final class Program: Sendable {
     process.executableURL = executable
     process.arguments = arguments
     process.currentDirectoryURL = URL(fileURLWithPath: workspace)
-    // Through files: a pipe that nobody reads meanwhile would block.
+    // Use files, since a pipe that nobody reads meanwhile would block.
     let name = path(".test-output-" + UUID().uuidString)
     for file in [name + ".out", name + ".err"] { _ = FileManager.default.createFile(atPath: file, contents: nil) }
     process.standardOutput = FileHandle(forWritingAtPath: name + ".out")
@@ -73,11 +73,11 @@ final class Program: Sendable {
       status: running.process.terminationStatus, output: try text(running.output), errors: try text(running.errors))
   }
 
-  /// Waits until a training that is running has noted a step, or a later one, in its metrics.
+  /// Waits until a running training has recorded a step, or a later one, in its metrics.
   func wait(_ running: Running, untilStep step: Int, of run: String) throws {
     let log = path("Checkpoints/\(run)/metrics.jsonl")
     try EaselTestSupport.wait(for: "step \(step) in \(log)", whileRunning: running.process) {
-      // The file may not be there yet, or its last line be half written.
+      // The file may not exist yet, or its last line may be half written.
       ((try? MetricsLog.lastRecord(at: log)) ?? nil)?.step ?? 0 >= step
     }
   }
@@ -106,7 +106,7 @@ final class Program: Sendable {
     }
   }
 
-  /// Options for a diffusion model that trains in a moment.
+  /// Options for a diffusion model that trains quickly.
   static let tinyDiffusion = [
     "--set", "channels=8,16", "--set", "groups=4", "--set", "attention-levels=1", "--set", "sampler-steps=4",
     "--set", "batch-size=8", "--set", "warmup-steps=2",

@@ -3,7 +3,8 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// A run that was stopped and went on is the one that never stopped, bit for bit: every family, in the middle of an epoch.
+/// A run that was stopped and resumed equals one that never stopped, bit for bit: every family, in the middle of an
+/// epoch.
 @Suite(.serialized) struct ResumeCommandTests {
   struct Family: Sendable, CustomTestStringConvertible {
     let preset: String
@@ -41,11 +42,11 @@ import Testing
         settings: ["channels=8,16", "groups=4", "attention-levels=1", "sampler-steps=4", "augment=0.5"]),
     ]
 
-    /// Everything that draws random numbers is on, and steps cross an epoch's end: 36 images in batches of 8.
+    /// Everything that draws random numbers is on, and the steps cross an epoch's end: 36 images in batches of 8.
     func arguments(_ run: String, steps: String, precision: String) -> [String] {
       let shared = [
         "batch-size=8", "flip=true", "shift=1", "warmup-steps=3", "seed=7", "checkpoint-every=2", "validate-every=2",
-        // Where the schedule ends with the training, one of another length is another one.
+        // If the schedule ends with the training, another length gives another schedule.
         "schedule-steps=1000",
       ]
       return [
@@ -66,7 +67,7 @@ import Testing
     return program
   }
 
-  /// The hashes of a checkpoint's numbers, by file, and which checkpoint was the best by then.
+  /// The hashes of a checkpoint's numbers, by file, and the best checkpoint at that time.
   private func numbers(_ program: Program, _ run: String, step: Int) throws -> [String: String] {
     let run = try RunFolder(workspace: program.workspace, name: run)
     let checkpoint = try CheckpointFolder.open(run.checkpointPath(step: step))
@@ -75,7 +76,7 @@ import Testing
       .merging(["best": "\(best.map { "\($0)" } ?? "none")"]) { $1 }
   }
 
-  @Test("Stopped where it was planned", arguments: Family.all, precisions)
+  @Test("Stopped at a planned step", arguments: Family.all, precisions)
   func planned(_ family: Family, _ precision: String) throws {
     let program = try program()
     for (run, steps) in [("whole", "6"), ("parts", "3")] {

@@ -3,7 +3,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// What a training leaves in its run's folder, by the built program and by other people's readers.
+/// What a training leaves in its run's folder, read by the built program and by other programs.
 @Suite(.serialized) struct RunFolderCommandTests {
   private static let settings = [
     "--set", "base-channels=8", "--batch-size", "4", "--set", "checkpoint-every=10", "--set", "validate-every=10",
@@ -29,7 +29,7 @@ import Testing
     #expect(state.step == 4 && state.optimizerSteps == ["": 4] && state.commands?.count == 2)
     let refused = try train("--steps", "6", "--learning-rate", "0.002")
     #expect(refused.status == 64 && refused.errors.contains("learning-rate 0.001, not 0.002"), "\(refused.errors)")
-    // The same data elsewhere will do, others will not.
+    // The same data in another place are accepted, other data are not.
     try FileManager.default.moveItem(atPath: program.path("images"), toPath: program.path("moved"))
     try program.writeImages("images", count: 9)
     let moved = try train("--data", "moved", "--set", "steps=6")
@@ -42,7 +42,7 @@ import Testing
     #expect(nameless.status == 64 && nameless.errors.contains("--run with a name"), "\(nameless.errors)")
   }
 
-  @Test("The learning rate is told before a training, and a resumed run takes another one")
+  @Test("The learning rate is announced before a training, and a resumed run takes another one")
   func learningRate() throws {
     let program = try Program()
     try program.writeImages("images")
@@ -65,12 +65,12 @@ import Testing
   }
 
   @Test(
-    "A training that diverges tells where and what, and keeps its last sound checkpoint",
+    "A training that diverges reports where and what, and keeps its last valid checkpoint",
     arguments: ["roll-back", "stop"])
   func divergence(_ policy: String) throws {
     let program = try Program()
     try program.writeImages("images")
-    // The first step makes weights with which nothing is finite any more.
+    // With the weights after the first step, nothing is finite any more.
     let settings = ["base-channels=8", "checkpoint-every=1", "on-divergence=\(policy)"]
     let training = try program.run(
       ["train", "autoencoder", "--data", "images", "--run", "r", "--steps", "60", "--learning-rate", "1e30"]
@@ -95,7 +95,7 @@ import Testing
     #expect(try program.run("runs").output.contains(#/r +autoencoder +failed/#))
   }
 
-  @Test("A checkpoint with a number that is none is refused by the tensor's name, for pictures and for training")
+  @Test("A checkpoint with a NaN is refused by the tensor's name, for pictures and for training")
   func brokenCheckpoint() throws {
     let program = try Program()
     try program.writeImages("images")
@@ -127,7 +127,7 @@ import Testing
   }
 
   @Test(
-    "Other people's readers read what Easel writes",
+    "Other programs can read Easel's files",
     .enabled(if: Python.has("safetensors.numpy, PIL"), "needs Python with safetensors and Pillow"))
   func otherReaders() throws {
     let program = try Program()
@@ -157,7 +157,7 @@ import Testing
   }
 
   @Test(
-    "TensorBoard reads a run that was killed and resumed as one",
+    "TensorBoard reads a run that was killed and resumed as a single run",
     .enabled(if: Python.has("tensorboard"), "needs Python with tensorboard"))
   func tensorBoard() throws {
     let program = try Program()
@@ -170,7 +170,7 @@ import Testing
     _ = try program.finish(running)
     let runs = try program.run("runs").output
     #expect(runs.contains(#/r +autoencoder +stopped/#), "\(runs)")
-    // An older place to go on from: what came after it is void.
+    // A resume from an older step makes everything after it void.
     let folder = try RunFolder(workspace: program.workspace, name: "r")
     for step in try folder.checkpointSteps where step > 20 {
       try FileManager.default.removeItem(atPath: folder.checkpointPath(step: step))

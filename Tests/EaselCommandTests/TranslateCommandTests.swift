@@ -2,7 +2,7 @@ import EaselKit
 import Foundation
 import Testing
 
-/// Learning from two data sets and translating between them, by the built program.
+/// Learning from two data sets and translating between them, with the built program.
 @Suite(.serialized) struct TranslateCommandTests {
   private static let tinyCycleGAN = [
     "--set", "generator-width=4", "--set", "residual-blocks=1", "--set", "discriminator-width=4", "--set",
@@ -37,7 +37,7 @@ import Testing
     }
     let resumed = try program.run("resume", "parts", "--steps", "5")
     #expect(resumed.status == 0, "\(resumed.errors)")
-    // With the pools, which were full and had begun to exchange.
+    // Including the pools, which were full and had begun to exchange.
     for file in ["weights", "optimizer"] {
       let name = "step-00000005/\(file).safetensors"
       #expect(try program.bytes("Checkpoints/whole/\(name)") == program.bytes("Checkpoints/parts/\(name)"), "\(file)")
@@ -46,7 +46,7 @@ import Testing
     #expect(try optimizer.floats("training.discriminators.pool-b.count") == [3])
     #expect(optimizer.entries["training.discriminators.pool-a.images"]?.shape == [3, 12, 12, 3])
 
-    // The second data set is part of what a run is a function of.
+    // A run also depends on the second data set.
     let changed = program.path("colour/even/0.png")
     try Image(width: 16, height: 16, channels: 3, pixels: [UInt8](repeating: 9, count: 768)).write(to: changed)
     let refused = try program.run("resume", "parts", "--steps", "6")
@@ -69,7 +69,7 @@ import Testing
       #expect(recipe.contains("Images: \(source)") && recipe.contains("Weights: ema"), "\(recipe)")
     }
 
-    // Every picture of a folder, under its name; one alone comes out the same.
+    // Every picture of a folder, under its name; a single one gives the same result.
     let all = try program.run("translate", "both", "--images", "grey", "--folder", "out", "--json")
     let report = try JSONSerialization.jsonObject(with: Data(all.output.utf8)) as? [String: Any]
     #expect(report?["count"] as? Int == 40 && report?["output"] as? String == "out", "\(all.errors)")
@@ -78,7 +78,7 @@ import Testing
     #expect(one.status == 0 && one.output == "one\n", "\(one.errors)")
     #expect(try Image.read(program.path("out/odd/39.png")) == Image.read(program.path("one/39.png")))
     #expect(try Image.read(program.path("one/39.png")).size == ImageSize(width: 12, height: 12))
-    // Held-out images go by the names of their files.
+    // Held-out images have the names of their files.
     #expect(try program.run("translate", "both", "--folder", "held", "--direction", "b-to-a").status == 0)
     let held = program.contents.filter { $0.hasPrefix("held/") && $0.hasSuffix(".png") }
     #expect(held.count == 3, "\(held)")
@@ -103,7 +103,7 @@ import Testing
     #expect(try Image.read(program.path("grey/even/0.png")).channels == 1)
   }
 
-  @Test("A folder laid out as CycleGAN's data is both data sets")
+  @Test("A folder with CycleGAN's layout gives both data sets")
   func oneFolderOfTwoDomains() throws {
     let program = try Program()
     for (part, count) in [("trainA", 6), ("trainB", 4), ("testA", 2), ("testB", 3)] {
@@ -121,7 +121,7 @@ import Testing
     #expect(one.status == 64 && one.errors.contains("easel train cyclegan --data both"), "\(one.errors)")
   }
 
-  @Test("Pairs are of one name: numbers written in two ways are none")
+  @Test("Pairs have the same name: numbers written in two ways do not match")
   func pairsOfOtherNamesAreRefused() throws {
     let program = try Program()
     try program.writeImages("plain", count: 12)
@@ -160,12 +160,12 @@ import Testing
     #expect(figures["pairs"] == 4 && figures["a-to-b.rank-1-untouched"] == 1 && figures.count == 7)
     #expect((figures["a-to-b.ssim-untouched"] ?? 0) > (figures["a-to-b.ssim"] ?? 1), "\(figures)")
     #expect(result.errors.contains("untouched") && result.errors.contains("100.0 %"), "\(result.errors)")
-    // No way back: originals, translations and true counterparts of four.
+    // There is no inverse direction: originals, translations and true counterparts of four.
     #expect(try Image.read(program.path("sheet.png")).height == 3 * 14 + 2)
     let sheet = try program.run("translate", "pairs", "--output", "sheet.png")
     #expect(sheet.status == 0)
     #expect(try Image.read(program.path("sheet.png")).height == 2 * 14 + 2)
-    // Another seed is other dropout.
+    // Another seed gives other dropout.
     func picture(_ seed: String) throws -> Image {
       let result = try program.run(
         "translate", "pairs", "--seed", seed, "--images", "plain/odd/1.png", "--folder", "out")

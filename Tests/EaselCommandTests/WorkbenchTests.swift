@@ -4,7 +4,7 @@ import Foundation
 import Synchronization
 import Testing
 
-/// Requests answered without a process, beside the verbs that make the same.
+/// Requests answered without a process, compared with the verbs that make the same.
 @Suite(.serialized) struct WorkbenchTests {
   /// A workspace with a tiny model of each kind, trained through the library.
   private static func workspace() throws -> Program {
@@ -39,7 +39,7 @@ import Testing
     return program
   }
 
-  /// Asks the verb and the library for the same, and the verb once more by the recipe.
+  /// Makes the same with the verb and the library, and again with the verb from the recipe.
   private func compare<Asked: PictureRequest & Sendable>(
     _ program: Program, _ request: Asked, _ arguments: [String]
   ) throws {
@@ -92,7 +92,7 @@ import Testing
       ["cyclegan", "--count", "2", "--direction", "b-to-a"])
   }
 
-  @Test("A translation by itself, a data set's sheet and an evaluation's are made again from their recipes")
+  @Test("A single translation, a data set's sheet and an evaluation's sheet are made again from their recipes")
   func otherRecipes() throws {
     let program = try Self.workspace()
     func run(_ arguments: String...) throws -> Program.Result {
@@ -118,7 +118,7 @@ import Testing
     func figures(_ text: String) -> Substring { text.prefix { $0 != "d" } }
     #expect(figures(again.output) == figures(judged.output))
 
-    // A picture of files that changed since is not made again of others.
+    // A picture of files that have changed is not made again from others.
     _ = try run("reconstruct", "vae", "--images", "images/even/0.png", "--output", "one.png")
     try FileManager.default.removeItem(atPath: program.path("images/even/0.png"))
     try FileManager.default.copyItem(
@@ -134,7 +134,7 @@ import Testing
     #expect(typed.status == 64 && typed.errors.contains("--count: with --recipe"), "\(typed.errors)")
   }
 
-  @Test("Every other request answers without a process")
+  @Test("Every other request can be answered without a process")
   func answers() throws {
     let program = try Self.workspace()
     try TensorThread.run {
@@ -175,7 +175,7 @@ import Testing
     }
   }
 
-  /// Runs a request and cancels it once it has told of some progress.
+  /// Runs a request and cancels it after it has reported some progress.
   ///
   /// - Returns: the seconds from the cancelling to the end.
   private func secondsToEnd(_ program: Program, _ request: @escaping @Sendable (Workbench) throws -> Void) throws
@@ -201,7 +201,7 @@ import Testing
     }
   }
 
-  @Test("A sample, a walk, an encoding and an evaluation end when nobody wants them, and leave nothing")
+  @Test("A sample, a walk, an encoding and an evaluation end when cancelled, and leave nothing")
   func cancelling() throws {
     let program = try Self.workspace()
     let before = program.contents

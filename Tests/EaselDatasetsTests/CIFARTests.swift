@@ -8,7 +8,7 @@ import Testing
 @Suite struct CIFARTests {
   let catalog = DatasetCatalog(searchRoots: [])
 
-  /// Planes of one level each, but for the first pixel of the second row of each plane.
+  /// Planes of one level each, except the first pixel of the second row of each plane.
   private func record(labels: [UInt8], red: UInt8, green: UInt8, blue: UInt8) -> [UInt8] {
     labels
       + [red, green, blue].flatMap { level in

@@ -54,7 +54,7 @@ import Testing
     #expect(firstLevels(batch).sorted() == [0, 0, 0, 1, 1, 1, 2, 2, 2])
   }
 
-  /// A sample's augmentation depends on its place in the run, not on the batch it falls into.
+  /// A sample's augmentation depends on its index in the run, not on its batch.
   @Test func batchSizeDoesNotChangeTheSamples() {
     let augmentation = Augmentation(horizontalFlip: true, shift: 2)
     let small = DataLoader(colourful, batchSize: 2, seed: 5, augmentation: augmentation)
@@ -92,7 +92,7 @@ import Testing
     #expect(orders[0] != orders[1])
     for order in orders { #expect(order[..<10].sorted() == Array(0..<10) && order[10...].sorted() == Array(0..<10)) }
     #expect(batches(startingAtStep: 2, 2) == Array(all[2...]))
-    // Of another size: longer epochs.
+    // Data of another size have longer epochs.
     let few = DataLoader(first, batchSize: 3, seed: 4, counterpart: (numberedDataset(count: 4), isPaired: false))
     let levels = (0..<4).flatMap { _ in firstLevels(few.next().counterparts[0]) }
     #expect(levels.count == 12 && (0..<3).allSatisfy { levels[4 * $0..<4 * $0 + 4].sorted() == [0, 1, 2, 3] })
@@ -155,7 +155,7 @@ import Testing
     var levels: ArraySlice<UInt8> = [200, 30, 30, 10, 120, 250, 90, 90, 90, 255, 255, 255, 0, 0, 0, 250, 240, 20]
     recoloring.apply(to: &levels, channels: 3)
     let largest = zip(levels, expected).map { abs(Int($0) - Int($1)) }.max() ?? .max
-    // One level where a half is rounded.
+    // One level of tolerance for the rounding of halves.
     #expect(largest <= 1, "\(levels)")
   }
 
@@ -168,7 +168,7 @@ import Testing
   }
 
   @Test func colourJitterStaysWithinItsStrengthAndReachesIt() {
-    // One channel, so that the mean grey is the level: only brightness shows.
+    // With one channel the mean grey is the level, so only brightness has an effect.
     let image = Image(width: 1, height: 1, channels: 1, pixels: [100])
     let levels = samples(of: image, Augmentation(jitter: ColorJitter(brightness: 0.2)), count: 2000).map { $0[0] }
     #expect(levels.min() == 80 && levels.max() == 120)
@@ -188,7 +188,7 @@ import Testing
     let hue = images(Augmentation(jitter: ColorJitter(hue: 0.2)))
     #expect(hue != plain)
     #expect(images(Augmentation(jitter: ColorJitter(hue: 0.2))) == hue)
-    // Flips of a jittered image are jittered flips: the draws are independent, and hues turn pixel by pixel.
+    // Flips of a jittered image are jittered flips, since the draws are independent and hues change pixel by pixel.
     let flipped = images(Augmentation(horizontalFlip: true))
     let both = images(Augmentation(horizontalFlip: true, jitter: ColorJitter(hue: 0.2)))
     for image in 0..<16 {
@@ -212,7 +212,7 @@ import Testing
         loader.stop()
       }
     }
-    // The thread has left its loop by now; it lets go of the worker a moment later.
+    // The thread has left its loop by now; it releases the worker a moment later.
     try wait(for: "the end of the loader's thread") { worker == nil }
   }
 

@@ -11,7 +11,7 @@ import Testing
   private static let noto = "\(gems)/tanuki_emoji-0.9/app/assets/images/tanuki_emoji"
   private static let gemojione = "\(gems)/gemojione-3.9/assets/png"
 
-  /// A picture of 8×8 pixels that no other number has.
+  /// A picture of 8×8 pixels, unique to its number.
   private func picture(_ number: Int, style: UInt8) -> Image {
     let pixels = (0..<64).flatMap { _ in [UInt8(number % 256), UInt8(number / 256), style] }
     return Image(width: 8, height: 8, channels: 3, pixels: pixels)
@@ -103,7 +103,7 @@ import Testing
       let levels = (0..<32 * 32).map { Array(image.pixels[3 * $0..<3 * $0 + 3]) }
       #expect(levels.allSatisfy { $0[0] == 255 && $0[1] == $0[2] }, "red over white has full red everywhere")
       let covered = levels.reduce(0) { $0 + 1 - Double($1[1]) / 255 }
-      // 54 × 36 of 72 × 72 pixels, in the middle.
+      // The middle 54 × 36 of 72 × 72 pixels.
       #expect(abs(covered / 1024 - 0.375) < 0.002)
       let row = (0..<32).map { image.pixels[3 * (16 * 32 + $0) + 1] }
       #expect(row == row.reversed() && row[3] > 200 && row[5] < 10)

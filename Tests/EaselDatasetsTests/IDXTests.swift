@@ -49,7 +49,7 @@ import Testing
     }
   }
 
-  @Test("EMNIST's own names are read, compressed and not, and a second set beside is told", arguments: ["", ".gz"])
+  @Test("EMNIST's own names are read, compressed or not, and a second set is reported", arguments: ["", ".gz"])
   func namesOfMoreWords(_ suffix: String) throws {
     try withScratchFolder { folder in
       func write(_ name: String, _ bytes: [UInt8]) throws {
@@ -64,7 +64,7 @@ import Testing
       #expect(splits.train.count == 10 && splits.validation.pixels == Array(200..<212))
       #expect(splits.train.labels?.last == 26 && splits.validation.labels == [5, 7])
       #expect(splits.train.classNames.count == 27 && splits.train.classCounts[0] == 0)
-      // The same file in both forms is one.
+      // The same file in both forms counts once.
       try EaselDatasetsTests.write(images, to: "\(folder)/emnist-letters-train-images-idx3-ubyte")
       #expect(try catalog.resolve(folder).train.fingerprint == splits.train.fingerprint)
       try write("digits-train-images-idx3", images)
@@ -74,7 +74,7 @@ import Testing
     }
   }
 
-  @Test("Of images sorted by class, each class keeps one for training")
+  @Test("If images are sorted by class, each class keeps one for training")
   func sortedClasses() throws {
     try withScratchFolder { folder in
       try write(idx([30, 1, 1], Array(0..<30)), to: "\(folder)/train-images-idx3-ubyte")
@@ -136,7 +136,7 @@ import Testing
   @Test func hugeSizesAreRefusedBeforeMemoryIsTaken() throws {
     let everySize = idx([0xFFFF_FFFF, 0xFFFF_FFFF, 0xFFFF_FFFF], [])
     #expect(try errorOfReading(everySize)?.kind == .badData)
-    // 2 GiB announced in a few compressed bytes, which cannot expand to as much.
+    // A few compressed bytes announce 2 GiB, but cannot expand to that size.
     let error = try errorOfReading(gzip(idx([1 << 21, 32, 32], [1, 2, 3])))
     #expect(error?.message.contains("expected 2147483648 bytes") == true)
     #expect(try errorOfReading(idx([0, 28, 28], []))?.kind == .badData)

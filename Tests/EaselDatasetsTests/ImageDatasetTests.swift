@@ -28,7 +28,7 @@ import Testing
       numberedDataset(count: 2).fingerprint == "91fd256c8fd97797d94db7fde4535ec61b4097001d93a72ab564b11e0841fb75")
   }
 
-  @Test("Captions go with their images, count in the fingerprint, and stay when images change their size or colours")
+  @Test("Captions stay with their images, count in the fingerprint, and survive changes of size or colours")
   func captions() throws {
     let plain = numberedDataset(count: 3)
     func captioned(_ captions: [[String]]) -> ImageDataset {
@@ -38,8 +38,8 @@ import Testing
     }
     let captions = [["a", "the first"], [], ["größer"]]
     let dataset = captioned(captions)
-    // `sha256` of what the labelled images give, then for each image its number of captions, and for each of them its bytes'
-    // number and its bytes, all numbers little-endian u64, by Python's hashlib.
+    // `sha256` of the bytes for labelled images, then for each image its number of captions, and for each caption its
+    // number of bytes and its bytes, all numbers little-endian u64, by Python's hashlib.
     #expect(dataset.fingerprint == "8797e9aecde01d7217d3a5edd2c054a13cba6bd13521e1f6c2413b302e4e5868")
     #expect(captioned([["a"], ["the first"], ["größer"]]).fingerprint != dataset.fingerprint)
     #expect(dataset.subset([2, 0]).annotations == Annotations(labels: [2, 0], captions: [["größer"], captions[0]]))
@@ -72,7 +72,7 @@ import Testing
     #expect(batches.flatMap { $0.labels ?? [] } == [0, 1, 2, 0, 1, 2, 0])
   }
 
-  @Test("A part of a batch knows where it begins and how large the whole is, and so does a part of that")
+  @Test("A part of a batch, and a part of a part, knows where it begins and how large the whole is")
   func partsOfBatches() throws {
     let images = numberedDataset(count: 7)
     let batch = try #require(Array(images.batches(of: 7)).first).with(counterpart: Array(images.batches(of: 7))[0])

@@ -116,7 +116,7 @@ import Testing
       }
       try writeImage(flatImage(1), to: "\(folder)/c.png")
       #expect(try catalog.resolve(folder, imageSize: size).cropped == 2)
-      // Data that have one size already tell the same.
+      // Data that already have one size give the same.
       try withScratchFolder { other in
         let wide = ImageSize(width: 4, height: 2)
         try catalog.resolve(folder, imageSize: wide).writeSheets(to: "\(other)/sheets")
@@ -144,7 +144,7 @@ import Testing
   @Test func theFirstBrokenImageIsNamed() throws {
     try withScratchFolder { folder in
       for index in 0..<30 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/\(index + 10).png") }
-      // What is wrong with the first shows only at its end, long after the second has failed on another core.
+      // The error in the first appears only at its end, long after the second has failed on another core.
       try write(flatImage(0, width: 1500, height: 1500).pngData().dropLast(13) + [0], to: "\(folder)/20.png")
       try write("not a picture", to: "\(folder)/21.png")
       for _ in 0..<5 {
@@ -164,7 +164,7 @@ import Testing
       #expect(splits.train.count + splits.validation.count == 28)
       #expect(splits.skipped.map { $0.message.hasPrefix("\(folder)/0/10.png") } == [true, false])
       #expect(splits.skipped.map { $0.message.hasPrefix("\(folder)/2/39.png") } == [false, true])
-      // Each of the others has its own level and still its own class.
+      // Each of the others keeps its own level and class.
       for set in [splits.train, splits.validation] {
         for index in 0..<set.count {
           let level = set.image(at: index).pixels[0]
@@ -172,7 +172,7 @@ import Testing
           #expect(set.names[index] == "\(level % 3)/\(level + 10)")
         }
       }
-      // A picture of another size is no broken one.
+      // A picture of another size is not a broken one.
       try writeImage(flatImage(1, width: 9, height: 9), to: "\(folder)/1/99.png")
       #expect(throws: UserError.self) { try catalog.resolve(folder, skippingBroken: true) }
       for index in 0..<30 { try write("none", to: "\(folder)/\(index % 3)/\(index + 10).png") }
@@ -211,7 +211,7 @@ import Testing
     }
   }
 
-  @Test("Classes that are numbers come in the order of counting")
+  @Test("Classes with numbers as names are in numerical order")
   func numberedClassesInNaturalOrder() throws {
     try withScratchFolder { folder in
       for name in ["10", "2", "1", "02", "b2", "b10", "a"] {
@@ -222,7 +222,7 @@ import Testing
   }
 
   @Test(
-    "Known names of the two parts are understood in letters of any case",
+    "The known names of the two parts are recognised in any case",
     arguments: [
       ("Train", "Val"), ("train", "valid"), ("training", "dev"), ("TRAIN", "eval"), ("Training", "Validation"),
       ("train", "Test"),
@@ -239,7 +239,7 @@ import Testing
     }
   }
 
-  @Test("Validation comes before test, and what is not used is said")
+  @Test("Validation takes precedence over test, and unused parts are reported")
   func unusedPartsAreSaid() throws {
     try withScratchFolder { folder in
       for (part, count) in [("train", 4), ("Valid", 2), ("test", 3), ("extra/deep", 1)] {
@@ -253,7 +253,7 @@ import Testing
     }
   }
 
-  @Test("CycleGAN's layout is two data sets", arguments: [true, false])
+  @Test("CycleGAN's layout gives two data sets", arguments: [true, false])
   func twoDomains(_ hasTest: Bool) throws {
     try withScratchFolder { folder in
       let whole = "\(folder)/Data/horse2zebra"
@@ -279,12 +279,12 @@ import Testing
     }
   }
 
-  @Test("A class keeps a picture for training; other choices stay as they are")
+  @Test("A class keeps a picture for training; the other choices do not change")
   func everyClassIsTrained() throws {
     try withScratchFolder { folder in
       for index in 0..<60 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/flat/\(index + 100).png") }
       let flat = try catalog.resolve("\(folder)/flat")
-      // Classes of two, of which the same shuffle holds out some pairs whole, and one of one.
+      // Classes of two, where the shuffle would hold out some completely, and a class of one.
       for index in 0..<60 {
         let name = index < 59 ? String(100 + index / 2) : "single"
         try writeImage(flatImage(UInt8(index)), to: "\(folder)/pairs/\(name)/\(index + 100).png")
@@ -301,7 +301,7 @@ import Testing
     }
   }
 
-  @Test("What programs leave beside pictures does not change what a folder is")
+  @Test("Files that programs leave beside pictures do not change the kind of a folder")
   func leavings() throws {
     try withScratchFolder { folder in
       for name in ["cats", "dogs"] {
@@ -325,7 +325,7 @@ import Testing
     }
   }
 
-  @Test("Names of any bytes are read and told apart")
+  @Test("Names with any bytes are read and distinguished")
   func namesOfAnyBytes() throws {
     try withScratchFolder { folder in
       let latin = String(fileSystemBytes: Array("caf".utf8) + [0xE9])
@@ -353,7 +353,7 @@ import Testing
 
       #expect(try catalog.resolve("\(folder)/\(latin)").train.source == folder + #"/caf\xE9"#)
 
-      // A class of the held-out pictures is the one of the same bytes.
+      // A class of held-out pictures is the class whose name has the same bytes.
       for (part, letters) in [("train", "\u{F1}"), ("train", "n\u{303}"), ("val", "n\u{303}")] {
         try writeImage(flatImage(1), to: "\(folder)/parts/\(part)/\(letters)/0.png")
       }
@@ -361,7 +361,7 @@ import Testing
     }
   }
 
-  @Test("Skipping passes over links, pipes and folders that cannot be read; without it the option is named")
+  @Test("Skipping ignores links, pipes and unreadable folders; without it the message names the option")
   func unreadableEntries() throws {
     try withScratchFolder { folder in
       for index in 0..<20 { try writeImage(flatImage(UInt8(index)), to: "\(folder)/\(index % 2)/\(index + 10).png") }
@@ -380,7 +380,7 @@ import Testing
       let whole = try ImageDataset(folder: folder, skippingBroken: true) { told = $0 }
       #expect(whole.count == 20 && told == splits.skipped)
 
-      // A folder that only its owner may read, asked for by somebody else: who is asking is this thread's own affair.
+      // A folder that only its owner may read, read by another user; only this thread changes its user.
       try writeImage(flatImage(1), to: "\(folder)/2/0.png")
       try files.setAttributes([.posixPermissions: 0], ofItemAtPath: "\(folder)/2")
       defer { try? files.setAttributes([.posixPermissions: 0o700], ofItemAtPath: "\(folder)/2") }

@@ -4,9 +4,9 @@ import EaselTensors
 import EaselTestSupport
 import Testing
 
-/// Two data sets whose images belong to one another.
+/// Two data sets of paired images.
 @Suite struct PairTests {
-  /// Each image's level is its number, and 100 more in the second domain.
+  /// Each image's level is its number, plus 100 in the second domain.
   private func dataset(_ numbers: [Int], plus: Int = 0, named: Bool = true, name: String = "a") -> ImageDataset {
     ImageDataset(
       name: name, source: "folder-\(name)", width: 1, height: 1, channels: 1, pixels: numbers.map { UInt8($0 + plus) },
@@ -21,7 +21,7 @@ import Testing
       validation: dataset(held, plus: plus, named: named, name: name), rule: "")
   }
 
-  @Test("Images of one name belong together, in whatever order they come and whichever are held out")
+  @Test("Images with the same name are paired, in any order and whichever are held out")
   func namesDecide() throws {
     let a = splits([1, 2, 10], [3, 4])
     for b in [splits([1, 2, 10], [3, 4], plus: 100, name: "b"), splits([10, 3, 1], [2, 4], plus: 100, name: "b")] {
@@ -47,14 +47,14 @@ import Testing
     }
   }
 
-  @Test("Numbers that begin anew among the held-out images do not mix the two")
+  @Test("Numbers that start again among the held-out images do not mix the two parts")
   func numbersThatBeginAnew() throws {
     let matched = try DatasetSplits.matched(
       splits([1, 2, 3], [1, 2]), splits([3, 2, 1], [2, 1], plus: 100, name: "b"), isPaired: true)
     #expect(matched.b.train.pixels == [101, 102, 103] && matched.b.validation.pixels == [101, 102])
   }
 
-  @Test("Images without names go by their places and have to be as many")
+  @Test("Images without names are paired by index, and their numbers must be equal")
   func placesWithoutNames() throws {
     let a = splits([1, 2, 3], [4])
     let b = splits([7, 8, 9], [6], plus: 100, named: false, name: "b")
@@ -64,7 +64,7 @@ import Testing
     }
   }
 
-  @Test("01.png is no partner of 1.png, and composed and decomposed letters are two names")
+  @Test("01.png does not match 1.png, and composed and decomposed letters are different names")
   func filesThatLookAlike() throws {
     try withScratchFolder { folder in
       for index in 1...12 {
@@ -85,7 +85,7 @@ import Testing
       expectUserError(.badData, "has no partner in e") {
         try DatasetSplits.matched(resolve("d"), resolve("e"), isPaired: true)
       }
-      // Another extension is no other name.
+      // Another extension does not change the name.
       let c = try DatasetSplits.matched(a, resolve("c"), isPaired: true).b
       #expect(c.train.pixels == a.train.pixels.map { $0 + 100 })
       #expect(c.validation.pixels == a.validation.pixels.map { $0 + 100 })

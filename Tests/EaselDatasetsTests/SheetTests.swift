@@ -9,7 +9,7 @@ import Testing
 @Suite struct SheetTests {
   let catalog = DatasetCatalog(searchRoots: [])
 
-  /// Labelled, named pictures of 5×3 pixels, every byte of image `i` telling its place.
+  /// Labelled, named pictures of 5×3 pixels; every byte of image `i` encodes its position.
   private func dataset(count: Int, channels: Int, first: Int = 0) -> ImageDataset {
     ImageDataset(
       name: "pictures", source: "a test", width: 5, height: 3, channels: channels,
@@ -91,7 +91,7 @@ import Testing
       try DatasetSplits(train: plain, validation: plain, rule: "").writeSheets(to: "\(folder)/plain")
       let path = "\(folder)/plain/sheet.json"
       let description = try String(contentsOfFile: path, encoding: .utf8)
-      // Seven images stand in three rows of three.
+      // Seven images are in three rows of three.
       for (count, isThere) in [(9, true), (10, false)] {
         try write(description.replacing("\"count\":7", with: "\"count\":\(count)"), to: path)
         #expect((try? catalog.resolve("\(folder)/plain").train.count == 9) ?? false == isThere)

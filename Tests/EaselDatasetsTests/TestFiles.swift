@@ -4,7 +4,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// Writes a file, and the folders it lies in.
+/// Writes a file, and the folders that contain it.
 func write(_ bytes: [UInt8], to path: String) throws {
   let url = URL(fileURLWithPath: path)
   try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)

@@ -4,9 +4,10 @@ import EaselTraining
 import Foundation
 import Testing
 
-/// Small files that cost much: each is read or refused in 200 MB and in little processor time, however busy the machine is.
+/// Small files with a high cost: each is read or refused with 200 MB and little processor time, however busy the
+/// machine.
 @Suite(.serialized) struct CostTests {
-  /// A file under a megabyte, and what reads it.
+  /// A file under a megabyte, and its reader.
   private struct Hostile {
     let file: String
     let bytes: () throws -> [UInt8]
@@ -16,7 +17,7 @@ import Testing
   private static let names: [String] = hostile.keys.sorted()
 
   @Test(arguments: names) func isBounded(_ name: String) async {
-    // A process of its own, whose peak and time are those of this one file.
+    // A separate process, so that its peak and time are those of this file.
     await #expect(processExitsWith: .success) { [name] in
       var limit = rlimit(rlim_cur: 20, rlim_max: 20)
       setrlimit(__rlimit_resource_t(RLIMIT_CPU.rawValue), &limit)
@@ -156,7 +157,7 @@ import Testing
       "[&a0[1,1]," + (1..<40).map { "&a\($0)[*a\($0 - 1),*a\($0 - 1)]," }.joined() + "{*a39 : 1}]\n"
     }
     all["YAML of keys"] = settings { (0..<70_000).map { "key-\($0): 1\n" }.joined() }
-    // As much as is read of any file of settings.
+    // The most that is read of a file of settings.
     all["YAML of fewer keys"] = settings { (0..<4600).map { "key-\($0): 1\n" }.joined() }
     all["YAML of one key"] = settings { lines("channels: 1\n", 5400) }
     all["YAML of one long key"] = settings { lines("k", 65_000) + ": 1\n" }
@@ -204,7 +205,7 @@ import Testing
     _ width: Int, _ height: Int, depth: UInt8 = 8, color: UInt8 = 0, isInterlaced: Bool = false, before: [UInt8] = []
   ) throws -> [UInt8] {
     let bits = (color == 6 ? 4 : 1) * Int(depth)
-    // Interlacing needs a little more than rows one after the other; what is too much is passed over.
+    // Interlacing needs a little more than sequential rows; excess data are ignored.
     let count = ((width * bits + 7) / 8 + 1) * (height + (isInterlaced ? height : 0))
     return try png(
       width: width, height: height, depth: depth, color: color, isInterlaced: isInterlaced, before: before,

@@ -5,18 +5,18 @@ import EaselTraining
 import Foundation
 import Testing
 
-/// Files that were damaged in all sorts of ways are read or refused with an error for people: no trap, no other error.
+/// Files damaged in many ways are read, or refused with an error for people: no trap, no other error.
 ///
-/// EASEL_FUZZ_SECONDS says how long each reader is tried, EASEL_FUZZ_SEED with which changes, EASEL_FUZZ_READER which one:
+/// EASEL_FUZZ_SECONDS sets the time for each reader, EASEL_FUZZ_SEED the changes, and EASEL_FUZZ_READER the reader;
 /// Scripts/fuzz sets them.
 @Suite(.serialized) struct FuzzTests {
   struct Reader: Sendable, CustomTestStringConvertible {
     let name: String
-    /// What the file is called that it reads.
+    /// The name of the file that it reads.
     let file: String
-    /// Valid files to begin with.
+    /// Valid files to start from.
     let seeds: @Sendable () throws -> [[UInt8]]
-    /// Makes checksums right again, so that what lies behind them is reached.
+    /// Corrects checksums, so that the code behind them is reached.
     var repair: @Sendable ([UInt8]) -> [UInt8] = { $0 }
     /// Reads the file in a folder.
     let read: @Sendable (String) throws -> Void
@@ -49,7 +49,7 @@ import Testing
     while Date() < deadline {
       var bytes = mutator.next()
       if (read + refused).isMultiple(of: 2) { bytes = reader.repair(bytes) }
-      // Written before it is read: what traps can be looked at.
+      // The file is written before it is read, so that one that traps can be examined.
       try Data(bytes).write(to: URL(fileURLWithPath: path))
       do {
         try reader.read(folder.path)
@@ -62,7 +62,7 @@ import Testing
       }
     }
     #expect(refused > 0)
-    // Neither leaks nor what a header only claims: at no time.
+    // At no time may there be leaks, or memory for what a header only claims.
     let growth = memory("VmHWM") - before
     if environment["EASEL_FUZZ_SECONDS"] != nil {
       print("\(reader.name): \(read) read, \(refused) refused, \(growth >> 20) MiB more at most")
@@ -70,7 +70,7 @@ import Testing
     }
   }
 
-  /// A line of this process's status in bytes: VmRSS for the memory in use, VmHWM for the most there was.
+  /// A line of this process's status in bytes: VmRSS for the memory in use, VmHWM for its peak.
   private func memory(_ field: String) -> Int {
     let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
     let line = status.split(separator: "\n").first { $0.hasPrefix("\(field):") }
@@ -178,7 +178,7 @@ import Testing
       seeds: { [Array(try contents("\(packageFolder)/Checkpoints/vae/\(bundledStep)/state.json"))] },
       read: { folder in
         let files = FileManager.default
-        // Whatever the file says now, a manifest vouches for it.
+        // Whatever the file contains now, a manifest has its hash.
         let run = try RunFolder(workspace: folder, name: "r")
         defer { try? files.removeItem(atPath: "\(folder)/Checkpoints") }
         let step = try #require(Int(bundledStep.dropFirst("step-".count)))
@@ -196,14 +196,14 @@ import Testing
     }
   }
 
-  /// The pictures of the tests of reading them, the small ones.
+  /// The small pictures from the tests of the decoders.
   private static func images(_ kind: String) throws -> [[UInt8]] {
     let folder = "\(packageFolder)/Tests/EaselImagesTests/Fixtures"
     return try FileManager.default.contentsOfDirectory(atPath: folder).sorted().filter { $0.hasSuffix(".\(kind)") }
       .map { Array(try contents("\(folder)/\($0)")) }.filter { $0.count < 20_000 }
   }
 
-  /// A PNG whose chunks have the checksums of what they hold, as far as chunks can be told.
+  /// A PNG with correct checksums for its chunks, as far as chunks can be recognised.
   @Sendable private static func withChecksums(_ bytes: [UInt8]) -> [UInt8] {
     var bytes = bytes
     var offset = 8

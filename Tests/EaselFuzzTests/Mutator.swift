@@ -34,7 +34,7 @@ struct Mutator {
     case 3: bytes.removeSubrange(place..<place + below(min(rest, 64) + 1))
     case 4: bytes.removeSubrange(place...)
     case 5:
-      // A number of one to eight bytes, either end first.
+      // A number of one to eight bytes, in either byte order.
       let size = min(rest, 1 << below(4))
       let value = Mutator.edges[below(Mutator.edges.count)]
       let isBigEndian = below(2) == 0

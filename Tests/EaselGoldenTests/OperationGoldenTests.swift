@@ -66,7 +66,7 @@ struct OperationGoldenTests {
     }
   }
 
-  /// The largest difference, beside the largest expected value.
+  /// The largest difference, divided by the largest expected value.
   struct GoldenError: Sendable, CustomStringConvertible {
     let name: String
     let error: Float
@@ -163,7 +163,7 @@ struct OperationGoldenTests {
     }
   }
 
-  /// PyTorch's mask differs from query to query here, Easel's does not: one query at a time.
+  /// PyTorch's mask differs between queries here, Easel's does not, so test one query at a time.
   @Test("Attention with a mask for each query", arguments: Backends.available)
   func maskedAttention(kind: BackendKind) throws {
     try Self.check(kind) { fixture in

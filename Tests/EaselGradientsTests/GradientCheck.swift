@@ -3,11 +3,11 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// A computation to be held against finite differences: some inputs, perhaps parameters, and what is made of them.
+/// A computation to compare with finite differences: inputs, possibly parameters, and the function of them.
 struct GradientProblem {
   var inputs: [Tensor]
   var arena: Arena?
-  /// Gets the inputs as variables or constants, and the tape or nil.
+  /// Receives the inputs as variables or constants, and the tape or nil.
   var function: ([Variable], Tape?) -> Variable
 
   init(_ inputs: [Tensor], _ function: @escaping ([Variable]) -> Variable) {
@@ -62,7 +62,7 @@ struct GradientError: Sendable, CustomStringConvertible {
   let name: String
   /// ‖a − b‖ / ‖b‖ of this input.
   let relative: Double
-  /// ‖a − b‖ beside the largest ‖b‖ of all inputs: for gradients that are zero by construction.
+  /// ‖a − b‖ divided by the largest ‖b‖ of all inputs, for gradients that are zero by construction.
   let fraction: Double
   var description: String { "\(name): relative \(relative), of the largest \(fraction)" }
 }

@@ -3,7 +3,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// First values of parameters: bounds, and moments within six standard deviations of theirs.
+/// Initial values of parameters: bounds, and moments within six standard deviations of the expected ones.
 struct InitializerTests {
   private static func values(_ shape: Shape, _ initializer: Initializer, seed: UInt64 = 1) throws -> [Double] {
     try onTensors { backend in
@@ -40,7 +40,7 @@ struct InitializerTests {
     ]
   }
 
-  @Test("Uniform values stay within their bound and fill it", arguments: Case.uniform)
+  @Test("Uniform values stay within their bound and reach it", arguments: Case.uniform)
   func uniform(c: Case) throws {
     let (values, bound) = (try Self.values(c.shape, c.initializer), c.scale)
     let root = Double(values.count).squareRoot()

@@ -4,7 +4,7 @@ import Testing
 
 /// Every differentiable operation against finite differences.
 struct OperationGradientTests {
-  /// Normal values with those near a kink at 0 moved away, beyond the reach of the differences.
+  /// Normal values; those near a kink at 0 are moved away, beyond the reach of the differences.
   private static func awayFromZero(_ shape: Shape, on backend: any Backend) -> Tensor {
     let values = randomValues(shape.count, seed: 1).map { abs($0) < 0.1 ? ($0 < 0 ? $0 - 0.1 : $0 + 0.1) : $0 }
     return Tensor(values, shape: shape, on: backend)
@@ -131,7 +131,7 @@ struct OperationGradientTests {
     GradientCase("affine", [3, 4]) { affine($0[0], scale: -1.5, shift: 2) },
     GradientCase("scaled by a learned number", [3, 4], [1]) { scaled($0[0], by: $0[1]) },
     GradientCase("clamp") { backend in
-      // Far from the bounds, on either side of both.
+      // Far from the bounds, on both sides of each.
       let values: [Float] = [-2, -1.2, -0.8, 0, 0.4, 0.8, 1.3, 4]
       return GradientProblem([Tensor(values, shape: [2, 4], on: backend)]) { clamp($0[0], -1, 1) }
     },
@@ -196,7 +196,7 @@ struct OperationGradientTests {
     GradientCase("weightedSum", [5]) { weightedSum($0[0], weights: randomTensor([5], seed: 8, on: $0[0].backend)) },
   ]
 
-  /// Levels at both ends and between, so that no probability is at its least.
+  /// Levels at both ends and between, chosen so that no probability reaches its minimum.
   private static let discretizedGaussian = GradientCase("discretizedGaussian", [3, 4], [3, 4]) { input in
     let levels: [Float] = [-1, 1, 0.2, -0.6, 1, -0.996, 0.004, 0.5, 0.996, -1, -0.1, 1]
     return EaselGradients.discretizedGaussian(
@@ -206,7 +206,7 @@ struct OperationGradientTests {
   private static func lossCase(_ kind: Loss, _ reduction: Reduction, weighted: Bool) -> GradientCase {
     GradientCase("\(kind), \(reduction)\(weighted ? ", weighted" : "")") { backend in
       let weights = weighted ? Tensor([0.5, 2, -1], shape: [3], on: backend) : nil
-      // The absolute error's kink is where prediction and target are alike: the target is 0 there.
+      // The absolute error has its kink where prediction and target are equal; there the target is 0.
       var target = Tensor(repeating: 0, shape: [3, 4], on: backend)
       if case .binaryCrossEntropyWithLogits = kind {
         target = backend.apply(.sigmoid, randomTensor([3, 4], seed: 4, on: backend))
@@ -253,7 +253,7 @@ struct OperationGradientTests {
         elementwiseLoss(.absoluteError, prediction, target),
       ].map { $0.value.item() }
     }
-    // Squares of 1, 2, 2, 3: 5 and 13 a sample.
+    // Squares of 1, 2, 2, 3: 5 and 13 for the samples.
     #expect(values == [4.5, 9, 11, 2] as [Float])
   }
 

@@ -102,7 +102,7 @@ struct OptimizerTests {
     #expect(through.dropFirst(5).allSatisfy { $0 == 0 }, "the gaps stay zero")
   }
 
-  @Test("Weight decay may leave parameters of one axis alone", arguments: [true, false])
+  @Test("Weight decay can spare parameters of one axis", arguments: [true, false])
   func decayOfVectors(decaysVectors: Bool) throws {
     let (values, gaps) = try onTensors { backend in
       let scope = Scope()
@@ -115,7 +115,7 @@ struct OptimizerTests {
       let total = parameters.reduce(0) { $0 + $1.shape.count }
       return (parameters.map { $0.value.values() }, arena.values.values().count { $0 != 0 } - total)
     }
-    // Without a gradient all there is is decay: 1 − 0.1 · 0.5.
+    // Without a gradient there is only decay: 1 − 0.1 · 0.5.
     for (index, parameter) in values.enumerated() {
       let decays = decaysVectors || [1, 3, 5].contains(index)
       #expect(parameter.allSatisfy { $0 == (decays ? 0.95 : 1) }, "p\(index): \(parameter)")

@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 extension Arena {
-  /// Moves every parameter off its first value: zeros would hide what lies before them.
+  /// Moves every parameter off its initial value, since zeros would hide everything before them.
   func randomize(scale: Float = 0.5) {
     for (index, parameter) in parameters.enumerated() {
       let noise = randomTensor(parameter.shape, seed: UInt64(1000 + index), scale: scale, on: backend)

@@ -70,7 +70,7 @@ struct TapeTests {
     #expect(none == nil)
   }
 
-  /// As a GAN's steps are: the generator's tape waits while the discriminator's is walked.
+  /// As in a GAN's steps, the generator's tape waits while the discriminator's is walked.
   @Test("Two tapes are live at once, and a frozen arena takes no gradient")
   func twoTapes() throws {
     let (first, alone, generator, frozen, through) = try onTensors { backend in
@@ -142,7 +142,7 @@ struct TapeTests {
     #expect(c == [2, 2])
   }
 
-  @Test("A gradient that was taken out stays what it was")
+  @Test("A gradient that was taken out does not change")
   func keptGradient() throws {
     let (kept, later) = try onTensors { backend in
       let tape = Tape()
@@ -170,7 +170,7 @@ struct TapeTests {
     #expect(gradients == [[4], nil, nil])
   }
 
-  @Test("Activations are released on the way back", arguments: Backends.available)
+  @Test("Activations are released during the backward pass", arguments: Backends.available)
   func memory(kind: BackendKind) throws {
     let size = 64 * 1024 * 4
     let (start, forward, peak, end) = try onTensors(kind) { backend in
@@ -181,11 +181,11 @@ struct TapeTests {
       func cost() -> Variable {
         var y = pad(tape.variable(large), Insets(bottom: -31 * 64))
         let one = Variable(Tensor(repeating: 1, shape: y.shape, on: backend))
-        // What the products are given is kept; the results of the function between them are computed again.
+        // The inputs of the products are kept; the results of the function between them are computed again.
         for _ in 0..<20 { y = activate(.tanh, y * one) }
         return Self.cost(y)
       }
-      // Scoped, so that the tape alone holds what lies between.
+      // Scoped, so that only the tape holds the intermediate values.
       func run() -> Int {
         let cost = cost()
         let forward = backend.memory.bytesInUse
@@ -200,8 +200,8 @@ struct TapeTests {
     #expect(end - start < 33 * size, "what is left is the gradient, until the tape goes")
   }
 
-  /// A sum of many gradients is made in place: where nobody else holds the first, no memory is asked for.
-  @Test("Sums of gradients take no memory of their own")
+  /// A sum of many gradients is made in place: if nothing else holds the first, no memory is allocated.
+  @Test("Sums of gradients take no additional memory")
   func sums() throws {
     let size = 64 * 1024 * 4
     let peak = try onTensors { backend in
@@ -217,7 +217,7 @@ struct TapeTests {
         return withExtendedLifetime(partial) { backend.memory.peakBytes - before }
       }
     }
-    // At once: the loss's gradient, the sum, and what is added to it. No fourth to sum into.
+    // At the same time: the loss's gradient, the sum, and the addend. There is no fourth tensor to sum into.
     #expect(Double(peak) < 3.5 * Double(size), "\(Double(peak) / Double(size)) gradients")
   }
 }

@@ -15,7 +15,7 @@ struct TransformerBlockTests {
     return (block, arena)
   }
 
-  @Test("With ReZero a block begins as the identity, and its gate is learned", arguments: Backends.available)
+  @Test("With ReZero, a block is initially the identity, and its gate is learned", arguments: Backends.available)
   func rezero(kind: BackendKind) throws {
     let (same, first, slope, other) = try onTensors(kind) { backend in
       let (block, arena) = Self.block(backend, rezero: true, randomized: false)
@@ -32,12 +32,12 @@ struct TransformerBlockTests {
       return (same, first, gate.gradient.item(), block(Variable(x)).value.values() != x.values())
     }
     #expect(same && first == 0 && other)
-    // All that is learned in the first step is the gate: the branch's parameters are multiplied by it.
+    // Only the gate is learned in the first step, since the branch's parameters are multiplied by it.
     #expect(abs(slope) > 1e-4)
   }
 
   @Test(
-    "A sample goes past branches by its index alone; the others' branches are scaled", arguments: Backends.available)
+    "A sample skips branches by its index alone; the others' branches are scaled", arguments: Backends.available)
   func stochasticDepth(kind: BackendKind) throws {
     let count = 400
     let results = try onTensors(kind) { backend in
@@ -57,7 +57,7 @@ struct TransformerBlockTests {
     #expect(results.whole != results.other)
     let size = 16
     for place in results.part.indices { #expect(abs(results.part[place] - results.whole[100 * size + place]) < 1e-5) }
-    // Past both branches: 1/16 of the samples; through both, scaled: not the plain block's result either.
+    // 1/16 of the samples skip both branches; through both, scaled, the result also differs from the plain block's.
     func isSame(_ a: [Float], _ b: [Float], _ n: Int) -> Bool {
       (n * size..<(n + 1) * size).allSatisfy { abs(a[$0] - b[$0]) < 1e-6 }
     }
@@ -66,8 +66,8 @@ struct TransformerBlockTests {
     #expect(!(0..<count).contains { isSame(results.whole, results.plain, $0) })
   }
 
-  /// The mean over draws of what a kept branch adds is what it adds without stochastic depth (one branch at a time: the second
-  /// depends on the first).
+  /// The mean over draws of a kept branch's contribution is its contribution without stochastic depth (one branch at a
+  /// time, since the second depends on the first).
   @Test("Stochastic depth keeps the mean")
   func mean() throws {
     let (found, expected) = try onTensors { backend in

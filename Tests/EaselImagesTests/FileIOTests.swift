@@ -3,10 +3,10 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// Whole files in: only what is a file is opened.
+/// Reading whole files: only regular files are opened.
 @Suite struct FileIOTests {
   @Test(
-    "A pipe, a socket, a device and a folder are refused at once, whoever may write to them",
+    "A pipe, a socket, a device and a folder are refused at once, whether or not anybody writes to them",
     arguments: [
       "pipe", "socket", "device", "folder",
     ])

@@ -28,13 +28,13 @@ enum Fixtures {
   }
 }
 
-/// A picture whose every byte differs from its neighbours.
+/// A picture in which every byte differs from its neighbours.
 func patternedImage(width: Int, height: Int, channels: Int, offset: Int = 0) -> Image {
   let pixels = (0..<width * height * channels).map { UInt8(($0 * 37 + offset) % 251) }
   return Image(width: width, height: height, channels: channels, pixels: pixels)
 }
 
-/// Runs with the path of a file of its own.
+/// Runs with the path of a temporary file.
 func withScratchFile(_ bytes: [UInt8], _ body: (String) throws -> Void) throws {
   try withScratchFolder { folder in
     try Data(bytes).write(to: URL(fileURLWithPath: "\(folder)/file"))

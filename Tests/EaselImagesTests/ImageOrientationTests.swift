@@ -3,9 +3,9 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// Pictures whose EXIF data say how they are to be turned, and EXIF data that lie.
+/// Pictures with EXIF data that say how to rotate them, and wrong EXIF data.
 @Suite struct ImageOrientationTests {
-  /// Levels of 2 rows of 3, and what each value of the tag makes of them.
+  /// Levels of 2 rows of 3, and the result for each value of the tag.
   private static let stored: [[UInt8]] = [[10, 20, 30], [40, 50, 60]]
   static let turned: [(value: Int, rows: [[UInt8]])] = [
     (1, [[10, 20, 30], [40, 50, 60]]), (2, [[30, 20, 10], [60, 50, 40]]), (3, [[60, 50, 40], [30, 20, 10]]),
@@ -39,7 +39,7 @@ import Testing
   private func jpeg(_ exif: [UInt8], of picture: [UInt8]) -> [UInt8] {
     let data = bytes(Array("Exif".utf8), [0, 0], exif)
     let length = data.count + 2
-    // A comment and a byte of filling come first, as they may.
+    // A comment and a padding byte come first, which is allowed.
     let comment: [UInt8] = [0xFF, 0xFE, 0, 3, 7, 0xFF]
     return picture.inserting(bytes(comment, [0xFF, 0xE1, UInt8(length >> 8), UInt8(length & 0xFF)], data), at: 2)
   }
@@ -93,7 +93,7 @@ import Testing
     bad += [1, 7, 40, 0x7FFF_FFFF, 0xFFFF_FFFF].map { exif(6, bigEndian: true, directory: $0) }
     bad += [exif(6, bigEndian: true, entries: 0), Array("MM".utf8), [0xFF]]
     for (index, data) in bad.enumerated() { #expect(try read(png(data)) == upright, "\(index)") }
-    // The tag is found although more entries are announced than there are.
+    // The tag is found although more entries are announced than exist.
     #expect(try read(png(exif(3, bigEndian: true, entries: 65535))).pixels == [60, 50, 40, 30, 20, 10])
     guard Image.readsJPEG else { return }
     let picture = try Fixtures.bytes("rgb.jpg")

@@ -3,7 +3,7 @@ import EaselSupport
 import EaselTensors
 import Testing
 
-/// Held against Pillow (`Fixtures/make_fixtures.py`): 11, 12 and 13 agree on these sizes, 13 not on all others.
+/// Compared with Pillow (`Fixtures/make_fixtures.py`): 11, 12 and 13 agree on these sizes, but 13 not on all others.
 @Suite struct ImageTransformTests {
   static let sizes = [(16, 16), (37, 7), (9, 29), (64, 50), (1, 1), (20, 29)].map(ImageSize.init)
 
@@ -20,7 +20,7 @@ import Testing
     let expected = try Fixtures.expected("fitted \(size.width)x\(size.height)")
     let fitted = photo.fitted(width: size.width, height: size.height)
     #expect(fitted.size == size)
-    // Pillow keeps the box in single precision on its way; a weight may differ in its last bit.
+    // Pillow computes the box in single precision; a weight may differ in its last bit.
     let largest = zip(fitted.pixels, expected.pixels).map { abs(Int($0) - Int($1)) }.max() ?? .max
     #expect(largest <= 1)
   }

@@ -5,7 +5,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// WebP and GIF, and the formats that are told apart but not read.
+/// WebP and GIF, and the formats that are recognised but not read.
 @Suite struct OtherFormatsTests {
   private static let backgrounds: [(name: String, background: UInt8, expected: String)] = [
     ("lossless-alpha.webp", 255, "lossless-alpha.webp"), ("lossless-alpha.webp", 0, "lossless-alpha.webp over 0"),
@@ -31,7 +31,7 @@ import Testing
   @Test func truncationIsAnError() throws {
     for name in ["lossy.webp", "lossless-alpha.webp", "interlaced.gif", "frames.gif"] {
       let whole = try Fixtures.bytes(name)
-      // Of a GIF the first frame is enough: here it is less than half.
+      // The first frame of a GIF is enough; here it is less than half of the file.
       let end = name == "frames.gif" ? whole.count / 3 : whole.count - 2
       for length in stride(from: 12, to: end, by: 23) {
         try withScratchFile(Array(whole[..<length])) { path in

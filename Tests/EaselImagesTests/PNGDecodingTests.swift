@@ -22,7 +22,7 @@ import Testing
     #expect(try Image.read(Fixtures.path("\(kind).png")) == expected)
   }
 
-  @Test("What libpng writes, in every kind, size and filter, decodes to the pixels that went in")
+  @Test("Files from libpng, in every kind, size and filter, decode to the original pixels")
   func libpng() throws {
     let folder = try ScratchFolder()
     let suite = try compiledHarness("png_suite.c", "-lpng", in: folder)
@@ -32,7 +32,7 @@ import Testing
   }
 
   @Test(
-    "What Pillow writes decodes to the pixels that went in",
+    "Files from Pillow decode to the original pixels",
     .enabled(if: Python.has("PIL, numpy"), "needs Python with Pillow and numpy"))
   func pillow() throws {
     let script = """
@@ -89,9 +89,9 @@ import Testing
     #expect(try checkSuite(folder.path) == 16 * 8)
   }
 
-  /// Decodes a folder's pictures, beside each of which lie the channels and the pixels that it must decode to.
+  /// Decodes a folder's pictures. Beside each is a file with the channels and the pixels that it must decode to.
   ///
-  /// - Returns: how many there are.
+  /// - Returns: the number of pictures.
   private func checkSuite(_ folder: String) throws -> Int {
     let names = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".png") }
     for name in names {
@@ -158,12 +158,12 @@ import Testing
     }
   }
 
-  @Test("A chunk that announces more than there is takes no memory", .endsAtAll)
+  @Test("A chunk that announces more than the file has takes no memory", .endsAtAll)
   func announcedChunks() async {
-    // A process of its own, whose peak is that of this one file.
+    // A separate process, so that its peak is that of this file.
     await #expect(processExitsWith: .success) {
       let small = try Fixtures.bytes("grey8.png")
-      // A text of 1 GiB, of which four bytes are there.
+      // A text of 1 GiB, of which only four bytes exist.
       let text: [UInt8] = [0x40, 0, 0, 0, 0x74, 0x45, 0x58, 0x74, 0x61, 0, 0x62, 0x63]
       #expect(throws: UserError.self) { try Image(png: Array(small[..<33]) + text) }
       let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)

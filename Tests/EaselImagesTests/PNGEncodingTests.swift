@@ -55,7 +55,7 @@ import Testing
     }
   }
 
-  /// The temporary file can be made, and then not be given a name of 300 characters.
+  /// The temporary file can be made, but cannot then be renamed to 300 characters.
   @Test func aFailedRenameLeavesNothing() throws {
     try withScratchFolder { folder in
       let path = "\(folder)/\(String(repeating: "n", count: 296)).png"

@@ -40,7 +40,7 @@ struct FeatureFigureTests {
     #expect(abs(a.frechetDistance(to: b) - 35) < 1e-9)
     #expect(abs(b.frechetDistance(to: a) - 35) < 1e-9)
     #expect(abs(a.frechetDistance(to: a)) < 1e-9)
-    // Ones that do not commute: for 2 × 2 matrices tr √M = √(tr M + 2 √det M).
+    // Covariances that do not commute: for 2 × 2 matrices tr √M = √(tr M + 2 √det M).
     let m = GaussianStatistics(mean: [0, 0], covariance: [2, 1, 1, 3])
     let n = GaussianStatistics(mean: [0, 0], covariance: [1, -0.5, -0.5, 2])
     // tr Σ₁Σ₂ = 1.5 + 5.5, determinants 5 and 1.75.
@@ -59,7 +59,7 @@ struct FeatureFigureTests {
     #expect(zip(statistics.covariance, [4, 6, 6, 12]).allSatisfy { abs($0 - $1) < 1e-12 })
   }
 
-  @Test("Intervals hold the figure's true value and shrink with the number of points")
+  @Test("Intervals contain the figure's true value and shrink with the number of points")
   func intervals() throws {
     // N(0, 1) against N(0.5, 1) in four dimensions: Fréchet distance 1.
     let reference = try normalPoints(4000, 4, seed: 1)
@@ -79,7 +79,7 @@ struct FeatureFigureTests {
       let ratio = width(small[keyPath: key]) / width(large[keyPath: key])
       #expect((1.8...4.5).contains(ratio), "\(key): \(ratio)")
     }
-    // Real points beside themselves.
+    // Real points compared with themselves.
     #expect(floor.frechet.value < 0.02 && floor.frechet.low < floor.frechet.value)
     #expect(floor.neighbourhoods.precision.value == 1)
   }
@@ -119,7 +119,7 @@ struct FeatureFigureTests {
     }
     let covered = b.indices.filter { point in
       let nearest = a.map { squaredDistance($0, b[point]) }.min() ?? .infinity
-      // The point itself is one of those nearer.
+      // The point itself counts among the nearer ones.
       return b.filter { squaredDistance($0, b[point]) <= nearest }.count <= 5
     }
     #expect(one.coverage.value == Double(covered.count) / 4200)
@@ -148,7 +148,7 @@ struct FeatureFigureTests {
     }
   }
 
-  @Test("Pixels are points whose copies lie at distance 0")
+  @Test("Copies of an image have distance 0 by pixels")
   func pixels() throws {
     let levels = (0..<5000 * 12).map { UInt8(truncatingIfNeeded: $0 * $0 * 31 + $0 / 7) }
     let set = FeatureSet(levels: levels, dimensions: 12)
@@ -159,7 +159,7 @@ struct FeatureFigureTests {
     #expect(set[0, 1] == Double(levels[1]) / 255)
   }
 
-  @Test("What was learned by heart is nearer to the training images")
+  @Test("Memorised images are nearer to the training images")
   func memorization() throws {
     let (training, heldOut) = (try normalPoints(400, 5, seed: 1), try normalPoints(400, 5, seed: 2))
     let (new, copies) = (try normalPoints(1000, 5, seed: 3), training.subset(0..<300))
@@ -193,7 +193,7 @@ struct FeatureFigureTests {
   @Test("Points of one group are drawn together")
   func groups() {
     let bootstrap = Bootstrap(seed: 1, resamples: 1000)
-    // 100 groups of 4 alike are 100 points.
+    // 100 groups of 4 equal points count as 100 points.
     let alike = bootstrap.mean(of: (0..<400).map { $0 / 4 % 2 == 0 ? 1 : 0 }, groups: (0..<400).map { 7 * ($0 / 4) })
     let alone = bootstrap.mean(of: (0..<100).map { $0 % 2 == 0 ? 1 : 0 })
     #expect(alike == alone)

@@ -29,7 +29,7 @@ struct ImageSimilarityTests {
     #expect(abs(a.structuralSimilarity(to: a) - 1) < 1e-12)
     let similarity = a.structuralSimilarity(to: b)
     #expect(similarity.isFinite && similarity <= 1)
-    // A flat picture's windows have no variance: only the means count, 2ab/(a² + b²) with levels a and b.
+    // A flat picture's windows have no variance, so only the means count: 2ab/(a² + b²) with levels a and b.
     let (dark, light) = (image { _ in 51 }, image { _ in 204 })
     #expect(abs(dark.structuralSimilarity(to: light) - (2 * 0.2 * 0.8 + 1e-4) / (0.04 + 0.64 + 1e-4)) < 1e-9)
   }

@@ -36,7 +36,7 @@ import Testing
   }
 
   @Test(
-    "Any size comes back in its own shape", arguments: Backends.available,
+    "Images of any size keep their shape", arguments: Backends.available,
     [(64, 64, 3), (30, 21, 1), (5, 7, 3), (1, 1, 1)])
   func anySize(_ kind: BackendKind, _ size: (width: Int, height: Int, channels: Int)) throws {
     let data = DataDescription(width: size.width, height: size.height, channels: size.channels)
@@ -57,7 +57,7 @@ import Testing
     #expect((result.metrics["gradient-norm"] ?? 0) > 0)
   }
 
-  @Test("An autoencoder has codes, and draws nothing out of nowhere")
+  @Test("An autoencoder has codes, but does not draw new images")
   func capabilities() throws {
     let codes = try onTensors {
       try Autoencoder(AutoencoderSettings(), .float32(on: $0, .tiny)).randomCodes(0..<1, seed: 0)
@@ -82,7 +82,7 @@ import Testing
       let weight = try #require(parameters.first { $0.name == (tied ? "encoder.weight" : "decoder.weight") }).value
       // As [pixels, codes].
       let decoder = tied ? permuted(weight.values(), weight.shape.sizes, order: [1, 0]) : weight.values()
-      // What LAPACK says: the first right singular vectors of the centred images are the components.
+      // By LAPACK, the components are the first right singular vectors of the centred images.
       let svd = LinearAlgebra.singularValues(of: Self.centred(batch), rows: Self.count, columns: columns)
       return (
         names: parameters.map(\.name), loss: Double(model.validationLoss(batch)), singularValues: svd.s,
@@ -116,8 +116,8 @@ import Testing
     return model
   }
 
-  /// Of the angles between the decoder's columns `[pixels, codes]` and the first components, rows of `[_, pixels]`: what is
-  /// left of an orthonormal basis of the columns outside of the components.
+  /// How far the decoder's columns `[pixels, codes]` deviate from the first components, rows of `[_, pixels]`: the part
+  /// of an orthonormal basis of the columns outside the components.
   private static func sineOfLargestAngle(decoder: [Float], components: [Float]) -> Float {
     let pixels = data.shape(1).count
     let basis = LinearAlgebra.singularValues(of: decoder, rows: pixels, columns: latent).u
@@ -156,7 +156,7 @@ import Testing
       number: 0, pixels: pixels, count: count, width: data.width, height: data.height, channels: 1)
   }
 
-  /// The pictures as rows with values 0 to 1, less their mean.
+  /// The pictures as rows with values 0 to 1, minus their mean.
   private static func centred(_ batch: Batch) -> [Float] {
     let columns = batch.pixels.count / batch.count
     var means = [Double](repeating: 0, count: columns)
@@ -196,7 +196,7 @@ private struct TorchName {
 }
 
 extension Arena {
-  /// The fixture's weights. PyTorch flattens `[C, H, W]`, Easel `[H, W, C]`: the layers beside the code are permuted.
+  /// The fixture's weights. PyTorch flattens `[C, H, W]`, Easel `[H, W, C]`, so the layers at the code are permuted.
   fileprivate func load(fromTorch file: SafetensorsReader) throws {
     for parameter in parameters {
       let name = TorchName.of(parameter.name)

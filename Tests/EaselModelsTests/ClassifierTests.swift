@@ -112,7 +112,7 @@ import Testing
     #expect((100_000...750_000).contains(count), "\(count)")
   }
 
-  @Test("It learns what it is shown, at any size", arguments: [(8, 8, 1), (4, 4, 3), (17, 5, 3)])
+  @Test("It learns its training images, at any size", arguments: [(8, 8, 1), (4, 4, 3), (17, 5, 3)])
   func learns(_ size: (width: Int, height: Int, channels: Int)) throws {
     let data = DataDescription(
       width: size.width, height: size.height, channels: size.channels, classNames: ["dark", "bright"])
@@ -120,7 +120,7 @@ import Testing
       let model = try Classifier(Self.settings { $0.blocks = 2 }, .float32(on: backend, data))
       let training = TrainingSettings { $0.learningRate = 3e-3 }
       model.prepareForTraining(training)
-      // Brightness is what counts, pixel by pixel noise is not.
+      // Brightness counts, and noise per pixel does not.
       let pixels = (0..<12 * data.shape(1).count).map { place -> UInt8 in
         let image = place / data.shape(1).count
         return UInt8(truncatingIfNeeded: place * 7919 % 101 + (image % 2) * 120)

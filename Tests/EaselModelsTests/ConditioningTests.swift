@@ -5,7 +5,7 @@ import Foundation
 import Testing
 
 @Suite struct ConditioningTests {
-  @Test("A class has its row of the table and nothing has zeros, under the name that checkpoints know")
+  @Test("A class has its row of the table, and nothing has zeros, under the name in checkpoints")
   func classes() throws {
     try onTensors { backend in
       let scope = Scope()
@@ -20,7 +20,7 @@ import Testing
     }
   }
 
-  @Test("Nothing as a condition is drawn as no guidance is, beside classes in one batch")
+  @Test("In a batch with classes, the condition nothing gives the same image as no guidance")
   func nothing() throws {
     try onTensors { backend in
       let model = try perturbedDiffusion(
@@ -35,7 +35,7 @@ import Testing
     }
   }
 
-  @Test("A model of classes refuses texts and vectors, and each recipe tells its conditions")
+  @Test("A model of classes refuses texts and vectors, and each recipe records its conditions")
   func refused() throws {
     try onTensors { backend in
       let model = try perturbedDiffusion(tinyDiffusion { $0.conditional = true }, .tinyLabelled, on: backend)

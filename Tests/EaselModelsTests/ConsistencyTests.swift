@@ -4,7 +4,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// Consistency models: what they are trained for, and what they draw.
+/// Consistency models: their training target and their images.
 @Suite struct ConsistencyTests {
   // MARK: Tuning
 
@@ -32,8 +32,8 @@ import Testing
     ($0.batchSize, $0.optimizer, $0.learningRate, $0.steps, $0.seed) = (6, .sgd, 1, 8, 5)
   }
 
-  /// One step of gradient descent, at rate 1, of a model and of a network beside it with the same parameters, whose loss is
-  /// written out in Karras et al.'s terms, one image after the other.
+  /// One step of gradient descent, at rate 1, for a model and for a second network with the same parameters, whose loss
+  /// is written out in Karras et al.'s terms, one image after the other.
   private func steps(stage: Int, targetIsTaped: Bool) throws -> (loss: [Float], changes: [[Float]], clean: Int) {
     try onTensors { backend in
       let settings = tinyConsistency { ($0.tuning.huber, $0.tuning.shrink) = (0.02, 4) }
@@ -41,7 +41,7 @@ import Testing
       let batch = blobs(count: 6)
       model.prepareForTraining(Self.settings)
       let before = model.components[0].arena.values.values()
-      // Of eight steps in four stages.
+      // Eight steps in four stages.
       let step = TrainingStep(index: 2 * stage, settings: Self.settings)
       let found = model.trainingStep(batch, step)["loss"] ?? .nan
       let change = zip(model.components[0].arena.values.values(), before).map { $0 - $1 }
@@ -92,7 +92,7 @@ import Testing
     }
   }
 
-  @Test("The loss and its gradient are the formula's, with a target that no gradient goes through", arguments: 0..<4)
+  @Test("The loss and its gradient follow the formula, with a target without a gradient", arguments: 0..<4)
   func lossByHand(_ stage: Int) throws {
     let steps = try steps(stage: stage, targetIsTaped: false)
     #expect(abs(steps.loss[0] - steps.loss[1]) < 1e-3 * steps.loss[1], "\(steps.loss)")
@@ -118,7 +118,7 @@ import Testing
 
   // MARK: Drawing
 
-  /// Where the probability flow ends of normal images N(0.3, 0.5²): the consistency function itself.
+  /// The end of the probability flow for normal images N(0.3, 0.5²), which is the consistency function itself.
   private static func exact(_ x: Tensor, _ level: NoiseLevel) -> Denoised {
     let fraction = 0.5 / (0.25 + level.ratio * level.ratio).squareRoot()
     return Denoised(
@@ -126,7 +126,7 @@ import Testing
   }
 
   @Test(
-    "With the exact function images are distributed as they should be in any number of passes", arguments: [1, 2, 4, 9])
+    "With the exact function, images have the right distribution in any number of passes", arguments: [1, 2, 4, 9])
   func exactFunction(_ passes: Int) throws {
     let values = try onTensors { backend -> [Float] in
       let schedule = NoiseSchedule(.edm, timesteps: 1000)
@@ -146,7 +146,7 @@ import Testing
     #expect(abs(mean - 0.3) < 0.015 && abs(deviation - 0.5) < 0.01, "\(mean), \(deviation)")
   }
 
-  @Test("A code leads back to its image but for the last pass", arguments: [1, 2, 4])
+  @Test("A code leads back to its image except for the last pass", arguments: [1, 2, 4])
   func exactCodes(_ passes: Int) throws {
     let (back, expected) = try onTensors { backend in
       let sampler = DiffusionSampler(.consistency)
@@ -163,7 +163,7 @@ import Testing
     #expect(largestDifference(back, expected) < 1e-4)
   }
 
-  @Test("Images of a seed are the same whatever the range, and those that their codes have", arguments: [1, 2, 4])
+  @Test("Images of a seed are the same whatever the range, and their codes decode to them", arguments: [1, 2, 4])
   func seeds(_ passes: Int) throws {
     let options = SamplingOptions(seed: 7, steps: passes, conditions: [.label(2), .label(0)])
     let (all, part, other, decoded, reconstructed) = try onTensors { backend in
@@ -184,7 +184,7 @@ import Testing
     #expect(allFinite(reconstructed) && reconstructed.count == all.count)
   }
 
-  @Test("More passes are other pictures, and the default is two")
+  @Test("More passes give other pictures, and the default is two")
   func passes() throws {
     let pictures = try onTensors { backend in
       let model = try perturbedConsistency(on: backend)

@@ -23,7 +23,7 @@ import Testing
     #expect(noise.contains { $0 < -0.25 })
   }
 
-  @Test("Salt and pepper replaces whole pixels, as many as stated, half of them by black")
+  @Test("Salt and pepper replaces the stated share of pixels in all channels, half of them with black")
   func saltAndPepper() throws {
     let levels = try Self.damaged(Corruption(.saltAndPepper, strength: 0.2))
     let pixels = stride(from: 0, to: levels.count, by: 3).map { Array(levels[$0..<$0 + 3]) }
@@ -33,20 +33,20 @@ import Testing
     #expect(abs(fraction - 0.2) < 0.02 && abs(Double(black) / Double(black + white) - 0.5) < 0.06, "\(black), \(white)")
   }
 
-  @Test("Squares are grey, a quarter of the shorter side wide, as many as have the stated area")
+  @Test("Squares are grey and a quarter of the shorter side wide, and together have the stated area")
   func squares() throws {
     let levels = try Self.damaged(Corruption(.squares, strength: 0.25))
     let size = 24 * 16 * 3
     for image in 0..<8 {
       let grey = levels[image * size..<(image + 1) * size].count { $0 == 0.5 } / 3
-      // Six squares of 4 × 4, which may lie over one another.
+      // Six squares of 4 × 4, which may overlap.
       #expect(
         (16...96).contains(grey) && levels[image * size..<(image + 1) * size].allSatisfy { $0 == 0.5 || $0 == 0.25 })
     }
     #expect(Set((0..<8).map { Array(levels[$0 * size..<($0 + 1) * size]) }).count == 8)
   }
 
-  @Test("An image's damage is its own, whatever stands beside it", arguments: Corruption.Kind.allCases)
+  @Test("An image's damage does not depend on the images beside it", arguments: Corruption.Kind.allCases)
   func keyedByIndex(kind: Corruption.Kind) throws {
     let corruption = Corruption(kind, strength: 0.3)
     let all = try Self.damaged(corruption)
@@ -67,7 +67,7 @@ import Testing
 }
 
 @Suite struct DenoisingAutoencoderTests {
-  @Test("It learns to give back what was there, of each kind of damage", arguments: Corruption.Kind.allCases)
+  @Test("It learns to restore images from each kind of damage", arguments: Corruption.Kind.allCases)
   func learns(kind: Corruption.Kind) throws {
     let data = DataDescription(width: 12, height: 10, channels: 3)
     let steps = try onTensors { backend in

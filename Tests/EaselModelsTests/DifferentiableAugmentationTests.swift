@@ -5,7 +5,7 @@ import Testing
 @Suite struct DifferentiableAugmentationTests {
   static let data = DataDescription(width: 6, height: 8, channels: 3)
 
-  @Test("Its gradient is the transpose of what it does", arguments: DifferentiableAugmentation.Change.allCases)
+  @Test("Its gradient is its transpose", arguments: DifferentiableAugmentation.Change.allCases)
   func transpose(change: DifferentiableAugmentation.Change) throws {
     let (forward, backward) = try onTensors { backend in
       let augmentation = DifferentiableAugmentation(changes: [change])
@@ -29,7 +29,7 @@ import Testing
   }
 
   @Test(
-    "An image's change is its own, and something does change", arguments: DifferentiableAugmentation.Change.allCases)
+    "An image's change does not depend on the others", arguments: DifferentiableAugmentation.Change.allCases)
   func keyedByIndex(change: DifferentiableAugmentation.Change) throws {
     let (all, some, original) = try onTensors { backend in
       let augmentation = DifferentiableAugmentation(changes: [change])

@@ -12,7 +12,7 @@ import Testing
     Tensor((0..<count * 64).map { $0 % 8 < 4 ? 1 : 0 }, shape: [count, 8, 8, 1], on: backend)
   }
 
-  @Test("Known pixels come back as they were, the others are made up", arguments: Backends.available)
+  @Test("Known pixels stay unchanged, and the others are filled in", arguments: Backends.available)
   func inpaint(_ kind: BackendKind) throws {
     let data = DataDescription(width: 8, height: 8, channels: 3)
     let (images, results, shares) = try onTensors(kind) { backend -> ([Float], [[Float]], [Double]) in
@@ -44,7 +44,7 @@ import Testing
     #expect(shares.last == 1 && zip(shares, shares.dropFirst()).allSatisfy { $0 < $1 })
   }
 
-  @Test("What is made up depends on what is known, and on going back")
+  @Test("The filled-in pixels depend on the known ones, and on jumping back")
   func inpaintLooksAround() throws {
     let results = try onTensors { backend in
       let model = try perturbedDiffusion(by: 0.2, on: backend)
@@ -64,7 +64,7 @@ import Testing
 
   @Test("A model of grey images fills in grey")
   func inpaintWithPerfectModel() throws {
-    // An untrained network predicts zero: of the clean image, that is the middle between black and white.
+    // An untrained network predicts zero; for the clean image this is the middle between black and white.
     let values = try onTensors { backend in
       let model = try Diffusion(tinyDiffusion { $0.prediction = .sample }, .float32(on: backend, .tiny))
       let white = Tensor(repeating: 1, shape: DataDescription.tiny.shape(1), on: backend)
@@ -73,7 +73,7 @@ import Testing
     for (place, value) in values.enumerated() { #expect(abs(value - (place % 8 < 4 ? 0.5 : 1)) < 1e-6) }
   }
 
-  @Test("Going to and fro by numbers that make no sense is refused")
+  @Test("Nonsensical numbers of jumps are refused")
   func resamplingRefusals() {
     for change in [\RePaintResampling.steps, \.jump, \.rounds] {
       var resampling = RePaintResampling()
@@ -92,7 +92,7 @@ import Testing
 
   // MARK: Redrawing
 
-  @Test("The stronger, the less is left of an image", arguments: Diffusion.samplers)
+  @Test("The higher the strength, the less remains of an image", arguments: Diffusion.samplers)
   func redraw(_ sampler: DiffusionSampler.Method) throws {
     let (images, results) = try onTensors { backend -> ([Float], [[Float]]) in
       let settings = tinyDiffusion {
@@ -119,7 +119,7 @@ import Testing
     #expect(results[6] != results[2])
   }
 
-  @Test("A label is drawn where one is given")
+  @Test("If a label is given, it is drawn")
   func redrawLabels() throws {
     let results = try onTensors { backend in
       let model = try perturbedDiffusion(tinyDiffusion { $0.conditional = true }, .tinyLabelled, on: backend)
@@ -158,7 +158,7 @@ import Testing
 
   // MARK: Likelihood
 
-  @Test("Bits a dimension are the sum of their terms, whatever the batch", arguments: PosteriorVariance.allCases)
+  @Test("Bits per dimension are the sum of their terms, whatever the batch", arguments: PosteriorVariance.allCases)
   func likelihood(_ variance: PosteriorVariance) throws {
     let (all, few, other) = try onTensors { backend in
       let settings = tinyDiffusion {
@@ -182,10 +182,10 @@ import Testing
     #expect(all["vlb"] != other["vlb"] && all["prior"] == other["prior"])
   }
 
-  /// White noise of few levels has a known entropy, which the bound cannot be below; a model that knows nothing is far above.
-  @Test("The bound is of the size it must be")
+  /// White noise of few levels has a known entropy. The bound cannot be below it, and an untrained model is far above.
+  @Test("The bound has the right size")
   func likelihoodOfGrey() throws {
-    // Predicts grey always, and the images are grey: only the last level is left to say.
+    // The model always predicts grey, and the images are grey, so only the last level remains to be encoded.
     let figures = try onTensors { backend in
       let settings = tinyDiffusion {
         $0.prediction = .sample
@@ -207,7 +207,7 @@ import Testing
     #expect(abs((figures["vlb"]?[0] ?? .nan) - terms - (figures["decoder"]?[0] ?? 0)) < 0.02 * terms)
   }
 
-  @Test("A conditional model is told the labels")
+  @Test("A conditional model receives the labels")
   func likelihoodWithLabels() throws {
     let figures = try onTensors { backend in
       let settings = tinyDiffusion {

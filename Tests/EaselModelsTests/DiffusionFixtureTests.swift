@@ -5,20 +5,20 @@ import Testing
 
 /// Solvers, preconditioning and bounds against Tests/Fixtures/diffusion.json.
 @Suite struct DiffusionFixtureTests {
-  @Test("Karras et al.'s levels, and the timesteps that the network is told of them", arguments: ["linear", "cosine"])
+  @Test("Karras et al.'s levels, and the network's timesteps for them", arguments: ["linear", "cosine"])
   func levels(_ name: String) throws {
     let expected = try #require(DiffusionFixture.load().levels[name])
     let schedule = NoiseSchedule(try #require(.init(rawValue: name)), timesteps: 1000)
     let found = schedule.karrasLevels(10, from: schedule.level(999).ratio)
     #expect(found.count == expected.sigmas.count)
     for (level, (sigma, timestep)) in zip(found, zip(expected.sigmas, expected.timesteps)) {
-      // diffusers computes β in float32, which the last of a cosine's is off by 1e-4 of.
+      // diffusers computes β in float32, so the last β of a cosine schedule is off by 1e-4.
       #expect(abs(level.ratio - sigma) < 2e-4 * sigma)
       #expect(abs(Double(level.condition) - timestep) < 1e-2)
     }
   }
 
-  @Test("Solvers lead where diffusers' lead", arguments: Backends.available)
+  @Test("Solvers have the same results as diffusers'", arguments: Backends.available)
   func walks(_ kind: BackendKind) throws {
     let fixture = try DiffusionFixture.load()
     #expect(fixture.walks.count == 40)
@@ -29,7 +29,7 @@ import Testing
       let path = try onTensors(kind) { backend -> [[Float]] in
         let levels = sampler.levels(expected.steps, of: schedule, .leading)
         let start = Tensor(fixture.start, shape: [1, 3, 4, 1], on: backend)
-        // Every beginning of the way is one of its own.
+        // Each beginning of the way is tested separately.
         return (1...expected.steps).map { steps in
           sampler.walk(start, through: Array(levels[...steps])) { x, level in
             let shift = Float(level.ratio / (1 + level.ratio))
@@ -64,7 +64,7 @@ import Testing
       {
         let noisy = level.signal * image + level.sigma * noise
         #expect(abs(noisy - input) < 1e-7)
-        // F's sign is the other of v's.
+        // F has the opposite sign of v.
         loss += pow(-output - (target.image * image + target.noise * noise), 2) / 6
       }
       #expect(abs(loss - expected.losses[index]) < 1e-6 * loss)
@@ -72,7 +72,7 @@ import Testing
   }
 
   @Test(
-    "The variational bound's terms, and the gradient of what is said on the variance",
+    "The variational bound's terms, and the gradient with respect to the variance",
     arguments: [NoiseSchedule.Kind.linear, .cosine], PosteriorVariance.allCases)
   func bound(_ kind: NoiseSchedule.Kind, _ variance: PosteriorVariance) throws {
     let fixture = try DiffusionFixture.load().bound
@@ -83,7 +83,7 @@ import Testing
       func tensor(_ values: [Float]) -> Tensor { Tensor(values, shape: shape, on: backend) }
       let bound = VariationalBound(schedule: schedule, variance: variance)
       let (image, noise) = (tensor(fixture.image), tensor(fixture.noise))
-      // The image's error is that of the noise, by the timestep's factor.
+      // The image's error is that of the noise times the timestep's factor.
       let factors = fixture.timesteps.map {
         Float(PredictionTarget.epsilon.image(at: schedule.level($0)).output)
       }

@@ -40,7 +40,7 @@ import Testing
     #expect((0..<2).allSatisfy { two.posterior($0).large.isFinite && two.posterior($0).large > 0 })
   }
 
-  @Test("The timestep of a noise is the one with as much noise")
+  @Test("The timestep for a noise is the one with the same amount of noise")
   func timestepForNoise() {
     let schedule = NoiseSchedule(.linear, timesteps: 1000)
     for timestep in [0, 1, 10, 487, 999] {
@@ -52,7 +52,7 @@ import Testing
     #expect(schedule.timestep(forNoise: .infinity) == 999)
   }
 
-  @Test("Training takes all timesteps alike, and ln σ of the edm schedule from N(−1.2, 1.2²)")
+  @Test("Training draws timesteps uniformly, and ln σ of the edm schedule from N(−1.2, 1.2²)")
   func trainingLevels() throws {
     func levels(_ schedule: NoiseSchedule) throws -> [NoiseLevel] {
       try onTensors { schedule.trainingLevels(10_000, RandomDraw(seed: 1, stream: .noise), on: $0) }
@@ -86,7 +86,7 @@ import Testing
     #expect(spacing.timesteps(steps, of: total) == expected)
   }
 
-  @Test("Every spacing stays inside and falls", arguments: TimestepSpacing.allCases, [1, 2, 7, 50, 999, 1000])
+  @Test("Every spacing stays in range and falls", arguments: TimestepSpacing.allCases, [1, 2, 7, 50, 999, 1000])
   func spacingStaysInside(_ spacing: TimestepSpacing, _ steps: Int) {
     let timesteps = spacing.timesteps(steps, of: 1000)
     #expect(timesteps.count == steps)
@@ -95,7 +95,7 @@ import Testing
     if spacing != .quadratic { #expect(Set(timesteps).count == steps) }
   }
 
-  /// Which timesteps are visited, where the steps divide their number and where they do not.
+  /// The timesteps visited, whether or not their number is divisible by the steps.
   @Test("Evenly spaced timesteps are evenly spaced for every number of steps", arguments: [2, 7, 100, 1000])
   func evenSpacing(_ total: Int) {
     for steps in 1...total {
@@ -108,7 +108,7 @@ import Testing
         #expect(timesteps.count == steps && gaps.allSatisfy { abs($0 - stride) < 1 + 1e-9 }, "\(steps)")
       }
       #expect(leading.last == 0 && trailing.first == total - 1)
-      // The first stands no more than a stride, and the last no more than one, from its end.
+      // The first and the last are at most a stride from their ends.
       #expect(Double(total - leading[0]) < stride + 1 && Double(trailing[steps - 1]) < stride, "\(steps)")
       if total.isMultiple(of: steps) {
         #expect(leading == (0..<steps).map { $0 * (total / steps) }.reversed(), "\(steps)")
@@ -116,12 +116,12 @@ import Testing
     }
   }
 
-  // MARK: Ways
+  // MARK: Paths
 
-  /// A network that takes anything for one image, of which clipping leaves something else: on the way every sampler mixes that
-  /// with the noise that x began with, however many steps it takes.
+  /// A network that predicts the same image for anything, and clipping changes that image. Every sampler mixes the
+  /// result with the initial noise of x, in any number of steps.
   @Test(
-    "Clipping drifts in no number of steps", arguments: DiffusionSampler.Method.deterministic,
+    "Clipping does not drift with any number of steps", arguments: DiffusionSampler.Method.deterministic,
     NoiseSchedule.Kind.allCases)
   func clippingDoesNotDrift(_ method: DiffusionSampler.Method, _ kind: NoiseSchedule.Kind) throws {
     let schedule = NoiseSchedule(kind, timesteps: 1000)
@@ -145,7 +145,7 @@ import Testing
     for error in errors { #expect(error < 1e-3) }
   }
 
-  /// Images whose pixels are normal numbers have a denoiser in closed form, which leads noise z to mean + deviation · z.
+  /// Images of normal numbers have a denoiser in closed form, which turns noise z into mean + deviation · z.
   @Test(
     "With an exact denoiser every sampler, spacing and number of steps leads to the same images",
     arguments: TimestepSpacing.allCases, [true, false])
@@ -155,7 +155,7 @@ import Testing
       WayCase.all.map { way -> (WayCase, [Float]) in
         let schedule = NoiseSchedule(way.schedule, timesteps: 1000)
         let levels = way.sampler.levels(way.steps, of: schedule, spacing)
-        // As much noise as a level of edm, whose x is scaled, has at the beginning.
+        // The initial noise; at an edm level, x is scaled.
         let z = normalValues([64, 4, 4, 1], seed: 2, on: backend)
         let scale = Float(levels[0].sigma)
         let found = way.sampler.walk(backend.affine(z, scale: scale, shift: 0), through: levels) { x, level in
@@ -165,8 +165,8 @@ import Testing
         } noise: { step in
           normalValues(z.shape, seed: UInt64(100 + step), on: backend)
         }.values()
-        // The flow keeps how many deviations a pixel is from the mean; noise of its own makes images of all that would look the
-        // same at the first level.
+        // The flow keeps a pixel's distance from the mean in deviations. A sampler with its own noise draws from all
+        // images that would look the same at the first level.
         let ratio = levels[0].ratio
         let whole = (deviation * deviation + ratio * ratio).squareRoot()
         let fraction = deviation * deviation / (whole * whole)
@@ -179,7 +179,7 @@ import Testing
           return clips ? max(-1, min(1, image)) : image
         }
         if way.sampler.drawsNoise {
-          // Other images of the same distribution: their order tells.
+          // Other images of the same distribution; compare them in order.
           return (way, zip(found.sorted(), expected.sorted()).map { abs($0 - $1) })
         }
         return (way, zip(found, expected).map { abs($0 - $1) })
@@ -187,7 +187,7 @@ import Testing
     }
     for (way, differences) in errors {
       let average = Double(differences.reduce(0, +)) / Double(differences.count)
-      // First-order solvers are as far off as a step is long; 1,024 random numbers have a mean that is off by a hundredth.
+      // First-order solvers are off by the length of a step; the mean of 1,024 random numbers is off by a hundredth.
       let bound = (way.sampler.drawsNoise ? 0.03 : 0.012) + 3 / Double(way.steps)
       #expect(average < bound, "\(way)")
     }
@@ -262,7 +262,7 @@ import Testing
       let back = stepper.step(truth, at: timestep, previous: -1, noisy) { fatalError("DDIM draws no noise") }
       return (image.values(), back.values())
     }
-    // At t = 999 only √ᾱ = 0.006 of the image is left to divide by.
+    // At t = 999 the division is by √ᾱ = 0.006, the remaining share of the image.
     #expect(largestDifference(back, image) < (timestep == 999 ? 2e-4 : 1e-5))
   }
 
@@ -281,12 +281,12 @@ import Testing
     #expect(difference < 1e-5)
   }
 
-  @Test("A step towards noise and back again leads to where it began", arguments: DiffusionSampler.Method.deterministic)
+  @Test("A step towards noise and back leads to the starting point", arguments: DiffusionSampler.Method.deterministic)
   func inversion(_ method: DiffusionSampler.Method) throws {
     let (start, up, back) = try onTensors { backend in
       let stepper = Stepper(DiffusionSampler(method), clips: false)
       let x = uniformImages([1, 4, 4, 1], on: backend)
-      // The same noise, as the network would predict it in both places.
+      // The noise that the network would predict in both places.
       let noise = normalValues(x.shape, seed: 3, on: backend)
       let up = stepper.step(noise, at: 100, previous: 200, x) { fatalError("no noise") }
       let back = stepper.step(noise, at: 200, previous: 100, up) { fatalError("no noise") }
@@ -296,11 +296,11 @@ import Testing
     #expect(largestDifference(start, up) > 0.1)
   }
 
-  @Test("Noise upon noise is as much as noise at once", arguments: NoiseSchedule.Kind.allCases, [-1, 0, 300, 700])
+  @Test("Noise in two steps is the same as noise in one", arguments: NoiseSchedule.Kind.allCases, [-1, 0, 300, 700])
   func moreNoise(_ kind: NoiseSchedule.Kind, _ timestep: Int) throws {
     let schedule = NoiseSchedule(kind, timesteps: 1000)
     let (low, high) = (schedule.level(timestep), schedule.level(700))
-    // What of the image, of the first noise and of the second there is in the result.
+    // The shares of the image, the first noise and the second noise in the result.
     let parts = try onTensors { backend in
       func number(_ value: Float) -> Tensor { Tensor([value], shape: [1, 1, 1, 1], on: backend) }
       return [(1, 0, 0), (0, 1, 0), (0, 0, 1)].map { image, first, second in

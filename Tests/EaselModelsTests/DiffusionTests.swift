@@ -39,7 +39,7 @@ import Testing
     #expect(Set(results[0][..<64]) != Set(results[0][64...]), "two images of one seed are alike")
   }
 
-  @Test("Only a sampler with noise of its own draws more than the first")
+  @Test("Only a sampler with its own noise draws more than the initial noise")
   func samplersDiffer() throws {
     let results = try onTensors { backend in
       let model = try perturbedDiffusion(on: backend)
@@ -114,7 +114,7 @@ import Testing
     }
   }
 
-  @Test("A model's own noise belongs to its own sampler, and is told of")
+  @Test("A model's own noise applies only to its own sampler, and is reported")
   func ownEta() throws {
     try onTensors { backend in
       func model(_ eta: Double) throws -> Diffusion {
@@ -132,7 +132,7 @@ import Testing
       #expect(try noise == picture(plain, SamplingOptions(eta: 1)))
       #expect(try noise != picture(plain, SamplingOptions()))
       #expect(try picture(noisy, SamplingOptions(eta: 0)) == picture(plain, SamplingOptions()))
-      // Another sampler goes without.
+      // Another sampler adds none.
       for sampler in ["ddim", "heun"] {
         let options = SamplingOptions(sampler: sampler)
         #expect(try picture(noisy, options) == picture(plain, options))
@@ -177,9 +177,9 @@ import Testing
     #expect(difference("ring", "ring × 1.5") > 1e-3)
   }
 
-  @Test("Guidance leads from the prediction without a label past the one with it")
+  @Test("Guidance goes from the prediction without a label beyond the one with it")
   func guidance() throws {
-    // One step to the image, unclipped: the picture is linear in the prediction.
+    // With one step to the image, unclipped, the picture is linear in the prediction.
     let pictures = try onTensors { backend in
       let settings = tinyDiffusion {
         $0.conditional = true
@@ -197,7 +197,7 @@ import Testing
     #expect(largestDifference(pictures[2], expected) < 1e-5)
   }
 
-  @Test("Labels are left out in training as often as asked, and never outside of it")
+  @Test("Labels are dropped in training as often as set, and never outside it")
   func labelDropout() throws {
     let labels: [Int32] = (0..<16).map { $0 % 3 }
     /// The losses of the same images and noise, in training and in validation.
@@ -253,7 +253,7 @@ import Testing
 
   // MARK: Codes
 
-  // Not with a network that predicts the image: untrained, it predicts the same one for every code.
+  // A network that predicts the image is excluded: untrained, it predicts the same one for every code.
   @Test(
     "A code leads back to its image, the nearer the more steps",
     arguments: [
@@ -271,7 +271,7 @@ import Testing
           $0.sampler = code.sampler
         }
         let model = try perturbedDiffusion(settings, by: 0.03, on: backend)
-        // 18: more than are computed at a time.
+        // 18 is more than are computed at a time.
         let images = uniformImages(DataDescription.tiny.shape(18), on: backend)
         return (images.values(), model.decode(model.encode(images)).values())
       }
@@ -286,7 +286,7 @@ import Testing
   @Test("Random codes lead to the images of the same seed")
   func randomCodes() throws {
     let (decoded, sampled) = try onTensors { backend in
-      // So far off that samples would leave the range of pixels.
+      // Far enough that samples would leave the range of pixels.
       let model = try perturbedDiffusion(by: 0.3, on: backend)
       let codes = try #require(model.randomCodes(3..<6, seed: 4))
       return (
@@ -356,9 +356,9 @@ import Testing
     #expect(largestDifference(results[2], images) > 0.1)
   }
 
-  @Test("A model that knows the noise takes it out")
+  @Test("A model that knows the noise removes it")
   func denoiseWithPerfectModel() throws {
-    // An untrained network predicts zero. As a prediction of the clean image, that is a model of black-and-white's middle.
+    // An untrained network predicts zero. For the clean image this is the middle between black and white.
     let values = try onTensors { backend in
       let model = try Diffusion(tinyDiffusion { $0.prediction = .sample }, .float32(on: backend, .tiny))
       let grey = Tensor(repeating: 0.5, shape: DataDescription.tiny.shape(2), on: backend)
@@ -368,7 +368,7 @@ import Testing
     #expect(values.allSatisfy { abs($0 - 0.5) < 1e-6 })
   }
 
-  @Test("Denoising begins where the schedule has as much noise", arguments: [Float(0.1), 0.5, 1])
+  @Test("Denoising begins at the level with the same noise", arguments: [Float(0.1), 0.5, 1])
   func denoiseStart(_ noise: Float) throws {
     // A velocity of zero makes one step of x into √ᾱ x, and x is √ᾱ times the image: ᾱ = 1 / (1 + σ²) of it is left.
     let values = try onTensors { backend in
@@ -437,7 +437,7 @@ import Testing
     }
   }
 
-  @Test("The spherical path keeps the length and turns evenly")
+  @Test("The spherical path keeps the length and rotates evenly")
   func sphericalKeepsNorm() {
     let longer = b.map { $0 * Float(norm(a) / norm(b)) }
     let path = Interpolation.spherical.path(from: a, to: longer, frames: 7)
@@ -507,7 +507,7 @@ struct SamplingCase: Sendable, CustomTestStringConvertible {
         $0.prediction = .velocity
         $0.noiseSchedule = .edm
       }),
-    // So many quadratic steps that some are of no length.
+    // Enough quadratic steps that some have no length.
     SamplingCase(
       "ddpm with a learned variance", SamplingOptions(seed: 7, steps: 40, sampler: "ddpm"),
       tinyDiffusion {
@@ -525,7 +525,7 @@ struct SamplingCase: Sendable, CustomTestStringConvertible {
   }
 }
 
-/// Options that are refused, and what the message has to say.
+/// Options that are refused, and the text that the message must have.
 struct Refusal: Sendable {
   let options: SamplingOptions
   let conditional: Bool
@@ -536,7 +536,7 @@ struct Refusal: Sendable {
   }
 }
 
-/// A U-Net of three levels that was moved off its zeros.
+/// A U-Net of three levels, with its zeros changed.
 private struct TinyNetwork {
   let network: UNet
   let component: Component
@@ -551,7 +551,7 @@ private struct TinyNetwork {
     component.perturb(by: 0.1)
   }
 
-  /// Every image has a timestep of its own.
+  /// Every image has its own timestep.
   func callAsFunction(_ x: Tensor, firstTimestep: Int = 0, then finish: (Tensor) -> Tensor = { $0 }) -> [Float] {
     let timesteps = (0..<x.shape[0]).map { Float(100 * ($0 + firstTimestep)) }
     return finish(network(Variable(x), timesteps: timesteps).value).values()

@@ -3,7 +3,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// `Documentation/Families` leads from equations to code: what its tables name has to be there.
+/// `Documentation/Families` leads from equations to code; everything that its tables name must exist.
 @Suite struct FamilyPageTests {
   /// A row of a page's table: `| idea | functions with their files | settings |`.
   private struct Row {

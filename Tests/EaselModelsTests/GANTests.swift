@@ -38,10 +38,10 @@ import Testing
     for component in model.components {
       for parameter in component.arena.parameters {
         var name = component.prefix + parameter.name
-        // Where labels are another channel, the first convolution has one more.
+        // If labels are another channel, the first convolution has one more.
         if parameter.shape == [4, 2, 4, 4] { name = "plane-conv" }
         guard let entry = file.entries[name] else {
-          // The generator of a conditional model also has classes: without labels they are not looked at.
+          // The generator of a conditional model also has classes; without labels they are not used.
           #expect(name == "generator.classes.weight")
           continue
         }
@@ -127,7 +127,7 @@ import Testing
 }
 
 @Suite struct GANTests {
-  @Test("A step that is left out leaves running statistics as they were")
+  @Test("A skipped step leaves running statistics unchanged")
   func statisticsOfSoundSteps() throws {
     let (statistics, nonFinite) = try onTensors { backend in
       let model = try GAN(Self.small(), .float32(on: backend, .tiny))
@@ -191,7 +191,7 @@ import Testing
     #expect(largest == 0.01)
   }
 
-  @Test("The ratio of steps is the one that was chosen")
+  @Test("The ratio of steps is the chosen one")
   func ratio() throws {
     let steps = try onTensors { backend in
       let model = try GAN(
@@ -226,12 +226,12 @@ import Testing
         return model.components[1].arena.values.values()
       }
     }
-    // The generator has BatchNorm, whose statistics are those of a part: real images alone say little, so a loose bound.
+    // The generator's BatchNorm uses the statistics of a part; real images alone say little, so the bound is loose.
     #expect(relativeError(weights[1], weights[0]) < 1e-2)
   }
 
   @Test(
-    "Images keep their size and range, the same whatever the range asked for", arguments: [(48, 32, 3), (28, 28, 1)])
+    "Images have the right size and values, and are the same whatever the range", arguments: [(48, 32, 3), (28, 28, 1)])
   func samples(_ size: (width: Int, height: Int, channels: Int)) throws {
     let data = DataDescription(
       width: size.width, height: size.height, channels: size.channels, classNames: ["a", "b", "c"])
@@ -251,11 +251,11 @@ import Testing
       )
     }
     #expect(shape == data.shape(20) && all == some && all.allSatisfy { (0...1).contains($0) })
-    // Image 2 is of class 2 unless another is asked for.
+    // Image 2 has class 2 unless another is requested.
     #expect(third[0] == third[1])
   }
 
-  @Test("The average's statistics are those of its own images, and settle the same again")
+  @Test("The average's statistics are those of its own images, and the same when computed again")
   func standingStatistics() throws {
     let (mean, first, cut, second, before, after) = try onTensors { backend in
       let model = try GAN(Self.small(), .float32(on: backend, .tiny))
@@ -266,12 +266,12 @@ import Testing
       let before = arena.buffers.map { $0.value.values() }
       model.refreshAverageStatistics()
       let first = arena.withAverage { arena.buffers.map { $0.value.values() } }
-      // Over fewer images where that is enough; nothing of it is left when it is done in full.
+      // Over fewer images if that is enough; this has no effect on a full computation later.
       model.refreshAverageStatistics { true }
       let cut = arena.withAverage { arena.buffers.map { $0.value.values() } }
       model.refreshAverageStatistics()
       let second = arena.withAverage { arena.buffers.map { $0.value.values() } }
-      // The first norm's input is the code's linear layer: its mean over codes of mean zero is the bias.
+      // The first norm's input is the code's linear layer; its mean over codes of mean zero is the bias.
       let bias = arena.parameters.first { $0.name == "input.bias" }
       let values = arena.withAverage { bias?.value.values() ?? [] }
       let channels = arena.buffers[0].shape.count
@@ -288,7 +288,7 @@ import Testing
     #expect(largestDifference(first[0], mean) < 0.02)
   }
 
-  @Test("Settings that do not go together are refused")
+  @Test("Settings that do not fit together are refused")
   func refusals() throws {
     expectUserError(.usage, "norm", "wgan-gp") {
       try Self.small {
@@ -308,7 +308,7 @@ import Testing
     }
   }
 
-  @Test("What it draws comes near to what it was shown")
+  @Test("Its images come near to the training images")
   func learns() throws {
     let steps = try onTensors { backend in
       let model = try GAN(
@@ -340,7 +340,7 @@ import Testing
     }
   }
 
-  @Test("Images like the real ones raise no alarm; one image again and again does, and so does one class")
+  @Test("Images like the real ones raise no alarm; repeating one image or one class does")
   func collapse() throws {
     let labels: [Int32] = [0, 1, 0, 1, 0, 1, 0, 1]
     let healthy = try Self.monitor((0..<8).map { [Float($0 % 2), Float($0 / 2)] }, labels: labels)

@@ -4,7 +4,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// CycleGAN and pix2pix: against PyTorch (`make_translation_fixtures.py`), and what they promise besides.
+/// CycleGAN and pix2pix: against PyTorch (`make_translation_fixtures.py`), and their other properties.
 @Suite struct ImageTranslationTests {
   /// A family with few channels.
   enum Kind: String, CaseIterable, Sendable, CustomTestStringConvertible {
@@ -48,7 +48,7 @@ import Testing
     try SafetensorsReader(path: fixture("translation.safetensors"))
   }
 
-  /// A model with the fixture's first values.
+  /// A model with the fixture's initial values.
   private static func golden(_ kind: Kind, _ file: SafetensorsReader, on backend: any Backend) throws
     -> any Translating
   {
@@ -60,7 +60,7 @@ import Testing
     return model
   }
 
-  /// A learning rate that moves nothing, and a momentum whose first value is the gradient.
+  /// A learning rate that changes nothing, and a momentum whose first value is the gradient.
   private static let standing = TrainingSettings {
     $0.optimizer = .sgd
     $0.momentum = 0.9
@@ -157,7 +157,7 @@ import Testing
     func step(_ parts: Int) throws -> (gradients: [[Float]], metrics: Metrics) {
       try onTensors { backend in
         let data = DataDescription(width: 12, height: 12, channels: 1)
-        // A pool of three is full before the batch of five is over; dropout goes by the place in the batch.
+        // A pool of three is full before the batch of five is over; dropout depends on the index in the batch.
         let model = try kind.make(data, on: backend, cyclegan: { $0.poolSize = 3 }, pix2pix: { $0.dropout = 0.5 })
         for component in model.components { component.perturb(by: 0.3) }
         var settings = Self.standing
@@ -194,7 +194,7 @@ import Testing
       model.prepareForTraining(settings)
       let batch = Self.pictures(data, count: 3)
       var losses = [model.validationLoss(batch), model.validationLoss(batch)]
-      // What the discriminators think does not matter, nor what the generators are beside their average.
+      // Neither the discriminators nor the generators' own weights matter, only the average.
       model.components[1].perturb(by: 1)
       model.components[0].perturb(by: 1)
       losses.append(model.validationLoss(batch))
@@ -206,7 +206,7 @@ import Testing
     #expect(losses[3] != losses[0])
   }
 
-  @Test("The generators learn to fool judges that do not learn meanwhile, and the judges to tell")
+  @Test("The generators learn to fool fixed discriminators, and the discriminators learn to judge")
   func alternation() throws {
     let metrics = try onTensors { backend -> [Metrics] in
       let data = DataDescription(width: 12, height: 12, channels: 1)
@@ -248,7 +248,7 @@ import Testing
 
   // MARK: Images of the past
 
-  @Test("A pool lets images through until it is full, then exchanges half of them for older ones")
+  @Test("A pool passes images on until it is full, then exchanges half of them for older ones")
   func pool() throws {
     let (given, counts, again) = try onTensors { backend -> ([Float], [Float], [Float]) in
       let data = DataDescription(width: 1, height: 1, channels: 1)
@@ -270,13 +270,13 @@ import Testing
     let old = given.indices.filter { given[$0] != Float($0) }
     #expect((430...570).contains(old.count), "\(old.count)")
     #expect(old.allSatisfy { given[$0] < Float($0) })
-    // Nothing leaves the pool twice: what is given is replaced by what comes.
+    // No image leaves the pool twice, since the new image replaces it.
     #expect(Set(given[8...]).count == given.count - 8)
-    // It goes image by image, whatever the batches.
+    // The pool works image by image, whatever the batches.
     #expect(given == again)
   }
 
-  @Test("The pool is part of what training goes on from")
+  @Test("The pool is part of the state that training resumes from")
   func poolState() throws {
     let (states, none) = try onTensors { backend -> ([[Float]], Int) in
       let data = DataDescription(width: 8, height: 8, channels: 1)
@@ -296,7 +296,7 @@ import Testing
     }
   }
 
-  @Test("Augmentation changes what CycleGAN's discriminators see, not what is made, nor what is kept")
+  @Test("Augmentation changes only the inputs of CycleGAN's discriminators, not the images or the pool")
   func augmentation() throws {
     func step(_ changes: [DifferentiableAugmentation.Change]) throws -> (metrics: Metrics, pool: [Float]) {
       try onTensors { backend in
@@ -320,10 +320,10 @@ import Testing
 
   // MARK: Images of all kinds
 
-  @Test("Repeated pixels make one surface of one colour, transposed convolutions a checkerboard")
+  @Test("Repeated pixels keep a surface in one colour; transposed convolutions make a checkerboard")
   func upsampling() throws {
     func unevenness(_ upsampling: Upsampling) throws -> Float {
-      // Bright at the left, so that the norms have something to divide by: of one colour only, rounding would be all there is.
+      // Bright at the left, so that the norms have something to divide by: with one colour, only rounding would remain.
       let (data, border, edge) = (DataDescription(width: 97, height: 60, channels: 1), 20, 27)
       let values = try onTensors { backend in
         let model = try Kind.cyclegan.make(data, on: backend) {
@@ -369,7 +369,7 @@ import Testing
     }
   }
 
-  @Test("Larger images take more residual blocks, and as many levels as they have room for")
+  @Test("Larger images get more residual blocks, and as many levels as fit")
   func automaticDepth() throws {
     let counts = try onTensors { backend in
       try [128, 129].map { side in
@@ -378,7 +378,7 @@ import Testing
         }.components[0].arena.parameters.filter { $0.name.contains("conv_block") }.count
       }
     }
-    // Two generators, two convolutions a block, a weight and a bias each.
+    // Two generators, two convolutions per block, each with a weight and a bias.
     #expect(counts == [8 * 6, 8 * 9])
     expectUserError(.usage, "depth: expected 2 to 3", "found 4") {
       try onTensors { backend in
@@ -390,7 +390,7 @@ import Testing
 
   // MARK: Translating
 
-  @Test("Directions are named, lead back where they can, and others are refused", arguments: Kind.allCases)
+  @Test("Directions have names and, if possible, inverses; other names are refused", arguments: Kind.allCases)
   func directions(_ kind: Kind) throws {
     let directions = try onTensors { try kind.make(.tiny, on: $0).directions }
     let there = TranslationDirection("a-to-b", inverse: kind == .cyclegan ? "b-to-a" : nil, from: 0, to: 1)
@@ -411,13 +411,13 @@ import Testing
     }
   }
 
-  @Test("The mean over copies is that of a mirrored and a moved image's translations, each put back")
+  @Test("The mean over copies is that of the mirrored and moved images' translations, each moved back")
   func copies() throws {
     let data = DataDescription(width: 12, height: 16, channels: 3)
     @Sendable func mirrored(_ values: [Float]) -> [Float] {
       values.indices.map { values[$0 / 36 * 36 + (11 - $0 % 36 / 3) * 3 + $0 % 3] }
     }
-    /// The value as many rows below and columns to the right, or that of the border; nil for that where there is none.
+    /// The value that many rows below and columns to the right, or that of the border; nil if there is none.
     @Sendable func moved(_ values: [Float], by move: Int) -> [Float?] {
       values.indices.map { place in
         let (row, column) = (place / 36 + move, place % 36 / 3 + move)
@@ -445,13 +445,13 @@ import Testing
         third.map { (pair.0 + pair.1 + $0) / 3 } ?? (pair.0 + pair.1) / 2
       }
       #expect(largestDifference(try translate(image, copies: 3), mean) < 1e-5)
-      // As many mirrored copies as others at each place: a mirrored image's translation is the translation's mirror image.
+      // Half of the copies at each position are mirrored: a mirrored image's translation is the mirrored translation.
       #expect(
         largestDifference(mirrored(try translate(image, copies: 8)), try translate(mirrored(image), copies: 8)) < 1e-5)
     }
   }
 
-  @Test("An image's translation does not depend on those beside it; directions differ, and so does noise")
+  @Test("An image's translation does not depend on the others; directions and noise make a difference")
   func independence() throws {
     let data = DataDescription(width: 16, height: 16, channels: 1)
     for kind in Kind.allCases {

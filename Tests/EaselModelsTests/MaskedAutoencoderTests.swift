@@ -4,7 +4,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// Masked autoencoders: against PyTorch (Tests/Fixtures/make_masked_autoencoder.py), and what they do with pictures.
+/// Masked autoencoders: against PyTorch (Tests/Fixtures/make_masked_autoencoder.py), and their results with pictures.
 @Suite struct MaskedAutoencoderTests {
   // MARK: PyTorch
 
@@ -29,7 +29,7 @@ import Testing
     let expected = try found.gradients.map { try file.floats("\(c.name).gradient.\($0.name)") }
     let whole = norm(expected.flatMap(\.self))
     for (gradient, expected) in zip(found.gradients, expected) {
-      // Keys' biases, a part of qkv's, have no gradient: the rest of it must be right.
+      // The biases of keys, a part of those of qkv, have no gradient; the rest must be right.
       #expect(isSameGradient(gradient.values, expected, whole: whole), "\(gradient.name)")
     }
   }
@@ -57,7 +57,7 @@ import Testing
     }
   }
 
-  @Test("Features, and what is made up of masked patches, are PyTorch's", arguments: Backends.available)
+  @Test("Features and predictions of masked patches are PyTorch's", arguments: Backends.available)
   func pictures(_ kind: BackendKind) throws {
     let file = try SafetensorsReader(path: fixture("masked-autoencoder.safetensors"))
     let seen = try Self.visible(file)
@@ -105,7 +105,7 @@ import Testing
   // MARK: Any data
 
   @Test(
-    "Any size is trained on and completed", arguments: Backends.available,
+    "Images of any size can be trained on and completed", arguments: Backends.available,
     [(28, 28, 1), (48, 32, 3), (64, 64, 3), (30, 21, 1), (5, 7, 3)])
   func anySize(_ kind: BackendKind, _ size: (width: Int, height: Int, channels: Int)) throws {
     let data = DataDescription(width: size.width, height: size.height, channels: size.channels)
@@ -114,7 +114,7 @@ import Testing
       model.prepareForTraining(TrainingSettings())
       let metrics = model.trainingStep(blobs(data, count: 3), TrainingStep(index: 0, settings: TrainingSettings()))
       let images = uniformImages(data.shape(2), on: backend)
-      // The right half, but for the first patch.
+      // The right half, except the first patch.
       let start = max(4, data.width / 2)
       let flags = (0..<2 * data.width * data.height).map { $0 % data.width >= start ? Float(1) : 0 }
       let missing = Tensor(flags, shape: [2, data.height, data.width, 1], on: backend)
@@ -135,7 +135,7 @@ import Testing
     #expect(wrong == 0, "\(wrong) pixels")
   }
 
-  @Test("An image's completion and features depend on nothing but itself and what is known of it")
+  @Test("An image's completion and features depend only on its own known pixels")
   func independence() throws {
     let data = DataDescription(width: 8, height: 8, channels: 1)
     let found = try onTensors { backend in
@@ -148,7 +148,7 @@ import Testing
       func complete(_ images: Tensor, _ range: Range<Int>) throws -> [Float] {
         try model.inpaint(images[range], missing: missing[range], seed: 0) { _ in }.values()
       }
-      // What stands where pixels are missing is not looked at.
+      // The values of missing pixels are not used.
       let hidden = images.values().enumerated().map { flags[$0] > 0 ? Float(0.123) : $1 }
       let (all, features) = (try complete(images, 0..<70), model.features(images).values())
       return (
@@ -163,7 +163,7 @@ import Testing
     #expect(Set(found.features).count > 1000)
   }
 
-  @Test("Every image of the held-out has a mask of its own, whatever stands beside it")
+  @Test("Every held-out image has its own mask, whatever the images beside it")
   func validation() throws {
     let data = DataDescription(width: 8, height: 8, channels: 1)
     let (alone, beside, other, again) = try onTensors { backend -> (Float, Float, Float, Float) in
@@ -175,7 +175,7 @@ import Testing
         return model.validationLoss(
           Batch(number: 3, pixels: chosen, count: images.count, width: 8, height: 8, channels: 1))
       }
-      // The second image's loss beside one and beside another.
+      // The second image's loss together with one image and with another.
       return (loss([1]), 2 * loss([0, 1]) - loss([0]), 2 * loss([2, 1]) - loss([2]), loss([1]))
     }
     #expect(alone == again)
@@ -183,7 +183,7 @@ import Testing
     #expect(abs(beside - alone) > 1e-4, "the first and the second image have the same mask")
   }
 
-  @Test("Pictures of a model of normalised patches take the averages of what is seen")
+  @Test("Pictures of a model of normalised patches take the averages of the visible patches")
   func denormalized() throws {
     let data = DataDescription(width: 8, height: 4, channels: 1)
     let (found, expected) = try onTensors { backend in
@@ -192,7 +192,7 @@ import Testing
           $0.masked = 0.5
           $0.normPixLoss = true
         }, .float32(on: backend, data))
-      // A network that says one deviation above the mean, everywhere.
+      // A network that predicts one deviation above the mean everywhere.
       for parameter in model.components[0].arena.parameters where parameter.name.hasPrefix("decoder_pred") {
         parameter.value.withMutableFloats { $0.update(repeating: parameter.name.hasSuffix("bias") ? 1 : 0) }
       }
@@ -225,7 +225,7 @@ import Testing
     #expect(counts == [1_310_928 - 49 * (128 + 64), 1_310_928])
   }
 
-  @Test("Masks that leave nothing to see, or nothing to make up, are refused")
+  @Test("Masks that leave nothing visible, or nothing to fill in, are refused")
   func nothingToSee() throws {
     let data = DataDescription(width: 8, height: 8, channels: 1)
     for (masked, patch) in [(Float(0.9), 4), (0.1, 8)] {

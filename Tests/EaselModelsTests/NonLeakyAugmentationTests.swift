@@ -17,7 +17,7 @@ import Testing
     }
   }
 
-  /// The same image many times: a level that rises along both axes, by whole numbers.
+  /// The same image many times, with a level that rises along both axes by whole numbers.
   private static func ramps(_ count: Int, width: Int, height: Int) -> Batch {
     let image = (0..<height).flatMap { y in (0..<width).map { x in UInt8(7 * x + 4 * y) } }
     return Batch(
@@ -25,14 +25,14 @@ import Testing
       width: width, height: height, channels: 1)
   }
 
-  @Test("The parameters tell where every pixel comes from", arguments: [Float(0), 0.3, 1])
+  @Test("The parameters determine where every pixel comes from", arguments: [Float(0), 0.3, 1])
   func parameters(_ probability: Float) throws {
     let (count, width, height) = (60, 20, 16)
     let changed = try Changed(Self.ramps(count, width: width, height: height), probability: probability)
     var (inside, worst) = (0, 0.0)
     for index in 0..<count {
       let p = changed.parameters[9 * index..<9 * (index + 1)].map(Double.init)
-      /// What is done to a place relative to the middle, one after the other.
+      /// The changes to a position relative to the middle, one after the other.
       func forward(_ x: Double, _ y: Double) -> (x: Double, y: Double) {
         var (x, y) = (p[0] == 1 ? -x : x, p[1] == 1 ? -y : y)
         (x, y) = (x * pow(2, 0.2 * p[2]), y * pow(2, 0.2 * p[2]))
@@ -51,7 +51,7 @@ import Testing
         for x in 0..<width {
           let (u, v) = (Double(x) - 9.5 - origin.x, Double(y) - 7.5 - origin.y)
           let source = ((d * u - b * v) / (a * d - b * c) + 9.5, (a * v - c * u) / (a * d - b * c) + 7.5)
-          // Outside it is mirrored, and no ramp any more.
+          // Outside, the image is mirrored and no longer a ramp.
           guard (0...19.0).contains(source.0), (0...15.0).contains(source.1) else { continue }
           inside += 1
           let expected = (7 * source.0 + 4 * source.1) * 2 / 255 - 1
@@ -63,7 +63,7 @@ import Testing
     #expect(inside > count * width * height / 2)
   }
 
-  @Test("Changes happen as often as they should, and without a probability only the mirror image")
+  @Test("Changes happen as often as set; with probability 0 images are only mirrored")
   func frequencies() throws {
     let batch = Self.ramps(2000, width: 2, height: 2)
     func fraction(_ probability: Float, _ parameter: Int) throws -> Double {
@@ -80,7 +80,7 @@ import Testing
     }
   }
 
-  @Test("Mirrored images are exact, the others as they were")
+  @Test("Mirrored images are exact, and the others are unchanged")
   func mirrored() throws {
     let data = DataDescription(width: 5, height: 3, channels: 2)
     let batch = blobs(data, count: 30)
@@ -96,7 +96,7 @@ import Testing
     #expect(largestDifference(changed.images, expected) < 1e-5)
   }
 
-  @Test("An image's change depends on its place in the run alone")
+  @Test("An image's change depends only on its index in the run")
   func places() throws {
     let batch = blobs(count: 10)
     let whole = try Changed(batch, probability: 0.7)
@@ -111,7 +111,7 @@ import Testing
     #expect(part.parameters == Array(whole.parameters[4 * 9..<7 * 9]))
   }
 
-  @Test("The network is told in training, and draws as if nothing had been done")
+  @Test("The network receives the change in training, and draws unchanged images")
   func network() throws {
     let (names, gradient, same) = try onTensors { backend -> (Set<String>, Double, Bool) in
       let settings = tinyDiffusion { $0.augment = 0.5 }

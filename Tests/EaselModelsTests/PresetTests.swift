@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct PresetTests {
   @Test(
-    "Networks have as many parameters as PyTorch's",
+    "Networks have the same number of parameters as PyTorch's",
     arguments: [
       ("diffusion-base", 8_949_761), ("diffusion-small", 3_939_393), ("diffusion-edm", 3_939_393),
       ("diffusion-quick", 1_806_401),
@@ -14,7 +14,7 @@ import Testing
       ("diffusion-cifar10", 35_746_307),
       ("autoencoder", 593_825), ("denoising-autoencoder", 593_825), ("vae", 794_561), ("gan", 1_611_202),
       ("cyclegan", 9_459_592),
-      // 1,310,928 less the positions, which are not learned.
+      // 1,310,928 minus the positions, which are not learned.
       ("masked-autoencoder", 1_301_520),
     ])
   func parameterCount(_ name: String, _ expected: Int) throws {
@@ -26,7 +26,7 @@ import Testing
     #expect(count == expected)
   }
 
-  @Test("Every preset's settings are sound", arguments: AnyPreset.all)
+  @Test("Every preset's settings are valid", arguments: AnyPreset.all)
   func presetsAreValid(_ preset: AnyPreset) throws {
     let document = try preset.configuration()
     try document.decode(TrainingSettings.self).validate()
@@ -51,7 +51,7 @@ import Testing
     #expect(try read.yaml() == document.yaml())
   }
 
-  @Test("A preset's YAML gives back the preset, over any other of its family", arguments: AnyPreset.all)
+  @Test("A preset's YAML restores the preset, over any other of its family", arguments: AnyPreset.all)
   func yamlRoundTrip(_ preset: AnyPreset) throws {
     let folder = try ScratchFolder()
     let path = folder.file("settings.yaml")
@@ -117,7 +117,7 @@ import Testing
   }
 
   @Test(
-    "What a person sets has to count",
+    "Settings without effect are refused",
     arguments: [
       ("autoencoder", ["momentum=0.9"], "sgd"), ("autoencoder", ["optimizer=sgd", "nesterov=true"], "a momentum"),
       ("autoencoder", ["optimizer=sgd", "beta1=0.5"], "adam"), ("gan", ["optimizer=rmsprop", "beta2=0.5"], "adam"),
@@ -144,7 +144,7 @@ import Testing
     expectUserError(.usage, "\(last.key): ", "would change nothing", need) {
       try preset.requireEffects(of: document, over: preset.configuration()) { _ in }
     }
-    // A file may hold every key: what is of no effect there is told.
+    // A file may have every key; those without effect are reported.
     let folder = try ScratchFolder()
     var read = try preset.configuration()
     try read.overlay(
@@ -155,7 +155,7 @@ import Testing
     #expect(told.count == 1 && told[0].contains(last.key) && told[0].contains("settings.yaml"), "\(told)")
   }
 
-  @Test("What a preset or its own file says is not held against anybody", arguments: AnyPreset.all)
+  @Test("Settings without effect in a preset or its own file are accepted", arguments: AnyPreset.all)
   func presetsHaveEffects(_ preset: AnyPreset) throws {
     let folder = try ScratchFolder()
     var document = try preset.configuration()
@@ -164,7 +164,7 @@ import Testing
     try preset.requireEffects(of: document, over: preset.configuration()) { Issue.record("told: \($0)") }
   }
 
-  @Test("Diffusion presets fit themselves to larger images, unless somebody has said what they shall be")
+  @Test("Diffusion presets adapt to larger images, unless a person has set these settings")
   func fitting() throws {
     let preset = try AnyPreset.named("diffusion-edm")
     func fitted(_ side: Int, _ assignments: String...) throws -> (note: String?, model: DiffusionSettings, batch: Int) {
@@ -183,7 +183,7 @@ import Testing
     #expect(larger.model.channels == [16, 32, 64, 128] && larger.model.attentionLevels == [3] && larger.batch == 16)
     #expect(larger.note?.contains("64×32") == true && larger.note?.contains("batch-size=16") == true)
     for set in ["batch-size=8", "channels=[8, 8]", "attention-levels=[1]"] { #expect(try fitted(64, set).note == nil) }
-    // Whatever the size, the settings are sound.
+    // The settings are valid for every size.
     for preset in AnyPreset.all {
       for side in [64, 128, 4096] {
         var document = try preset.configuration()
@@ -213,7 +213,7 @@ import Testing
       $0.attentionLevels = []
       $0.frequencyShift = 1
     }
-    // One frequency, divided by 1 − 1: not a number.
+    // One frequency, divided by 1 − 1, gives NaN.
     expectUserError(.usage, "frequency-shift") { try settings.validate() }
   }
 
@@ -252,7 +252,7 @@ import Testing
     try expectRefusal(of: assignment, by: "consistency") { try $0.decode(ConsistencySettings.self).validate() }
   }
 
-  @Test("A diffusion model is not drawn from as if it were a consistency model")
+  @Test("A diffusion model cannot be set to draw as a consistency model")
   func samplerOfDiffusion() throws {
     try expectRefusal(of: "sampler=consistency", by: "diffusion-edm") {
       try $0.decode(DiffusionSettings.self).validate()
@@ -268,7 +268,7 @@ import Testing
     var (document, checkpoint) = (try preset.configuration(), try other.configuration())
     let folder = try ScratchFolder()
     for setting in sourceSettings { try checkpoint.set(setting) }
-    // As it is read from a checkpoint: every key is of the file.
+    // As read from a checkpoint: every key comes from the file.
     var read = try other.configuration()
     try read.overlay(yamlFile: folder.write(checkpoint.yaml(), to: "config.yaml"))
     for setting in own { try document.set(setting) }
@@ -284,17 +284,17 @@ import Testing
     #expect(settings.diffusion.channels == [32, 64, 96] && settings.diffusion.layersPerBlock == 1)
     #expect(settings.diffusion.conditional && settings.diffusion.augment == 0.1 && settings.diffusion.dropout == 0.3)
     #expect(settings.diffusion.noiseSchedule == .edm && settings.diffusion.prediction == .velocity)
-    // What may be another is a person's, and how to draw is the consistency model's own.
+    // A person may set what is not fixed, and the settings for drawing are the consistency model's own.
     #expect(settings.diffusion.guidance == 3)
     #expect(settings.diffusion.sampler == .consistency && settings.diffusion.samplerSteps == 2)
     try settings.validate()
-    // A consistency model is tuned further in the same way.
+    // A consistency model can be tuned further in the same way.
     #expect(try tuned(from: "consistency", ["channels=[8, 16]"]).diffusion.channels == [8, 16])
-    // Variance-preserving schedules have a network of the same kind where it predicts velocity.
+    // With variance-preserving schedules the network is of the same kind if it predicts velocity.
     try tuned(from: "diffusion-small", ["prediction=velocity"]).validate()
   }
 
-  @Test("What a checkpoint decides cannot be set otherwise, and other families' checkpoints are refused")
+  @Test("Settings that a checkpoint fixes cannot be changed, and other families' checkpoints are refused")
   func startingPointRefusals() throws {
     expectUserError(.usage, "channels: expected [32, 64, 96], as the checkpoint base has it, found [8]") {
       try tuned(from: "diffusion-quick", setting: ["channels=[8]"])
@@ -305,7 +305,7 @@ import Testing
     expectUserError(.usage, "prediction: expected velocity", "epsilon") {
       try tuned(from: "diffusion-small").validate()
     }
-    // Families that can begin with nothing take no settings from a checkpoint.
+    // Families that need no checkpoint take no settings from one.
     let preset = try AnyPreset.named("diffusion-small")
     var document = try preset.configuration()
     let before = try document.yaml()
@@ -313,7 +313,7 @@ import Testing
     #expect(try document.yaml() == before)
   }
 
-  @Test("A model is not made of nonsense either", arguments: ["channels=32,60,128", "groups=0", "timesteps=1"])
+  @Test("A model cannot be made from nonsense settings", arguments: ["channels=32,60,128", "groups=0", "timesteps=1"])
   func makeModelValidates(_ assignment: String) throws {
     let preset = try AnyPreset.named("diffusion-small")
     expectUserError(.usage, assignment.key) {
@@ -337,12 +337,12 @@ import Testing
 }
 
 extension String {
-  /// What stands before the equals sign.
+  /// The part before the equals sign.
   fileprivate var key: String { String(prefix { $0 != "=" }) }
 }
 
 extension ConfigurationDocument {
-  /// The part that is the model's own.
+  /// The settings of the model itself.
   fileprivate func settings(of preset: AnyPreset) throws -> any ModelSettings {
     func settings<Family: ModelFamily>(_: Family.Type) throws -> any ModelSettings { try decode(Family.Settings.self) }
     return try settings(preset.family)

@@ -7,7 +7,7 @@ import Testing
 
 // MARK: - Tensors
 
-/// ‖a − b‖ / ‖b‖, where b is what is expected. Infinite for values of different number.
+/// ‖a − b‖ / ‖b‖, where b is the expected value. Infinite if the numbers of values differ.
 func relativeError(_ a: [Float], _ b: [Float]) -> Double {
   guard a.count == b.count else { return .infinity }
   let difference = zip(a, b).reduce(0.0) { $0 + pow(Double($1.0) - Double($1.1), 2) }.squareRoot()
@@ -17,7 +17,7 @@ func relativeError(_ a: [Float], _ b: [Float]) -> Double {
 /// Whether a parameter's gradient is the expected one to 1e-3, where `whole` is the norm of all of them together.
 ///
 /// Some are zero by construction: softmax cancels the biases of keys, a norm with groups of one channel those of the
-/// convolution before it. What is left of them is rounding.
+/// convolution before it. Only rounding remains of them.
 func isSameGradient(_ found: [Float], _ expected: [Float], whole: Double) -> Bool {
   norm(expected) < 1e-9 * whole ? norm(found) < 1e-6 * whole : relativeError(found, expected) < 1e-3
 }
@@ -45,7 +45,7 @@ func uniformImages(_ shape: Shape, seed: UInt64 = 5, on backend: any Backend) ->
 }
 
 extension Component {
-  /// Moves every parameter off its first value: zeros of last layers would hide everything before them.
+  /// Moves every parameter off its initial value, since zeros of last layers would hide everything before them.
   func perturb(by deviation: Float, seed: UInt64 = 9) {
     for (index, parameter) in arena.parameters.enumerated() {
       let noise = normalValues(parameter.shape, seed: seed + UInt64(index), on: arena.backend)
@@ -103,7 +103,7 @@ extension ModelContext {
   }
 }
 
-/// Settings of a diffusion model that takes a millisecond a pass.
+/// Settings of a diffusion model that takes a millisecond per pass.
 func tinyDiffusion(_ change: (inout DiffusionSettings) -> Void = { _ in }) -> DiffusionSettings {
   DiffusionSettings {
     $0.channels = [8, 16]
@@ -115,7 +115,7 @@ func tinyDiffusion(_ change: (inout DiffusionSettings) -> Void = { _ in }) -> Di
   }
 }
 
-/// A model whose every layer does something, though it was never trained.
+/// A model in which every layer has an effect, although it was never trained.
 func perturbedDiffusion(
   _ settings: DiffusionSettings = tinyDiffusion(), _ data: DataDescription = .tiny, by deviation: Float = 0.1,
   on backend: any Backend
@@ -125,7 +125,7 @@ func perturbedDiffusion(
   return model
 }
 
-/// Settings of a consistency model that takes a millisecond a pass.
+/// Settings of a consistency model that takes a millisecond per pass.
 func tinyConsistency(_ change: (inout ConsistencySettings) -> Void = { _ in }) -> ConsistencySettings {
   ConsistencySettings {
     $0.diffusion = tinyDiffusion {
@@ -136,7 +136,7 @@ func tinyConsistency(_ change: (inout ConsistencySettings) -> Void = { _ in }) -
   }
 }
 
-/// A consistency model whose every layer does something, though it was never trained.
+/// A consistency model in which every layer has an effect, although it was never trained.
 func perturbedConsistency(
   _ settings: ConsistencySettings = tinyConsistency(), _ data: DataDescription = .tiny, on backend: any Backend
 ) throws -> Consistency {
@@ -146,11 +146,11 @@ func perturbedConsistency(
 }
 
 extension Model {
-  /// Trains on one batch until it is learned, and no longer than `limit` steps. How many steps that takes depends on how a
-  /// processor rounds; that it comes to it does not.
+  /// Trains on one batch until it is learned, for at most `limit` steps. The number of steps depends on the processor's
+  /// rounding, but whether the batch is learned does not.
   ///
-  /// - Parameter isLearned: receives a step's metrics; asked at every tenth step.
-  /// - Returns: the steps that it took; nil if it did not come to it.
+  /// - Parameter isLearned: receives a step's metrics; called at every tenth step.
+  /// - Returns: the number of steps; nil if the batch was not learned.
   func train(
     on batch: Batch, _ settings: TrainingSettings, atMost limit: Int = 5000,
     until isLearned: (EaselModels.Metrics) -> Bool
@@ -165,9 +165,9 @@ extension Model {
 
 /// Whether a training's losses are the recorded ones, as far as rounding lets them.
 ///
-/// Sums are rounded in another order on each processor, and training makes such differences larger from step to step: Adam
-/// divides a gradient of nearly nothing by its own size. How much larger is measured, by training again from parameters that
-/// are off by a few roundings.
+/// Each processor rounds sums in a different order, and training enlarges such differences from step to step: Adam
+/// divides a gradient of nearly zero by its own size. The enlargement is measured by training again from parameters
+/// that are off by a few roundings.
 ///
 /// - Parameter losses: trains on a backend; it calls `prepare` with all parameters before the first step.
 func expectCurve(
@@ -190,7 +190,7 @@ func expectCurve(
   for (step, (found, (expected, nudged))) in zip(found, zip(expected, nudged)).enumerated() {
     spread = max(spread, abs(nudged - found))
     let bound = max(2e-5 * abs(expected), 20 * spread)
-    // A bound that lets everything through would be none.
+    // A bound that accepts everything would be useless.
     #expect(bound < 0.2 * abs(expected), "step \(step)", sourceLocation: sourceLocation)
     #expect(
       abs(found - expected) < bound, "step \(step): \(found) for \(expected), bound \(bound)",
@@ -198,7 +198,7 @@ func expectCurve(
   }
 }
 
-/// A batch of smooth pictures, each different: blobs of several sizes and places.
+/// A batch of smooth pictures, each different: blobs of several sizes and positions.
 func blobs(_ data: DataDescription = .tiny, count: Int, labels: [Int32]? = nil) -> Batch {
   var pixels: [UInt8] = []
   for image in 0..<count {

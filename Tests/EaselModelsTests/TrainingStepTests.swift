@@ -4,7 +4,7 @@ import Foundation
 import Synchronization
 import Testing
 
-/// How a step of training goes, for every family.
+/// The training step of every family.
 @Suite struct TrainingStepTests {
   @Test("A batch in parts takes the same step as the whole", arguments: Backends.available, TrainedModel.all)
   func accumulation(_ kind: BackendKind, _ trained: TrainedModel) throws {
@@ -26,7 +26,7 @@ import Testing
     }
     let whole = try step(accumulate: 1)
     #expect(norm(whole.change) > 1e-3)
-    // 3 parts are of different size; 20 are more than there are images.
+    // 3 parts have different sizes; 20 are more than the number of images.
     for parts in [2, 3, 4, 20] {
       let inParts = try step(accumulate: parts)
       #expect(relativeError(inParts.change, whole.change) < 1e-4, "\(parts) parts")
@@ -38,7 +38,7 @@ import Testing
   }
 
   @Test(
-    "Ten steps follow the curve that was recorded", arguments: Backends.available, TrainedModel.all)
+    "Ten steps follow the recorded curve", arguments: Backends.available, TrainedModel.all)
   func tenSteps(_ kind: BackendKind, _ trained: TrainedModel) throws {
     try expectCurve(trained.curve, on: kind) { backend, prepare in
       let model = try trained.make(backend, perturbed: false)
@@ -57,7 +57,7 @@ import Testing
     }
   }
 
-  @Test("A step draws other numbers than the one before, and the same again when repeated")
+  @Test("A step draws other numbers than the one before, and the same numbers when repeated")
   func randomNumbersByStep() throws {
     let losses = try onTensors { backend in
       let model = try perturbedDiffusion(on: backend)
@@ -92,7 +92,7 @@ import Testing
   }
 
   @Test(
-    "A step that is given up, wherever it is, leaves nothing, and the one after it is as if it had not been",
+    "An abandoned step leaves nothing, wherever it is, and does not affect the next step",
     arguments: Backends.available)
   func givenUp(_ kind: BackendKind) throws {
     let settings = TrainingSettings { ($0.batchSize, $0.emaDecay, $0.learningRate) = (4, 0.9, 0.01) }
@@ -145,7 +145,7 @@ import Testing
     let value = Atomic<Int>(0)
   }
 
-  /// A small model of every kind that a training step can be, with images for it.
+  /// A small model for every kind of training step, with images for it.
   private static var everyKind: [@Sendable (any Backend) throws -> (any Model, Batch)] {
     let data = DataDescription(width: 8, height: 8, channels: 3)
     let one = TrainedModel.all.map { trained in

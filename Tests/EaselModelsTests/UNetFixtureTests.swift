@@ -93,7 +93,7 @@ import Testing
     #expect(Dictionary(uniqueKeysWithValues: found) == expected)
   }
 
-  @Test("What is saved is what is loaded")
+  @Test("Loading gives back the saved weights")
   func savesWhatItLoads() throws {
     let fixture = UNetFixture.all[0]
     let folder = try ScratchFolder()
@@ -107,7 +107,7 @@ import Testing
     for name in original.names { #expect(try saved.floats("unet." + name) == original.floats(name), "\(name)") }
   }
 
-  /// What can be wrong with a file of weights.
+  /// Errors in a file of weights.
   enum Damage: CaseIterable { case missing, shape, type }
 
   @Test("A file that does not fit is refused by name and changes nothing", arguments: Damage.allCases)
@@ -115,7 +115,7 @@ import Testing
     let fixture = UNetFixture.all[0]
     let folder = try ScratchFolder()
     let path = folder.file("damaged.safetensors")
-    // Not the first parameter: those before it must not be changed either.
+    // Not the first parameter, since those before it must not be changed either.
     let victim = "mid_block.resnets.1.conv2.bias"
     let original = try fixture.weights()
     let tensors = try original.names.compactMap { name -> SafetensorsWriter.Tensor? in
@@ -163,7 +163,7 @@ import Testing
           groups: 4))
   }
 
-  @Test("What a file leaves out has diffusers' defaults")
+  @Test("Missing values in a file have diffusers' defaults")
   func defaults() throws {
     #expect(
       try UNetConfiguration(diffusers: Data(#"{"_class_name": "UNet2DModel"}"#.utf8))
@@ -221,7 +221,7 @@ struct UNetFixture: Sendable, CustomTestStringConvertible {
   }
 }
 
-/// A parameter's gradient beside diffusers'.
+/// A parameter's gradient and diffusers'.
 private struct Gradient {
   let name: String
   let found, expected: [Float]
@@ -231,7 +231,7 @@ private struct Gradient {
   }
 }
 
-/// A U-Net with diffusers' weights, and the case it is tried on.
+/// A U-Net with diffusers' weights, and the case to test it with.
 private struct LoadedUNet {
   let network: UNet
   let arena: Arena

@@ -7,7 +7,7 @@ import Testing
 @Suite struct VariationalAutoencoderTests {
   static let pixels = DataDescription(width: 4, height: 4, channels: 1)
 
-  /// What the fixture calls a case, and the settings that it was made with.
+  /// The name of a case in the fixture, and its settings.
   static let cases: [(name: String, settings: VariationalAutoencoderSettings)] = [
     ("bernoulli", vae()), ("gaussian", vae { $0.likelihood = .gaussian }),
     ("learned-gaussian", vae { $0.likelihood = .learnedGaussian }),
@@ -120,7 +120,7 @@ import Testing
     }
   }
 
-  @Test("With the true posterior every importance weight is the likelihood; with another the bounds close in on it")
+  @Test("With the true posterior every importance weight is the likelihood; with another, the bounds approach it")
   func linearGaussian() throws {
     let batch = blobs(Self.pixels, count: 6)
     let exact = (0..<6).map { index in
@@ -187,7 +187,7 @@ import Testing
           $0.update(repeating: parameter.name == "decoder.log_scale" ? logScale : 0.3)
         }
       }
-      // One image for each level; the encoder's variance is its only way to matter, and the code is made zero.
+      // One image for each level; the encoder matters only through its variance, and the code is set to zero.
       for name in ["decoder.weight", "encoder.weight", "encoder.bias"] {
         model.components[0].arena.parameters.first { $0.name == name }?.value.withMutableFloats {
           $0.update(repeating: 0)
@@ -238,11 +238,11 @@ import Testing
     #expect(steps != nil)
   }
 
-  @Test("Pixels drawn black or white have their levels as means")
+  @Test("The means of pixels drawn black or white are their levels")
   func binarization() throws {
     let data = DataDescription(width: 4, height: 4, channels: 1)
     let (grey, binary) = try onTensors { backend in
-      // Log-likelihoods of a decoder that says σ(0) = ½ everywhere do not depend on how pixels fell.
+      // If a decoder gives σ(0) = ½ everywhere, log-likelihoods do not depend on the drawn pixels.
       func reconstruction(_ binarize: Bool) throws -> [Double] {
         let model = try VariationalAutoencoder(vae { $0.binarize = binarize }, .float32(on: backend, data))
         for parameter in model.components[0].arena.parameters {

@@ -39,7 +39,7 @@ extension RunFolder {
     expectUserError(.missingInput, "expected ema.safetensors", "weights.safetensors") {
       try checkpoint.path(of: "ema.safetensors")
     }
-    // Nothing temporary stays.
+    // No temporary files remain.
     #expect(
       try names(in: run.path) == [
         "step-00012000", "step-00012000/config.yaml", "step-00012000/manifest.json", "step-00012000/state.json",
@@ -47,7 +47,7 @@ extension RunFolder {
       ])
   }
 
-  /// The manifest's hash is what anybody computes from the file with a JSON library and SHA-256.
+  /// The manifest's hash can be computed from the file with a JSON library and SHA-256.
   @Test func theHashIsThatOfTheCanonicalManifest() throws {
     let checkpoint = try run.commit(7)
     let manifest = try contents("\(checkpoint.path)/manifest.json")
@@ -146,7 +146,7 @@ extension RunFolder {
     #expect(previous.verify(full: true).isEmpty)
   }
 
-  /// A process that dies in the middle of a commit leaves the previous checkpoint and something to sweep up.
+  /// A process that dies in the middle of a commit leaves the previous checkpoint and remains to clean up.
   @Test(.endsAtAll) func aKilledCommitKeepsThePreviousCheckpoint() async throws {
     try run.commit(1)
     let before = try names(in: run.path)
@@ -175,7 +175,7 @@ extension RunFolder {
 
   @Test func theOldestAreRemoved() throws {
     for step in [100, 200, 1000, 300] { try run.commit(step, keep: 2) }
-    // 1000 lies after the step that was committed last: it is the future of an abandoned run.
+    // 1000 is after the step that was committed last, so it is the future of an abandoned run.
     #expect(try run.checkpointSteps == [200, 300, 1000])
     try run.commit(100_000_000, keep: 0)
     #expect(try run.checkpointSteps == [100_000_000])
@@ -217,7 +217,7 @@ extension RunFolder {
     #expect(try run.checkpointSteps == [3])
   }
 
-  /// A reader that has listed the checkpoints finds them gone, again and again.
+  /// A reader that has listed the checkpoints repeatedly finds them gone.
   @Test func whatIsRemovedBeforeItIsReadIsNotDamaged() throws {
     try run.commit(1, keep: 1)
     var step = 1
@@ -227,7 +227,7 @@ extension RunFolder {
       try run.commit(step, keep: 1)
     }
     #expect(checkpoint.step == 20 && damaged.isEmpty)
-    // What is there and wrong still is damaged.
+    // An existing file that is wrong still counts as damaged.
     try Data().write(to: URL(fileURLWithPath: "\(checkpoint.path)/state.json"))
     #expect(throws: UserError.self) { try run.newestValid(isHeld: true) }
   }
@@ -246,7 +246,7 @@ extension RunFolder {
       try run.commit(step: 2, keep: 1, holding: lock) { try writeFiles($0, step: 2) }
     }
     #expect(try names(in: scratch.path) == before)
-    // Moved while the files are written.
+    // It is moved while the files are written.
     let late = try other.lock()
     #expect(throws: UserError.self) {
       try other.commit(step: 2, keep: 1, holding: late) {
@@ -299,7 +299,7 @@ extension RunFolder {
       try FileManager.default.moveItem(
         atPath: run.checkpointPath(step: step), toPath: scratch.file("Checkpoints/first/.trash-\(name)-1"))
     }
-    // Half removed already.
+    // Already half removed.
     try FileManager.default.removeItem(atPath: scratch.file("Checkpoints/first/.trash-step-00000003-1/state.json"))
     try run.removeLeftovers()
     #expect(try run.checkpointSteps == [1, 2])
@@ -356,7 +356,7 @@ extension RunFolder {
     try files.createSymbolicLink(
       atPath: scratch.file("w/Checkpoints/out"), withDestinationPath: scratch.file("elsewhere"))
     expectUserError(.usage, "found a link to", "elsewhere") { try RunFolder(workspace: scratch.file("w"), name: "out") }
-    // `Checkpoints` on another disk is somebody's choice.
+    // A person may have chosen to put `Checkpoints` on another disk.
     try files.createDirectory(atPath: scratch.file("v"), withIntermediateDirectories: true)
     try files.createSymbolicLink(atPath: scratch.file("v/Checkpoints"), withDestinationPath: scratch.file("elsewhere"))
     let run = try RunFolder(workspace: scratch.file("v"), name: "run")
@@ -424,13 +424,13 @@ extension RunFolder {
     #expect(try catalog.runs().map(\.name) == ["both", "bundled", "mine", "started"])
     #expect(try catalog.resolve("mine").checkpoint.step == 2)
     #expect(try catalog.resolve("both").checkpoint.step == 3)
-    // One that was begun and has no checkpoint hides none.
+    // A run that was begun and has no checkpoint hides no other.
     let begun = try RunFolder(workspace: scratch.file("workspace"), name: "bundled")
     try begun.create()
     try begun.write(RunStatus(.running))
     #expect(try catalog.resolve("bundled").checkpoint.path.hasPrefix(scratch.file("installed")))
     #expect(try catalog.resolve("bundled").checkpoint.step == 5)
-    // A run that has no checkpoint yet does not hide one that has.
+    // A run without a checkpoint does not hide one that has one.
     #expect(try catalog.resolve("started").checkpoint.step == 6)
   }
 

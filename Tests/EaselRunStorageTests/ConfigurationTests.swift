@@ -172,7 +172,7 @@ private struct ModelSettings: DeclaredFields, Equatable {
     var document = try document()
     try document.set(assignment)
     expectUserError(.usage, message) { try document.decode(TrainingSettings.self) }
-    // The other struct's values are none of its business.
+    // It ignores the other struct's values.
     _ = try document.decode(ModelSettings.self)
   }
 
@@ -197,7 +197,7 @@ private struct ModelSettings: DeclaredFields, Equatable {
     }
   }
 
-  /// Aliases of aliases, of which the last stands for 2⁴⁰ numbers and is a key.
+  /// Aliases of aliases; the last one stands for 2⁴⁰ numbers and is a key.
   private static let nestedAliases =
     "a0: &a0 [1,1]\n" + (1..<40).map { "a\($0): &a\($0) [*a\($0 - 1),*a\($0 - 1)]\n" }.joined() + "b: {*a39 : 1}\n"
 

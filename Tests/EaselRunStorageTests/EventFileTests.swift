@@ -33,7 +33,7 @@ import Testing
     return events
   }
 
-  @Test("Records hold the version, the place to go on from, numbers and pictures")
+  @Test("Records hold the version, the step to go on from, numbers and pictures")
   func records() throws {
     try withScratchFolder { folder in
       let time = Date(timeIntervalSince1970: 2)
@@ -60,7 +60,7 @@ import Testing
     }
   }
 
-  @Test("Sessions' files come in order, and the first has nothing to go on from")
+  @Test("The files of sessions are in order, and the first does not go on from another")
   func sessions() throws {
     try withScratchFolder { folder in
       for (step, seconds) in [(0, 100.0), (10, 100), (20, 101)] {

@@ -42,7 +42,7 @@ import Testing
   }
 
   @Test func notANumberStaysNotANumber() throws {
-    // A NaN whose payload lies in the lower half alone, and one whose bits would carry over.
+    // A NaN with its payload only in the lower half, and one whose bits would carry over.
     let values = [Float(bitPattern: 0x7F80_0001), Float(bitPattern: 0x7FFF_FFFF), Float(bitPattern: 0xFFFF_FFFF)]
     let converted = try convert([.init(name: "x", shape: [3], floats: values)], to: .bfloat16)
     #expect(try converted.floats("x").allSatisfy(\.isNaN))

@@ -132,7 +132,7 @@ import Testing
   }
 }
 
-/// Files that a reader has to refuse, each with the field and the numbers that are wrong.
+/// Files that a reader must refuse, each with the field and the wrong numbers.
 @Suite struct HostileSafetensorsTests {
   struct Refusal: CustomTestStringConvertible {
     let testDescription: String
@@ -234,7 +234,7 @@ import Testing
     expectUserError(.badData, "found a folder") { try SafetensorsReader(path: scratch.path) }
   }
 
-  /// What is unusual but valid: any order, spaces, braces and escaped quotes in names, the same key at different depths.
+  /// Unusual but valid: any order, spaces, braces and escaped quotes in names, the same key at different depths.
   @Test func validOddities() throws {
     let scratch = try ScratchFolder()
     let header =
@@ -247,7 +247,7 @@ import Testing
     #expect(try reader.floats("dtype") == [0])
   }
 
-  /// Any one byte of a header changed either reads or throws; it never ends the process.
+  /// A header with any one byte changed either reads or throws; it never ends the process.
   @Test func everyChangedHeaderByteIsSurvived() throws {
     let scratch = try ScratchFolder()
     let original = try contents(fixture("reference.safetensors"))

@@ -3,7 +3,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// Each test runs in a process of its own: signals belong to the whole process.
+/// Each test runs in a separate process, since signals belong to the whole process.
 @Suite struct StopSignalTests {
   @Test(.endsAtAll) func theFirstSignalSetsTheFlag() async {
     await #expect(processExitsWith: .success) {

@@ -1,7 +1,7 @@
 import EaselSupport
 import Testing
 
-/// Names of files as text: any bytes, there and back.
+/// Names of files as text: any bytes, in both directions.
 @Suite struct FileNameTests {
   @Test(
     arguments: [

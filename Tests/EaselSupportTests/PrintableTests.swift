@@ -3,7 +3,7 @@ import Testing
 
 @Suite struct PrintableTests {
   @Test(
-    "What a terminal would obey is shown, everything else stays",
+    "Control characters are made visible, and everything else stays",
     arguments: [
       ("größe 2 日本 👩‍🎨 a\\b", "größe 2 日本 👩‍🎨 a\\b"), ("\u{1B}[31mred", "\\u{1B}[31mred"),
       ("two\nlines\r\n", "two\\u{A}lines\\u{D}\\u{A}"),

@@ -3,14 +3,14 @@ import EaselTestSupport
 import Synchronization
 import Testing
 
-/// Work that may be given up in the middle.
+/// Work that may be abandoned in the middle.
 @Suite struct AbandonmentTests {
   private final class Flag: Sendable {
     let isSet = Atomic<Bool>(false)
   }
 
   @Test(
-    "Operations return at once when the work is given up, and random numbers are drawn all the same",
+    "Operations return at once if the work is abandoned, but random numbers are still drawn",
     arguments: Backends.available)
   func givesUp(_ kind: BackendKind) throws {
     let found = try onTensors(kind) { backend -> (result: Bool?, values: [[Float]]) in
@@ -27,7 +27,7 @@ import Testing
         return backend.threads.carryThrough()
       }
       let values = [target.values(), matrix.values(), numbers.values()]
-      // What comes after is as ever.
+      // Later work is not affected.
       backend.fill(target, with: 4)
       return (result, values + [target.values()])
     }
@@ -37,7 +37,7 @@ import Testing
     #expect(found.values[3] == [4, 4, 4, 4])
   }
 
-  @Test("What is carried through, and what ends before, is whole")
+  @Test("Work that is finished, before or after the request to stop, is complete")
   func carriesThrough() throws {
     let (result, late, values) = try onTensors { backend -> (Bool?, Int?, [[Float]]) in
       let flag = Flag()
@@ -63,7 +63,7 @@ import Testing
 
   private struct Failure: Error {}
 
-  @Test("An error of work that was given up is none")
+  @Test("An error in abandoned work is ignored")
   func errors() throws {
     let given = try onTensors { backend -> Int? in
       try backend.threads.abandonable(when: { true }) {

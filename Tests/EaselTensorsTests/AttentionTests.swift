@@ -13,7 +13,7 @@ extension AttentionMask {
   }
 }
 
-/// Attention: every way of computing it against loops in Double, oneDNN against OpenBLAS, bfloat16 against float32.
+/// Attention: all methods against loops in Double, oneDNN against OpenBLAS, bfloat16 against float32.
 struct AttentionTests {
   /// Batch, lengths of queries and keys, width, heads.
   struct Case: Sendable, CustomTestStringConvertible {
@@ -31,7 +31,7 @@ struct AttentionTests {
       return "\(batch) × \(queries) queries, \(keys) keys, \(width) wide, \(heads) heads\(kind)"
     }
 
-    /// Heads whose tokens go through the loops for few, where there is no mask.
+    /// Heads with few tokens, for the loops without a mask.
     static let few = [
       Case(batch: 3, queries: 12, keys: 12, width: 128, heads: 4),
       Case(batch: 2, queries: 49, keys: 49, width: 64, heads: 4),
@@ -135,7 +135,7 @@ struct AttentionTests {
     }
   }
 
-  /// A gradient that is zero has no relative error: the elements' own tolerance decides then.
+  /// A gradient that is zero has no relative error; then the elements' own tolerance decides.
   @Test("OpenBLAS's attention against the definition", arguments: Case.all, [1, 2])
   func definition(a: Case, threads: Int) throws {
     let (results, inputs) = try TensorThread.run {
@@ -150,7 +150,7 @@ struct AttentionTests {
     expectClose(try Self.differences(kernels, a, absolute: 1e-5))
   }
 
-  /// The backward pass reads the result, which bfloat16 has rounded: gradients are as far off as that makes them.
+  /// The backward pass reads the result as rounded to bfloat16, so gradients deviate accordingly.
   @Test("Attention by blocks of scores against the definition", arguments: Kernels.all, Case.blocks)
   func blocks(kernels: Kernels, a: Case) throws {
     expectClose(try Self.differences(kernels, a, absolute: kernels.type == .bfloat16 ? 6e-3 : 1e-5))
@@ -166,9 +166,9 @@ struct AttentionTests {
     }
   }
 
-  /// Tokens, width, heads and masks on both sides of what each way takes.
+  /// Tokens, width, heads and masks on both sides of each method's limits.
   @Test(
-    "Attention of tokens to each other is that of three tensors", arguments: Backends.available,
+    "Self-attention is the same as attention of three tensors", arguments: Backends.available,
     [
       (12, 128, 4, nil), (49, 64, 4, nil), (5, 6, 3, nil), (65, 8, 2, nil), (3, 130, 2, nil), (270, 6, 2, nil),
       (101, 12, 2, .causal), (97, 6, 1, .first([0, 50, 97])),
@@ -213,7 +213,7 @@ struct AttentionTests {
     }
   }
 
-  @Test("Blocks of scores give the same bytes on any number of threads, and with the statistics found again")
+  @Test("Blocks of scores give the same bytes on any number of threads, and with recomputed statistics")
   func repeatable() throws {
     for a in Case.blocks {
       let (runs, again) = try TensorThread.run {
@@ -245,7 +245,7 @@ struct AttentionTests {
   }
 
   @Test(
-    "A query that sees no key gives zeros and no gradients; what is hidden does not matter, be it NaN",
+    "A query that sees no key gives zeros and no gradients; hidden values do not matter, even NaN",
     arguments: Kernels.all)
   func hidden(kernels: Kernels) throws {
     let mask = AttentionMask.keys((0..<3).map { n in (0..<110).map { n == 1 || (n == 2 && $0 % 7 < 3) } })
@@ -277,9 +277,9 @@ struct AttentionTests {
     }
   }
 
-  /// Scores of all pairs would take 537 MB, and as much again in the backward pass.
+  /// Scores of all pairs would take 537 MB, and the same again in the backward pass.
   @Test(
-    "Memory grows with the tokens, not with the pairs of them", arguments: Backends.available,
+    "Memory grows with the tokens, not with their pairs", arguments: Backends.available,
     [nil, AttentionMask.causal])
   func memory(kind: BackendKind, mask: AttentionMask?) throws {
     let (tokens, width, heads) = (4096, 512, 8)
@@ -291,7 +291,7 @@ struct AttentionTests {
         q, k, v, heads: heads, mask: mask, statistics: statistics, dy: inputs[3])
       return (backend.memory.peakBytes, [y, dq, dk, dv].allSatisfy { $0.values().allSatisfy(\.isFinite) })
     }
-    // Four inputs, y, three gradients, and the shares of dq of four parts; then what belongs to queries and threads.
+    // Four inputs, y, three gradients, and the shares of dq of four parts; then the memory per query and thread.
     #expect(peak < (8 + 4) * tokens * width * 4 + 4_000_000)
     #expect(finite)
   }

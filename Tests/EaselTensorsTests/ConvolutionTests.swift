@@ -34,8 +34,8 @@ struct ConvolutionTests {
       return window
     }
 
-    /// Convolutions that Winograd's method does: whole tiles and cut ones, every padding, one tile and many blocks; with
-    /// tiles enough for the gradient of the weights too.
+    /// Convolutions for Winograd's method: whole and cut tiles, every padding, one tile and many blocks; with
+    /// enough tiles for the gradient of the weights too.
     static let winograd = [
       Case([17, 8, 8, 32], 32, kernel: 3, .init(padding: 1)),
       Case([25, 7, 7, 64], 96, kernel: 3, .init(padding: 1)),
@@ -45,11 +45,11 @@ struct ConvolutionTests {
       Case([67, 6, 6, 32], 32, kernel: 3, .init()),
       Case([3, 40, 36, 32], 32, kernel: 3, .init(padding: 1)),
       Case([17, 8, 8, 512], 256, kernel: 3, .init(padding: 1)),
-      // Larger than what comes out of it: whole tiles and cut ones, one image in a block and several.
+      // The input is larger than the output: whole and cut tiles, one image per block and several.
       Case([7, 18, 18, 32], 64, kernel: 3, .init()),
       Case([9, 9, 18, 64], 32, kernel: 3, .init(stride: 1, top: 0, left: 0, bottom: 1, right: 0)),
       Case([2, 34, 34, 32], 32, kernel: 3, .init()),
-      // With stride 2: even and odd sizes, one tile in an image and as many as there may be.
+      // With stride 2: even and odd sizes, one tile per image and the largest number.
       Case([130, 8, 8, 32], 32, kernel: 4, .init(stride: 2, padding: 1)),
       Case([55, 14, 14, 64], 96, kernel: 4, .init(stride: 2, padding: 1)),
       Case([40, 17, 18, 32], 64, kernel: 4, .init(stride: 2, padding: 1)),
@@ -69,7 +69,7 @@ struct ConvolutionTests {
       Case([3, 9, 16, 64], 2, kernel: (2, 5), .init(stride: 1, top: 1, left: 3, bottom: 0, right: 1)),
     ]
 
-    /// Convolutions from few channels, whose input's gradient is one to few.
+    /// Convolutions from few channels, so that the input's gradient is a convolution to few.
     static let narrowInputs = [
       Case([2, 9, 7, 1], 32, kernel: 3, .init(padding: 1)),
       Case([3, 14, 18, 3], 64, kernel: 7, .init()),
@@ -89,7 +89,7 @@ struct ConvolutionTests {
       Case([4, 8, 8, 16], 16, kernel: 3, .init(stride: 2, top: 0, left: 0, bottom: 1, right: 1)),
       Case([1, 10, 12, 8], 3, kernel: 4, .init(stride: 2, padding: 1)),
       Case([5, 6, 6, 3], 1, kernel: 4, .init()),
-      // More weights than gradients of the output, whose channels do not divide evenly.
+      // More weights than gradients of the output; its channels do not divide evenly.
       Case([3, 8, 8, 40], 200, kernel: 4, .init(padding: 1)),
       Case([1, 16, 15, 3], 8, kernel: 7, .init(padding: 3)),
       Case([2, 9, 9, 1], 2, kernel: 7, .init(stride: 3, top: 3, left: 1, bottom: 2, right: 0)),
@@ -98,7 +98,7 @@ struct ConvolutionTests {
     ]
   }
 
-  /// What a convolution's three operations give, and what they are given.
+  /// The results and inputs of a convolution's three operations.
   struct Results: Sendable {
     var y, yPlain, dx, dxSum, dw, db, dwAlone: [Float]
     static let names = ["y", "y plain", "dx", "dx + x", "dw", "db", "dw alone"]
@@ -196,7 +196,7 @@ struct ConvolutionTests {
           threads: ThreadPool(count: threads), instructionSet: instructionSet, winograd: true)
         return (Self.run(c, on: backend, persistent: threads == 1), Self.run(c, on: OpenBLASBackend()))
       }
-      // It adds in another order; were it not used at all, the two would agree to the last bit.
+      // The method adds in another order; if it were not used, the two would agree to the last bit.
       expectClose(Self.differences(fast, slow), relative: 3e-6, largest: 1e-2)
       #expect(fast.y != slow.y && fast.dx != slow.dx && fast.dw != slow.dw)
     }
@@ -218,7 +218,7 @@ struct ConvolutionTests {
           Self.run(c, on: OpenBLASBackend(threads: ThreadPool(count: 2)))
         )
       }
-      // To the last bit: it is the same way.
+      // Equal to the last bit, since the method is the same.
       #expect((fast.y == slow.y) == isDirect.y && (fast.dx == slow.dx) == isDirect.dx, "\(c)")
       #expect((fast.dw == slow.dw) == isDirect.dw, "\(c)")
       #expect(separate.y != slow.y && separate.dx != slow.dx, "\(c)")
@@ -233,7 +233,7 @@ struct ConvolutionTests {
       }
       expectClose(Self.differences(fast, slow), relative: 1e-6, largest: 1e-3)
       #expect(fast.y != slow.y && fast.dw != slow.dw)
-      // In bfloat16 too, but for the gradient of the input, which is left to the library.
+      // In bfloat16 too, except the gradient of the input, which the library computes.
       let narrow = try TensorThread.run {
         let backend = Self.fast(threads, instructionSet)
         let x = randomTensor(c.input, seed: 1, type: .bfloat16, on: backend)
@@ -276,11 +276,11 @@ struct ConvolutionTests {
       let backend = OpenBLASBackend(instructionSet: instructionSet, winograd: true)
       return (Self.run(c, on: backend, type: .bfloat16), Self.run(c, on: backend))
     }
-    // What storing inputs and results in bfloat16 costs; weights and sums are float32.
+    // The error of storing inputs and results in bfloat16; weights and sums are float32.
     expectClose(Self.differences(narrow, wide), relative: 5e-3, largest: 2)
   }
 
-  @Test("oneDNN against OpenBLAS where Winograd's method does not come first", .enabled(if: Backends.hasOneDNN))
+  @Test("oneDNN against OpenBLAS, if Winograd's method is not used", .enabled(if: Backends.hasOneDNN))
   func oneDNNDirect() throws {
     for c in Case.winograd {
       let (fast, slow) = try TensorThread.run {
@@ -308,7 +308,7 @@ struct ConvolutionTests {
     #expect(results[0] == results[1])
   }
 
-  /// oneDNN keeps reordered copies of parameters, and Winograd's method transformed ones: they must follow every change.
+  /// oneDNN keeps reordered copies of parameters, and Winograd's method transformed ones; all must follow changes.
   @Test(
     "Cached weights follow updates and reused memory", .enabled(if: Backends.hasOneDNN),
     arguments: [
@@ -323,7 +323,7 @@ struct ConvolutionTests {
         let dy = randomTensor(c.output, seed: 2, on: backend)
         let gradients = randomTensor(c.weight, seed: 3, on: backend)
         var results: [[Float]] = []
-        // The second round's weights come to lie where the first's were.
+        // The second round's weights are at the same address as the first's.
         for round in 0..<2 {
           let weight = randomTensor(c.weight, seed: UInt64(10 + round), on: backend)
           weight.storage.markModified()

@@ -5,7 +5,7 @@ import Testing
 
 /// Elementwise loops, which both backends share, against formulas in Double.
 struct ElementwiseTests {
-  /// Odd, longer than one vector, and shared out over two threads.
+  /// Odd, longer than one vector, and shared by two threads.
   private static let lengths = [1, 7, 37, 40_003]
 
   /// An activation with its formula and derivative.
@@ -57,7 +57,7 @@ struct ElementwiseTests {
         let dx = backend.applyGradient(function.activation, x, dy: dy)
         return [
           difference("\(length) y", y, x.doubles.map(function.value)),
-          // 1 − tanh² loses digits where tanh is near 1.
+          // 1 − tanh² loses digits if tanh is near 1.
           difference(
             "\(length) dx", dx, zip(x.doubles, dy.doubles).map { function.derivative($0) * $1 }, absolute: 5e-6),
         ]
@@ -123,7 +123,7 @@ struct ElementwiseTests {
     expectClose([result.1])
   }
 
-  /// bfloat16 is the upper half of a float32: what remains must be rounded, ties to even.
+  /// bfloat16 is the upper half of a float32; the rest must be rounded, ties to even.
   @Test("Casts to bfloat16 round to nearest even and keep NaN and infinity", arguments: InstructionSet.available)
   func casts(instructionSet: InstructionSet) throws {
     var patterns: [UInt32] = [

@@ -17,7 +17,7 @@ struct MatrixProductTests {
       Layer(x: [3, 7], outputs: 5), Layer(x: [2, 5, 33], outputs: 20), Layer(x: [2, 3, 3, 64], outputs: 128),
       Layer(x: [1, 300], outputs: 10), Layer(x: [257, 16], outputs: 48),
     ]
-    /// Beyond what oneDNN's backend does as a plain product.
+    /// Larger than what oneDNN's backend does as a plain product.
     static let long = Layer(x: [70_001, 40], outputs: 24)
   }
 
@@ -104,7 +104,7 @@ struct MatrixProductTests {
       zip(narrow, wide).map { difference($0.name, $0.values, $1.values) }, relative: 2e-2, largest: 4)
   }
 
-  /// A batched product with each operand as it is or transposed, scaled, and added to or not.
+  /// A batched product with each operand plain or transposed, scaled, with or without accumulation.
   struct Product: Sendable, CustomTestStringConvertible {
     let batch, rows, inner, columns: Int
     var aTransposed = false

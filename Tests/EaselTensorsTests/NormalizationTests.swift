@@ -35,7 +35,7 @@ struct NormalizationTests {
       Case(shape: [3, 7, 64], groups: 1, activation: .tanh, perPosition: true),
       Case(shape: [5, 48], groups: 4, activation: .silu, shifted: true),
     ]
-    /// Where the variance is lost unless it is taken about a value near the mean.
+    /// Values whose variance is lost unless it is computed about a value near the mean.
     static let faraway = [
       Case(shape: [2, 8, 8, 20], groups: 5, mean: 1000, deviation: 0.1),
       Case(shape: [2, 20, 20, 32], groups: 8, mean: 1000, deviation: 0.1),
@@ -118,7 +118,7 @@ struct NormalizationTests {
         beta: beta?.doubles, dy: dy.doubles)
 
       let (y, statistics) = backend.normalize(x, shift: shift, gamma: gamma, beta: beta, normalization)
-      // Gradients of parameters are added to what is there.
+      // Gradients of parameters are added to existing values.
       let gammaGradient = c.affine ? Tensor(repeating: 2, shape: [channels], on: backend) : nil
       let betaGradient = c.affine ? Tensor(repeating: -3, shape: [channels], on: backend) : nil
       let (dx, dshift) = backend.normalizeGradient(

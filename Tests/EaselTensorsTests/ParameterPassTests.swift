@@ -32,7 +32,7 @@ struct ParameterPassTests {
         })
     }
 
-    /// torch.optim.RMSprop. The state is: squares, mean where centred, velocity where there is momentum.
+    /// torch.optim.RMSprop. The state: squares, the mean if centred, the velocity if there is momentum.
     static func rmsprop(momentum: Float, centered: Bool, decay: Float) -> Rule {
       let (alpha, epsilon, m) = (Double(Float(0.99)), Double(Float(1e-3)), Double(momentum))
       return Rule(
@@ -120,7 +120,7 @@ struct ParameterPassTests {
         backend.movingAverage(parameters, into: average, decay: 0.75)
         return difference("average of \(count)", average.values(), expected)
       }
-      // A float32 sum of so many would stall at 2^24.
+      // A float32 sum of this many would stall at 2^24.
       let many = Tensor(repeating: 1, shape: [20_000_003], on: backend)
       let some = randomTensor([12_345], seed: 3, scale: 1e-3, on: backend)
       return (

@@ -13,12 +13,12 @@ import Testing
     try body(path)
   }
 
-  @Test("They get equal parts, what is left over goes to the first, and nobody gets less than one")
+  @Test("Processes get equal parts, the remainder goes to the first, and none gets less than one")
   func fairness() throws {
     try Self.inFile { path in
       let processes = (0..<6).map { _ in ProcessorShares(path: path, processors: 5) }
       func round(_ count: Int, at time: Int64) -> [Int] {
-        // The second time each sees all others.
+        // The second time, each process sees all others.
         for process in processes.prefix(count) { _ = process.threads(wanted: 5, isFixed: false, at: time) }
         return processes.prefix(count).map {
           $0.threads(wanted: 5, isFixed: false, at: time + 60 * Self.millisecond)
@@ -31,7 +31,7 @@ import Testing
     }
   }
 
-  @Test("One that has stopped computing holds nothing after a moment, and comes back")
+  @Test("A process that has stopped computing holds nothing after a moment, and can come back")
   func expiry() throws {
     try Self.inFile { path in
       let (a, b) = (ProcessorShares(path: path, processors: 4), ProcessorShares(path: path, processors: 4))
@@ -43,7 +43,7 @@ import Testing
     }
   }
 
-  @Test("A number that a person asked for is used, and taken off what the others share")
+  @Test("A number that a person asked for is used, and subtracted from what the others share")
   func fixedNumbers() throws {
     try Self.inFile { path in
       let (byHand, other) = (ProcessorShares(path: path, processors: 8), ProcessorShares(path: path, processors: 8))
@@ -68,14 +68,14 @@ import Testing
     }
   }
 
-  @Test("Fewer wanted than there are is what is had")
+  @Test("A process that wants fewer threads than its share gets that number")
   func fewerWanted() throws {
     try Self.inFile { path in
       #expect(ProcessorShares(path: path, processors: 8).threads(wanted: 2, isFixed: false, at: 0) == 2)
     }
   }
 
-  @Test("What is no such file, or none at all, changes nothing")
+  @Test("A file of another kind, or none at all, changes nothing")
   func unusable() throws {
     try Self.inFile { path in
       // Every other number is negative, and each is large.
@@ -88,8 +88,8 @@ import Testing
     }
   }
 
-  /// A machine that was started anew counts its time from 0 again.
-  @Test("Entries of a clock that is ahead hold nothing")
+  /// After a restart, a machine counts its time from 0 again.
+  @Test("Entries with a time in the future hold nothing")
   func future() throws {
     try Self.inFile { path in
       _ = ProcessorShares(path: path, processors: 4).threads(wanted: 4, isFixed: false, at: 5_000 * Self.millisecond)

@@ -1,7 +1,7 @@
 import EaselTensors
 import Testing
 
-/// The record that a profile is made of.
+/// The record behind a profile.
 struct ProfilingTests {
   @Test("A profiled backend computes the same, and counts operations, bytes and calls")
   func records() throws {
@@ -16,7 +16,7 @@ struct ProfilingTests {
         let y = backend.convolution(x, weight: weight, bias: nil, residual: nil, window)
         let tokens = y.reshaped([2, 64, 64])
         _ = backend.attention(tokens, tokens, tokens, heads: 2, mask: .causal)
-        // An attention is one operation, whatever it is made of.
+        // Attention is one operation, whatever it consists of.
         return backend.attention(tokens, tokens, tokens, heads: 2, mask: nil).y.bytes
       }
       let profiling = ProfilingBackend(OpenBLASBackend())
@@ -34,12 +34,12 @@ struct ProfilingTests {
     let attention = try #require(records.first { $0.0.shape == "2×2 of 64×64, width 32" })
     #expect(attention.0.operation == "attention" && attention.0.layer == "")
     #expect(attention.1 == 4 * (2 * 64 * 64) * 64)
-    // Of a causal mask only the pairs that it shows count.
+    // With a causal mask, only the visible pairs count.
     let masked = try #require(records.first { $0.0.shape == "2×2 of 64×64, width 32, masked" })
     #expect(masked.1 == 4 * (2 * 64 * 65 / 2) * 64)
   }
 
-  @Test("Ceilings are sane, and bound the least time")
+  @Test("Ceilings are plausible, and bound the least time")
   func ceilings() throws {
     let ceilings = try TensorThread.run { Ceilings(OpenBLASBackend(threads: ThreadPool(count: 1))) }
     #expect(ceilings.float32 > 1e9 && ceilings.float32 < 1e13 && ceilings.bfloat16 == nil)
@@ -53,7 +53,7 @@ struct ProfilingTests {
   func heap() throws {
     let (reserved, peak) = try TensorThread.run {
       let backend = OpenBLASBackend()
-      // Each round's blocks are of another size, and only a few live at a time.
+      // Each round's blocks have another size, and only a few exist at a time.
       for round in 1...60 {
         var living: [Tensor] = []
         for k in 1...8 { living.append(Tensor(uninitialized: [round * k * 10_000], on: backend)) }

@@ -21,7 +21,7 @@ struct RandomTests {
     #expect(Philox(seed: key).block(counter) == expected)
   }
 
-  /// Where a number lies: position / 4, the sample's global index (its upper byte beside the stream), the draw.
+  /// The counter of a number: position / 4, the sample's global index (its upper byte beside the stream), the draw.
   private static func counter(_ position: Int, _ draw: RandomDraw, sample: Int) -> SIMD4<UInt32> {
     let index = draw.index + UInt64(sample)
     return SIMD4(
@@ -66,7 +66,7 @@ struct RandomTests {
     expectClose([difference("normal", values, expected, absolute: 5e-6)])
   }
 
-  /// Sample moments of 2²⁰ numbers, within six standard deviations of theirs.
+  /// Sample moments of 2²⁰ numbers, within six standard deviations of the expected ones.
   @Test("Moments and range")
   func moments() throws {
     let (uniform, normal) = try TensorThread.run {
@@ -88,7 +88,7 @@ struct RandomTests {
     #expect(abs(moment(normal, 2) - 1) < 6 * 2.0.squareRoot() / root)
     #expect(abs(moment(normal, 3)) < 6 * 15.0.squareRoot() / root)
     #expect(abs(moment(normal, 4) - 3) < 6 * 96.0.squareRoot() / root)
-    // Neighbours, which come of one Box–Muller pair, are uncorrelated.
+    // Neighbours, which come from one Box–Muller pair, are uncorrelated.
     let products = stride(from: 0, to: normal.count, by: 2).reduce(0.0) { $0 + normal[$1] * normal[$1 + 1] }
     #expect(abs(products / Double(normal.count / 2)) < 6 * 2.0.squareRoot() / root)
   }
@@ -121,7 +121,7 @@ struct RandomTests {
     }
   }
 
-  @Test("A generator on the host is its stream's numbers, 64 bits at a time")
+  @Test("A generator on the host gives its stream's numbers, 64 bits at a time")
   func streamGenerator() {
     var generator = StreamGenerator(seed: 11, stream: .data, index: 3, draw: 2)
     let philox = Philox(seed: 11)

@@ -7,7 +7,7 @@ struct ResamplingTests {
   /// Images `[2, 5, 7, C]` and larger ones that two threads share.
   static let shapes: [Shape] = [[2, 5, 7, 1], [1, 4, 6, 3], [3, 14, 15, 20]]
 
-  /// A pixel's channel, 0 outside of the image.
+  /// A pixel's channel, 0 outside the image.
   private static func pixel(_ x: [Double], _ shape: Shape, _ at: [Int]) -> Double {
     guard (0..<shape[1]).contains(at[1]), (0..<shape[2]).contains(at[2]) else { return 0 }
     return x[((at[0] * shape[1] + at[1]) * shape[2] + at[2]) * shape[3] + at[3]]
@@ -37,7 +37,7 @@ struct ResamplingTests {
         == insets.map { [shape[0], shape[1] + $0.top + $0.bottom, shape[2] + $0.left + $0.right, shape[3]] as Shape })
   }
 
-  /// Where a walk that turns round at either end stands after so many steps.
+  /// The position after that many steps of a walk that turns back at either end.
   private static func mirrored(_ steps: Int, _ size: Int) -> Int {
     var (at, direction) = (0, 1)
     for _ in 0..<steps + 2 * (size - 1) * 8 {
@@ -51,7 +51,7 @@ struct ResamplingTests {
   func reflectionPad(kernels: Kernels, shape: Shape) throws {
     let insets = [
       Insets(top: 1, left: 1, bottom: 1, right: 1), Insets(top: 3, left: 2, bottom: 0, right: 1),
-      // As wide as can be: pixels are seen three times along each axis.
+      // The widest border: pixels appear three times along each axis.
       Insets(top: shape[1] - 1, left: shape[2] - 1, bottom: shape[1] - 1, right: shape[2] - 1),
     ]
     let differences = try TensorThread.run {
@@ -103,7 +103,7 @@ struct ResamplingTests {
     expectClose(differences)
   }
 
-  @Test("Means over squares leave out the remainder, and so does their gradient", arguments: Kernels.all, shapes)
+  @Test("Means over squares omit the remainder, and so does their gradient", arguments: Kernels.all, shapes)
   func averagePool(kernels: Kernels, shape: Shape) throws {
     let (differences, shapes) = try TensorThread.run {
       let backend = kernels.backend()

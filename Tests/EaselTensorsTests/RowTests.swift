@@ -30,7 +30,7 @@ struct RowTests {
     expectClose(differences)
   }
 
-  @Test("Samples are mixed by weights of their own", arguments: Kernels.all, shapes)
+  @Test("Samples are mixed by their own weights", arguments: Kernels.all, shapes)
   func mix(kernels: Kernels, shape: Shape) throws {
     let differences = try TensorThread.run {
       let backend = kernels.backend()

@@ -2,7 +2,7 @@ import EaselTensors
 import EaselTestSupport
 import Testing
 
-/// What becomes of a sample that is computed as if it were alone.
+/// Samples that are computed as if each were alone.
 struct SeparateSamplesTests {
   /// An operation on samples, and the shape of a few of them.
   struct Case: Sendable, CustomTestStringConvertible {
@@ -62,7 +62,7 @@ struct SeparateSamplesTests {
     ]
   }
 
-  @Test("A sample is the same bytes alone and beside others", arguments: Backends.available, Case.all)
+  @Test("A sample has the same bytes alone and beside others", arguments: Backends.available, Case.all)
   func alone(_ kind: BackendKind, _ subject: Case) throws {
     for type in kind == .onednn ? [ScalarType.float32, .bfloat16] : [.float32] {
       try onTensors(kind) { backend in
@@ -73,7 +73,7 @@ struct SeparateSamplesTests {
         for range in [0..<1, 3..<4, 1..<4, 4..<20, 5..<13] {
           #expect(bytes(range) == Array(all[range.lowerBound * size..<range.upperBound * size]), "\(type) \(range)")
         }
-        // And it is what it is in training, but for rounding.
+        // It is also the same as in training, except for rounding.
         let together = subject.operation(x).values()
         let difference = difference("", backend.separately { subject.operation(x).values() }, together)
         #expect(difference.relative < (type == .float32 ? 1e-5 : 1e-2), "\(type): \(difference)")

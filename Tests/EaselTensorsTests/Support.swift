@@ -2,7 +2,7 @@ import EaselTensors
 import Foundation
 import Testing
 
-/// How far a result is from what it should be.
+/// How far a result is from the expected one.
 struct Difference: Sendable, CustomStringConvertible {
   let name: String
   /// ‖a − b‖ / ‖b‖.

@@ -26,7 +26,7 @@ struct TensorTests {
     #expect(after.1 == [5, -1, -1, -1])
   }
 
-  @Test("Memory is aligned, and its last use alone may overwrite it")
+  @Test("Memory is aligned, and only its last use may overwrite it")
   func ownership() throws {
     let (aligned, alone, shared) = try TensorThread.run {
       let backend = OpenBLASBackend()
@@ -35,7 +35,7 @@ struct TensorTests {
         let x = Tensor(uninitialized: [size], on: backend)
         return UInt(bitPattern: x.storage.pointer) % 64 == 0
       }
-      // Asked of an array's element: the compiler may hold a variable of its own twice.
+      // Checked on an array's element, since the compiler may hold a separate variable twice.
       var tensors = [Tensor(repeating: 0, shape: [4], on: backend)]
       let alone = tensors[0].isUniquelyReferenced()
       let view = tensors[0].reshaped([2, 2])
@@ -84,7 +84,7 @@ struct TensorTests {
     #expect(before.value.memory.bytesInUse == 0)
   }
 
-  /// Takes a value across threads, one after the other.
+  /// Passes a value between threads, one after the other.
   private final class Carrier<Value>: @unchecked Sendable {
     var value: Value
     init(_ value: Value) { self.value = value }
@@ -102,7 +102,7 @@ struct TensorTests {
     #expect(throws: Failure(number: 7)) { try TensorThread.run { throw Failure(number: 7) } }
   }
 
-  @Test("Precision auto is never the slower one: it follows from the processor and from what a model multiplies")
+  @Test("Precision auto is never the slower one: it follows from the processor and the model's products")
   func automaticPrecision() {
     func products(_ instructions: Bool, _ matrices: Bool, isAMD: Bool, isSupported: Bool = true) -> BFloat16Products {
       BFloat16Products(
@@ -149,7 +149,7 @@ struct TensorTests {
     #expect(InstructionSet.available.first == .baseline)
   }
 
-  @Test("Singular values put a matrix together again", arguments: [(1, 1), (5, 3), (3, 5), (40, 40), (1, 6)])
+  @Test("Singular values restore a matrix", arguments: [(1, 1), (5, 3), (3, 5), (40, 40), (1, 6)])
   func singularValues(rows: Int, columns: Int) {
     let a = randomValues(rows * columns)
     let (u, s, vt) = LinearAlgebra.singularValues(of: a, rows: rows, columns: columns)

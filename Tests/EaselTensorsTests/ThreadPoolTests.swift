@@ -5,7 +5,7 @@ import Testing
 
 @Suite("The pool of compute threads")
 struct ThreadPoolTests {
-  /// What was done of `0 ..< count`, by whom.
+  /// What was done of `0 ..< count`, and by which worker.
   private struct Record {
     var marks: [Int]
     var ranges: [Int: Range<Int>] = [:]
@@ -27,7 +27,7 @@ struct ThreadPoolTests {
   }
 
   @Test(
-    "A split covers each index once, in the same ranges of like size on any number of threads",
+    "A split covers each index once, in the same ranges of similar size on any number of threads",
     arguments: [(10, 1, 64), (1, 1, 64), (7, 1, 3), (1000, 600, 64), (1000, 500, 64), (1001, 1, 16), (0, 1, 64)])
   func split(count: Int, grain: Int, most: Int) throws {
     let alone = try Self.split(count, grain: grain, most: most, threads: 1)
@@ -45,7 +45,7 @@ struct ThreadPoolTests {
     }
   }
 
-  @Test("More parts than the pool counts are all done")
+  @Test("All parts are done, even if there are more than the pool can count")
   func manyParts() throws {
     let done = try TensorThread.run {
       let done = Mutex([UInt8](repeating: 0, count: 200_003))
@@ -55,9 +55,9 @@ struct ThreadPoolTests {
     #expect(done.allSatisfy { $0 == 1 })
   }
 
-  /// A region is over when the caller goes on: nothing of it may be done later, and nothing of the next be missed. Eight
+  /// A region is over when the caller goes on: none of it may be done later, and none of the next may be missed. Eight
   /// workers on fewer processors are late for most of these.
-  @Test("Short regions in a row keep apart", arguments: [2, 3, 8])
+  @Test("Short regions in a row stay separate", arguments: [2, 3, 8])
   func manyRegions(threads: Int) throws {
     let wrong = try TensorThread.run {
       let pool = ThreadPool(count: threads)
@@ -78,7 +78,7 @@ struct ThreadPoolTests {
     #expect(wrong == 0)
   }
 
-  @Test("Work within a part is done by the worker that has the part")
+  @Test("Nested work is done by the worker that has the part")
   func nesting() throws {
     let (others, count, rounds) = try TensorThread.run {
       let pool = ThreadPool(count: 3)
@@ -86,7 +86,7 @@ struct ThreadPoolTests {
       let count = Atomic(0)
       let helped = Atomic(0)
       var rounds = 0
-      // Workers may take a while to wake up, and on a busy machine have nothing left: until they have had some parts.
+      // Workers may be slow to wake up, and on a busy machine find nothing left: repeat until they have done parts.
       repeat {
         rounds += 1
         pool.run(50) { outer in
@@ -103,7 +103,7 @@ struct ThreadPoolTests {
     #expect(count == 5000 * rounds)
   }
 
-  @Test("Two threads that use the pool at once do not share a worker's number with one another's work")
+  @Test("If several threads use the pool at once, no two workers of one call have the same number")
   func twoCallers() async {
     let sums = await withTaskGroup(of: Int.self) { group in
       for _ in 0..<4 {
@@ -111,7 +111,7 @@ struct ThreadPoolTests {
           let pool = ThreadPool(count: 3)
           var total = 0
           for _ in 0..<200 {
-            // One sum for each worker: a number that two threads had at once would lose something.
+            // One sum for each worker: if two threads had the same number at once, something would be lost.
             var sums = [Int](repeating: 0, count: 3 * 16)
             sums.withUnsafeMutableBufferPointer { sums in
               nonisolated(unsafe) let sums = sums
@@ -127,7 +127,7 @@ struct ThreadPoolTests {
     #expect(sums == [Int](repeating: 200 * 300 * 299 / 2, count: 4))
   }
 
-  /// Sums over many parts, which depend on how they are cut.
+  /// Sums over many parts, which depend on how the work is split.
   private static func sums(on backend: any Backend) -> [[UInt32]] {
     let x = backend.sample([67, 9, 11, 64], .float32)
     let dy = backend.affine(x, scale: -0.7, shift: 0.2)

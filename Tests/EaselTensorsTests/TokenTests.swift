@@ -3,7 +3,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// Tokens of each sample's own, and images as patches, against naive references.
+/// Tokens chosen for each sample, and images as patches, against naive references.
 struct TokenTests {
   /// Tokens, their width, and the chosen ones of each sample.
   struct Case: Sendable, CustomTestStringConvertible {
@@ -14,7 +14,7 @@ struct TokenTests {
     static let all = [
       Case(tokens: 1, width: 1, chosen: [[0]]),
       Case(tokens: 5, width: 19, chosen: [[4, 0, -1], [1, 1, 3], [-1, -1, -1]]),
-      // More than there are, as where all patches are made of a few.
+      // More than exist, as when all patches are made from a few.
       Case(tokens: 2, width: 64, chosen: [[-1, 1, -1, 0, -1], [0, -1, -1, -1, 1]]),
       // Enough for several threads.
       Case(tokens: 49, width: 128, chosen: (0..<40).map { n in (0..<12).map { Int32((n * 7 + $0 * 5) % 49) } }),

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A folder of a test's own, removed when the test is over.
+/// A temporary folder for a test, removed when the test is over.
 package final class ScratchFolder {
   package let path: String
 
@@ -30,7 +30,7 @@ package func withScratchFolder(_ body: (String) throws -> Void) throws {
   try withExtendedLifetime(ScratchFolder()) { try body($0.path) }
 }
 
-/// The package's folder, where the bundled data lie.
+/// The package's folder, which contains the bundled data.
 package let packageFolder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
   .deletingLastPathComponent().path
 

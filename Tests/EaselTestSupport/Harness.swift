@@ -3,7 +3,7 @@ import Testing
 
 /// Compiles a program or library of Tests/Harness into a folder.
 ///
-/// - Parameter flags: what the compiler is told besides warnings, libraries among it.
+/// - Parameter flags: compiler flags besides warnings, including libraries.
 /// - Returns: its path.
 package func compiledHarness(_ source: String, _ flags: String..., in folder: ScratchFolder) throws -> String {
   let path = folder.file((source as NSString).deletingPathExtension)

@@ -1,4 +1,4 @@
-/// A black progressive JPEG of so many scans, of which all but the first say in a hundred bytes that nothing changes.
+/// A black progressive JPEG with that many scans; all but the first say in a hundred bytes that nothing changes.
 package func jpegOfScans(side: Int, count: Int) -> [UInt8] {
   func segment(_ marker: UInt8, _ data: [UInt8]) -> [UInt8] {
     bytes([0xFF, marker, UInt8((data.count + 2) >> 8), UInt8((data.count + 2) & 0xFF)], data)
@@ -6,7 +6,7 @@ package func jpegOfScans(side: Int, count: Int) -> [UInt8] {
   let size = [UInt8(side >> 8), UInt8(side & 0xFF)]
   let start = bytes([0xFF, 0xD8], segment(0xDB, bytes([0], [UInt8](repeating: 1, count: 64))))
   let frame = segment(0xC2, bytes([8], size, size, [1, 1, 0x11, 0]))
-  // Tables of one symbol, whose code is the bit 0: a block as the one before; 16384 blocks of which nothing is left.
+  // Tables of one symbol with the bit 0 as its code: a block like the previous one; 16384 blocks without a remainder.
   func table(_ place: UInt8, _ symbol: UInt8) -> [UInt8] {
     segment(0xC4, bytes([place, 1], [UInt8](repeating: 0, count: 15), [symbol]))
   }

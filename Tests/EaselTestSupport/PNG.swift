@@ -21,7 +21,7 @@ package func pngChunk(_ type: String, _ data: [UInt8]) -> [UInt8] {
   return bytes(bigEndian(data.count), body, bigEndian(Int(crc32(0, body, UInt32(body.count)))))
 }
 
-/// A PNG file of rows as they are stored, each with its filter's byte.
+/// A PNG file from stored rows, each with its filter byte.
 ///
 /// - Parameters:
 ///   - color: PNG's number of the colour type.
@@ -37,7 +37,7 @@ package func png(
     pngChunk("IEND", []))
 }
 
-/// A PNG with alpha, which Easel does not write; four bytes a pixel.
+/// A PNG with alpha, which Easel does not write; four bytes per pixel.
 package func transparentPNG(width: Int, height: Int, pixels: [UInt8]) throws -> [UInt8] {
   var rows: [UInt8] = []
   for y in 0..<height {

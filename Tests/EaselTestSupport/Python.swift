@@ -1,14 +1,14 @@
 import Foundation
 import Testing
 
-/// Other people's readers of what Easel writes, where Python has them: the one that EASEL_PYTHON names, or python3.
+/// Other programs' readers for Easel's files, if Python has them: the Python that EASEL_PYTHON names, or python3.
 package enum Python {
   private static let name = ProcessInfo.processInfo.environment["EASEL_PYTHON"] ?? "python3"
 
-  /// Whether modules are there. Where they are not, the tests that need them say so and are skipped.
+  /// Whether modules are installed. If not, the tests that need them say so and are skipped.
   package static func has(_ modules: String) -> Bool { run("import \(modules)", [])?.status == 0 }
 
-  /// What a script prints, given arguments; fails the test where it does not end with 0.
+  /// The output of a script with arguments; fails the test if the script does not end with 0.
   package static func output(
     _ script: String, _ arguments: String..., sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> String {
@@ -24,7 +24,7 @@ package enum Python {
     process.arguments = [name, "-W", "ignore", "-c", script] + arguments
     (process.standardOutput, process.standardError) = (output, errors)
     guard (try? process.run()) != nil else { return nil }
-    // One after the other: what scripts complain of fits into a pipe.
+    // Read one after the other, since the scripts' error output fits into a pipe.
     func text(_ pipe: Pipe) -> String {
       String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     }

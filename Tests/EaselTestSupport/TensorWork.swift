@@ -1,8 +1,8 @@
 import EaselTensors
 import Foundation
 
-/// Does a test's tensor work where all of a process's tensor work belongs, with a fresh backend. What it returns are host
-/// values: expectations stay outside, they need the test's own task.
+/// Does a test's tensor work on the process's tensor thread, with a fresh backend. It returns host
+/// values: expectations stay outside, since they need the test's own task.
 package func onTensors<Result>(
   _ kind: BackendKind = .openblas, threads: Int = 2, _ work: @escaping @Sendable (any Backend) throws -> Result
 ) throws -> Result {

@@ -1,18 +1,18 @@
 import Foundation
 import Testing
 
-/// Waits until a condition holds that another thread or process brings about.
+/// Waits for a condition that another thread or process makes true.
 ///
-/// The bound is there for what would never come. It is long because a busy machine may take long.
+/// The time limit is for conditions that never hold. It is long because a busy machine may be slow.
 ///
 /// - Parameters:
-///   - what: what is waited for, for the message.
-///   - process: whose end ends the waiting too; nil for none.
-/// - Throws: an error that names `what` if it does not come.
+///   - what: the condition, for the message.
+///   - process: a process whose end also ends the waiting; nil for none.
+/// - Throws: an error that names `what` if the condition does not hold in time.
 package func wait(for what: String, whileRunning process: Process? = nil, until holds: () throws -> Bool) throws {
   let deadline = ContinuousClock.now + .seconds(600)
   while try !holds() {
-    // Looked at before the condition once more: a process may do what is waited for and end.
+    // Check this before the condition: a process may make the condition true and then end.
     let hasEnded = process.map { !$0.isRunning } ?? false
     if try holds() { return }
     guard !hasEnded, ContinuousClock.now < deadline else {
@@ -27,6 +27,6 @@ private struct WaitingFailure: Error, CustomStringConvertible {
 }
 
 extension Trait where Self == TimeLimitTrait {
-  /// For tests that hang if the code is wrong. Longer than any machine takes, whatever else it does.
+  /// For tests that hang if the code is wrong. It is longer than any machine needs, however busy.
   package static var endsAtAll: Self { .timeLimit(.minutes(15)) }
 }

@@ -4,7 +4,7 @@ import EaselTraining
 import Foundation
 import Testing
 
-/// What the package brings along: each bundled checkpoint loads, and tells of no machine.
+/// The package's bundled checkpoints: each one loads and reveals nothing about a machine.
 @Suite struct BundledCheckpointTests {
   private static let catalog = CheckpointCatalog(roots: ["\(packageFolder)/Checkpoints"])
   private static let names = (try? catalog.runs().map(\.name)) ?? []

@@ -15,7 +15,7 @@ struct SampleSourceTests {
       return (try draw(7), try draw(3000))
     }
     #expect(seven.labels == [0, 1, 2, 0, 1, 2, 0])
-    // The place in the series; 10 · label + seed.
+    // The index in the series; 10 · label + seed.
     #expect(seven.pixels == [0, 5, 1, 15, 2, 25, 3, 5, 4, 15, 5, 25, 6, 5])
     #expect(Array(many.pixels.prefix(14)) == seven.pixels && many.count == 3000)
     let isInOrder = (0..<3000).allSatisfy { index in
@@ -26,7 +26,7 @@ struct SampleSourceTests {
     #expect(seven.classNames == ["a", "b", "c"])
   }
 
-  @Test("A label that is asked for is every sample's; without labels there are none")
+  @Test("With a requested label every sample has it; without labels there are none")
   func oneLabelOrNone() throws {
     let (one, none) = try onTensors { backend in
       (
@@ -40,7 +40,7 @@ struct SampleSourceTests {
     #expect(
       SamplingOptions(conditions: [.label(2), .label(0)]).conditions(of: 3..<6, in: data).map(\.label) == [0, 2, 0])
     #expect(SamplingOptions().conditions(of: 0..<4, in: data).map(\.label) == [0, 1, 2, 0])
-    // A class that training had no image of is not drawn unasked.
+    // A class without training images is not drawn by default.
     data.untrainedClasses = [0]
     #expect(SamplingOptions().conditions(of: 0..<4, in: data).map(\.label) == [1, 2, 1, 2])
     #expect(one.labels == [2, 2, 2, 2] && one.pixels == [0, 21, 1, 21, 2, 21, 3, 21])
@@ -63,7 +63,7 @@ struct SampleSourceTests {
     #expect(try images([1, 1, 2, 1], .integers([0, 255])).pixels == [0, 255])
     expectUserError(.badData, "0 to 255, found 256 at [0, 0, 1, 0]") { try images([1, 1, 2, 1], .integers([0, 256])) }
     expectUserError(.badData, "0.0 to 200.0", "array / 255") { try images([1, 1, 2, 1], .float32([0, 200])) }
-    // One in a thousand: a little outside is a model's way, what no model's last layer makes is not.
+    // One in a thousand: slightly outside is normal for a model; values that no last layer gives are not.
     func stray(_ value: Float) throws -> ImageDataset {
       var values = [Float](repeating: 0.5, count: 2000)
       values[1234] = value
@@ -96,7 +96,7 @@ struct SampleSourceTests {
 struct FeatureExtractorTests {
   @Test("Pixel features are the principal components")
   func principalComponents() throws {
-    // All variance lies along two directions: the left column with a deviation of 40, the right one with 10.
+    // All variance is along two directions: the left column with a deviation of 40, the right one with 10.
     var pixels: [UInt8] = []
     for index in 0..<500 {
       let left = 128 + 40 * (index % 2 == 0 ? -1 : 1)
@@ -155,7 +155,7 @@ struct FeatureExtractorTests {
   }
 }
 
-/// A classifier whose every layer does something.
+/// A classifier in which every layer has an effect.
 func tinyClassifier(_ backend: any Backend, _ data: DataDescription) throws -> Classifier {
   var settings = ClassifierSettings()
   (settings.baseChannels, settings.features) = (8, 16)
@@ -185,7 +185,7 @@ struct SampleEvaluationTests {
       pixels: images.pixels)
   }
 
-  @Test("New images of the same kind are judged as held-out ones are")
+  @Test("New images of the same kind get the same figures as held-out ones")
   func realImages() throws {
     let samples = Self.unlabelled(noisyImages(200, seed: 3))
     let evaluation = try Self.evaluate(samples)
@@ -207,7 +207,7 @@ struct SampleEvaluationTests {
     #expect(again.samples.frechet == evaluation.samples.frechet)
   }
 
-  @Test("Copies of training images are found out")
+  @Test("Copies of training images are detected")
   func copies() throws {
     let samples = Self.unlabelled(Self.data.train.subset(0..<100))
     let evaluation = try Self.evaluate(samples) { $0.references = 400 }
@@ -217,7 +217,7 @@ struct SampleEvaluationTests {
     #expect(evaluation.sheet[2] != evaluation.sheet[0])
   }
 
-  @Test("Samples of one class are held against that class")
+  @Test("Samples of one class are compared with that class")
   func oneClass() throws {
     let ones = noisyImages(300, seed: 3).subset((0..<100).map { 3 * $0 + 1 })
     let evaluation = try Self.evaluate(ones)
@@ -225,15 +225,15 @@ struct SampleEvaluationTests {
     #expect(evaluation.reference == "100 of 133 training images, chosen by a fixed shuffle")
     #expect(evaluation.memory.trainingImages == 133 && evaluation.memory.heldOutImages == 67)
     #expect(evaluation.samples.frechet.value < 0.1)
-    // Against all classes the same images are far off.
+    // Compared with all classes, the same images are far off.
     let all = try Self.evaluate(Self.unlabelled(ones))
     #expect(all.samples.frechet.value > 3 * evaluation.samples.frechet.value)
     #expect(all.samples.neighbourhoods.coverage.value < 0.5)
   }
 
-  @Test("A classifier tells the samples' classes")
+  @Test("A classifier reports the samples' classes")
   func classes() throws {
-    // A classifier that was trained a little on classes of different brightness.
+    // A classifier that was briefly trained on classes of different brightness.
     let samples = noisyImages(90, seed: 3)
     let evaluation = try onTensors { backend in
       let model = try tinyClassifier(backend, DataDescription(Self.data.train))
@@ -266,7 +266,7 @@ struct SampleEvaluationTests {
     }
     expectUserError(.usage, "references", "400", "found 401") { try Self.evaluate(some) { $0.references = 401 } }
     expectUserError(.usage, "reference images, found 10") { try Self.evaluate(some) { $0.references = 10 } }
-    // Too few held-out images: there is no floor, the rest is there.
+    // With too few held-out images there is no floor, but the rest is present.
     let data = DatasetSplits(train: Self.data.train, validation: noisyImages(10, seed: 2), rule: "by hand")
     let evaluation = try Self.evaluate(some, data: data)
     #expect(evaluation.floor == nil && evaluation.memory.heldOutImages == 10)

@@ -1,7 +1,7 @@
 import EaselTraining
 import Testing
 
-/// What the learning rate is over a training, and what is said of it before.
+/// The learning rate over a training, and its announcement before.
 @Suite struct LearningRatePlanTests {
   private static func settings(_ change: (inout TrainingSettings) -> Void = { _ in }) -> TrainingSettings {
     TrainingSettings {
@@ -10,7 +10,7 @@ import Testing
     }
   }
 
-  @Test("It falls to 0 where the training ends, whatever says where that is")
+  @Test("It falls to 0 at the end of the training, however that is set")
   func followsTheLength() {
     for (limit, end) in [(TrainingLimit(steps: 200), 200), (TrainingLimit(), 5000)] {
       let plan = LearningRatePlan(Self.settings(), until: limit)
@@ -22,7 +22,7 @@ import Testing
     #expect(longer.summary(from: 200) == "learning rate 0.005, falls to 0 at step 400")
   }
 
-  @Test("By minutes it falls with the time, and the steps do not count")
+  @Test("With a limit of minutes it falls with the time, and the steps do not count")
   func followsTime() {
     let plan = LearningRatePlan(Self.settings(), until: TrainingLimit(seconds: 60))
     #expect(near(plan.rate(at: 0, fraction: 0), 0.01) && near(plan.rate(at: 9, fraction: 0.75), 0.0025))
@@ -53,7 +53,7 @@ import Testing
     #expect(near(timed.rate(at: 4, fraction: 0.1), 0.009))
   }
 
-  @Test("A schedule of its own is exact, and steps at rate 0 are told before they cost time")
+  @Test("A separate schedule is exact, and steps at rate 0 are reported before they cost time")
   func ownSchedule() throws {
     let settings = Self.settings { ($0.scheduleSteps, $0.warmupSteps) = (100, 50) }
     let plan = LearningRatePlan(settings, until: TrainingLimit(steps: 300))
@@ -62,7 +62,7 @@ import Testing
     #expect(some.contains("The last 200 steps") && some.contains("schedule-steps is 100"), "\(some)")
     let all = try #require(plan.warning(from: 100))
     #expect(all.hasPrefix("The learning rate is 0: schedule-steps is 100"), "\(all)")
-    // By minutes it is told as soon as the steps can be counted.
+    // With a limit of minutes it is announced as soon as the steps can be counted.
     let timed = LearningRatePlan(settings, until: TrainingLimit(seconds: 60))
     #expect(timed.warning(from: 0) == nil && timed.warning(from: 0, expected: 90) == nil)
     #expect(timed.warning(from: 0, expected: 150)?.contains("The last 50 steps") == true)
@@ -70,7 +70,7 @@ import Testing
     #expect(LearningRatePlan(constant, until: TrainingLimit(steps: 300)).warning(from: 200) == nil)
   }
 
-  @Test("Where training went back to a checkpoint the rate is a part of the settings'")
+  @Test("After training went back to a checkpoint, the rate is a fraction of the settings'")
   func lowered() {
     let plan = LearningRatePlan(Self.settings(), factor: 0.25, until: TrainingLimit(steps: 200))
     #expect(near(plan.rate(at: 0), 0.0025))
@@ -78,18 +78,18 @@ import Testing
   }
 }
 
-/// Equal but for rounding.
+/// Equal except for rounding.
 private func near(_ a: Float, _ b: Float) -> Bool { abs(a - b) < 1e-5 * b }
 
-/// How a session of training keeps to its time. The times are so far apart that no machine is too slow.
+/// How a training session keeps to its time. The times are far enough apart that no machine is too slow.
 @Suite struct SessionClockTests {
-  @Test("What has to be done at the end is kept free")
+  @Test("Time is reserved for the work at the end")
   func closing() {
     var clock = SessionClock(seconds: 1e6)
     clock.expect(.save, 10)
     clock.expect(.validation, 100_000)
     #expect(!clock.isOver(closing: [.save, .validation]))
-    // Nearly all of the time is the closing's.
+    // Nearly all of the time is for the work at the end.
     clock.expect(.picture, 240_000)
     #expect(clock.closing([.save, .validation, .picture]) == 340_010)
     var full = SessionClock(seconds: 1e6)
@@ -98,7 +98,7 @@ private func near(_ a: Float, _ b: Float) -> Bool { abs(a - b) < 1e-5 * b }
     #expect(SessionClock(seconds: nil).isOver(closing: [.save]) == false)
   }
 
-  @Test("A part that takes more than a quarter of the session is left out, a checkpoint never")
+  @Test("A part that takes more than a quarter of the session is omitted, but never a checkpoint")
   func affords() {
     var clock = SessionClock(seconds: 1e6)
     clock.expect(.picture, 260_000)
@@ -121,7 +121,7 @@ private func near(_ a: Float, _ b: Float) -> Bool { abs(a - b) < 1e-5 * b }
     #expect((700...800).contains(expected), "\(expected)")
   }
 
-  @Test("What was measured counts more than what was expected")
+  @Test("Measured times count more than expected ones")
   func measured() {
     var clock = SessionClock(seconds: 1e6)
     clock.expect(.picture, 1e5)

@@ -5,7 +5,7 @@ import Foundation
 import Testing
 
 struct LinearProbeTests {
-  @Test("Rosenbrock's valley and a quadratic function lead to their ends")
+  @Test("Rosenbrock's valley and a quadratic function lead to their minima")
   func minima() {
     let valley = minimize(from: [-1.2, 1], tolerance: 1e-9, maximumSteps: 200) { x in
       let (a, b) = (1 - x[0], x[1] - x[0] * x[0])
@@ -31,7 +31,7 @@ struct LinearProbeTests {
       return LogisticRegression(points, labels, classes: 4, penalty: 0.01).logits(points).values()
     }
     let expected = try SafetensorsReader(path: path).floats("probe.logits")
-    // A shift of all of a point's logits changes nothing.
+    // Shifting all logits of a point changes nothing.
     let furthest = (0..<60).map { row in
       let mean = logits[4 * row..<4 * row + 4].reduce(0, +) / 4
       return (4 * row..<4 * row + 4).map { abs(logits[$0] - mean - expected[$0]) }.max() ?? .infinity
@@ -68,7 +68,7 @@ struct LinearProbeTests {
     #expect(easy.accuracy.value == 1 && easy.trainingAccuracy == 1)
     #expect((0.45...0.95).contains(hard.accuracy.value) && hard.accuracy.low < hard.accuracy.value, "\(hard)")
     #expect(easy.trainingImages == 400 && easy.testImages == 300 && easy.dimensions == 4)
-    // Features are standardised: their scale is nothing.
+    // Features are standardised, so their scale has no effect.
     let scaled = try Self.probe(spread: 4, scale: 1000)
     #expect(abs(scaled.accuracy.value - hard.accuracy.value) < 0.02)
   }

@@ -17,7 +17,7 @@ func noisyImages(
     annotations: Annotations(labels: classes.isEmpty ? nil : labels), classNames: classes)
 }
 
-/// A model without a network: every pixel of image k of a series tells k, the label and the seed.
+/// A model without a network: every pixel of image k of a series encodes k, the label and the seed.
 final class ToyModel: Sampling, LikelihoodBounding {
   let context: ModelContext
   let components: [Component] = []

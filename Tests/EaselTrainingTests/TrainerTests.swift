@@ -4,8 +4,8 @@ import EaselTraining
 import Foundation
 import Testing
 
-/// An autoencoder that gets infinite gradients at some steps, or a parameter that is no number, and whose losses on held-out
-/// images may be given.
+/// An autoencoder with infinite gradients at some steps, or a NaN parameter, whose losses on held-out
+/// images may be preset.
 private final class FaultyModel: Model, ImageEncoding {
   private let inner: any Model & ImageEncoding
   private let settings: FaultySettings
@@ -48,7 +48,7 @@ private struct FaultySettings: ModelSettings {
   var isNaN = true
   /// The losses on held-out images, in order; after the last one, and if there are none, the model's own.
   var heldOut: [Float] = []
-  /// The step, from 0, after which a parameter is no number.
+  /// The step, from 0, after which a parameter is NaN.
   var breaks = -1
 
   static let fields: [Field<FaultySettings>] = [
@@ -107,7 +107,7 @@ private enum FaultyFamily: ModelFamily {
   }
 
   @Test(
-    "A step whose gradient is not finite is left out, said, and training ends where it should",
+    "A step with a gradient that is not finite is skipped and reported, and training ends at the right step",
     arguments: [true, false])
   func leftOut(_ isNaN: Bool) throws {
     let folder = try ScratchFolder()
@@ -119,7 +119,7 @@ private enum FaultyFamily: ModelFamily {
     #expect(try Self.values(run, "left-out") == [6: 1, 7: 1])
     #expect(alarms.texts.count == 2)
     #expect(alarms.texts[0].hasPrefix("the gradient of encoder"), "\(alarms.texts)")
-    // As if these two steps had not been: two less in the optimizer's count, and parameters that are numbers.
+    // As if these two steps had not happened: the optimizer's count is lower by two, and the parameters are finite.
     let last = try run.newestValid().checkpoint
     let state = try CheckpointSummary.state(of: last)
     #expect(state.optimizerSteps == ["": 6] && state.averageUpdates == ["": 6] && state.rollBacks == nil)
@@ -128,19 +128,19 @@ private enum FaultyFamily: ModelFamily {
     #expect(run.status == RunStatus(.complete))
   }
 
-  @Test("After ten such steps training goes back to its checkpoint and on with half the learning rate")
+  @Test("After ten such steps training returns to its checkpoint and goes on with half the learning rate")
   func rollsBack() throws {
     let folder = try ScratchFolder()
     let run = try Self.train(folder, steps: 24, ["first=6", "last=100", "learning-rate=0.001", "above=0.0004"])
     let state = try CheckpointSummary.state(of: run.newestValid().checkpoint)
-    // From 0.001 to 0.0005 and, the fault still being there, to 0.00025.
+    // From 0.001 to 0.0005 and, since the fault remains, to 0.00025.
     #expect(state.rollBacks == 2 && state.learningRateFactor == 0.25 && state.step == 24)
     #expect(try Self.values(run, "learning-rate-factor").values.contains(0.25))
     #expect(run.status == RunStatus(.complete))
   }
 
   @Test(
-    "Where going back does not help or is not wanted, the run fails and its checkpoint stays",
+    "If going back does not help or is not wanted, the run fails and its checkpoint stays",
     arguments: ["roll-back", "stop"])
   func givesUp(_ policy: String) throws {
     let folder = try ScratchFolder()
@@ -157,7 +157,7 @@ private enum FaultyFamily: ModelFamily {
     #expect(try weights.names.allSatisfy { try weights.floats($0).allSatisfy(\.isFinite) })
   }
 
-  @Test("Where going back to a checkpoint does not help it is discarded for the one before")
+  @Test("If going back to a checkpoint does not help, it is discarded for the one before")
   func goesFurtherBack() throws {
     let folder = try ScratchFolder()
     let steps = Collected()
@@ -171,7 +171,7 @@ private enum FaultyFamily: ModelFamily {
     #expect(state.rollBacks == 2 && state.rolledBackTo == 4 && state.step == 24)
   }
 
-  @Test("A network with a parameter that is no number is not saved: training goes back, or fails and names it")
+  @Test("A network with a NaN parameter is not saved: training goes back, or fails and names it")
   func brokenParameter() throws {
     let settings = ["breaks=7", "learning-rate=0.001", "above=0.0006"]
     let folder = try ScratchFolder()
@@ -198,7 +198,7 @@ private enum FaultyFamily: ModelFamily {
     }
   }
 
-  @Test("The checkpoint with the lowest held-out loss stays beside the newest")
+  @Test("The checkpoint with the lowest held-out loss is kept with the newest")
   func best() throws {
     let folder = try ScratchFolder()
     let run = try Self.train(folder, steps: 24, ["keep=2", "held-out=[0.5, 0.25, 0.75, 0.3, 0.9, 0.8]"])
@@ -207,7 +207,7 @@ private enum FaultyFamily: ModelFamily {
     #expect(state.best?.step == 8 && state.best?.validationLoss == 0.25)
   }
 
-  @Test("Where a session ends does not decide which checkpoint is the best")
+  @Test("The end of a session does not change which checkpoint is the best")
   func bestOfSteadySteps() throws {
     let folder = try ScratchFolder()
     let run = try Self.train(folder, steps: 6, ["held-out=[0.5, 0.25]"])
@@ -216,21 +216,21 @@ private enum FaultyFamily: ModelFamily {
     #expect(state.step == 6 && state.best?.step == 4)
   }
 
-  @Test("A step that is not saved, the one before it having failed, is not the best")
+  @Test("A step that is not saved because the one before failed is not the best")
   func bestOfSavedSteps() throws {
     let folder = try ScratchFolder()
-    // Steps are counted from 0: the one that ends at 8 is left out, and its loss is the lowest so far.
+    // Steps are counted from 0: the one that ends at 8 is skipped, and its loss is the lowest so far.
     let run = try Self.train(folder, steps: 9, ["held-out=[0.5, 0.25, 0.75]", "first=7", "last=7"])
     #expect(try run.checkpointSteps == [4, 9])
     #expect(try CheckpointSummary.state(of: run.newestValid().checkpoint).best?.step == 4)
   }
 
-  @Test("Pictures of the progress lie beside the checkpoints and in the events")
+  @Test("Pictures of the progress are beside the checkpoints and in the events")
   func pictures() throws {
     let folder = try ScratchFolder()
     let run = try Self.train(folder, steps: 8, ["ema-decay=0"])
     let pictures = try [4, 8].map { try Image.read(run.samplesPath(step: $0)) }
-    // Eight originals and what is made of them.
+    // Eight originals and their reconstructions.
     #expect(pictures.allSatisfy { $0.width == 82 && $0.height == 22 && $0.channels == 1 })
     #expect(pictures[0].pixels[..<(82 * 12)] == pictures[1].pixels[..<(82 * 12)])
     #expect(pictures[0].pixels != pictures[1].pixels)
@@ -241,7 +241,7 @@ private enum FaultyFamily: ModelFamily {
     #expect(try FileManager.default.contentsOfDirectory(atPath: run.path + "/samples").count == 2)
   }
 
-  @Test("A run whose process is gone is stopped, one that is held is running")
+  @Test("A run whose process is gone is stopped; one that is locked is running")
   func status() throws {
     let folder = try ScratchFolder()
     let run = try RunFolder(workspace: folder.path, name: "run")
@@ -255,7 +255,7 @@ private enum FaultyFamily: ModelFamily {
   }
 }
 
-/// How long a training is, and how it goes on after a signal.
+/// The length of a training, and how it goes on after a signal.
 @Suite struct SessionTests {
   fileprivate static let data = DatasetSplits(
     train: noisyImages(44, seed: 1, width: 8, height: 8), validation: noisyImages(8, seed: 2, width: 8, height: 8),
@@ -287,7 +287,7 @@ private enum FaultyFamily: ModelFamily {
       }, uniquingKeysWith: { $1 })
   }
 
-  @Test("The learning rate ends where the training ends, and is recorded; a longer goal stretches it")
+  @Test("The learning rate ends with the training and is recorded; a longer goal stretches it")
   func stretches() throws {
     let folder = try ScratchFolder()
     let path = folder.path
@@ -306,7 +306,7 @@ private enum FaultyFamily: ModelFamily {
     }
   }
 
-  @Test("Whoever owns a training advances it step by step, stops it, and goes on to the same weights")
+  @Test("A training's owner can advance it step by step, stop it, and go on to the same weights")
   func ownedLoop() throws {
     let folder = try ScratchFolder()
     let path = folder.path
@@ -314,7 +314,7 @@ private enum FaultyFamily: ModelFamily {
       let limit = TrainingLimit(steps: 10)
       _ = try Self.trainer(path, "whole", on: backend).train(until: limit) { _ in }
       var steps: [Int] = []
-      // A run is held as long as its trainer is there.
+      // A run is locked as long as its trainer exists.
       func session(atMost count: Int) throws -> TrainingOutcome {
         let loop = try Self.trainer(path, "parts", on: backend).begin(until: limit)
         for _ in 0..<count {
@@ -360,7 +360,7 @@ private enum FaultyFamily: ModelFamily {
     #expect(before == after && !before.isEmpty)
   }
 
-  @Test("A run goes on with other settings where it can, and records them")
+  @Test("A run goes on with other settings if possible, and records them")
   func changes() throws {
     let folder = try ScratchFolder()
     let path = folder.path
@@ -389,7 +389,7 @@ private enum FaultyFamily: ModelFamily {
     }
   }
 
-  @Test("The least time is enough for a step and a checkpoint, and for nothing else")
+  @Test("The shortest time is enough for a step and a checkpoint, and for nothing else")
   func noTime() throws {
     let folder = try ScratchFolder()
     let path = folder.path
@@ -404,15 +404,15 @@ private enum FaultyFamily: ModelFamily {
   }
 
   @Test(
-    "Whatever a signal cuts short, the run goes on to its goal as if there had been none", .timeLimit(.minutes(10)))
+    "Whatever a signal cuts short, the run goes on to its goal as if without a signal", .timeLimit(.minutes(10)))
   func interrupted() async {
     await #expect(processExitsWith: .success) { try interruptEverything() }
   }
 }
 
-/// Trains a run in one session, and another in sessions that a signal ends in a step, in drawing and in judging.
+/// Trains a run in one session, and another in sessions that a signal ends during a step, drawing or validation.
 ///
-/// For a process of its own: signals belong to the whole process.
+/// Runs in a separate process, since signals belong to the whole process.
 private func interruptEverything() throws {
   let folder = try ScratchFolder()
   let path = folder.path
@@ -423,7 +423,7 @@ private func interruptEverything() throws {
     let whole = try SessionTests.trainer(path, "whole", on: backend)
     _ = try whole.train(until: TrainingLimit(steps: 12)) { _ in }
 
-    /// A session that is asked to stop when a phase begins for the `count`th time.
+    /// A session that receives a stop signal when a phase begins for the `count`th time.
     func session(_ phase: TrainingPhase?, count: Int = 1) throws -> RunState {
       StopSignal.install()
       let trainer = try SessionTests.trainer(path, "parts", on: backend)
@@ -473,7 +473,7 @@ private func interruptEverything() throws {
   }
 
   @Test(
-    "What does not fit is refused with an estimate near the truth and the batch that does",
+    "A training that does not fit is refused with an accurate estimate and a batch that fits",
     arguments: ["vae", "autoencoder"])
   func refusal(_ preset: String) throws {
     let folder = try ScratchFolder()
@@ -503,7 +503,7 @@ private func interruptEverything() throws {
     #expect(fitting >= 1 && fitting < 64 && fits < peak * 8 / 10, "\(fitting): \(fits) of \(peak)")
   }
 
-  @Test("Where not even one image fits, no batch is proposed")
+  @Test("If not even one image fits, no batch is proposed")
   func nothingFits() throws {
     let folder = try ScratchFolder()
     let path = folder.path
@@ -515,7 +515,7 @@ private func interruptEverything() throws {
   }
 }
 
-/// What a closure was told, on one thread.
+/// The values that a closure received, on one thread.
 private final class Collected: @unchecked Sendable {
   var texts: [String] = []
 }

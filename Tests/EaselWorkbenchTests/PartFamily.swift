@@ -1,6 +1,6 @@
 import EaselKit
 
-/// A family whose models use another checkpoint's: one matrix that turns the codes of a frozen autoencoder.
+/// A family whose models use another checkpoint's model: one matrix that rotates the codes of a frozen autoencoder.
 enum PartFamily: ModelFamily {
   static let name = "turned"
   static let summary = "turns the codes of an autoencoder by one matrix"

@@ -3,7 +3,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// Models that are made with another checkpoint's model.
+/// Models that use another checkpoint's model.
 @Suite struct PartTests {
   /// A workspace with pictures and the run `codes` of an autoencoder.
   private static func workspace() throws -> ScratchFolder {
@@ -34,7 +34,7 @@ import Testing
     ReconstructRequest { ($0.source.checkpoint, $0.count) = (checkpoint, 3) }
   }
 
-  @Test("A run keeps its part once, goes on and draws without the part's own run, and hands it on when it is exported")
+  @Test("A run stores its part once, goes on and draws without the part's own run, and exports it")
   func life() throws {
     let folder = try Self.workspace()
     let path = folder.path
@@ -42,7 +42,7 @@ import Testing
       let bench = try Workbench(path)
       _ = try bench.run(Self.request("in-two", steps: 3, coder: "\(path)/Checkpoints/codes"))
       _ = try bench.run(Self.request("in-one", steps: 60))
-      // What the part was trained with is gone: the runs need nothing from outside.
+      // The part's own run is gone; the runs need nothing from outside.
       try FileManager.default.removeItem(atPath: "\(path)/Checkpoints/codes")
       _ = try bench.run(ResumeRequest { ($0.run, $0.length.steps) = ("in-two", 60) })
 
@@ -51,7 +51,7 @@ import Testing
       #expect(files.count { $0.hasPrefix("parts/coder/step-00000100/") } == 1, "\(files)")
       let weights = try SafetensorsReader(path: "\(run)/step-00000060/weights.safetensors")
       #expect(weights.names.sorted() == ["matrix.bias", "matrix.weight"])
-      // No path of this machine is handed on.
+      // No path of this machine is passed on.
       for name in ["config.yaml", "state.json"] {
         let text = try String(contentsOfFile: "\(path)/Checkpoints/in-two/step-00000060/\(name)", encoding: .utf8)
         #expect(!text.contains(path) && text.contains("codes"), "\(text)")
@@ -70,7 +70,7 @@ import Testing
     withExtendedLifetime(folder) {}
   }
 
-  @Test("Training leaves a part as it is, whose networks count as the model's and belong to no checkpoint")
+  @Test("Training does not change a part; its networks count as the model's but are in no checkpoint")
   func frozen() throws {
     let folder = try Self.workspace()
     let path = folder.path
@@ -94,7 +94,7 @@ import Testing
     withExtendedLifetime(folder) {}
   }
 
-  @Test("A part that is missing, of another kind or another one than in training is told, and nothing is written")
+  @Test("A part that is missing, of another kind or different from training is reported, and nothing is written")
   func refused() throws {
     let folder = try Self.workspace()
     let path = folder.path

@@ -20,13 +20,13 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
 }
 
 @Suite struct RequestTests {
-  /// What some fields need beside them, and requests that say nothing by default.
+  /// The other fields that some fields need, and requests that are empty by default.
   private static let companions: [String: [String: FieldContent]] = [
     "evaluate": ["checkpoint": .text("c")], "resume": ["run": .text("r")], "labels": ["array": .text("a.npy")],
     "probe-images": ["probe": .flag(true)],
   ]
 
-  /// The request as JSON has it.
+  /// The request as JSON.
   private func fields(_ request: some Request) throws -> [String: FieldContent] {
     try JSONDecoder().decode([String: FieldContent].self, from: JSONEncoder().encode(request))
   }
@@ -54,7 +54,7 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
     return count
   }
 
-  @Test("Every request travels as JSON, field by field, and refuses a field that there is not with the nearest one")
+  @Test("Every request can be sent as JSON, field by field, and refuses an unknown field with the nearest one")
   func travel() throws {
     #expect(requestTypes.count == 20 && Set(requestTypes.map { $0.name }).count == requestTypes.count)
     let counts = try requestTypes.map { type in try walk(type) }
@@ -72,7 +72,7 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
     ] {
       expectUserError(.usage, message) { try SampleRequest(json: Data(json.utf8)) }
     }
-    // A form may send null for a field that it leaves out.
+    // A form may send null for an empty field.
     #expect(
       (try? SampleRequest(json: Data(#"{"count": null, "seed": 18446744073709551615}"#.utf8)))?.sampling.seed == .max)
   }
@@ -84,7 +84,7 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
     #expect(error.named("--").description == "--count: none\nLeave out --data.")
   }
 
-  @Test("Each family offers what its model can be asked for")
+  @Test("Each family lists the requests that its model can answer")
   func offers() throws {
     let all: Set = ["sample", "interpolate", "reconstruct", "denoise", "inpaint", "translate", "evaluate"]
     let expected: [String: Set<String>] = [

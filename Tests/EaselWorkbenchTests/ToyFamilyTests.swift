@@ -3,7 +3,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// A family that is none of Easel's, from training to pictures.
+/// A family from outside Easel, from training to pictures.
 @Suite struct ToyFamilyTests {
   /// A workspace with 40 small pictures, each with a bright column and a bright row.
   private static func workspace() throws -> ScratchFolder {
@@ -23,7 +23,7 @@ import Testing
     }
   }
 
-  @Test("A family of a program's own trains, goes on and reconstructs, and makes its pictures again from their recipes")
+  @Test("A program's own family trains, resumes and reconstructs, and makes its pictures again from their recipes")
   func life() throws {
     addModelFamily(ToyFamily.self)
     addModelFamily(ToyFamily.self)
@@ -50,13 +50,13 @@ import Testing
       )
     }
     #expect(losses[1] < losses[0] / 2, "\(losses)")
-    // A run that was interrupted ends where the other does.
+    // An interrupted run ends with the same weights as the other.
     #expect(hashes[0] != nil && hashes[0] == hashes[1], "\(hashes)")
     #expect(figures[0] > 10 && figures[0] == figures[1], "\(figures)")
     #expect(try contents(folder.file("in-one.png")) == contents(folder.file("again.png")))
   }
 
-  @Test("It is measured and refuses what it cannot do, as Easel's own are")
+  @Test("It can be measured and refuses what it cannot do, like Easel's own families")
   func asked() throws {
     addModelFamily(ToyFamily.self)
     let folder = try Self.workspace()

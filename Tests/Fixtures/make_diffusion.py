@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Writes diffusion.json: what diffusers, and the formulas of two papers, make of noise. Needs torch and diffusers.
+"""Writes diffusion.json: results of diffusers, and of the formulas of two papers. Needs torch and diffusers.
 
     python3 make_diffusion.py [folder]        (default: beside this file)
 
 levels      the noise σ and the timestep, as a fraction, of each of ten steps of Karras et al.'s spacing (diffusers)
-walks       where samplers lead from `start`, step by step from σ = 80 to the image. The network is
-            model(x, σ) = sin(2 x + σ / (1 + σ)), x being scaled as the network sees it. dpm++ by diffusers'
-            DPMSolverMultistepScheduler (with η = 1 its SDE's solver, of which every step adds `start` as noise) and
+walks       the results of samplers from `start`, step by step from σ = 80 to the image. The network is
+            model(x, σ) = sin(2 x + σ / (1 + σ)), with x scaled as the network sees it. dpm++ by diffusers'
+            DPMSolverMultistepScheduler (with η = 1 its SDE solver, in which every step adds `start` as noise) and
             EDMDPMSolverMultistepScheduler, heun by its HeunDiscreteScheduler and, for EDM, by Karras et al. 2022,
             algorithm 1, without churn.
 edm         preconditioning and loss of Karras et al. 2022, table 1, for F = `output`: the network's input, the condition, and
             each sample's λ(σ) ‖D(x; σ) − image‖², averaged over its elements
-bound       the terms of the variational bound of Ho et al. 2020 and Nichol and Dhariwal 2021 in bits a dimension, for
-            predicted noise and, where the variance is learned, the network's word on it; the latter's gradient of the sum
-            of all terms. The formulas are written here after the papers, in the conventions of Documentation/NUMERICS.md.
+bound       the terms of the variational bound of Ho et al. 2020 and Nichol and Dhariwal 2021 in bits per dimension, for
+            predicted noise and, if the variance is learned, the network's output for it; and the gradient of the sum of
+            all terms with respect to that. The formulas follow the papers, in the conventions of Documentation/NUMERICS.md.
 """
 import json
 import math
@@ -42,7 +42,7 @@ def model(x, sigma):
 
 
 def widened(scheduler):
-    """A scheduler whose tables, and the noise levels made of them, are in float64."""
+    """A scheduler with its tables, and the noise levels from them, in float64."""
     scheduler.betas = scheduler.betas.double()
     scheduler.alphas_cumprod = torch.cumprod(1 - scheduler.betas, 0)
     scheduler.sigmas = ((1 - scheduler.alphas_cumprod) / scheduler.alphas_cumprod) ** 0.5
@@ -54,13 +54,13 @@ def widened(scheduler):
 
 
 def karras(steps, low):
-    """Noise that falls from 80 to a least: a cosine's 20,000 would be ill-conditioned in float32."""
+    """Noise that falls from 80 to the least: a cosine's 20,000 would be ill-conditioned in float32."""
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
     return (80 ** (1 / 7) + ramp * (low ** (1 / 7) - 80 ** (1 / 7))) ** 7
 
 
 def dpm(schedule, prediction, steps, start, noise=None):
-    """With a noise, which every step adds the same of, the solver of the SDE."""
+    """With a noise, which every step adds, the solver of the SDE."""
     scheduler = widened(DPMSolverMultistepScheduler(
         1000, beta_schedule=SCHEDULES[schedule], prediction_type=PREDICTIONS[prediction], use_karras_sigmas=True,
         algorithm_type="sde-dpmsolver++" if noise is not None else "dpmsolver++", **BETAS))
@@ -117,7 +117,7 @@ def heun_edm(steps, start):
         return (sigma**2 + DATA_DEVIATION**2).sqrt()
 
     def direction(x, sigma):
-        # F's sign is the other of v's.
+        # F has the opposite sign of v.
         return (x - preconditioned(-model(x / scale(sigma), sigma), x, sigma)) / sigma
 
     x, path = start * scale(sigmas[0]), []
@@ -143,7 +143,7 @@ def make_walks(start):
             for steps in (3, 8):
                 add("dpm++", schedule, prediction, dpm(schedule, prediction, steps, start))
                 add("heun", schedule, prediction, heun(schedule, prediction, steps, start))
-                # The noise is the start again.
+                # The noise is `start` again.
                 add("dpm++", schedule, prediction, dpm(schedule, prediction, steps, start, start), eta=1)
     for steps in (3, 8):
         add("dpm++", "edm", "velocity", dpm_edm(steps, start))

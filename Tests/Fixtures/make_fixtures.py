@@ -4,9 +4,9 @@
     make_fixtures.py [FOLDER]        (this script's own folder unless given)
 
 Layouts are PyTorch's: images NCHW, convolution weights OIHW, linear weights [out, in]. Everything is computed in
-float64 from float32 inputs and stored as float32, so that a test's tolerance covers only its own rounding. Two things
-diffusers itself computes in float32: β, and time embeddings (which are therefore off by some 1e-5 at t = 999). Seeds are
-fixed: with the same versions of the libraries the files come out the same, byte for byte.
+float64 from float32 inputs and stored as float32, so that a test's tolerance covers only its own rounding. diffusers
+itself computes β and time embeddings in float32 (the latter are therefore off by about 1e-5 at t = 999). Seeds are
+fixed: with the same versions of the libraries the files are the same, byte for byte.
 
 unet-null-head/, unet-default/   two UNet2DModels as diffusers' save_pretrained writes them, and cases.safetensors:
     x, timesteps (int64), output      one forward pass
@@ -60,7 +60,7 @@ def save(path, tensors, settings={}):
 
 
 def perturb(model):
-    """Moves biases and norms off their 0 and 1, so that leaving one out shows. Values stay exact in float32."""
+    """Moves biases and norms off 0 and 1, so that an omitted one is noticed. Values stay exact in float32."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:
@@ -123,7 +123,7 @@ def make_unets():
 
 
 def peer_classes(*names):
-    """The named classes out of torch_peer.py, which cannot be imported: it is a program."""
+    """The named classes from torch_peer.py, which is a program and cannot be imported."""
     tree = ast.parse((HERE.parent.parent / "Benchmarks/torch_peer.py").read_text())
     tree.body = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in names]
     namespace = {"nn": nn, "torch": torch}
@@ -223,7 +223,7 @@ def make_operations():
         tensors["optimizers." + name] = torch.stack(history)
         settings["optimizers." + name] = options
 
-    # A random state of its own: what is above stays as it is.
+    # A separate random state, so that the values above do not change.
     torch.manual_seed(5)
     for name, keys in (("self", 4), ("cross", 6)):
         first = torch.arange(keys) < torch.tensor([[keys - 3], [keys]])
@@ -248,7 +248,7 @@ def numbers(tensor):
 
 
 def widened(scheduler):
-    """A scheduler with its tables in float64: in float32 one β got back from two ᾱ is off by 1e-4."""
+    """A scheduler with its tables in float64: in float32, a β derived from two ᾱ is off by 1e-4."""
     scheduler.betas = scheduler.betas.double()
     scheduler.alphas = 1 - scheduler.betas
     scheduler.alphas_cumprod = torch.cumprod(scheduler.alphas, 0)
@@ -298,7 +298,7 @@ def make_schedulers():
                     scheduler = widened(DDIMScheduler(1000, beta_schedule=schedule, prediction_type=prediction,
                                                       clip_sample=clip, set_alpha_to_one=final_one))
                     scheduler.set_timesteps(10)
-                    # The noise derived again from what was clipped, as Easel does.
+                    # The noise is derived again from the clipped image, as in Easel.
                     step = scheduler.step(output, t, sample, eta=eta, use_clipped_model_output=True,
                                           variance_noise=noise if eta else None)
                     ddim.append(result(step, **{"schedule": schedule, "prediction": prediction, "clip": clip,
@@ -319,7 +319,7 @@ def make_schedulers():
         "inputs": {"sample": numbers(sample), "model-output": numbers(output), "noise": numbers(noise)},
         "ddpm-steps": ddpm, "ddim-steps": ddim, "time-embeddings": embeddings,
     }
-    # One case a line: short enough to read, and a change shows as one.
+    # One case per line: short enough to read, and a change affects one line.
     text = json.dumps(json.loads(json.dumps(document), parse_float=lambda digits: float(f"{float(digits):.9g}")))
     (FOLDER / "schedulers.json").write_text(text.replace("}, {", "},\n{").replace("], \"", "],\n\"") + "\n")
 

@@ -5,7 +5,7 @@
 
 As make_fixtures.py: computed in float64 from float32 inputs, stored as float32, the same bytes every time.
 Images are 8 high, 12 wide and have 3 channels; patches of 4, so 2 rows of 3; width 16, 2 blocks, 2 heads; decoder 8 × 1, 2 heads;
-MLP ratio 2. Parameters have the names and shapes of facebookresearch/mae, but for patch_embed.proj, a linear layer over
+MLP ratio 2. Parameters have the names and shapes of facebookresearch/mae, except patch_embed.proj, a linear layer over
 (row, column, channel).
 
 PARAMETER, pos_embed, decoder_pos_embed    the weights; the positions, [1, 6, width]

@@ -91,7 +91,7 @@ def objective(flat):
 
 best = minimize(objective, np.zeros(16), jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 10000}).x
 logits = points @ best[:12].reshape(4, 3).T + best[12:]
-# A common shift of all logits changes nothing: it is taken out.
+# A common shift of all logits changes nothing, so it is removed.
 tensors["probe.x"], tensors["probe.labels"] = points, labels.astype(np.float64)
 tensors["probe.logits"] = logits - logits.mean(1, keepdims=True)
 

@@ -38,7 +38,7 @@ A, B = 2 * a - 1, 2 * b - 1
 
 
 class Back(nn.ConvTranspose2d):
-    """A transposed convolution that is told the size that it leads to."""
+    """A transposed convolution that receives the size of its result."""
 
     def forward(self, x, size):
         return super().forward(x, output_size=size)
@@ -93,7 +93,7 @@ class Discriminator(nn.Module):
 
 
 class Level(nn.Module):
-    """A level of the U-Net with those below it."""
+    """A level of the U-Net with the levels below it."""
 
     def __init__(self, channels, depth, below=None, kind="middle"):
         super().__init__()
@@ -130,7 +130,7 @@ class UNet(nn.Module):
 
 
 def begin(module):
-    """Large enough that what a layer gets wrong shows behind all the norms."""
+    """Large enough that a layer's error is visible behind all the norms."""
     for parameter in module.parameters():
         parameter.data = (torch.randn_like(parameter) * 0.3).float().double()
     return module
@@ -219,7 +219,7 @@ for model in (CycleGAN(), Pix2Pix()):
                     keep(name, value)
                 for name, parameter in model.networks[component].named_parameters():
                     keep(f"gradient.{component}.{name}", parameter.grad)
-            # The discriminators' first gradients are those beside generators that have not learned yet.
+            # The discriminators' first gradients are those with generators that have not learned yet.
             optimizers[component].step()
         curve.append(losses)
     keep("curve", torch.tensor(curve))

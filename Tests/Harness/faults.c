@@ -1,12 +1,12 @@
-// Makes calls of a process fail that change files: preloaded into `easel` by the tests of what a run's folder survives.
+// Makes a process's calls that change files fail. The tests of what a run's folder survives preload it into `easel`.
 //
-//   EASEL_FAULT_BELOW   the path that files' own begin with; calls on others are neither counted nor touched
+//   EASEL_FAULT_BELOW   the beginning of the paths concerned; calls on others are neither counted nor changed
 //   EASEL_FAULT_AT      the call that fails, counted from 1; 0 for none
-//   EASEL_FAULT_ERROR   the errno it fails with
-//   EASEL_FAULT_STAYS   1 if all later ones fail too
-//   EASEL_FAULT_LOG     a file that gets a line for each call: its name and its path
+//   EASEL_FAULT_ERROR   the errno that it fails with
+//   EASEL_FAULT_STAYS   1 if all later calls fail too
+//   EASEL_FAULT_LOG     a file that receives a line for each call: its name and its path
 //
-// Counted are open for writing, write, fsync, rename and mkdir, by their several names.
+// The calls counted are open for writing, write, fsync, rename and mkdir, under all their names.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -46,7 +46,7 @@ static void note(const char *call, const char *path) {
   close(file);
 }
 
-// Whether a call is to fail, with errno set.
+// Whether a call should fail; sets errno if so.
 static int fails(const char *call, const char *path) {
   const char *below = setting("EASEL_FAULT_BELOW");
   if (!below || !path || strncmp(path, below, strlen(below)) != 0) return 0;

@@ -1,8 +1,8 @@
-// Holds every function of CEaselOneDNN against plain loops, and measures them.
+// Compares every function of CEaselOneDNN with plain loops, and measures it.
 //
 //   g++ -std=c++17 -O2 -Wall -Wextra -ISources/CEaselOneDNN/include Tests/Harness/onednn_check.cpp
 //       Sources/CEaselOneDNN/*.cpp -ldnnl -lgomp -o onednn_check               (one line, from the root)
-//   ./onednn_check            checks; prints each failure and exits with 1 if there was any
+//   ./onednn_check            checks; prints each failure and exits with 1 if there were any
 //   ./onednn_check --bench    GFLOP/s and the names of oneDNN's implementations
 //
 // For another oneDNN, add its -I and -L before the others and set LD_LIBRARY_PATH.
@@ -46,7 +46,7 @@ static float from_bfloat16(uint16_t value) {
   return result;
 }
 
-// Elements of either type, with the values they hold.
+// Elements of either type, with their values.
 struct Array {
   easel_dnn_type type;
   std::vector<float> wide;
@@ -223,8 +223,8 @@ static void check_convolutions() {
 // ---------------------------------------------------------------------------------------------------------------------
 // Matrix products
 
-// A batch of matrices in memory: [batch0, batch1, rows, columns], the same with the last two exchanged, or
-// [batch0, rows, batch1, columns], which is what a linear layer gives to attention's heads.
+// The order of a batch of matrices in memory: [batch0, batch1, rows, columns], the same with the last two exchanged, or
+// [batch0, rows, batch1, columns], the order in which a linear layer's output reaches attention's heads.
 enum class Order { dense, transposed, heads };
 
 static easel_dnn_strides strides(Order order, int64_t batch1, int64_t rows, int64_t columns) {
@@ -296,7 +296,7 @@ static void check_matmuls() {
     easel_dnn_matmul shared = {4, 3, 10, 12, 16, {480, 160, 16, 1}, {0, 0, 12, 1}, {360, 120, 12, 1},
                                type, type, type, false, 1};
     check_matmul(shared, true);
-    // Rows further apart than they are long: c uses the first three of b's five columns.
+    // Rows are further apart than they are long: c uses the first three of b's five columns.
     easel_dnn_matmul sliced = {1, 1, 5, 3, 5, {0, 0, 5, 1}, {0, 0, 5, 1}, {0, 0, 3, 1}, type, type, type, false, 0.5f};
     check_matmul(sliced, false);
   }
@@ -377,7 +377,7 @@ static void check_generations() {
   const auto double_weights = [&] {
     for (float &value : w.wide) value *= 2;
   };
-  run(0, first);  // lets every buffer but the cache grow
+  run(0, first);  // lets every buffer except the cache grow
   const size_t before = easel_dnn_memory_bytes(context);
   run(7, first);
   const size_t cached = easel_dnn_memory_bytes(context);
@@ -398,7 +398,7 @@ static void check_generations() {
   run(8, second);
   expect(second[5] == 4 * first[5], "forgotten weights are converted again");
 
-  // A square matrix is one shape with its transpose; the two copies must not be mistaken for each other.
+  // A square matrix and its transpose have the same shape; their two copies must not be confused.
   Array square = Array::random(64 * 64, EASEL_DNN_FLOAT32), input = Array::random(64, EASEL_DNN_FLOAT32);
   Array forward(64, EASEL_DNN_FLOAT32), backward = forward, again = forward;
   const auto type = EASEL_DNN_FLOAT32;
@@ -429,7 +429,7 @@ static void check_errors() {
 // ---------------------------------------------------------------------------------------------------------------------
 // Speed
 
-// Best of several runs, in GFLOP/s, with the implementation's name.
+// Prints the best of several runs, in GFLOP/s, with the implementation's name.
 static void measure(const char *what, double operations, const std::function<int()> &run) {
   using Clock = std::chrono::steady_clock;
   if (run() != 0) {
@@ -489,7 +489,7 @@ static void bench_linear(int64_t rows, int64_t in, int64_t out, easel_dnn_type t
   easel_dnn_forget(context, w.floats(), w.size() * sizeof(float));
 }
 
-// The products of attention: q·kᵀ, weights·v, and the transposed one that gradients need.
+// The products of attention: q·kᵀ, weights·v, and the transposed product that gradients need.
 static void bench_attention(int64_t batch, int64_t heads, int64_t tokens, int64_t dimensions, easel_dnn_type type) {
   Array q = Array::random(batch * heads * tokens * dimensions, type), k = q, out = q;
   Array scores = Array::random(batch * heads * tokens * tokens, type);

@@ -1,6 +1,6 @@
 // Writes one PNG file of every kind that libpng can write: each colour type, bit depth, interlacing, transparency and row
-// filter, in several sizes. Beside each lies what it must decode to: a byte with the number of channels, then 8-bit pixels,
-// transparent ones over white, 16-bit samples as round(v / 257).
+// filter, in several sizes. Beside each file is one with what it must decode to: a byte with the number of channels, then
+// 8-bit pixels, with transparent ones over white and 16-bit samples as round(v / 257).
 //
 //   png_suite FOLDER
 
@@ -40,7 +40,7 @@ static uint32_t random_below(uint32_t bound) {
   return (uint32_t)((uint64_t)bound * (state >> 8) >> 24);
 }
 
-// An 8-bit level of a sample with 0...`most`, `alpha` of `most` over white.
+// The 8-bit level of a sample in 0...`most`, composed over white with an opacity of `alpha` out of `most`.
 static uint8_t level(uint64_t sample, uint64_t alpha, uint64_t most) {
   uint64_t total = (sample * alpha + most * (most - alpha)) * 255, unit = most * most;
   return (uint8_t)((2 * total + unit) / (2 * unit));

@@ -5,8 +5,8 @@
 //                                                                         its libdispatch and libBlocksRuntime besides)
 //   ./threads_check           exits with 1 if a part is left out or done twice, and with 66 if there is a data race
 //
-// Memory that parts write is read by the caller after the region, and memory that the caller writes by the parts of the
-// next, without any atomics: a pool that does not order them is found.
+// The caller reads memory that parts wrote after the region, and the parts of the next region read memory that the caller
+// wrote, without any atomics: this exposes a pool that does not order these accesses.
 #include <CEaselKernels.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -35,7 +35,7 @@ static void nested(void *context, int part, int worker) {
   add(context, part, worker);
 }
 
-// The sum of all parts' results of regions in a row, of all widths and lengths.
+// The sum of the results of all parts, over successive regions of all widths and lengths.
 static void *regions(void *argument) {
   struct sums *sums = calloc(1, sizeof *sums);
   const int count = *(const int *)argument;

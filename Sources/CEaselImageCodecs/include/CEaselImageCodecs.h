@@ -1,7 +1,7 @@
 /// PNG, JPEG, WebP and GIF through libpng, libjpeg, libwebp and giflib: bytes in, pixels or an error out.
 ///
-/// The first two report errors by longjmp, which must not cross Swift frames; it stays inside this target.
-/// Every function returns true on success. On failure it returns false and leaves a zero-terminated sentence in `error`.
+/// libpng and libjpeg report errors by longjmp, which must not cross Swift frames, so it stays inside this target.
+/// Every function returns true on success. On failure it returns false and writes a zero-terminated sentence to `error`.
 /// Pixels are 8-bit, row-major and interleaved: 1 channel (grey) or 3 (red, green, blue).
 #ifndef EASEL_IMAGE_CODECS_H
 #define EASEL_IMAGE_CODECS_H
@@ -18,7 +18,7 @@ typedef struct {
   uint32_t width;
   uint32_t height;
   uint32_t channels;
-  /// Bytes that decoding takes at its most, the pixels included.
+  /// The most bytes that decoding takes at a time, including the pixels.
   uint64_t memory;
 } easel_image_info;
 
@@ -27,18 +27,19 @@ typedef struct {
   size_t capacity;
 } easel_error_buffer;
 
-/// Size and channels that decoding will give, from the file's header alone.
+/// The size and channels that decoding will give, from the file's header alone.
 /// Files that announce more than `maximum_pixels` are refused.
 bool easel_png_info(const uint8_t *bytes, size_t count, uint64_t maximum_pixels, easel_image_info *info,
                     easel_error_buffer error);
 
-/// Decodes into `pixels`, which holds width x height x channels bytes as `easel_png_info` told them.
-/// Alpha is composed over `background` (the level of every channel); 16 bits become round(v / 257); gamma is ignored.
+/// Decodes into `pixels`, which holds width x height x channels bytes, as `easel_png_info` returned them.
+/// Alpha is composed over `background` (the level of every channel). 16-bit samples become round(v / 257).
+/// Gamma is ignored.
 bool easel_png_decode(const uint8_t *bytes, size_t count, uint8_t background, const easel_image_info *info,
                       uint8_t *pixels, easel_error_buffer error);
 
 /// Encodes without text or time chunks, so that equal pixels give equal bytes.
-/// `*encoded` is to be released with `easel_png_free`.
+/// The caller releases `*encoded` with `easel_png_free`.
 bool easel_png_encode(const uint8_t *pixels, const easel_image_info *info, uint8_t **encoded, size_t *encoded_count,
                       easel_error_buffer error);
 
@@ -51,8 +52,8 @@ bool easel_jpeg_is_available(void);
 bool easel_jpeg_info(const uint8_t *bytes, size_t count, uint64_t maximum_pixels, easel_image_info *info,
                      easel_error_buffer error);
 
-/// As `easel_png_decode`. CMYK becomes RGB without a colour profile. Damaged and truncated files are errors, and so are more
-/// scans than any encoder writes.
+/// As `easel_png_decode`. CMYK becomes RGB without a colour profile. Damaged and truncated files are errors, as are files
+/// with more scans than any encoder writes.
 bool easel_jpeg_decode(const uint8_t *bytes, size_t count, const easel_image_info *info, uint8_t *pixels,
                        easel_error_buffer error);
 

@@ -3,14 +3,14 @@
 // Layouts. Activations are dense NHWC. Convolution weights are dense float32 OIHW, linear weights dense float32
 // [out, in]: PyTorch's order. Biases and all gradients of parameters are float32. Sums are float32 in both types.
 //
-// Buffers. Element alignment is enough; 64 bytes is faster. Outputs must not overlap inputs. Nothing is kept of a
-// caller's buffer after a call except cached copies of weights (`easel_dnn_weights`).
+// Buffers. Element alignment is enough; 64 bytes is faster. Outputs must not overlap inputs. After a call, only cached
+// copies of weights (`easel_dnn_weights`) remain of a caller's buffers.
 //
 // Errors. Each function that returns `int` returns 0 or an `easel_dnn_status`; `easel_dnn_last_error` then says which
 // operation failed, with its shapes. No C++ exception leaves this interface.
 //
-// Threads. A call does its work on the calling thread alone, whatever oneDNN was built to run on: the caller cuts what it
-// has to do into parts. A context serves one thread at a time; those of several threads share cached copies of weights.
+// Threads. A call works only on the calling thread, whatever oneDNN was built to run on; the caller splits its work into
+// parts. A context serves one thread at a time; the contexts of several threads share cached copies of weights.
 
 #ifndef EASEL_CONEDNN_H
 #define EASEL_CONEDNN_H
@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-// Primitives, reordered weights and scratch memory; expensive to fill, so a process wants one.
+// Primitives, reordered weights and scratch memory. They are expensive to fill, so a process should have one context.
 typedef struct easel_dnn_context easel_dnn_context;
 
 typedef enum {
@@ -39,20 +39,20 @@ typedef enum { EASEL_DNN_FLOAT32 = 0, EASEL_DNN_BFLOAT16 = 1 } easel_dnn_type;
 // ---------------------------------------------------------------------------------------------------------------------
 // Context and machine
 
-// Null when oneDNN has no CPU engine or memory is exhausted.
+// Null if oneDNN has no CPU engine or memory is exhausted.
 easel_dnn_context *easel_dnn_create(void);
-// A context for another thread, which shares the copies of weights of `first`. Null as above.
+// A context for another thread; it shares the copies of weights of `first`. Null as above.
 easel_dnn_context *easel_dnn_create_beside(const easel_dnn_context *first);
 void easel_dnn_destroy(easel_dnn_context *context);
 
-// What went wrong in the latest call that failed, in one line; "" before any. Valid until the next call.
+// The error of the latest call that failed, in one line; "" before any. Valid until the next call.
 const char *easel_dnn_last_error(const easel_dnn_context *context);
 
 // oneDNN's name of the implementation that the latest call's main primitive used, such as "brgconv:avx512_core";
 // "" before any. Valid until the next call.
 const char *easel_dnn_last_implementation(const easel_dnn_context *context);
 
-// Bytes held for scratch memory, and for cached weights by the first of the contexts that share them.
+// Bytes held for scratch memory; the first of the contexts that share cached weights counts these too.
 size_t easel_dnn_memory_bytes(const easel_dnn_context *context);
 
 // The library's version: major, minor, patch.
@@ -73,13 +73,13 @@ bool easel_dnn_has_bfloat16_matrices(void);
 // ---------------------------------------------------------------------------------------------------------------------
 // Weights
 
-// A parameter, float32, in PyTorch's order. oneDNN wants it in a layout of its own, perhaps in bfloat16. With a
-// generation other than 0 that copy is kept under the pointer and remade only when the generation differs: give every
-// value that the same address ever holds another number. Generation 0 is a temporary, which is converted every time.
+// A parameter, float32, in PyTorch's order. oneDNN wants it in its own layout, possibly in bfloat16. If the generation is
+// not 0, that copy is kept under the pointer and remade only when the generation changes: use another number for every
+// value that the same address ever holds. Generation 0 marks a temporary, which is converted every time.
 //
-// Where several threads use the weights in parts of one operation, have the copy made before, by a function whose name ends
-// in `_pack` and `easel_dnn_begin_packing`, and give it to all of them. It is valid until the context's next such call. A part
-// for which oneDNN wants another layout makes a copy of its own.
+// If several threads use the weights in parts of one operation, make the copy before, with a function whose name ends in
+// `_pack` and `easel_dnn_begin_packing`, and pass it to all of them. It is valid until the context's next such call. If
+// oneDNN wants another layout for a part, that part makes its own copy.
 typedef struct easel_dnn_packed easel_dnn_packed;
 typedef struct {
   const float *pointer;
@@ -87,13 +87,13 @@ typedef struct {
   const easel_dnn_packed *packed;  // or null
 } easel_dnn_weights;
 
-// The number of parts in which a copy of large weights is now to be filled in, by `easel_dnn_pack_part` on any threads; 0 if it
-// is whole. All must be done before the copy is used.
+// The number of parts of a copy of large weights that now have to be filled in with `easel_dnn_pack_part`, on any threads;
+// 0 if the copy is complete. All parts must be done before the copy is used.
 int easel_dnn_begin_packing(easel_dnn_weights weights);
 int easel_dnn_pack_part(easel_dnn_context *context, easel_dnn_weights weights, int part);
 
-// Drops cached copies of weights that lie in `bytes` bytes from `pointer`. Call it before that memory is given back; on
-// any thread.
+// Drops the cached copies of weights in the `bytes` bytes from `pointer`. Call it, on any thread, before that memory is
+// released.
 void easel_dnn_forget(easel_dnn_context *context, const void *pointer, size_t bytes);
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ typedef struct {
   easel_dnn_type type;
 } easel_dnn_convolution;
 
-// Sets weights->packed to what a part of the work wants.
+// Sets weights->packed to the copy that a part of the work wants.
 int easel_dnn_convolution_forward_pack(easel_dnn_context *context, const easel_dnn_convolution *part, bool has_bias,
                                        easel_dnn_weights *weights);
 int easel_dnn_convolution_backward_data_pack(easel_dnn_context *context, const easel_dnn_convolution *part,
@@ -121,12 +121,12 @@ int easel_dnn_convolution_backward_data_pack(easel_dnn_context *context, const e
 int easel_dnn_convolution_forward(easel_dnn_context *context, const easel_dnn_convolution *convolution, const void *x,
                                   easel_dnn_weights weights, const float *bias, const void *residual, void *y);
 
-// dx, the gradient with respect to x, from dy, that with respect to y. Also the forward pass of the transposed
-// convolution, whose weights PyTorch stores in just this order.
+// dx, the gradient with respect to x, from dy, the gradient with respect to y. It is also the forward pass of the
+// transposed convolution, whose weights PyTorch stores in this order.
 int easel_dnn_convolution_backward_data(easel_dnn_context *context, const easel_dnn_convolution *convolution,
                                         const void *dy, easel_dnn_weights weights, void *dx);
 
-// dw, of the weights' shape, and db, [output_channels] or null. With `accumulate` they are added to what is there.
+// dw, of the weights' shape, and db, [output_channels] or null. With `accumulate` they are added to the existing values.
 int easel_dnn_convolution_backward_weights(easel_dnn_context *context, const easel_dnn_convolution *convolution,
                                            const void *x, const void *dy, float *dw, float *db, bool accumulate);
 
@@ -166,7 +166,7 @@ int easel_dnn_linear_backward_data(easel_dnn_context *context, int64_t rows, int
                                    easel_dnn_type type, const void *dy, easel_dnn_weights weights, const void *addend,
                                    void *dx);
 
-// Set weights->packed to what a part of so many rows wants.
+// Set weights->packed to the copy that a part with `rows` rows wants.
 int easel_dnn_linear_pack(easel_dnn_context *context, int64_t rows, int64_t in_features, int64_t out_features,
                           easel_dnn_type type, bool has_bias, bool has_residual, easel_dnn_weights *weights);
 int easel_dnn_linear_backward_data_pack(easel_dnn_context *context, int64_t rows, int64_t in_features,

@@ -1,7 +1,7 @@
 import EaselLayers
 import EaselSupport
 
-/// A residual network that tells which class an image belongs to.
+/// A residual network that predicts the class of an image.
 ///
 /// Pre-activation residual blocks at three sizes (the image's, half and quarter) with average pooling between them;
 /// then GroupNorm, SiLU, the mean over positions, and a linear layer. The means are the features. Like those of the

@@ -1,21 +1,21 @@
 import EaselSupport
 
-/// What an image shall show.
+/// What an image should show.
 public enum Condition: Sendable, Hashable, Codable {
-  /// Anything.
+  /// No condition: anything.
   case nothing
-  /// A class of the data, counted from 0.
+  /// A class of the data, by its number from 0.
   case label(Int)
-  /// What a text describes.
+  /// The content that a text describes.
   case text(String)
-  /// What a vector describes, such as a picture's embedding.
+  /// The content that a vector describes, such as a picture's embedding.
   case embedding([Float])
 
   /// The class; nil for anything else.
   public var label: Int? { if case .label(let label) = self { label } else { nil } }
 
-  /// The class, as networks of classes take it; −1 for nothing. Traps for other conditions, which a model of classes refuses
-  /// before.
+  /// The class as networks of classes take it; −1 for nothing. Traps for other conditions, which a model of classes has
+  /// already refused.
   var classIndex: Int32 {
     switch self {
     case .nothing: return -1
@@ -26,20 +26,20 @@ public enum Condition: Sendable, Hashable, Codable {
 }
 
 extension Batch {
-  /// What each image shows, by its label.
+  /// The condition of each image, from its label.
   var conditions: [Condition] {
     labels?.map { .label(Int($0)) } ?? [Condition](repeating: .nothing, count: count)
   }
 }
 
 extension DataDescription {
-  /// Every class that a model can have learned: what conditional models draw in turn if nothing else is asked for.
+  /// Every class that a model can have learned; by default, conditional models draw them in turn.
   var trainedConditions: [Condition] { trainedClasses.map(Condition.label) }
 
-  /// Checks what is asked of a model that knows this data's classes.
+  /// Checks conditions for a model that knows this data's classes.
   ///
-  /// - Throws: `UserError` (usage) for a condition that is not a class, for a class that there is not, and for one that no
-  ///   image for training had.
+  /// - Throws: `UserError` (usage) for a condition that is not a class, for a class that does not exist, and for a
+  ///   class without training images.
   func check(_ conditions: [Condition]) throws {
     let classes = classNames.count
     let labels = try conditions.compactMap { condition -> Int? in
@@ -65,7 +65,7 @@ extension DataDescription {
     }
   }
 
-  /// Conditions for a picture's recipe: classes by name, for people, and by number, which is not to be mistaken; texts as they
+  /// Conditions for a picture's recipe: classes by name, for people, and by number, which is unambiguous; texts as they
   /// are.
   public func description(of conditions: [Condition]) -> [(key: String, value: String)] {
     let labels = conditions.compactMap(\.label)

@@ -1,10 +1,10 @@
 import EaselLayers
 
-/// What a network reads of conditions, of N images.
+/// The conditions of N images in the form that a network reads.
 public struct Conditioning {
-  /// `[N, C]`, added to the embedding of the time; nil for nothing.
+  /// `[N, C]`, added to the embedding of the time; nil for none.
   public var pooled: Variable?
-  /// `[N, T, D]`, which cross-attention reads, and which of them are shown; nil for none.
+  /// Tokens `[N, T, D]` for cross-attention, and the mask of those that are shown; nil for none.
   public var tokens: (values: Variable, mask: AttentionMask?)?
 
   public init(pooled: Variable? = nil, tokens: (values: Variable, mask: AttentionMask?)? = nil) {
@@ -12,12 +12,12 @@ public struct Conditioning {
   }
 }
 
-/// Makes of conditions what a network reads.
+/// Turns conditions into the form that a network reads.
 public protocol Conditioner {
   /// - Parameters:
-  ///   - conditions: one for each of N images. Those that it cannot take trap.
-  ///   - type: of what it makes.
-  ///   - tape: what the computation is recorded on; nil for none.
+  ///   - conditions: one for each of N images. Conditions that it cannot take trap.
+  ///   - type: the type of the result.
+  ///   - tape: the tape that records the computation; nil for none.
   func callAsFunction(_ conditions: [Condition], type: ScalarType, on tape: Tape?) -> Conditioning
 }
 
@@ -28,9 +28,9 @@ public struct ClassConditioner: Conditioner {
   private let embedding: Embedding
 
   /// - Parameters:
-  ///   - count: of the classes.
-  ///   - width: C, numbers in a vector.
-  ///   - scope: where it stands among the names.
+  ///   - count: the number of classes.
+  ///   - width: C, the length of a vector.
+  ///   - scope: the scope of its parameters' names.
   public init(count: Int, width: Int, _ scope: Scope) {
     embedding = Embedding(count: count, width: width, scope)
   }

@@ -42,13 +42,13 @@ public struct Denoiser {
   struct Lesson {
     /// `[N, H, W, C]`, −1 to 1.
     let images: Tensor
-    /// Of the images' shape.
+    /// The noise, of the images' shape.
     let noise: Tensor
     fileprivate let conditions: [Condition]
     fileprivate let augmentation: Tensor?
     fileprivate let dropout: RandomDraw?
 
-    /// The images under each one's level of noise: x.
+    /// The images, each with its level of noise: x.
     func noisy(at levels: [NoiseLevel]) -> Tensor {
       images.backend.scaledSum(
         images, by: images.backend.perSample(levels, \.signal), noise, by: images.backend.perSample(levels, \.sigma))
@@ -56,7 +56,7 @@ public struct Denoiser {
   }
 
   /// - Parameters:
-  ///   - isTraining: whether images are changed, labels left out and activations dropped, according to the settings.
+  ///   - isTraining: whether images are changed, labels omitted and activations dropped, according to the settings.
   ///   - draw: the random numbers of a purpose for these images.
   func lesson(_ batch: Batch, isTraining: Bool, _ draw: (UInt32) -> RandomDraw) -> Lesson {
     let backend = context.backend
@@ -73,7 +73,7 @@ public struct Denoiser {
 
   /// The network's output for a lesson's images: float32 `[N, H, W, outputs]`.
   ///
-  /// - Parameter noisy: the images under each one's level of noise.
+  /// - Parameter noisy: the images, each with its level of noise.
   func output(_ noisy: Tensor, of lesson: Lesson, at levels: [NoiseLevel], on tape: Tape?) -> Variable {
     network(
       Variable(noisy.cast(to: context.type), on: tape), timesteps: levels.map(\.condition),
@@ -82,7 +82,7 @@ public struct Denoiser {
     ).cast(to: .float32)
   }
 
-  /// What the network is told of a batch: some of it is left out in training.
+  /// The conditions that the network receives for a batch; in training, some labels are dropped.
   private func conditions(of batch: Batch, _ dropping: RandomDraw?) -> [Condition] {
     var conditions = batch.conditions
     guard settings.conditional, let dropping else { return conditions }
@@ -100,9 +100,9 @@ public struct Denoiser {
 
   // MARK: The network in use
 
-  /// What images shall show, as the network reads it, and how far to go there.
+  /// The conditions of images, in the form that the network reads, and the scale of the guidance.
   struct Guidance {
-    /// Of the images, and if `isBeside` then of as many that show nothing.
+    /// For the images and, if `isBeside`, for the same number of images without a condition.
     fileprivate let conditioning: Conditioning
     fileprivate let isBeside: Bool
     fileprivate let scale: Float
@@ -122,7 +122,7 @@ public struct Denoiser {
       conditioning: conditioning(isBeside ? conditions + nothing : conditions), isBeside: isBeside, scale: scale)
   }
 
-  /// What the network makes of images at one level.
+  /// The images at one level, denoised by the network.
   func denoised(_ x: Tensor, at level: NoiseLevel, _ guidance: Guidance, clips: Bool) -> Denoised {
     let (backend, channels) = (context.backend, context.data.channels)
     func output(_ x: Tensor) -> Tensor {
@@ -138,7 +138,7 @@ public struct Denoiser {
     let conditional: Tensor
     var prediction: Tensor
     if guidance.isBeside {
-      // Both passes as one of twice the images: w · with − (w − 1) · without.
+      // Both passes in one, with twice the images: w · with − (w − 1) · without.
       let count = x.shape[0]
       let twice = Tensor(uninitialized: Shape([2 * count] + x.shape.sizes.dropFirst()), on: backend)
       backend.copy(x, into: twice[0..<count])
@@ -172,7 +172,7 @@ public struct Denoiser {
 }
 
 extension Backend {
-  /// A number of each sample's level: float32 `[N]`.
+  /// A number from each sample's level: float32 `[N]`.
   func perSample(_ levels: [NoiseLevel], _ value: (NoiseLevel) -> Double) -> Tensor {
     Tensor(levels.map { Float(value($0)) }, shape: [levels.count], on: self)
   }

@@ -69,7 +69,7 @@ public struct DiffusionSampler: Sendable {
   ///
   /// Samplers without noise in their steps are run backwards, which gives their initial noise. A consistency model has
   /// no way back. Instead, its noises are chosen, as Huberman-Spiegelglas et al. 2024 do for DDPM: at each level, x is
-  /// the image under a noise of its own, and the code contains the noise that turns the previous pass's image into x.
+  /// the image with its own noise, and the code contains the noise that turns the previous pass's image into x.
   /// Only the last pass can then go wrong.
   ///
   /// - Parameters:

@@ -131,7 +131,7 @@ extension DenoisingModel {
     return (sampler, sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing))
   }
 
-  /// What images of these numbers show; nothing in particular if no conditions are asked for.
+  /// The guidance of images with these numbers; without a condition if the options have none.
   private func guidance(_ options: SamplingOptions, _ numbers: Range<Int>) -> Denoiser.Guidance {
     guard options.conditions != nil else { return denoiser.guidance(of: numbers.count) }
     return denoiser.guidance(

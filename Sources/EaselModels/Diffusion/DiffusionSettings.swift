@@ -24,10 +24,10 @@ public struct DiffusionSettings: ModelSettings {
   public var variance = PosteriorVariance.fixedSmall
   /// Whether the data's labels are learned, for `--label` and `--guidance`.
   public var conditional = false
-  /// How often training leaves out a label, which guidance needs.
+  /// How often training drops a label, which guidance needs.
   public var labelDropout: Float = 0.1
-  /// How often a training image is rotated, stretched, moved and so on. The network is told, so the images that it
-  /// draws are not.
+  /// How often a training image is rotated, stretched, moved and so on. The change is an input of the network, so the
+  /// images that it draws are not changed.
   public var augment: Float = 0
 
   /// The sampler that `easel sample` uses by default.

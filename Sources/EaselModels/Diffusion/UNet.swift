@@ -68,7 +68,7 @@ public struct UNet {
   private let timestepEmbedding: TimestepEmbedding
   private let input: Conv2d
   private let time1, time2: Linear
-  /// Makes of conditions what the network reads; nil for an unconditional network.
+  /// Turns conditions into the network's input; nil for an unconditional network.
   public let conditioner: (any Conditioner)?
   private let augmentationEmbedding: Linear?
   private var down: [Level] = []
@@ -111,7 +111,7 @@ public struct UNet {
       : Linear(
         c.augmentationWidth, timeChannels, bias: false, initializer: .zeros, scope["augmentation_embedding"])
 
-    // The channels that each step down leaves for the way up.
+    // The channels that each step down stores for the way up.
     var skipChannels = [first]
     var channels = first
     for (index, outputs) in c.channels.enumerated() {
@@ -172,9 +172,9 @@ public struct UNet {
   /// - Parameters:
   ///   - x: images `[N, H, W, inputChannels]`.
   ///   - timesteps: one for each image.
-  ///   - conditioning: what the images show, as ``conditioner`` makes it; nothing for an unconditional network.
-  ///   - augmentation: float32 `[N, augmentationWidth]`; nil, or zeros, for images as they are.
-  ///   - dropout: which random numbers drop activations; nil outside training.
+  ///   - conditioning: the images' conditioning from ``conditioner``; empty for an unconditional network.
+  ///   - augmentation: float32 `[N, augmentationWidth]`; nil, or zeros, for unchanged images.
+  ///   - dropout: the random numbers that drop activations; nil outside training.
   /// - Returns: `[N, H, W, outputChannels]`.
   public func callAsFunction(
     _ x: Variable, timesteps: [Float], conditioning: Conditioning = Conditioning(),
@@ -183,7 +183,7 @@ public struct UNet {
     require(timesteps.count == x.shape[0], "\(timesteps.count) timesteps for \(x.shape[0]) images")
     let time = embed(timesteps, conditioning, augmentation: augmentation, like: x)
     var draw = dropout
-    // Each dropout of a pass takes its own random numbers.
+    // Each dropout of a pass uses its own random numbers.
     func dropping(_ x: Variable) -> Variable {
       guard let current = draw else { return x }
       draw?.draw += 1

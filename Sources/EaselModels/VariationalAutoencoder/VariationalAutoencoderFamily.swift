@@ -44,7 +44,7 @@ public struct VariationalAutoencoderSettings: ModelSettings {
   public var klWarmupSteps = 0
   /// Nats of divergence per latent number that cost nothing (Kingma et al. 2016).
   public var freeBits: Float = 0
-  /// Bernoulli only: train on pixels drawn black or white by their level, anew in each step, instead of on the levels.
+  /// Bernoulli only: train on pixels drawn black or white by their level, again in each step, instead of on the levels.
   public var binarize = false
 
   public init() {}

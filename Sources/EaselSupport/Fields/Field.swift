@@ -80,7 +80,7 @@ public struct Field<Root>: Sendable {
   ///
   /// - Parameters:
   ///   - need: the condition as one would set it, such as `optimizer=sgd`.
-  ///   - isMet: tells whether a struct's values meet the condition.
+  ///   - isMet: returns whether a struct's values meet the condition.
   public func needing(_ need: String, _ isMet: @escaping @Sendable (Root) -> Bool) -> Field {
     var field = self
     field.need = Need(text: need, isMet: isMet)

@@ -356,7 +356,7 @@ public struct Normalization: Hashable, Sendable {
   public var epsilon: Float
   /// The function applied to the normalised values.
   public var activation: Activation
-  /// Whether each row of channels is a sample of its own.
+  /// Whether each row of channels is a separate sample.
   public var perPosition: Bool
 
   /// Describes a norm: GroupNorm has some groups, LayerNorm has one and `perPosition`, InstanceNorm has as many groups

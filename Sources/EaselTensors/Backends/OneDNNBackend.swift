@@ -344,13 +344,13 @@ import EaselSupport
       }
     }
 
-    /// How many multiplications and additions are worth a part of their own: a tenth of a millisecond.
+    /// The number of multiplications and additions that is worth a separate part: a tenth of a millisecond.
     fileprivate static let operationsOfPart = 8_000_000
   }
 
   /// How rows, or other independent items, are divided into parts: by their number and work alone.
   ///
-  /// If samples are separate, the rows of each form a group of their own, divided without regard to the others.
+  /// If samples are separate, the rows of each form a group, divided without regard to the others.
   private struct RowCut {
     /// The rows of a group, and the most rows of a part.
     let size, largest: Int

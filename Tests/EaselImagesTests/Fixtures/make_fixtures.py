@@ -76,7 +76,7 @@ def write(name, data, pixels):
 
 
 def rounded(numerator, denominator):
-    """Division of whole numbers, halves up."""
+    """Integer division, with halves rounded up."""
     return (2 * numerator.astype(object) + denominator) // (2 * denominator)
 
 
@@ -167,7 +167,7 @@ def main():
     expect("progressive.jpg", Image.open(HERE / "progressive.jpg"))
     picture.convert("CMYK").save(HERE / "cmyk.jpg")
     expect("cmyk.jpg", Image.open(HERE / "cmyk.jpg").convert("RGB"))
-    # The same without the mark that Adobe's programs leave.
+    # The same without the marker that Adobe's programs write.
     data = (HERE / "cmyk.jpg").read_bytes()
     start = data.index(b"\xff\xee")
     (HERE / "cmyk-plain.jpg").write_bytes(data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4], "big") :])
