@@ -79,8 +79,11 @@ extension DatasetSplits {
   }
 
   /// The same images with 1 or 3 channels.
-  public func converted(channels: Int) -> DatasetSplits {
-    with(train.converted(channels: channels), validation.converted(channels: channels))
+  public func converted(channels: Int) -> DatasetSplits { mapped { $0.converted(channels: channels) } }
+
+  /// Other images for these, by a rule for each part.
+  func mapped(_ change: (ImageDataset) throws -> ImageDataset) rethrows -> DatasetSplits {
+    with(try change(train), try change(validation))
   }
 
   /// The same splits with other images.

@@ -69,7 +69,7 @@ public struct ImageDataset: Sendable {
     labels?.reduce(into: [Int](repeating: 0, count: classNames.count)) { $0[Int($1)] += 1 } ?? []
   }
 
-  /// SHA-256 (hexadecimal) of sizes, pixels, labels and captions; it does not depend on where the data came from.
+  /// SHA-256 (hexadecimal) of sizes, pixels and labels; it does not depend on where the data came from.
   ///
   /// Reads everything: keep the result if it is needed often.
   public var fingerprint: String {
@@ -79,12 +79,21 @@ public struct ImageDataset: Sendable {
     }
     pixels.withUnsafeBytes { hash.update($0) }
     labels?.map(\.littleEndian).withUnsafeBytes { hash.update($0) }
+    return hash.hexadecimal()
+  }
+
+  /// SHA-256 (hexadecimal) of the captions; nil if there are none. They have a hash of their own, since few models read them.
+  public var captionFingerprint: String? {
+    guard let captions = annotations.captions else { return nil }
+    let hash = SHA256()
+    func add(_ count: Int) { withUnsafeBytes(of: UInt64(count).littleEndian) { hash.update($0) } }
     // The numbers of captions and of bytes come before the bytes, so that different data never give the same stream.
-    for captions in annotations.captions ?? [] {
-      withUnsafeBytes(of: UInt64(captions.count).littleEndian) { hash.update($0) }
-      for caption in captions {
-        withUnsafeBytes(of: UInt64(caption.utf8.count).littleEndian) { hash.update($0) }
-        Array(caption.utf8).withUnsafeBytes { hash.update($0) }
+    add(captions.count)
+    for texts in captions {
+      add(texts.count)
+      for text in texts {
+        add(text.utf8.count)
+        Array(text.utf8).withUnsafeBytes { hash.update($0) }
       }
     }
     return hash.hexadecimal()
@@ -172,6 +181,11 @@ extension ImageDataset {
       name: name, source: source, width: width, height: height, channels: channels,
       pixels: column.converted(channels: channels).pixels, annotations: annotations, classNames: classNames,
       names: names)
+  }
+
+  /// The same images with other annotations.
+  func with(_ annotations: Annotations) -> ImageDataset {
+    replacing(pixels: pixels, annotations: annotations, names: names)
   }
 
   private func replacing(pixels: [UInt8], annotations: Annotations, names: [String]) -> ImageDataset {

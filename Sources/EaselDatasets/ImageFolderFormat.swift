@@ -29,6 +29,13 @@ struct ImageFolderFormat: DatasetFormat {
 
   func splits(name: String, imageSize: ImageSize?, fit: ImageFit) throws -> DatasetSplits {
     var (train, heldOut) = try listings()
+    try train.readCaptions()
+    try heldOut?.readCaptions()
+    // Captions of one part are the data's, of which the other part's pictures have none.
+    if train.captions != nil || heldOut?.captions != nil {
+      train.completeCaptions()
+      heldOut?.completeCaptions()
+    }
     let (images, skipped, cropped) = try read(train.files + (heldOut?.files ?? []), imageSize: imageSize, fit: fit)
     let boundary = train.files.count
     let channels = images.contains { $0?.channels == 3 } ? 3 : 1
@@ -47,13 +54,14 @@ struct ImageFolderFormat: DatasetFormat {
       throw UserError(.badData, "\(path): none of the pictures can be read; the first: \(skipped.first?.message ?? "")")
     }
     (splits.skipped, splits.cropped) = (train.broken + (heldOut?.broken ?? []) + skipped, cropped)
-    splits.notes = try unusedNotes()
+    splits.notes = try unusedNotes() + train.notes + (heldOut?.notes ?? [])
     return splits
   }
 
   /// All pictures, none held out, and what was left out.
   func dataset(name: String, imageSize: ImageSize?) throws -> (images: ImageDataset, skipped: [UserError]) {
     var listing = try list(path)
+    try listing.readCaptions()
     let (all, skipped, _) = try read(listing.files, imageSize: imageSize, fit: .crop)
     let images = listing.keep(all[...])
     let channels = images.contains { $0.channels == 3 } ? 3 : 1
@@ -67,7 +75,7 @@ struct ImageFolderFormat: DatasetFormat {
     return ImageDataset(
       name: name, source: listing.folder.escapingStrayBytes, width: size.width, height: size.height, channels: channels,
       pixels: concatenated(images.lazy.map { $0.converted(channels: channels).pixels }),
-      annotations: Annotations(labels: listing.labels),
+      annotations: Annotations(labels: listing.labels, captions: listing.captions),
       classNames: classNames ?? listing.classNames,
       names: listing.pictures.map(\.deletingPathExtension.escapingStrayBytes))
   }
@@ -144,16 +152,29 @@ struct ImageFolderFormat: DatasetFormat {
     /// A label for each picture, if there are classes.
     var labels: [Int32]?
     var classNames: [String] = []
+    /// The texts of each picture; nil if there are none, or if they were not read yet.
+    var captions: [[String]]?
+    /// What a person should know of the captions.
+    var notes: [String] = []
     /// Folders that cannot be read.
     var broken: [UserError] = []
 
     var files: [String] { pictures.map(folder.appendingPathComponent) }
+
+    mutating func readCaptions() throws {
+      let files = try CaptionFiles(of: pictures, in: folder)
+      (captions, notes) = (files.captions, files.notes)
+    }
+
+    /// Gives each picture an empty list of captions if none were found.
+    mutating func completeCaptions() { captions = captions ?? [[String]](repeating: [], count: pictures.count) }
 
     /// Leaves out the files that have no picture.
     mutating func keep(_ images: ArraySlice<Image?>) -> [Image] {
       let kept = zip(pictures.indices, images).compactMap { index, image in image.map { (index: index, image: $0) } }
       pictures = kept.map { pictures[$0.index] }
       labels = labels.map { labels in kept.map { labels[$0.index] } }
+      captions = captions.map { captions in kept.map { captions[$0.index] } }
       return kept.map(\.image)
     }
   }

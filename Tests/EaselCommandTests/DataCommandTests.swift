@@ -35,6 +35,77 @@ extension CommandTests {
     #expect(again.status == 73 && again.errors.contains("is there already"))
   }
 
+  @Test(
+    "Captions are shown, kept in sheets and made of class names; a folder that gains some is the same data to a run")
+  func captions() throws {
+    let program = try Program()
+    try program.writeImages("images", channels: 3)
+    struct Info: Decodable {
+      struct Captions: Decodable {
+        struct Example: Decodable {
+          let picture: String
+          let captions: [String]
+        }
+        let training, validation, count: Int
+        let examples: [Example]
+        let fingerprint: String
+      }
+      let fingerprint: String
+      let captions: Captions?
+    }
+    func info(_ arguments: String...) throws -> Info {
+      let result = try program.run(["data", "info"] + arguments + ["--json"])
+      #expect(result.status == 0, "\(result.errors)")
+      return try JSONDecoder().decode(Info.self, from: Data(result.output.utf8))
+    }
+    let plain = try info("images")
+    let trained = try program.run("train", "autoencoder", "--data", "images", "--run", "r", "--steps", "2")
+    #expect(plain.captions == nil && trained.status == 0, "\(trained.errors)")
+    try "file_name,text\neven/0.png,a \u{1B}[31mred thing\nnone.png,nothing\n".write(
+      toFile: program.path("images/metadata.csv"), atomically: true, encoding: .utf8)
+    let described = try info("images")
+    #expect(described.fingerprint == plain.fingerprint)
+    #expect(described.captions?.count == 1 && described.captions?.examples.count ?? 1 <= 1)
+    let resumed = try program.run("resume", "r", "--steps", "3")
+    #expect(resumed.status == 0, "\(resumed.errors)")
+    let shown = try program.run("data", "info", "images")
+    #expect(shown.errors.contains("1 captions of images have no picture: none.png"), "\(shown.errors)")
+    #expect(shown.errors.contains("pictures of images have no caption"), "\(shown.errors)")
+    #expect(!shown.output.contains("\u{1B}"), "\(shown.output)")
+
+    let template = ["--caption-template", "an {} thing|{}"]
+    let made = try info("images", template[0], template[1])
+    #expect(made.captions?.training == 36 && made.captions?.validation == 4 && made.captions?.count == 80)
+    #expect(made.captions?.examples.count == 3)
+    let packed = try program.run(["data", "pack", "images", "--output", "Data/packed"] + template)
+    #expect(packed.status == 0, "\(packed.errors)")
+    #expect(try info("packed").captions?.fingerprint == made.captions?.fingerprint)
+    let refused = try program.run("data", "info", "images", "--caption-template", "a thing")
+    #expect(refused.status == 64 && refused.errors.contains("--caption-template: expected {}"), "\(refused.errors)")
+  }
+
+  @Test("Shapes are drawn once for a seed, and the checker reads them")
+  func shapes() throws {
+    let program = try Program()
+    let made = try program.run("data", "make", "shapes", "--count", "200", "--size", "24", "--json")
+    struct Answer: Decodable {
+      let output: String
+      let training, validation, readable: Int
+    }
+    let answer = try JSONDecoder().decode(Answer.self, from: Data(made.output.utf8))
+    #expect(answer.training + answer.validation == 200 && answer.readable == answer.validation && answer.validation > 5)
+    #expect(try program.run("data", "list").output.contains("shapes  200 images 24×24×3"))
+    let again = try program.run("data", "make", "shapes", "--count", "200", "--size", "24", "--output", "again")
+    #expect(again.status == 0 && again.errors.contains("the checker reads"), "\(again.errors)")
+    #expect(try program.bytes("again/train.png") == program.bytes("Data/shapes/train.png"))
+    let twice = try program.run("data", "make", "shapes", "--count", "200")
+    #expect(twice.status == 73 && twice.errors.contains("is there already"), "\(twice.errors)")
+    let unknown = try program.run("data", "make", "shape")
+    #expect(unknown.status == 64 && unknown.errors.contains("Known: shapes."), "\(unknown.errors)")
+    let small = try program.run("data", "make", "shapes", "--size", "8")
+    #expect(small.status == 64 && small.errors.contains("--size: expected 16 to 256"), "\(small.errors)")
+  }
+
   @Test("Training on data with classes in another order is refused with an explanation")
   func anotherOrderOfClassesIsSaid() throws {
     let program = try Program()

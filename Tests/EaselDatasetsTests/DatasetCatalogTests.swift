@@ -61,7 +61,8 @@ import Testing
     #expect(splits.train.count == 1615 && splits.validation.count == 179)
     #expect(splits.train.imageSize == ImageSize(width: 32, height: 32) && splits.train.channels == 3)
     #expect(splits.train.classNames.count == 9)
-    let place = try #require(splits.train.names.firstIndex(of: "1f600-grinning-face"))
+    let place = try #require(splits.train.names.firstIndex(of: "smileys-emotion/1f600-grinning-face"))
+    #expect(splits.train.annotations.captions?[place] == ["grinning face", "face, grin"])
     #expect(splits.train.labels.map { splits.train.classNames[Int($0[place])] } == "smileys-emotion")
     // A yellow face on white.
     let face = splits.train.image(at: place).pixels

@@ -86,6 +86,43 @@ import Testing
     }
   }
 
+  @Test("Unicode's names and keywords come along as captions, also those of a base for a skin colour that is not known")
+  func captions() throws {
+    try withScratchFolder { folder in
+      let root = "\(folder)/unpacked"
+      try writePackages(to: root, faces: 41)
+      expectUserError(.missingInput, "common/annotations/en.xml", "dpkg -x") {
+        try Emoji.importDataset(size: 16, captions: true, from: root, into: "\(folder)/Data")
+      }
+      let annotations = "\(root)/usr/share/unicode/cldr/common"
+      try write(
+        """
+        <annotation cp="😃">face | mouth &amp; eyes | smiling face</annotation>
+        <annotation cp="😃" type="tts">smiling face</annotation>
+        <annotation cp="👋">hand | wave</annotation>
+        <annotation cp="👋" type="tts">waving hand</annotation>
+        """, to: "\(annotations)/annotations/en.xml")
+      try write(
+        """
+        <annotation cp="🏃‍♀">racing | woman running</annotation>
+        <annotation cp="🏃‍♀" type="tts">woman running</annotation>
+        """, to: "\(annotations)/annotationsDerived/en.xml")
+      try write("Licence of Unicode.", to: "\(root)/usr/share/doc/unicode-cldr-core/copyright")
+      let path = try Emoji.importDataset(size: 16, captions: true, from: root, into: "\(folder)/Data")
+      #expect(try String(contentsOfFile: "\(path)/LICENSE-captions", encoding: .utf8) == "Licence of Unicode.")
+      let splits = try DatasetCatalog(searchRoots: [folder]).resolve("emoji")
+      var captions: [String: [String]] = [:]
+      for part in [splits.train, splits.validation] {
+        for (name, texts) in zip(part.names, try #require(part.annotations.captions)) { captions[name] = texts }
+      }
+      #expect(captions["smileys-emotion/1f603-face-no-3"] == ["smiling face", "face, mouth & eyes"])
+      #expect(captions["smileys-emotion/1f604-face-no-4"] == ["face: no. 4"])
+      #expect(captions["people-body/1f44b-1f3fd-waving-hand"] == ["waving hand", "hand, wave"])
+      #expect(captions["people-body/1f3c3-2640-woman-running"] == ["woman running", "racing"])
+      #expect(splits.notes.isEmpty, "\(splits.notes)")
+    }
+  }
+
   /// Transparent pixels that are black underneath must not darken the edges, nor may the picture be cropped or stretched.
   @Test func transparencyBecomesWhiteWithoutDarkFringes() throws {
     try withScratchFolder { folder in

@@ -79,6 +79,14 @@ import Testing
 
   // MARK: Readers
 
+  /// Reads a folder of pictures with what is beside them.
+  private static func readWithPictures(_ folder: String) throws {
+    for name in ["a", "b"] where !FileManager.default.fileExists(atPath: "\(folder)/\(name).png") {
+      try Image(width: 2, height: 2, channels: 1, pixels: [9, 8, 7, 6]).write(to: "\(folder)/\(name).png")
+    }
+    _ = try DatasetCatalog(searchRoots: []).resolve(folder)
+  }
+
   static let readers = [
     Reader(
       name: "PNG", file: "a.png", seeds: { try images("png") }, repair: withChecksums,
@@ -135,6 +143,24 @@ import Testing
         }
         _ = try DatasetCatalog(searchRoots: []).resolve(folder)
       }),
+    Reader(
+      name: "captions in JSON", file: "metadata.jsonl",
+      seeds: {
+        let text = """
+          {"file_name": "a.png", "text": "a \\"red\\" boot", "id": 3}
+          {"file_name": "./b.png", "captions": ["größer", "b"], "text": null}
+
+          """
+        return [Array(text.utf8)]
+      }, read: readWithPictures),
+    Reader(
+      name: "captions in CSV", file: "metadata.csv",
+      seeds: {
+        [Array("file_name,text,text_2\r\na.png,\"a \"\"red\"\"\nboot\",\nb.png,größer,\"x, y\"\n".utf8)]
+      }, read: readWithPictures),
+    Reader(
+      name: "captions beside pictures", file: "a.txt", seeds: { [Array("a red boot\n\nein Stiefel, größer\n".utf8)] },
+      read: readWithPictures),
     Reader(
       name: "NPY", file: "a.npy",
       seeds: {

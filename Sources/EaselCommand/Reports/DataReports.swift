@@ -21,6 +21,16 @@ extension DataInfoRequest.Answer {
     Console.print("images    \(training) for training, \(validation) held out (\(split))")
     Console.print("size      \(width)×\(height)×\(channels)")
     if !classes.isEmpty { Console.print("classes   \(classes.joined(separator: ", "))") }
+    if let captions {
+      Console.print(
+        "captions  \(captions.count), of \(captions.training) images for training and \(captions.validation) held out")
+      for example in captions.examples {
+        Console.print(
+          "          \(example.picture): \(example.captions.prefix(4).map(\.debugDescription).joined(separator: ", "))"
+            + (example.captions.count > 4 ? " and \(example.captions.count - 4) more" : ""))
+      }
+    }
     Console.print("SHA-256   \(fingerprint)")
+    if let hash = captions?.fingerprint { Console.print("          \(hash) of the captions") }
   }
 }

@@ -68,9 +68,13 @@ struct DataOptions: ParsableArguments {
   @Option(help: .field(\DataChoice.imageSize)) var imageSize: String?
   @Option(help: .field(\DataChoice.fit)) var fit = ImageFit.crop
   @Flag(help: .field(\DataChoice.skipBroken)) var skipBroken = false
+  @Option(help: .field(\DataChoice.captionTemplate)) var captionTemplate: String?
 
   var choice: DataChoice {
-    DataChoice { ($0.data, $0.imageSize, $0.fit, $0.skipBroken) = (data, imageSize, fit, skipBroken) }
+    DataChoice {
+      ($0.data, $0.imageSize, $0.fit, $0.skipBroken) = (data, imageSize, fit, skipBroken)
+      $0.captionTemplate = captionTemplate
+    }
   }
 }
 

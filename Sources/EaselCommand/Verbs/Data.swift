@@ -3,8 +3,8 @@ import EaselKit
 
 struct DataVerb: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "data", abstract: "List, describe, show, import and pack data sets.",
-    subcommands: [List.self, Info.self, Grid.self, Import.self, Pack.self], defaultSubcommand: List.self)
+    commandName: "data", abstract: "List, describe, show, import, draw and pack data sets.",
+    subcommands: [List.self, Info.self, Grid.self, Import.self, Make.self, Pack.self], defaultSubcommand: List.self)
 
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: DataListRequest.summary)
@@ -34,7 +34,8 @@ struct DataVerb: ParsableCommand {
         fashion-mnist: 60,000 + 10,000 images, from Debian's package dataset-fashion-mnist, or from a folder with its \
         four .gz files.
 
-        emoji: Noto's 1,794 emoji in colour, in nine classes, from ruby-tanuki-emoji.
+        emoji: Noto's 1,794 emoji in colour, in nine classes, from ruby-tanuki-emoji. With --captions, Unicode's names \
+        and keywords too, from unicode-cldr-core.
 
         emoji-styles: 1,537 emoji drawn by Noto and by gemojione, from ruby-tanuki-emoji and ruby-gemojione: \
         emoji-styles/noto and emoji-styles/gemojione for training without pairs, emoji-styles/noto-paired and \
@@ -45,13 +46,14 @@ struct DataVerb: ParsableCommand {
         """)
     @Argument(help: .field(\DataImportRequest.dataset)) var name: String
     @Option(parsing: .unconditional, help: .field(\DataImportRequest.size)) var size: Int?
+    @Flag(help: .field(\DataImportRequest.captions)) var captions = false
     @Option(help: .field(\DataImportRequest.from)) var from: String?
     @OptionGroup var common: CommonOptions
 
     func run() throws {
       let desk = try Desk(common)
       let answer = try desk.bench.run(
-        DataImportRequest { ($0.dataset, $0.size, $0.from) = (name, size, from) })
+        DataImportRequest { ($0.dataset, $0.size, $0.captions, $0.from) = (name, size, captions, from) })
       desk.json ? try Console.print(json: answer) : Console.print(path: answer.path)
     }
   }

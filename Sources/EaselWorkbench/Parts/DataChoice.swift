@@ -8,6 +8,8 @@ public struct DataChoice: DeclaredFields {
   public var imageSize: String?
   public var fit = ImageFit.crop
   public var skipBroken = false
+  /// Makes captions of the classes' names; see `CaptionTemplate`.
+  public var captionTemplate: String?
 
   public init() {}
   public init(_ data: String) { self.data = data }
@@ -17,12 +19,17 @@ public struct DataChoice: DeclaredFields {
     Field("image-size", \.imageSize, "Resize images to N×N or W×H: N or WxH."),
     Field("fit", \.fit, "How images of other proportions are brought to that size: crop, pad or stretch."),
     Field("skip-broken", \.skipBroken, "Leave out pictures and folders that cannot be read, and list them."),
+    Field(
+      "caption-template", \.captionTemplate,
+      "Describe each picture by its class, such as \"a picture of a {}\"; | separates several wordings."),
   ]
 
   /// - Throws: `UserError` if there is no such data set, or if it cannot be read.
   func read(_ work: Work) throws -> DatasetSplits {
     let size = try imageSize.map { try ImageSize(parsing: $0) }
-    return try work.data(data, imageSize: size, fit: fit, skippingBroken: skipBroken).splits
+    let template = try captionTemplate.map { try CaptionTemplate(parsing: $0) }
+    let splits = try work.data(data, imageSize: size, fit: fit, skippingBroken: skipBroken).splits
+    return try template.map(splits.captioned) ?? splits
   }
 }
 

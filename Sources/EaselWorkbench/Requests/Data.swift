@@ -49,7 +49,26 @@ public struct DataInfoRequest: Request {
     public var split: String
     public var width, height, channels: Int
     public var classes: [String]
+    /// Nil if the data have no captions.
+    public var captions: Captions?
     public var fingerprint: String
+  }
+
+  public struct Captions: Encodable {
+    /// Pictures for training, and held-out ones, that have at least one.
+    public var training, validation: Int
+    /// Of all pictures.
+    public var count: Int
+    /// Three pictures for training with theirs, evenly chosen among those that have one.
+    public var examples: [Example]
+    /// Of the captions of the pictures for training.
+    public var fingerprint: String?
+  }
+
+  public struct Example: Encodable {
+    /// The picture's name, or its number from 0 if it has none.
+    public var picture: String
+    public var captions: [String]
   }
 
   public func answer(_ work: Work) throws -> Answer {
@@ -58,7 +77,22 @@ public struct DataInfoRequest: Request {
     return Answer(
       name: train.name, source: train.source, training: train.count, validation: splits.validation.count,
       split: splits.rule, width: train.width, height: train.height, channels: train.channels,
-      classes: train.classNames, fingerprint: train.fingerprint)
+      classes: train.classNames, captions: captions(of: splits), fingerprint: train.fingerprint)
+  }
+
+  private func captions(of splits: DatasetSplits) -> Captions? {
+    let train = splits.train
+    guard let captions = train.annotations.captions else { return nil }
+    let heldOut = splits.validation.annotations.captions ?? []
+    let described = captions.indices.filter { !captions[$0].isEmpty }
+    let most = min(3, described.count)
+    let examples = (0..<most).map { described[$0 * described.count / most] }.map {
+      Example(picture: train.names.isEmpty ? String($0) : train.names[$0], captions: captions[$0])
+    }
+    return Captions(
+      training: described.count, validation: heldOut.count { !$0.isEmpty },
+      count: (captions + heldOut).reduce(0) { $0 + $1.count }, examples: examples,
+      fingerprint: train.captionFingerprint)
   }
 }
 
@@ -101,6 +135,8 @@ public struct DataImportRequest: Request {
   public var dataset = ""
   /// The side of the emoji in pixels; nil for 64.
   public var size: Int?
+  /// Whether the emoji's names and keywords come along.
+  public var captions = false
   public var from: String?
 
   public init() {}
@@ -110,6 +146,7 @@ public struct DataImportRequest: Request {
     Field(
       "size", \.size, .from(Double(Emoji.sizes.lowerBound), to: Double(Emoji.sizes.upperBound)),
       "The side of the emoji in pixels (default: 64)."),
+    Field("captions", \.captions, "Bring the emoji's names and keywords along, as captions."),
     Field("from", \.from, "A folder with the files, or one that the packages were unpacked into."),
   ]
 
@@ -129,15 +166,68 @@ public struct DataImportRequest: Request {
         .usage, "\(field: "size"): \(dataset) has one size",
         hint: "Resize it when you use it, with \(field: "image-size").")
     }
+    if captions, dataset != Emoji.name {
+      throw UserError(.usage, "\(field: "captions"): only \(Emoji.name) has names and keywords, found \(dataset)")
+    }
     let (side, folder) = (size ?? 64, "\(work.workspace.path)/Data")
     switch dataset {
     case FashionMNIST.name:
       return Answer(path: try FashionMNIST.importDataset(from: from, into: folder, progress: work.remark))
     case Emoji.name:
-      return Answer(path: try Emoji.importDataset(size: side, from: from, into: folder, progress: work.remark))
+      return Answer(
+        path: try Emoji.importDataset(
+          size: side, captions: captions, from: from, into: folder, progress: work.remark))
     default:
       return Answer(path: try Emoji.importStyles(size: side, from: from, into: folder, progress: work.remark))
     }
+  }
+}
+
+/// Draws a data set.
+public struct DataMakeRequest: Request {
+  public static let name = "data make"
+  public static let summary = "Draw a data set with captions."
+
+  public var dataset = ""
+  public var size = 32
+  public var count = 20_000
+  public var seed: UInt64 = 0
+  /// The new folder; nil for one in `Data/`.
+  public var output: String?
+
+  public init() {}
+
+  public static let fields: [Field<DataMakeRequest>] = [
+    Field("name", \.dataset, "shapes: one or two coloured shapes, with where they are."),
+    Field(
+      "size", \.size, .from(Double(Shapes.sizes.lowerBound), to: Double(Shapes.sizes.upperBound)),
+      "The side of the pictures in pixels."),
+    Field(
+      "count", \.count, .from(Double(Shapes.counts.lowerBound), to: Double(Shapes.counts.upperBound)),
+      "How many pictures, about a tenth of which are held out."),
+    Field("seed", \.seed, "Names the series of pictures."),
+    Field("output", \.output, "The new folder (default: one of the data set's name in Data/)."),
+  ]
+
+  public struct Answer: Encodable {
+    public var output: String
+    public var training, validation: Int
+    /// Held-out pictures in which the checker finds what their captions say.
+    public var readable: Int
+  }
+
+  public func answer(_ work: Work) throws -> Answer {
+    guard dataset == Shapes.name else {
+      throw UserError(
+        .usage, "there is nothing to draw called \(dataset)", hint: "Known: \(Shapes.name).")
+    }
+    let output = output ?? "\(work.workspace.path)/\(DatasetCatalog.folderName)/\(dataset)"
+    try Destination(output, is: .folder).checkName()
+    let splits = try work.wait("drawing \(count) pictures …") { Shapes.splits(count: count, side: size, seed: seed) }
+    try splits.writeSheets(to: output)
+    return Answer(
+      output: output, training: splits.train.count, validation: splits.validation.count,
+      readable: try work.wait("looking at the pictures …") { Shapes.readable(splits.validation) })
   }
 }
 

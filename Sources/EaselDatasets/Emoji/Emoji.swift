@@ -19,8 +19,10 @@ public enum Emoji {
   ///
   /// - Parameters:
   ///   - size: the side of the pictures.
-  ///   - source: a folder into which the package was unpacked. Without it, the installed package is used; if there is
-  ///     none, the package is fetched with `apt-get` and unpacked. No Ruby is installed or run.
+  ///   - captions: whether names and keywords come along, from Unicode's CLDR (Debian's package `unicode-cldr-core`): a
+  ///     text beside each picture, with its name in the first line and its keywords in the second.
+  ///   - source: a folder into which the packages were unpacked. Without it, installed packages are used; if there are
+  ///     none, they are fetched with `apt-get` and unpacked. No Ruby is installed or run.
   ///   - dataFolder: a workspace's `Data` folder, made if necessary.
   ///   - progress: receives what is being done, in words.
   /// - Returns: the new folder's path.
@@ -28,9 +30,11 @@ public enum Emoji {
   ///   `source` does not hold the package, `badData` if a picture is damaged, `unavailable` if it cannot be fetched.
   @discardableResult
   public static func importDataset(
-    size: Int = 64, from source: String?, into dataFolder: String, progress: (String) -> Void = { _ in }
+    size: Int = 64, captions: Bool = false, from source: String?, into dataFolder: String,
+    progress: (String) -> Void = { _ in }
   ) throws -> String {
-    try importDataset(size: size, from: source, into: dataFolder, by: PackageImport(), progress: progress)
+    try importDataset(
+      size: size, captions: captions, from: source, into: dataFolder, by: PackageImport(), progress: progress)
   }
 
   /// Makes `dataFolder/emoji-styles` with four data sets: `noto` and `gemojione`, the same emoji drawn in two ways, for
@@ -41,7 +45,7 @@ public enum Emoji {
   /// out, in the same order. Emoji that differ only in skin colour or sex, and those that look the same, stay together.
   /// Flags are left out: one style draws them waving, the other as discs.
   ///
-  /// Parameters and errors are those of ``importDataset(size:from:into:progress:)``.
+  /// Parameters and errors are those of ``importDataset(size:captions:from:into:progress:)``.
   @discardableResult
   public static func importStyles(
     size: Int = 64, from source: String?, into dataFolder: String, progress: (String) -> Void = { _ in }
@@ -50,10 +54,13 @@ public enum Emoji {
   }
 
   package static func importDataset(
-    size: Int, from source: String?, into dataFolder: String, by importer: PackageImport, progress: (String) -> Void
+    size: Int, captions: Bool = false, from source: String?, into dataFolder: String, by importer: PackageImport,
+    progress: (String) -> Void
   ) throws -> String {
-    try importer.run(name, packages: [Noto.package], from: source, into: dataFolder, progress: progress) {
+    let sources = [Noto.package] + (captions ? [EmojiAnnotations.package] : [])
+    return try importer.run(name, packages: sources, from: source, into: dataFolder, progress: progress) {
       packages, folder in
+      let annotations = try captions ? EmojiAnnotations(packages[1]) : nil
       let drawings = try drawings(of: packages[0], in: Noto.pictures, named: Noto.codePoints, size: size, progress)
         .sorted { $0.codePoints.lexicographicallyPrecedes($1.codePoints) }
       let table = try UnicodeEmoji(testFile: packages[0].data.appendingPathComponent(Noto.testFile))
@@ -63,10 +70,22 @@ public enum Emoji {
       for (part, places) in [("train", parts.rest.flatMap { $0 }), ("validation", parts.heldOut)] {
         for drawing in places.map({ drawings[$0] }) {
           let entry = table[drawing.codePoints]
-          try write(drawing, named: entry.name, to: "\(folder)/\(part)/\(slug(entry.group))")
+          let path = try write(drawing, named: entry.name, to: "\(folder)/\(part)/\(slug(entry.group))")
+          if let annotations {
+            try writeText(annotations.text(of: drawing.codePoints, named: entry.name), to: "\(path).txt")
+          }
         }
       }
       try writeText(try packages[0].copyright(), to: "\(folder)/LICENSE")
+      if captions { try writeText(try packages[1].copyright(), to: "\(folder)/LICENSE-captions") }
+      let words =
+        captions
+        ? """
+
+        Beside each picture, a text has its name and its keywords in English, of Unicode's CLDR by Debian's package
+        \(packages[1].title), under Unicode's licence: see LICENSE-captions.
+
+        """ : ""
       try writeText(
         """
         # emoji
@@ -78,7 +97,7 @@ public enum Emoji {
 
         The pictures are under the Apache License 2.0 (flags are in the public domain), names and groups under Unicode's
         licence: see LICENSE.
-
+        \(words)
         """, to: "\(folder)/README.md")
     }
   }
@@ -202,10 +221,14 @@ public enum Emoji {
     }
   }
 
-  private static func write(_ drawing: Drawing, named name: String, to folder: String) throws {
+  /// - Returns: the picture's path without its extension.
+  @discardableResult
+  private static func write(_ drawing: Drawing, named name: String, to folder: String) throws -> String {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let digits = drawing.codePoints.map { String(format: "%04x", $0) }.joined(separator: "-")
-    try drawing.image.write(to: "\(folder)/\(digits)-\(slug(name)).png")
+    let path = "\(folder)/\(digits)-\(slug(name))"
+    try drawing.image.write(to: "\(path).png")
+    return path
   }
 
   private static func writeText(_ text: String, to path: String) throws { try FileIO.write(Array(text.utf8), to: path) }
@@ -224,18 +247,21 @@ public enum Emoji {
       && codePoints.allSatisfy { firstRegionalIndicator..<firstRegionalIndicator + 26 ~= $0 }
   }
 
-  fileprivate static func hexadecimal(_ text: Substring, separator: Character) -> [UInt32]? {
+  static func hexadecimal(_ text: Substring, separator: Character) -> [UInt32]? {
     var codePoints: [UInt32] = []
     for part in text.split(separator: separator, omittingEmptySubsequences: false) {
       guard let codePoint = UInt32(part, radix: 16) else { return nil }
-      let joinerAndSelector: [UInt32] = [0x200D, 0xFE0F]
-      if !joinerAndSelector.contains(codePoint) { codePoints.append(codePoint) }
+      codePoints.append(codePoint)
     }
-    return codePoints.isEmpty ? nil : codePoints
+    let named = significant(codePoints)
+    return named.isEmpty ? nil : named
   }
 
+  /// The code points without joiners and variation selectors.
+  static func significant(_ codePoints: [UInt32]) -> [UInt32] { codePoints.filter { $0 != 0x200D && $0 != 0xFE0F } }
+
   /// The code points without those for skin colour and sex.
-  fileprivate static func base(_ codePoints: [UInt32]) -> [UInt32] {
+  static func base(_ codePoints: [UInt32]) -> [UInt32] {
     let modifiers: Set<UInt32> = [0x1F3FB, 0x1F3FC, 0x1F3FD, 0x1F3FE, 0x1F3FF, 0x2640, 0x2642]
     let base = codePoints.filter { !modifiers.contains($0) }
     return base.isEmpty ? codePoints : base
@@ -275,35 +301,5 @@ extension [[Int]] {
     sorted { $0.count > $1.count }.reduce(into: ([], [])) { halves, family in
       if halves.0.count <= halves.1.count { halves.0 += family } else { halves.1 += family }
     }
-  }
-}
-
-/// Unicode's names and groups of emoji (`emoji-test.txt`).
-private struct UnicodeEmoji {
-  struct Entry {
-    let group: String
-    let name: String
-  }
-
-  private var entries: [[UInt32]: Entry] = [:]
-
-  /// - Throws: `UserError`: `missingInput` when there is no such file.
-  init(testFile path: String) throws {
-    let text = String(decoding: try FileIO.read(path, maximumSize: 1 << 24), as: UTF8.self)
-    var group = ""
-    for line in text.split(separator: "\n") {
-      if let heading = line.wholeMatch(of: /# group: (.+)/) { group = String(heading.1) }
-      // 1F600 ; fully-qualified # 😀 E1.0 grinning face
-      guard let match = line.wholeMatch(of: /([0-9A-F ]+?) *; *[a-z-]+ *# \S+ (?:E[0-9.]+ )?(.+)/),
-        let codePoints = Emoji.hexadecimal(match.1, separator: " "), entries[codePoints] == nil
-      else { continue }
-      // The swatches of skin colours form a separate group, which is too small for a class.
-      entries[codePoints] = Entry(group: group == "Component" ? "Symbols" : group, name: String(match.2))
-    }
-  }
-
-  /// An emoji's name and group. An emoji with a skin colour that Unicode does not know yet has the name of its base.
-  subscript(codePoints: [UInt32]) -> Entry {
-    entries[codePoints] ?? entries[Emoji.base(codePoints)] ?? Entry(group: "Symbols", name: "emoji")
   }
 }
