@@ -49,6 +49,7 @@ let package = Package(
     .target(name: "EaselGradients", dependencies: ["EaselTensors"]),
     .target(name: "EaselLayers", dependencies: ["EaselGradients"]),
     .target(name: "EaselOptimizers", dependencies: ["EaselLayers", "EaselSupport"]),
+    .target(name: "EaselText", dependencies: ["EaselSupport"]),
     .target(name: "EaselImages", dependencies: ["EaselSupport", "CEaselImageCodecs", "CEaselZlib"]),
     .target(name: "EaselDatasets", dependencies: ["EaselImages", "EaselSupport", "EaselTensors"]),
     .target(
@@ -64,7 +65,8 @@ let package = Package(
       name: "EaselKit",
       dependencies: [
         "EaselDatasets", "EaselGradients", "EaselImages", "EaselLayers", "EaselMetrics", "EaselModels",
-        "EaselOptimizers", "EaselRunStorage", "EaselSupport", "EaselTensors", "EaselTraining", "EaselWorkbench",
+        "EaselOptimizers", "EaselRunStorage", "EaselSupport", "EaselTensors", "EaselText", "EaselTraining",
+        "EaselWorkbench",
       ]),
     .executableTarget(
       name: "EaselCommand",
@@ -76,6 +78,7 @@ let package = Package(
     .testTarget(name: "EaselTensorsTests", dependencies: ["EaselTensors", "EaselTestSupport"]),
     .testTarget(name: "EaselGradientsTests", dependencies: ["EaselOptimizers", "EaselTestSupport"]),
     .testTarget(name: "EaselGoldenTests", dependencies: ["EaselOptimizers", "EaselRunStorage", "EaselTestSupport"]),
+    .testTarget(name: "EaselTextTests", dependencies: ["EaselText", "EaselTestSupport"]),
     .testTarget(name: "EaselImagesTests", dependencies: ["EaselImages", "EaselTestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "EaselDatasetsTests", dependencies: ["EaselDatasets", "EaselTestSupport"]),
     .testTarget(name: "EaselRunStorageTests", dependencies: ["EaselRunStorage", "EaselTestSupport"]),
@@ -83,7 +86,8 @@ let package = Package(
     .testTarget(name: "EaselModelsTests", dependencies: ["EaselModels", "EaselTestSupport"]),
     .testTarget(name: "EaselTrainingTests", dependencies: ["EaselTraining", "EaselTestSupport"]),
     .testTarget(name: "EaselWorkbenchTests", dependencies: ["EaselKit", "EaselTestSupport"]),
-    .testTarget(name: "EaselFuzzTests", dependencies: ["EaselTraining", "CEaselZlib", "EaselTestSupport"]),
+    .testTarget(
+      name: "EaselFuzzTests", dependencies: ["EaselText", "EaselTraining", "CEaselZlib", "EaselTestSupport"]),
     .testTarget(name: "EaselCommandTests", dependencies: ["EaselKit", "EaselCommand", "EaselTestSupport"]),
   ],
   swiftLanguageModes: [.v6],

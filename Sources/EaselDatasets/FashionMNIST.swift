@@ -1,4 +1,5 @@
 import EaselImages
+import EaselSupport
 import EaselTensors
 import Foundation
 

@@ -1,4 +1,4 @@
-/// All of Easel for programs: tensors, gradients, layers, optimizers, images, data sets, models, training, and the
+/// All of Easel for programs: tensors, gradients, layers, optimizers, images, texts, data sets, models, training, and the
 /// requests that can be made.
 @_exported import EaselDatasets
 @_exported import EaselGradients
@@ -10,5 +10,6 @@
 @_exported import EaselRunStorage
 @_exported import EaselSupport
 @_exported import EaselTensors
+@_exported import EaselText
 @_exported import EaselTraining
 @_exported import EaselWorkbench

@@ -1,6 +1,7 @@
 import CEaselZlib
 import EaselSupport
 import EaselTestSupport
+import EaselText
 import EaselTraining
 import Foundation
 import Testing
@@ -87,6 +88,16 @@ import Testing
     _ = try DatasetCatalog(searchRoots: []).resolve(folder)
   }
 
+  /// Reads a tokenizer of which one file is damaged, and uses it.
+  private static func readTokenizer(_ folder: String, beside name: String) throws {
+    if !FileManager.default.fileExists(atPath: "\(folder)/\(name)") {
+      try FileManager.default.copyItem(atPath: fixture("tokenizer/\(name)"), toPath: "\(folder)/\(name)")
+    }
+    let tokenizer = try BytePairTokenizer(folder: folder)
+    let numbers = tokenizer.encode("a größer red 😀 circle's", length: 16)
+    _ = tokenizer.decode(numbers.tokens)
+  }
+
   static let readers = [
     Reader(
       name: "PNG", file: "a.png", seeds: { try images("png") }, repair: withChecksums,
@@ -161,6 +172,12 @@ import Testing
     Reader(
       name: "captions beside pictures", file: "a.txt", seeds: { [Array("a red boot\n\nein Stiefel, größer\n".utf8)] },
       read: readWithPictures),
+    Reader(
+      name: "tokens", file: "vocab.json", seeds: { [Array(try contents(fixture("tokenizer/vocab.json")))] },
+      read: { try readTokenizer($0, beside: "merges.txt") }),
+    Reader(
+      name: "merges", file: "merges.txt", seeds: { [Array(try contents(fixture("tokenizer/merges.txt")))] },
+      read: { try readTokenizer($0, beside: "vocab.json") }),
     Reader(
       name: "NPY", file: "a.npy",
       seeds: {

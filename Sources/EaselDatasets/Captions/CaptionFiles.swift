@@ -1,4 +1,3 @@
-import EaselImages
 import EaselSupport
 import EaselTensors
 import Foundation

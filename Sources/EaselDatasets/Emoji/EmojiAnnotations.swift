@@ -1,4 +1,3 @@
-import EaselImages
 import EaselSupport
 
 /// Names and keywords of emoji in English, from Unicode's CLDR (`common/annotations` and `common/annotationsDerived`).

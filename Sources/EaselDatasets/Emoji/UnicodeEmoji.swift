@@ -1,4 +1,3 @@
-import EaselImages
 import EaselSupport
 
 /// Unicode's names and groups of emoji (`emoji-test.txt`).

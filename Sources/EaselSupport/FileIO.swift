@@ -1,4 +1,3 @@
-import EaselSupport
 import Foundation
 
 /// Reads and writes whole files, with errors that name the path and the reason.
