@@ -1,7 +1,7 @@
 import EaselSupport
 import Foundation
 
-/// The checkpoints of a model's parts: see ``ModelPart``.
+/// The checkpoints of a model's parts: see ``/EaselModels/ModelPart``.
 public struct PartCheckpoints {
   private struct Entry {
     let part: ModelPart
