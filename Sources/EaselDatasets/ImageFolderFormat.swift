@@ -29,8 +29,8 @@ struct ImageFolderFormat: DatasetFormat {
 
   func splits(name: String, imageSize: ImageSize?, fit: ImageFit) throws -> DatasetSplits {
     var (train, heldOut) = try listings()
-    try train.readCaptions()
-    try heldOut?.readCaptions()
+    try train.readCaptions(skippingBroken: skipsBroken)
+    try heldOut?.readCaptions(skippingBroken: skipsBroken)
     // Captions of one part are the data's, of which the other part's pictures have none.
     if train.captions != nil || heldOut?.captions != nil {
       train.completeCaptions()
@@ -61,7 +61,7 @@ struct ImageFolderFormat: DatasetFormat {
   /// All pictures, none held out, and what was left out.
   func dataset(name: String, imageSize: ImageSize?) throws -> (images: ImageDataset, skipped: [UserError]) {
     var listing = try list(path)
-    try listing.readCaptions()
+    try listing.readCaptions(skippingBroken: skipsBroken)
     let (all, skipped, _) = try read(listing.files, imageSize: imageSize, fit: .crop)
     let images = listing.keep(all[...])
     let channels = images.contains { $0.channels == 3 } ? 3 : 1
@@ -156,14 +156,15 @@ struct ImageFolderFormat: DatasetFormat {
     var captions: [[String]]?
     /// What a person should know of the captions.
     var notes: [String] = []
-    /// Folders that cannot be read.
+    /// Folders and captions that cannot be read.
     var broken: [UserError] = []
 
     var files: [String] { pictures.map(folder.appendingPathComponent) }
 
-    mutating func readCaptions() throws {
-      let files = try CaptionFiles(of: pictures, in: folder)
+    mutating func readCaptions(skippingBroken: Bool) throws {
+      let files = try CaptionFiles(of: pictures, in: folder, skipsBroken: skippingBroken)
       (captions, notes) = (files.captions, files.notes)
+      broken += files.broken
     }
 
     /// Gives each picture an empty list of captions if none were found.
@@ -237,7 +238,9 @@ struct ImageFolderFormat: DatasetFormat {
       return folder.isFolder && (try? Self.images(inFolder: folder) { _ in })?.isEmpty == false
     }
     let loose = rest.count { Self.isNamedAsImage($0) && !path.appendingPathComponent($0).isFolder }
-    let unused = folders.map { "\($0)/" } + (loose > 0 ? ["pictures beside \(parts.train)/ (\(loose))"] : [])
+    let unused =
+      folders.map { "\($0)/" } + (loose > 0 ? ["pictures beside \(parts.train)/ (\(loose))"] : [])
+      + CaptionFiles.tableNames.filter(rest.contains).map { "\($0), which belongs into \(parts.train)/" }
     return unused.isEmpty ? [] : ["not used of \(path): \(unused.joined(separator: ", "))".escapingStrayBytes]
   }
 

@@ -45,6 +45,7 @@ public final class Component {
   }
 
   public init(_ name: String = "", _ arena: Arena, role: Role = .trained) {
+    if role == .frozen { fatalError("the component \(name) is frozen by the model that uses it, not when it is made") }
     self.name = name
     self.arena = arena
     self.role = role

@@ -49,6 +49,22 @@ public struct RunFolder: Sendable {
     return inside == path || FileSystem.parent(of: inside) == path
   }
 
+  /// Whether a checkpoint is somewhere in this run's folder: one of the run's own, or one of its parts'.
+  public func contains(_ checkpoint: CheckpointFolder) -> Bool {
+    guard let path = FileSystem.resolved(path), let inside = FileSystem.resolved(checkpoint.path) else { return false }
+    return inside == path || inside.hasPrefix(path + "/")
+  }
+
+  /// Removes the parts that the run's model is not made with any more.
+  ///
+  /// - Throws: `UserError(.inputOutput)` with the path and the reason.
+  public func removeParts(except names: Set<String>) throws {
+    let parts = "\(path)/\(Self.partsFolder)"
+    guard FileSystem.isFolder(parts) else { return }
+    for name in try FileSystem.list(parts) where !names.contains(name) { try FileSystem.remove("\(parts)/\(name)") }
+    if names.isEmpty { try FileSystem.remove(parts) }
+  }
+
   /// The folder of a run in a `Checkpoints` folder. That folder may be a link to another disk; the run's may not lead
   /// out of it.
   init(checkpoints: String, name: String) throws {

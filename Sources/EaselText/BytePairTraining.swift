@@ -60,7 +60,8 @@ private struct PairCounts {
     let word = words[index]
     for (a, b) in zip(word.parts, word.parts.dropFirst()) {
       let pair = Pair(first: a, second: b)
-      counts[pair, default: 0] += sign * word.count
+      let count = counts[pair, default: 0] + sign * word.count
+      counts[pair] = count > 0 ? count : nil
       if sign > 0 { places[pair, default: []].insert(index) }
     }
   }

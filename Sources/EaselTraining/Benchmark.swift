@@ -76,7 +76,7 @@ struct BenchmarkTraining {
   ///   - preset: what is trained.
   ///   - configuration: its settings.
   ///   - data: what the images are like; nil for what the preset was made for.
-  ///   - parts: the checkpoints that the settings name; nil for those at the paths that they name.
+  ///   - parts: the checkpoints that the settings name; nil if these are paths of checkpoints' folders.
   ///   - backend: what computes.
   init(
     _ preset: AnyPreset, configuration: ConfigurationDocument, data: DataDescription? = nil,

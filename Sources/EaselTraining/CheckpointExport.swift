@@ -6,7 +6,8 @@ extension LoadedModel {
   /// parts, the settings, and the record of the training. It is a fraction of the size, and training cannot go on from it.
   ///
   /// - Parameters:
-  ///   - folder: becomes a run's folder with only this checkpoint, completely or not at all.
+  ///   - folder: becomes a run's folder with only this checkpoint, completely or not at all. Only if one with parts is
+  ///     replaced, an interruption may leave its checkpoint beside the new parts, which is then refused.
   ///   - type: the type that floats are stored as, `.float32` or `.bfloat16`.
   ///   - replacing: whether the folder may already exist: its checkpoints then make way for this one.
   /// - Throws: `UserError(.cannotCreate)` if the folder already exists, is the run's own, or cannot be written.
@@ -44,6 +45,7 @@ extension LoadedModel {
         try RunFolder.write(settings, to: "\(temporary)/\(CheckpointFile.configuration)")
       }
       try folder.removeCheckpoints(except: state.step)
+      try folder.removeParts(except: Set((state.parts ?? [:]).keys))
       return exported
     } catch {
       if !existed { try? folder.delete() }

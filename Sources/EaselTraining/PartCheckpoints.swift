@@ -74,7 +74,7 @@ public struct PartCheckpoints {
   ///
   /// - Throws: `UserError` (usage) if one does.
   func requireOutside(of folder: RunFolder) throws {
-    if let entry = entries.first(where: { folder.holds($0.checkpoint) }) {
+    if let entry = entries.first(where: { folder.contains($0.checkpoint) }) {
       throw UserError(
         .usage, "\(entry.part.name): \(entry.source) is in the run \(folder.name), which is to be replaced",
         hint: "Choose another \(field: "run") name.")

@@ -36,7 +36,7 @@ public final class Trainer {
   ///   - configuration: its settings.
   ///   - data: its images.
   ///   - counterpart: the second domain's images, for families of two.
-  ///   - parts: the checkpoints of the parts that the settings name; nil to look them up by the names in the settings.
+  ///   - parts: the checkpoints of the parts that the settings name; nil if these are paths of checkpoints' folders.
   ///   - folder: the run's folder.
   ///   - backend: the backend that computes.
   /// - Throws: `UserError` if settings and data do not fit together.
@@ -258,12 +258,22 @@ public final class Trainer {
     do {
       let place = try moved ?? folder.unusedSibling()
       try place.create()
-      if moved == nil { state.parts = try parts.copy(into: place, as: .float32, on: model.context.backend) }
+      // The parts may have been deleted with the run: its weights are saved all the same.
+      var lacksParts = false
+      if moved == nil {
+        let copied = Result { try parts.copy(into: place, as: .float32, on: model.context.backend) }
+        if let copied = try? copied.get() { state.parts = copied } else { lacksParts = !(state.parts ?? [:]).isEmpty }
+      }
       try commit(to: FolderRunWriter(place) { nil }, keep: .max)
       try place.write(configuration: configuration.yaml())
       try place.write(RunStatus(.stopped))
       let isBeside =
         (place.path as NSString).deletingLastPathComponent == (folder.path as NSString).deletingLastPathComponent
+      if lacksParts {
+        return UserError(
+          .inputOutput, "\(problem); step \(state.step) is saved in \(place.path), without the parts of its model",
+          hint: "To go on with it, copy the run's parts folder to \(place.path)/parts.")
+      }
       return UserError(
         .inputOutput, "\(problem); step \(state.step) is saved in \(place.path)",
         hint: isBeside

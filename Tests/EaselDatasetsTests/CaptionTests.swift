@@ -33,12 +33,12 @@ import Testing
         {"file_name": "b.png", "text": "  the \\n second ", "id": 7}
 
         {"file_name": "./a.png", "text": ["größer", "", "bigger"], "caption2": "third"}
-        {"text": null, "file_name": "d.png"}
-        {"file_name": "c.png", "captions": ["c"]}\r
+        {"text": null, "file_name": "d.png"}\r
+        {"file_name": "c.png", "captions": ["c\u{2028}c"]}\r
         """, to: "\(folder)/metadata.jsonl")
       let splits = try catalog.resolve(folder)
       #expect(
-        try captions(splits) == [0: ["third", "größer", "bigger"], 1: ["the second"], 2: ["c"], 3: []])
+        try captions(splits) == [0: ["third", "größer", "bigger"], 1: ["the second"], 2: ["c c"], 3: []])
       #expect(splits.notes.count == 2)
       #expect(splits.notes[0].contains("metadata.jsonl: not read: the columns id"), "\(splits.notes)")
       #expect(splits.notes[1].contains("1 of 4 pictures") && splits.notes[1].hasSuffix("d.png is the first"))
@@ -84,10 +84,10 @@ import Testing
     try withScratchFolder { folder in
       try writePictures((0..<5).map { "\($0).png" }, in: folder)
       try write("[]", to: "\(folder)/metadata.json")
-      try write("one", to: "\(folder)/1.caption")
+      for name in ["1", "2"] { try write("one", to: "\(folder)/\(name).caption") }
       var notes = try catalog.resolve(folder).notes
       #expect(notes.count == 2 && notes[0].contains("metadata.json is not read"), "\(notes)")
-      #expect(notes[1].contains("1.caption is not read: captions are in 1.txt"))
+      #expect(notes[1].contains("1.caption, one of 2 such files, is not read: captions are in 1.txt"))
 
       try write("one", to: "\(folder)/1.txt")
       try write("seven", to: "\(folder)/7.txt")
@@ -125,19 +125,14 @@ import Testing
     "Files that are not what their names say are refused with their line",
     arguments: [
       ("metadata.jsonl", #"{"file_name": "a.png", "text": "a"}"# + "\n[1]", ["line 2", "JSON object"]),
-      ("metadata.jsonl", #"{"file": "a.png", "text": "a"}"#, ["line 1", "file_name", "file, text"]),
-      ("metadata.jsonl", #"{"file_name": "a.png", "prompt": "a"}"#, ["expected a column text", "prompt"]),
       ("metadata.jsonl", #"{"file_name": "a.png", "text": 3}"#, ["line 1", "text: expected a text or a list"]),
       ("metadata.jsonl", #"{"file_name": "../a.png", "text": "a"}"#, ["below the folder", "../a.png"]),
       ("metadata.jsonl", #"{"file_name": "/etc/passwd", "text": "a"}"#, ["below the folder"]),
-      ("metadata.csv", "file_name;text\na.png;a", ["expected a column file_name", "file_name;text"]),
-      ("metadata.csv", "file_name,prompt\na.png,a", ["expected a column text"]),
       ("metadata.csv", "file_name,text\na.png,a,b", ["line 2", "expected 2 fields", "found 3"]),
       ("metadata.csv", "file_name,text\na.png,\"a\nb", ["line 2", "not closed"]),
       ("metadata.csv", "file_name,text\na.png,a \"b\"", ["line 2", "inside of a field"]),
       ("metadata.csv", "file_name,text\na.png,\"a\"b", ["line 2", "behind a field"]),
       ("a.txt", String(repeating: "a", count: 1 << 20), ["at most 16384 bytes", "1048576"]),
-      ("metadata.csv", "", ["expected a column file_name"]),
     ])
   func refused(_ name: String, _ text: String, _ parts: [String]) throws {
     try withScratchFolder { folder in
@@ -156,6 +151,55 @@ import Testing
       try write("a", to: "\(folder)/a.txt")
       for table in ["metadata.csv", "metadata.jsonl"] { try write("", to: "\(folder)/\(table)") }
       expectUserError(.badData, "metadata.jsonl and metadata.csv") { try catalog.resolve(folder) }
+    }
+  }
+
+  @Test(
+    "Tables of something else than captions are named and not read",
+    arguments: [
+      ("metadata.jsonl", #"{"file": "a.png", "text": "a"}"#, "file, text"),
+      ("metadata.jsonl", #"{"file_name": "a.png", "objects": [1]}"#, "file_name, objects"),
+      ("metadata.csv", "id,label\n1,2", "id, label"), ("metadata.csv", "file_name;text\na.png;a", "file_name;text"),
+      ("metadata.csv", "", "none"),
+    ])
+  func otherTables(_ name: String, _ text: String, _ found: String) throws {
+    try withScratchFolder { folder in
+      try writePictures(["a.png", "b.png"], in: folder)
+      try write(text, to: "\(folder)/\(name)")
+      let splits = try catalog.resolve(folder)
+      #expect(splits.train.annotations.captions == nil && splits.notes.count == 1)
+      #expect(
+        splits.notes[0].contains("\(name) is not read") && splits.notes[0].hasSuffix("found \(found)"),
+        "\(splits.notes)")
+    }
+  }
+
+  @Test("A table may be in any folder above its pictures; one beside the parts of the data is named")
+  func places() throws {
+    try withScratchFolder { folder in
+      try writePictures(["cats/deep/1.png", "dogs/1.png"], in: folder)
+      try write("file_name,text\ndeep/1.png,one\n", to: "\(folder)/cats/metadata.csv")
+      #expect(try captions(catalog.resolve(folder)) == [0: ["one"], 1: []])
+    }
+    try withScratchFolder { folder in
+      try writePictures(["train/1.png", "test/2.png"], in: folder)
+      try write("file_name,text\ntrain/1.png,one\n", to: "\(folder)/metadata.csv")
+      let splits = try catalog.resolve(folder)
+      #expect(splits.train.annotations.captions == nil)
+      #expect(splits.notes.contains { $0.contains("metadata.csv, which belongs into train/") }, "\(splits.notes)")
+    }
+  }
+
+  @Test("Broken captions are left out and listed if that is asked for")
+  func skipped() throws {
+    try withScratchFolder { folder in
+      try writePictures(["a.png", "b.png"], in: folder)
+      try write([0xC3, 0x28], to: "\(folder)/a.txt")
+      try write("b", to: "\(folder)/b.txt")
+      expectUserError(.badData, "a.txt", "skip-broken") { try catalog.resolve(folder) }
+      let splits = try catalog.resolve(folder, skippingBroken: true)
+      #expect(try captions(splits) == [0: [], 1: ["b"]])
+      #expect(splits.skipped.count == 1 && splits.skipped[0].message.contains("a.txt"))
     }
   }
 

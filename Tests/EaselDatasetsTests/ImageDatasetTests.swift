@@ -28,7 +28,7 @@ import Testing
       numberedDataset(count: 2).fingerprint == "91fd256c8fd97797d94db7fde4535ec61b4097001d93a72ab564b11e0841fb75")
   }
 
-  @Test("Captions stay with their images, count in the fingerprint, and survive changes of size or colours")
+  @Test("Captions stay with their images, have a hash of their own, and survive changes of size or colours")
   func captions() throws {
     let plain = numberedDataset(count: 3)
     func captioned(_ captions: [[String]]) -> ImageDataset {

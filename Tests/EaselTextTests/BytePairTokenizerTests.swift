@@ -22,7 +22,7 @@ import Testing
   @Test("Texts of many kinds have the same numbers as in transformers")
   func numbers() throws {
     let (tokenizer, golden) = (try BytePairTokenizer(folder: Self.folder), try Self.golden())
-    #expect(golden.texts.count > 30)
+    #expect(golden.texts.count > 30 && golden.texts.count == golden.numbers.count)
     for (text, numbers) in zip(golden.texts, golden.numbers) {
       #expect(tokenizer.encode(text) == numbers, "\(text.debugDescription)")
     }
@@ -73,6 +73,10 @@ import Testing
       let plain = TextBytes.count(of: tokenizer.decode(tokenizer.encode(text)))
       #expect(tokenizer.encode(text).count <= plain, "\(text.debugDescription)")
     }
+    let (short, long) = corpus.reduce((0, 0)) {
+      ($0.0 + tokenizer.encode($1).count, $0.1 + TextBytes.count(of: tokenizer.decode(tokenizer.encode($1))))
+    }
+    #expect(10 * short < 9 * long, "\(short) tokens for \(long) bytes")
     let whole = try BytePairTokenizer(training: corpus, size: 5000)
     #expect(whole.tokens.count < 900, "no pair that occurs once becomes a token: \(whole.tokens.count)")
     let scratch = try ScratchFolder()

@@ -115,6 +115,12 @@ import Testing
         return try bench.run(again)
       }
       let part = "\(path)/Checkpoints/turned/parts/coder"
+      expectUserError(.usage, "which is to be replaced") {
+        var again = Self.request("turned", steps: 1, coder: part)
+        again.overwrite = true
+        return try bench.run(again)
+      }
+      #expect(FileManager.default.fileExists(atPath: part))
       try FileManager.default.moveItem(atPath: part, toPath: "\(path)/aside")
       expectUserError(.missingInput, part, "expected the coder", "parts folder") {
         try bench.run(Self.reconstruction(of: "turned"))

@@ -13,6 +13,8 @@ struct CaptionFiles {
   private(set) var captions: [[String]]?
   /// What a person should know: files that were nearly captions, captions without a picture, pictures without a caption.
   private(set) var notes: [String] = []
+  /// Texts that were left out because they cannot be read.
+  private(set) var broken: [UserError] = []
 
   static let tableNames = ["metadata.jsonl", "metadata.csv"]
   /// Bytes of one text; more is no caption.
@@ -21,6 +23,7 @@ struct CaptionFiles {
 
   private let folder: String
   private let pictures: [String]
+  private let skipsBroken: Bool
   private var texts: [[String]]
   private var isFound = false
   private var strays: [String] = []
@@ -28,14 +31,17 @@ struct CaptionFiles {
   /// - Parameters:
   ///   - folder: its path.
   ///   - pictures: their paths below it.
+  ///   - skipsBroken: whether files that cannot be read are left out, and listed in ``broken``.
   /// - Throws: `UserError` (bad data) with file and line, for a file that is not what its name says.
-  init(of pictures: [String], in folder: String) throws {
-    (self.folder, self.pictures) = (folder, pictures)
+  init(of pictures: [String], in folder: String, skipsBroken: Bool = false) throws {
+    (self.folder, self.pictures, self.skipsBroken) = (folder, pictures, skipsBroken)
     texts = [[String]](repeating: [], count: pictures.count)
     let numbers = Dictionary(pictures.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
-    for place in Set(pictures.map(\.deletingLastPathComponent) + [""]).sorted() {
-      try read(place, numbers)
-    }
+    let places = Dictionary(grouping: pictures.indices) { pictures[$0].deletingLastPathComponent }
+    // Tables may be in any folder above the pictures.
+    var all: Set = [""]
+    for var place in places.keys { while all.insert(place).inserted { place = place.deletingLastPathComponent } }
+    for place in all.sorted() { try read(place, places[place] ?? [], numbers) }
     if isFound {
       captions = texts
       if let first = strays.first {
@@ -54,8 +60,9 @@ struct CaptionFiles {
   ///
   /// - Parameters:
   ///   - place: its path below ``folder``.
+  ///   - inside: the indices of the pictures in it.
   ///   - numbers: the pictures' indices by their paths.
-  private mutating func read(_ place: String, _ numbers: [String: Int]) throws {
+  private mutating func read(_ place: String, _ inside: [Int], _ numbers: [String: Int]) throws {
     let path = place.isEmpty ? folder : folder.appendingPathComponent(place)
     let names = try visibleNames(inFolder: path)
     let tables = Self.tableNames.filter(names.contains)
@@ -63,8 +70,10 @@ struct CaptionFiles {
       throw UserError(.badData, "\(path): expected one table of captions, found \(tables.joined(separator: " and "))")
     }
     for name in tables {
-      isFound = true
-      for row in try Self.rows(of: path.appendingPathComponent(name), notes: &notes) {
+      guard let rows = try unlessBroken({ try Self.rows(of: path.appendingPathComponent(name), notes: &$0.notes) })
+      else { continue }
+      isFound = isFound || !rows.isEmpty
+      for row in rows {
         let picture = place.isEmpty ? row.picture : place.appendingPathComponent(row.picture)
         if let number = numbers[picture] { texts[number] += row.texts } else { strays.append(picture) }
       }
@@ -73,26 +82,44 @@ struct CaptionFiles {
       notes.append("\(path.appendingPathComponent(name)) is not read: captions are in metadata.jsonl or metadata.csv")
     }
 
-    let stems = Dictionary(
-      grouping: numbers.filter { $0.key.deletingLastPathComponent == place },
-      by: { $0.key.lastPathComponent.deletingPathExtension })
+    let stems = Dictionary(grouping: inside) { pictures[$0].lastPathComponent.deletingPathExtension }
     var lonely: [String] = []
+    var misnamed: [String] = []
     var isBeside = false
     for name in names where ["txt", "caption"].contains(name.pathExtension.lowercased()) {
       let file = path.appendingPathComponent(name)
-      guard let pictures = stems[name.deletingPathExtension] else {
+      guard let described = stems[name.deletingPathExtension] else {
         if !isNamedAsLicense(name), !name.lowercased().hasPrefix("readme") { lonely.append(name) }
         continue
       }
       guard name.pathExtension == "txt" else {
-        notes.append("\(file) is not read: captions are in \(name.deletingPathExtension).txt")
+        misnamed.append(name)
         continue
       }
       (isFound, isBeside) = (true, true)
-      let lines = try Self.text(file).split(whereSeparator: \.isNewline).map(String.init)
-      for picture in pictures { texts[picture.value] += try Self.cleaned(lines, at: file) }
+      let lines = try unlessBroken { _ in
+        try Self.cleaned(Self.text(file).split(whereSeparator: \.isNewline).map(String.init), at: file)
+      }
+      for picture in described { texts[picture] += lines ?? [] }
+    }
+    if let first = misnamed.first {
+      let others = misnamed.count > 1 ? ", one of \(misnamed.count) such files," : ""
+      notes.append(
+        "\(path.appendingPathComponent(first))\(others) is not read: captions are in \(first.deletingPathExtension).txt"
+      )
     }
     if isBeside { strays += lonely.map { place.isEmpty ? $0 : place.appendingPathComponent($0) } }
+  }
+
+  /// - Returns: nil for a file that is left out because it is broken.
+  private mutating func unlessBroken<Result>(_ read: (inout CaptionFiles) throws -> Result) throws -> Result? {
+    do {
+      return try read(&self)
+    } catch let error as UserError {
+      guard skipsBroken else { throw error.advisingToSkip }
+      broken.append(error)
+      return nil
+    }
   }
 
   /// A name that someone may have meant for a table of captions.
@@ -111,23 +138,24 @@ struct CaptionFiles {
     var unread: Set<String> = []
     let rows =
       path.pathExtension == "csv"
-      ? try rows(ofCSV: text, path, &unread) : try rows(ofJSONLines: text, path, &unread)
+      ? try rows(ofCSV: text, path, &unread, &notes) : try rows(ofJSONLines: text, path, &unread, &notes)
     if !unread.isEmpty {
       notes.append("\(path): not read: the columns \(unread.sorted().prefix(8).joined(separator: ", "))")
     }
     return rows
   }
 
-  private static func rows(ofCSV text: String, _ path: String, _ unread: inout Set<String>) throws -> [Row] {
+  private static func rows(ofCSV text: String, _ path: String, _ unread: inout Set<String>, _ notes: inout [String])
+    throws
+    -> [Row]
+  {
     let table = try CSVTable(text, path: path)
     let columns = table.header
-    guard let file = columns.firstIndex(of: fileNameColumn) else {
-      throw UserError(
-        .badData, "\(path): expected a column \(fileNameColumn), found \(columns.joined(separator: ", "))",
-        hint: "The first line names the columns, with commas between: \(fileNameColumn),text")
-    }
     let read = columns.indices.filter { isCaption(columns[$0]) }
-    guard !read.isEmpty else { throw lacksText(path, found: columns) }
+    guard let file = columns.firstIndex(of: fileNameColumn), !read.isEmpty else {
+      notes.append(isNoTable(path, found: columns))
+      return []
+    }
     unread = Set(columns).subtracting(read.map { columns[$0] } + [fileNameColumn])
     return try table.rows.map { row in
       let place = "\(path), line \(row.line)"
@@ -135,22 +163,27 @@ struct CaptionFiles {
     }
   }
 
-  private static func rows(ofJSONLines text: String, _ path: String, _ unread: inout Set<String>) throws -> [Row] {
+  private static func rows(
+    ofJSONLines text: String, _ path: String, _ unread: inout Set<String>, _ notes: inout [String]
+  )
+    throws -> [Row]
+  {
     var (rows, keys, isText) = ([Row](), Set<String>(), false)
-    for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+    // Only these end a line: others may stand in a text.
+    let lines = text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }
+    for (index, line) in lines.enumerated() {
       if line.allSatisfy(\.isWhitespace) { continue }
       let place = "\(path), line \(index + 1)"
       guard let record = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] else {
         throw UserError(
           .badData, "\(place): expected a JSON object", hint: #"Such as: {"file_name": "1.png", "text": "a boot"}"#)
       }
+      keys.formUnion(record.keys)
       guard let file = record[fileNameColumn] as? String else {
-        throw UserError(
-          .badData, "\(place): expected a text \(fileNameColumn), found \(record.keys.sorted().joined(separator: ", "))"
-        )
+        notes.append(isNoTable(path, found: keys.sorted()))
+        return []
       }
       let columns = record.keys.sorted()
-      keys.formUnion(columns)
       let texts = try columns.filter(isCaption).flatMap { column -> [String] in
         isText = true
         switch record[column] {
@@ -162,18 +195,26 @@ struct CaptionFiles {
       }
       rows.append((try picture(file, at: place), try cleaned(texts, at: place)))
     }
-    guard rows.isEmpty || isText else { throw lacksText(path, found: keys.sorted()) }
+    guard rows.isEmpty || isText else {
+      notes.append(isNoTable(path, found: keys.sorted()))
+      return []
+    }
     unread = keys.filter { $0 != fileNameColumn && !isCaption($0) }
     return rows
   }
 
-  private static func lacksText(_ path: String, found columns: [String]) -> UserError {
-    UserError(.badData, "\(path): expected a column text, found \(columns.joined(separator: ", "))")
+  /// Others use these files for labels or boxes, which is nothing wrong.
+  private static func isNoTable(_ path: String, found columns: [String]) -> String {
+    "\(path) is not read: captions need the columns \(fileNameColumn) and text, found "
+      + (columns.isEmpty ? "none" : columns.prefix(8).joined(separator: ", "))
   }
 
   /// `text`, `caption`, `texts`, `captions`, `text2`, `caption_3`.
   private static func isCaption(_ column: String) -> Bool {
-    column.wholeMatch(of: /(text|caption)(s|_?[0-9]+)?/) != nil
+    guard let stem = ["text", "caption"].first(where: column.hasPrefix) else { return false }
+    let rest = column.dropFirst(stem.count)
+    let digits = rest.hasPrefix("_") ? rest.dropFirst() : rest
+    return rest.isEmpty || rest == "s" || !digits.isEmpty && digits.allSatisfy { $0.isASCII && $0.isNumber }
   }
 
   /// - Throws: `UserError` (bad data) for a path that leads out of the folder.

@@ -13,6 +13,12 @@ public enum Shapes {
   public static let sizes = 16...256
   public static let counts = 100...1_000_000
 
+  /// Whether so many pictures fit into the PNG file of a sheet.
+  public static func fits(count: Int, side: Int) -> Bool {
+    let columns = Int(Double(count).squareRoot().rounded(.up))
+    return columns * columns * side * side <= Image.maximumPixelCount
+  }
+
   /// Draws the data.
   ///
   /// - Parameters:

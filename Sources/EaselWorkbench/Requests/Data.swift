@@ -1,4 +1,5 @@
 import EaselSupport
+import Foundation
 
 /// Lists the data sets that can be named.
 public struct DataListRequest: Request {
@@ -223,6 +224,14 @@ public struct DataMakeRequest: Request {
     }
     let output = output ?? "\(work.workspace.path)/\(DatasetCatalog.folderName)/\(dataset)"
     try Destination(output, is: .folder).checkName()
+    if FileManager.default.fileExists(atPath: output) {
+      throw UserError(.cannotCreate, "\(output): is there already", hint: "Choose another \(field: "output").")
+    }
+    guard Shapes.fits(count: count, side: size) else {
+      throw UserError(
+        .usage, "\(field: "count"): \(count) pictures of \(size)×\(size) do not fit into one PNG file",
+        hint: "Make fewer, or make them smaller with \(field: "size").")
+    }
     let splits = try work.wait("drawing \(count) pictures …") { Shapes.splits(count: count, side: size, seed: seed) }
     try splits.writeSheets(to: output)
     return Answer(
