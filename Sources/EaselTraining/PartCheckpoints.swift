@@ -33,7 +33,8 @@ public struct PartCheckpoints {
   /// - Throws: `UserError`: missing input if a part is missing, bad data if it is not the one that the checkpoint was
   ///   trained with.
   init(beside checkpoint: CheckpointFolder, _ state: RunState) throws {
-    let parts = try AnyPreset.named(state.preset).family.parts
+    // Only a model with parts needs its family: others are verified without it.
+    let parts = try state.parts == nil ? [] : AnyPreset.named(state.preset).family.parts
     entries = try (state.parts ?? [:]).sorted { $0.key < $1.key }.compactMap { name, record in
       guard let part = parts.first(where: { $0.name == name }) else { return nil }
       let folder = try checkpoint.part(name)

@@ -9,12 +9,7 @@ import Testing
   private static func workspace() throws -> ScratchFolder {
     addModelFamily(ToyFamily.self)
     addModelFamily(PartFamily.self)
-    let folder = try ScratchFolder()
-    try FileManager.default.createDirectory(atPath: folder.file("Data/crosses"), withIntermediateDirectories: true)
-    for index in 0..<40 {
-      let pixels = (0..<64).map { place -> UInt8 in place % 8 == index % 8 || place / 8 == index % 5 ? 220 : 30 }
-      try Image(width: 8, height: 8, channels: 1, pixels: pixels).write(to: folder.file("Data/crosses/\(index).png"))
-    }
+    let folder = try ToyFamilyTests.workspace()
     let path = folder.path
     try TensorThread.run {
       _ = try Workbench(path).run(

@@ -6,7 +6,7 @@ import Testing
 /// A family from outside Easel, from training to pictures.
 @Suite struct ToyFamilyTests {
   /// A workspace with 40 small pictures, each with a bright column and a bright row.
-  private static func workspace() throws -> ScratchFolder {
+  static func workspace() throws -> ScratchFolder {
     let folder = try ScratchFolder()
     try FileManager.default.createDirectory(atPath: folder.file("Data/crosses"), withIntermediateDirectories: true)
     for index in 0..<40 {
