@@ -57,8 +57,9 @@ let package = Package(
       dependencies: ["EaselSupport", "EaselTensors", .product(name: "Yams", package: "Yams")]),
     .target(name: "EaselMetrics", dependencies: ["EaselImages", "EaselSupport", "EaselTensors"]),
     .target(
-      name: "EaselModels", dependencies: ["EaselDatasets", "EaselOptimizers", "EaselRunStorage", "EaselSupport"]),
-    .target(name: "EaselTraining", dependencies: ["EaselMetrics", "EaselModels", "EaselSupport"]),
+      name: "EaselModels",
+      dependencies: ["EaselDatasets", "EaselOptimizers", "EaselRunStorage", "EaselSupport", "EaselText"]),
+    .target(name: "EaselTraining", dependencies: ["EaselMetrics", "EaselModels", "EaselSupport", "EaselText"]),
     .target(name: "EaselWorkbench", dependencies: ["EaselSupport", "EaselTraining"]),
     // All that it re-exports: its documentation links to them.
     .target(

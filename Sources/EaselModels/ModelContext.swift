@@ -1,5 +1,6 @@
 import EaselDatasets
 import EaselLayers
+import EaselText
 
 /// What a model needs to know about its data.
 public struct DataDescription: Sendable, Hashable, Codable {
@@ -53,14 +54,18 @@ public struct ModelContext {
   public let data: DataDescription
   /// The models of other checkpoints that the family's ``ModelFamily/parts`` need, by name. They are not trained.
   public let parts: [String: any Model]
+  /// What the model knows of texts; nil for a model that reads none.
+  public let vocabulary: Vocabulary?
 
   public init(
-    backend: any Backend, type: ScalarType, seed: UInt64, data: DataDescription, parts: [String: any Model] = [:]
+    backend: any Backend, type: ScalarType, seed: UInt64, data: DataDescription, parts: [String: any Model] = [:],
+    vocabulary: Vocabulary? = nil
   ) {
     self.backend = backend
     self.type = type
     self.seed = seed
     self.data = data
     self.parts = parts
+    self.vocabulary = vocabulary
   }
 }

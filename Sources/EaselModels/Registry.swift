@@ -1,5 +1,6 @@
 import EaselRunStorage
 import EaselSupport
+import EaselText
 import Synchronization
 
 /// A family of models: its name, its settings, and how to make one.
@@ -22,6 +23,17 @@ public protocol ModelFamily: Sendable {
   /// Other settings for images that are larger than those that a preset was made for, so that the same number of
   /// minutes still gives a result: keys with their values, as a person would set them.
   static func settings(_ preset: Preset<Settings>, for data: DataDescription) -> [(key: String, value: String)]
+  /// What its models know of texts; nil, unless a family says otherwise. A run learns it once, before its first step, and
+  /// its checkpoints hold it.
+  ///
+  /// - Parameters:
+  ///   - settings: the settings of the model.
+  ///   - captions: those of each training image; nil if the data have none.
+  ///   - parts: the models of other checkpoints that the model uses.
+  /// - Throws: `UserError` (usage) if the model needs captions and there are none.
+  static func vocabulary(
+    _ settings: Settings, captions: [[String]]?, parts: [String: any Model]
+  ) throws -> Vocabulary?
   /// Makes a model with fresh parameters.
   ///
   /// - Throws: `UserError` (usage) if settings and data do not fit together.
@@ -33,6 +45,9 @@ extension ModelFamily {
   public static var convolves3x3: Bool { false }
   public static var startingPoint: StartingPoint? { nil }
   public static var parts: [ModelPart] { [] }
+  public static func vocabulary(
+    _ settings: Settings, captions: [[String]]?, parts: [String: any Model]
+  ) throws -> Vocabulary? { nil }
   public static func settings(_ preset: Preset<Settings>, for data: DataDescription) -> [(key: String, value: String)] {
     []
   }
@@ -134,6 +149,8 @@ public struct RunDescription: DeclaredFields, Hashable {
   public var skipBroken = false
   /// How images of other proportions are brought to `imageSize`, and pictures to the model's size.
   public var fit = ImageFit.crop
+  /// Makes captions of the classes' names; empty for the data's own captions. See `CaptionTemplate`.
+  public var captionTemplate = ""
 
   public init() { (preset, data, imageSize) = ("", "", "") }
 
@@ -150,6 +167,10 @@ public struct RunDescription: DeclaredFields, Hashable {
     Field(
       "fit", \.fit, "images of other proportions are cropped to their middle, padded with black, or stretched"
     ).fixed,
+    Field(
+      "caption-template", \.captionTemplate,
+      "captions made of the classes' names, such as \"a picture of a {}\"; empty for those of the data"
+    ).fixed,
   ]
 }
 
@@ -160,6 +181,8 @@ public struct AnyPreset: Sendable {
   public let summary: String
   public let data: DataDescription
   private let settings: @Sendable (RunDescription) throws -> ConfigurationDocument
+  private let learn:
+    @Sendable (ConfigurationDocument, [[String]]?, [String: any Model]) throws -> Vocabulary?
   private let build: @Sendable (ConfigurationDocument, ModelContext) throws -> any Model
   private let fitting: @Sendable (DataDescription) -> [(key: String, value: String)]
   private let idleModelSettings: @Sendable (ConfigurationDocument) throws -> [IdleField]
@@ -171,6 +194,9 @@ public struct AnyPreset: Sendable {
     settings = { run in
       let absent: Set = run.dataB == nil ? [RunDescription.key(\.dataB)] : []
       return try ConfigurationDocument(defaults: run, preset.training, preset.model, leavingOut: absent)
+    }
+    learn = { document, captions, parts in
+      try Family.vocabulary(document.decode(Family.Settings.self), captions: captions, parts: parts)
     }
     build = { document, context in
       let settings = try document.decode(Family.Settings.self)
@@ -258,6 +284,19 @@ public struct AnyPreset: Sendable {
     return SettingsSchema(
       title: name, family: family.name, description: summary, order: fields.map(\.key),
       properties: Dictionary(uniqueKeysWithValues: fields.map { ($0.key, $0) }))
+  }
+
+  /// What the model that a document describes will know of texts; nil if it reads none.
+  ///
+  /// - Parameters:
+  ///   - document: the settings of the training.
+  ///   - captions: those of each training image; nil if the data have none.
+  ///   - parts: the models of other checkpoints that the model uses.
+  /// - Throws: `UserError` (usage) if the model needs captions and there are none.
+  public func vocabulary(
+    _ document: ConfigurationDocument, captions: [[String]]?, parts: [String: any Model]
+  ) throws -> Vocabulary? {
+    try learn(document, captions, parts)
   }
 
   /// Makes the model that a document describes.

@@ -87,8 +87,11 @@ struct BenchmarkTraining {
     try settings.validate()
     let type = try settings.precision.scalarType(on: backend, convolves3x3: preset.family.convolves3x3)
     let parts = try parts ?? PartCheckpoints(configuration, of: preset) { try CheckpointFolder.open($0) }
+    let models = try parts.models(on: backend)
+    let captions = Self.captions(count: settings.batchSize)
     let context = ModelContext(
-      backend: backend, type: type, seed: settings.seed, data: data, parts: try parts.models(on: backend))
+      backend: backend, type: type, seed: settings.seed, data: data, parts: models,
+      vocabulary: try preset.vocabulary(configuration, captions: captions, parts: models))
     model = try preset.makeModel(configuration, context)
     model.prepareForTraining(settings)
     let images = Self.images(data, count: settings.batchSize, .data)
@@ -97,11 +100,15 @@ struct BenchmarkTraining {
       ? images : images.with(counterpart: Self.images(data, count: settings.batchSize, .counterparts))
   }
 
+  /// A different caption for each image.
+  private static func captions(count: Int) -> [[String]] { (0..<count).map { ["a picture with the number \($0)"] } }
+
   private static func images(_ data: DataDescription, count: Int, _ stream: RandomStream) -> Batch {
     var generator = StreamGenerator(seed: 0, stream: stream)
     return Batch(
       number: 0, pixels: (0..<data.shape(count).count).map { _ in .random(in: 0...255, using: &generator) },
-      annotations: Annotations(labels: data.classNames.isEmpty ? nil : [Int32](repeating: 0, count: count)),
+      annotations: Annotations(
+        labels: data.classNames.isEmpty ? nil : [Int32](repeating: 0, count: count), captions: captions(count: count)),
       count: count, width: data.width,
       height: data.height, channels: data.channels)
   }

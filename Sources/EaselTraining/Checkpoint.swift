@@ -1,4 +1,5 @@
 import EaselSupport
+import EaselText
 import Foundation
 
 /// A model from a checkpoint, ready to make pictures.
@@ -89,7 +90,8 @@ public struct LoadedModel {
     let settings = try configuration.decode(TrainingSettings.self)
     let context = ModelContext(
       backend: backend, type: type, seed: seed ?? settings.seed, data: state.data.description,
-      parts: try parts.models(on: backend))
+      parts: try parts.models(on: backend),
+      vocabulary: checkpoint.contains(BytePairTokenizer.vocabularyFile) ? try Vocabulary(folder: checkpoint.path) : nil)
     return (try preset.makeModel(configuration, context), configuration)
   }
 
@@ -147,6 +149,7 @@ extension Model {
           }
         }
     }
+    try context.vocabulary?.write(to: folder)
     try state.write(to: folder)
     try RunFolder.write(configuration.yaml(), to: "\(folder)/\(CheckpointFile.configuration)")
   }

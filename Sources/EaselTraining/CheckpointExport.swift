@@ -41,6 +41,7 @@ extension LoadedModel {
       state.parts = try parts.copy(into: folder, as: type, on: model.context.backend)
       let exported = try folder.commit(step: state.step, keep: 1) { temporary in
         try SafetensorsWriter.write(tensors, metadata: source.metadata, to: "\(temporary)/\(name)")
+        try model.context.vocabulary?.write(to: temporary)
         try state.write(to: temporary)
         try RunFolder.write(settings, to: "\(temporary)/\(CheckpointFile.configuration)")
       }

@@ -1,3 +1,4 @@
+import EaselText
 import Foundation
 
 extension CheckpointFolder {
@@ -25,7 +26,7 @@ extension CheckpointFolder {
       preset: state.preset, images: state.data.description, settings: Dictionary(uniqueKeysWithValues: settings),
       parts: state.parts?.mapValues(\.modelHash))
     return hash(
-      of: [CheckpointFile.weights, CheckpointFile.average],
+      of: [CheckpointFile.weights, CheckpointFile.average] + Vocabulary.files,
       and: String(decoding: try encoder.encode(identity), as: UTF8.self))
   }
 

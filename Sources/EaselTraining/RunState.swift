@@ -11,6 +11,8 @@ public struct RunState: Codable, Sendable, Equatable {
     public var source: String
     /// SHA-256 over sizes, pixels and labels of the training images.
     public var fingerprint: String
+    /// SHA-256 over the captions of the training images; nil if the model does not read them.
+    public var captions: String?
     public var trainingImages: Int
     public var validationImages: Int
     /// How the held-out images were chosen.

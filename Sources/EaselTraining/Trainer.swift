@@ -49,9 +49,12 @@ public final class Trainer {
     try settings.validate()
     let type = try settings.precision.scalarType(on: backend, convolves3x3: preset.family.convolves3x3)
     self.parts = try parts ?? PartCheckpoints(configuration, of: preset) { try CheckpointFolder.open($0) }
+    let models = try self.parts.models(on: backend)
+    let vocabulary = try preset.vocabulary(
+      configuration, captions: data.images.train.annotations.captions, parts: models)
     let context = ModelContext(
-      backend: backend, type: type, seed: settings.seed, data: data.record.description,
-      parts: try self.parts.models(on: backend))
+      backend: backend, type: type, seed: settings.seed, data: data.record.description, parts: models,
+      vocabulary: vocabulary)
     model = try preset.makeModel(configuration, context)
     try Trainer.requireMemory(for: model)
     model.prepareForTraining(settings)
@@ -60,7 +63,8 @@ public final class Trainer {
     self.configuration = try handedOn.configuration(configuration, of: preset)
     self.data = data
     state = RunState(
-      preset: preset.name, step: 0, seconds: 0, loss: 0, validationLoss: nil, data: handedOn.record(data.record),
+      preset: preset.name, step: 0, seconds: 0, loss: 0, validationLoss: nil,
+      data: handedOn.record(vocabulary == nil ? data.record : data.captionedRecord),
       environment: .init(backend, type), optimizerSteps: [:],
       averageUpdates: [:])
   }
@@ -91,6 +95,13 @@ public final class Trainer {
           + "\(found.trainingImages) with \(found.fingerprint.prefix(12)) found"
           + found.description.orderNote(beside: expected.description),
         hint: "Put the original data back, or start a new run with \(field: "from") \(checkpoint.path).")
+    }
+    if let expected = state.data.captions, expected != data.captionedRecord.captions {
+      throw UserError(
+        .badData,
+        "the captions of \(data.record.source) are not those that the run was trained with: expected the hash "
+          + "\(expected.prefix(12)), found \(data.captionedRecord.captions?.prefix(12) ?? "no captions")",
+        hint: "Put the original captions back, or start a new run with \(field: "from") \(checkpoint.path).")
     }
     let precision = Precision(rawValue: state.environment.precision.rawValue) ?? .auto
     let type = try precision.scalarType(on: backend)
@@ -422,6 +433,13 @@ struct TrainingData {
     var record = RunState.DataRecord(self.images)
     record.counterparts = self.counterpart.map { [RunState.DataRecord($0)] }
     self.record = record
+  }
+
+  /// The record for a run of a model that reads captions.
+  var captionedRecord: RunState.DataRecord {
+    var record = record
+    record.captions = images.train.captionFingerprint
+    return record
   }
 
   /// How many held-out images the loss is averaged over.

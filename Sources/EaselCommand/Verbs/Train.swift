@@ -30,6 +30,7 @@ struct Train: ParsableCommand {
   @Option(help: .field(\TrainRequest.imageSize)) var imageSize: String?
   @Option(help: .field(\TrainRequest.fit)) var fit: ImageFit?
   @Flag(help: .field(\TrainRequest.skipBroken)) var skipBroken = false
+  @Option(help: .field(\TrainRequest.captionTemplate)) var captionTemplate: String?
   @Option(help: .field(\TrainRequest.from)) var from: String?
 
   @Flag(
@@ -48,7 +49,7 @@ struct Train: ParsableCommand {
       ($0.run, $0.resume, $0.overwrite, $0.keep) = (runName, resume, overwrite, keep)
       ($0.length, $0.batchSize, $0.learningRate, $0.seed) = (length.choice, batchSize, learningRate, seed)
       ($0.imageSize, $0.fit, $0.skipBroken, $0.from) = (imageSize, fit, skipBroken, from)
-      $0.compute = compute.choice
+      ($0.captionTemplate, $0.compute) = (captionTemplate, compute.choice)
     }
     if printConfig {
       let (preset, configuration) = try desk.bench.configuration(of: request)

@@ -1,4 +1,5 @@
 import EaselSupport
+import EaselTensors
 
 /// What an image should show.
 public enum Condition: Sendable, Hashable, Codable {
@@ -29,6 +30,23 @@ extension Batch {
   /// The condition of each image, from its label.
   var conditions: [Condition] {
     labels?.map { .label(Int($0)) } ?? [Condition](repeating: .nothing, count: count)
+  }
+}
+
+extension Batch {
+  /// A text that describes each image; nil for an image without captions.
+  ///
+  /// - Parameters:
+  ///   - draw: chooses among an image's captions; nil for the first.
+  ///   - backend: draws the numbers.
+  func captions(chosenBy draw: RandomDraw?, on backend: any Backend) -> [String?] {
+    guard let all = annotations.captions else { return [String?](repeating: nil, count: count) }
+    guard let draw else { return all.map(\.first) }
+    let numbers = Tensor(uninitialized: [count], on: backend)
+    backend.fillUniform(numbers, draw)
+    return zip(all, numbers.values()).map { captions, number in
+      captions.isEmpty ? nil : captions[min(captions.count - 1, Int(number * Float(captions.count)))]
+    }
   }
 }
 

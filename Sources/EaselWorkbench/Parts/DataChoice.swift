@@ -116,9 +116,12 @@ extension Work {
     name: String, splits: DatasetSplits, place: String?
   )] {
     let places = folder?.dataPlaces ?? [:]
+    let template = try run.captionTemplate.isEmpty ? nil : CaptionTemplate(parsing: run.captionTemplate)
     let size = try run.imageSize.isEmpty ? nil : ImageSize(parsing: run.imageSize)
     func read(_ name: String?) throws -> (name: String, splits: DatasetSplits, place: String?) {
-      try data(name, imageSize: size, fit: run.fit, skippingBroken: run.skipBroken)
+      var data = try data(name, imageSize: size, fit: run.fit, skippingBroken: run.skipBroken)
+      if let template { data.splits = try data.splits.captioned(by: template) }
+      return data
     }
     // Typed paths are relative to the current folder.
     func place(_ name: String, _ key: String) -> String {

@@ -25,6 +25,7 @@ public struct TrainRequest: Request {
   public var imageSize: String?
   public var fit: ImageFit?
   public var skipBroken = false
+  public var captionTemplate: String?
   public var from: String?
   public var compute = ComputeChoice()
   /// The command line to record in the run, so that it can be repeated.
@@ -50,6 +51,9 @@ public struct TrainRequest: Request {
       Field(
         "fit", \.fit, "How images of other proportions are brought to that size: crop (default), pad or stretch."),
       Field("skip-broken", \.skipBroken, "Leave out pictures that cannot be read, and list them."),
+      Field(
+        "caption-template", \.captionTemplate,
+        "Describe each picture by its class, such as \"a picture of a {}\"; | separates several wordings."),
       Field(
         "from", \.from, "A checkpoint whose weights to start from; for consistency, the diffusion model to tune."),
       Field("command", \.command, "The command line to record in the run."),
@@ -187,7 +191,7 @@ public struct TrainRequest: Request {
     let named: [(key: String, value: (any FieldValue)?)] = [
       ("data", data), ("data-b", dataB), ("image-size", imageSize), ("fit", fit), ("batch-size", batchSize),
       ("learning-rate", learningRate), ("seed", seed), ("precision", compute.precision), ("steps", length.steps),
-      ("keep", keep), ("skip-broken", skipBroken ? true : nil),
+      ("keep", keep), ("skip-broken", skipBroken ? true : nil), ("caption-template", captionTemplate),
     ]
     for (key, value) in named {
       if let value { try configuration.set(key, to: value.content, origin: .field(key)) }
