@@ -86,13 +86,15 @@ public struct ImageDataset: Sendable {
   public var captionFingerprint: String? {
     guard let captions = annotations.captions else { return nil }
     let hash = SHA256()
-    func add(_ count: Int) { withUnsafeBytes(of: UInt64(count).littleEndian) { hash.update($0) } }
+    func add(_ count: Int, to hash: borrowing SHA256) {
+      withUnsafeBytes(of: UInt64(count).littleEndian) { hash.update($0) }
+    }
     // The numbers of captions and of bytes come before the bytes, so that different data never give the same stream.
-    add(captions.count)
+    add(captions.count, to: hash)
     for texts in captions {
-      add(texts.count)
+      add(texts.count, to: hash)
       for text in texts {
-        add(text.utf8.count)
+        add(text.utf8.count, to: hash)
         Array(text.utf8).withUnsafeBytes { hash.update($0) }
       }
     }

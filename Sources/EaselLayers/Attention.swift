@@ -6,17 +6,17 @@ public struct MultiHeadAttention {
   let query, key, value, output: Linear
   let heads: Int
 
-  /// A context has tokens of `contextChannels`; nil if they are as wide as the tokens, or if there is no context. It
-  /// traps if the heads do not divide the channels.
+  /// A context has tokens of `contextChannels`; nil if they are as wide as the tokens, or if there is no context. Without
+  /// `bias`, queries, keys and values have none; the output always has one. It traps if the heads do not divide the channels.
   public init(
-    channels: Int, contextChannels: Int? = nil, heads: Int,
+    channels: Int, contextChannels: Int? = nil, heads: Int, bias: Bool = true,
     initializer: Initializer = .fanAverageUniform(scale: 1), outputInitializer: Initializer = .zeros, _ scope: Scope
   ) {
     require(channels % heads == 0, "\(channels) channels do not divide into \(heads) heads")
     let sources = contextChannels ?? channels
-    query = Linear(channels, channels, initializer: initializer, scope["to_q"])
-    key = Linear(sources, channels, initializer: initializer, scope["to_k"])
-    value = Linear(sources, channels, initializer: initializer, scope["to_v"])
+    query = Linear(channels, channels, bias: bias, initializer: initializer, scope["to_q"])
+    key = Linear(sources, channels, bias: bias, initializer: initializer, scope["to_k"])
+    value = Linear(sources, channels, bias: bias, initializer: initializer, scope["to_v"])
     output = Linear(channels, channels, initializer: outputInitializer, scope["to_out"][0])
     self.heads = heads
   }

@@ -1,7 +1,22 @@
 import EaselLayers
 
-/// The switches of a ``UNet``, as diffusers' `UNet2DModel` has them (`unet_2d.py`).
+/// The switches of a ``UNet``, as diffusers' `UNet2DModel` (`unet_2d.py`) and, with ``crossAttention``,
+/// `UNet2DConditionModel` (`unet_2d_condition.py`) have them.
 public struct UNetConfiguration: Hashable, Sendable {
+  /// Attention of an image's pixels to the tokens of a text.
+  public struct CrossAttention: Hashable, Sendable {
+    /// The width of the tokens.
+    public var tokenWidth: Int
+    /// Transformer blocks in each place.
+    public var depth: Int
+    /// Whether the layers around the blocks have weights `[C, C]` instead of `[C, C, 1, 1]`.
+    public var linearProjection: Bool
+
+    public init(tokenWidth: Int, depth: Int = 1, linearProjection: Bool = false) {
+      (self.tokenWidth, self.depth, self.linearProjection) = (tokenWidth, depth, linearProjection)
+    }
+  }
+
   public var inputChannels: Int
   public var outputChannels: Int
   /// Channels of each level, finest first.
@@ -11,6 +26,10 @@ public struct UNetConfiguration: Hashable, Sendable {
   public var attentionLevels: Set<Int>
   /// Channels of one attention head; nil for a single head.
   public var attentionHeadWidth: Int?
+  /// The heads of every attention; nil if ``attentionHeadWidth`` decides.
+  public var attentionHeads: Int?
+  /// The attention's texts, at ``attentionLevels`` and in the middle; nil for an image's pixels alone.
+  public var crossAttention: CrossAttention?
   public var groups: Int
   public var epsilon: Float
   public var flipSinToCos: Bool
@@ -20,15 +39,18 @@ public struct UNetConfiguration: Hashable, Sendable {
   public var dropout: Float
   /// 0 for an unconditional network.
   public var classCount: Int
+  /// The width of vectors that describe images, as diffusers' `class_embed_type` "projection"; 0 for none.
+  public var embeddingWidth: Int
   /// How many numbers describe the changes to a training image (Karras et al. 2022); 0 for none. diffusers has no such
   /// switch.
   public var augmentationWidth: Int
 
   public init(
     inputChannels: Int, outputChannels: Int, channels: [Int], layersPerBlock: Int = 2, attentionLevels: Set<Int>,
-    attentionHeadWidth: Int? = nil, groups: Int = 32, epsilon: Float = 1e-5, flipSinToCos: Bool = true,
+    attentionHeadWidth: Int? = nil, attentionHeads: Int? = nil, crossAttention: CrossAttention? = nil,
+    groups: Int = 32, epsilon: Float = 1e-5, flipSinToCos: Bool = true,
     frequencyShift: Float = 0, downsamplePadding: Int = 1, dropout: Float = 0, classCount: Int = 0,
-    augmentationWidth: Int = 0
+    embeddingWidth: Int = 0, augmentationWidth: Int = 0
   ) {
     self.inputChannels = inputChannels
     self.outputChannels = outputChannels
@@ -36,6 +58,8 @@ public struct UNetConfiguration: Hashable, Sendable {
     self.layersPerBlock = layersPerBlock
     self.attentionLevels = attentionLevels
     self.attentionHeadWidth = attentionHeadWidth
+    self.attentionHeads = attentionHeads
+    self.crossAttention = crossAttention
     self.groups = groups
     self.epsilon = epsilon
     self.flipSinToCos = flipSinToCos
@@ -43,24 +67,48 @@ public struct UNetConfiguration: Hashable, Sendable {
     self.downsamplePadding = downsamplePadding
     self.dropout = dropout
     self.classCount = classCount
+    self.embeddingWidth = embeddingWidth
     self.augmentationWidth = augmentationWidth
+  }
+
+  /// The heads of an attention of this many channels.
+  func heads(_ channels: Int) -> Int {
+    attentionHeads ?? attentionHeadWidth.map { max(1, channels / $0) } ?? 1
   }
 }
 
-/// The U-Net of Ho et al. 2020, with the same layers and names as diffusers' `UNet2DModel`.
+/// The U-Net of Ho et al. 2020, with the same layers and names as diffusers' `UNet2DModel`; with attention to a text's
+/// tokens, that of Rombach et al. 2022 and diffusers' `UNet2DConditionModel`.
 ///
 /// Images whose sides cannot be halved at every level are padded with zeros inside and cropped back.
 public struct UNet {
+  /// What the pixels of a place attend to.
+  private enum PixelAttention {
+    case pixels(ImageAttention)
+    case text(SpatialTransformer)
+
+    func callAsFunction(_ x: Variable, _ conditioning: Conditioning) -> Variable {
+      switch self {
+      case .pixels(let attention): return attention(x)
+      case .text(let transformer):
+        guard let tokens = conditioning.tokens else { fatalShape("a network with cross-attention needs tokens") }
+        return transformer(x, tokens: tokens.values, mask: tokens.mask)
+      }
+    }
+  }
+
   private struct Level {
     var resnets: [ResidualBlock] = []
-    var attentions: [ImageAttention] = []
+    var attentions: [PixelAttention] = []
     /// The strided or the upsampling convolution; nil at the last level.
     var resampler: Conv2d?
 
     /// One residual block and its attention.
-    func apply(_ index: Int, to x: Variable, time: Variable, dropping: (Variable) -> Variable) -> Variable {
+    func apply(
+      _ index: Int, to x: Variable, time: Variable, _ conditioning: Conditioning, dropping: (Variable) -> Variable
+    ) -> Variable {
       let y = resnets[index](x, time: time, dropping: dropping)
-      return attentions.isEmpty ? y : attentions[index](y)
+      return attentions.isEmpty ? y : attentions[index](y, conditioning)
     }
   }
 
@@ -68,11 +116,11 @@ public struct UNet {
   private let timestepEmbedding: TimestepEmbedding
   private let input: Conv2d
   private let time1, time2: Linear
-  /// Turns conditions into the network's input; nil for an unconditional network.
+  /// Turns classes, or vectors, into what is added to the embedding of the time; nil for a network without them.
   public let conditioner: (any Conditioner)?
   private let augmentationEmbedding: Linear?
   private var down: [Level] = []
-  private let middle: (ResidualBlock, ImageAttention, ResidualBlock)
+  private let middle: (ResidualBlock, PixelAttention, ResidualBlock)
   private var up: [Level] = []
   private let outputNorm: GroupNorm
   private let output: Conv2d
@@ -90,10 +138,16 @@ public struct UNet {
         inputChannels: inputs, outputChannels: outputs, timeChannels: timeChannels, groups: c.groups,
         epsilon: c.epsilon, scope)
     }
-    func attention(_ channels: Int, _ scope: Scope) -> ImageAttention {
-      ImageAttention(
-        channels: channels, heads: c.attentionHeadWidth.map { max(1, channels / $0) } ?? 1, groups: c.groups,
-        epsilon: c.epsilon, scope)
+    func attention(_ channels: Int, _ scope: Scope) -> PixelAttention {
+      let heads = c.heads(channels)
+      guard let text = c.crossAttention else {
+        return .pixels(
+          ImageAttention(channels: channels, heads: heads, groups: c.groups, epsilon: c.epsilon, scope))
+      }
+      return .text(
+        SpatialTransformer(
+          channels: channels, tokenWidth: text.tokenWidth, heads: heads, depth: text.depth, groups: c.groups,
+          linearProjection: text.linearProjection, scope))
     }
 
     timestepEmbedding = TimestepEmbedding(
@@ -103,8 +157,12 @@ public struct UNet {
       scope["conv_in"])
     time1 = Linear(first, timeChannels, initializer: initializer, scope["time_embedding"]["linear_1"])
     time2 = Linear(timeChannels, timeChannels, initializer: initializer, scope["time_embedding"]["linear_2"])
+    let classScope = scope["class_embedding"]
     conditioner =
-      c.classCount == 0 ? nil : ClassConditioner(count: c.classCount, width: timeChannels, scope["class_embedding"])
+      c.classCount > 0
+      ? ClassConditioner(count: c.classCount, width: timeChannels, classScope)
+      : c.embeddingWidth > 0
+        ? EmbeddingConditioner(inputs: c.embeddingWidth, width: timeChannels, initializer: initializer, classScope) : nil
     augmentationEmbedding =
       c.augmentationWidth == 0
       ? nil
@@ -172,7 +230,8 @@ public struct UNet {
   /// - Parameters:
   ///   - x: images `[N, H, W, inputChannels]`.
   ///   - timesteps: one for each image.
-  ///   - conditioning: the images' conditioning from ``conditioner``; empty for an unconditional network.
+  ///   - conditioning: the images' conditions: what ``conditioner`` gives, and tokens `[N, T, tokenWidth]` for
+  ///     cross-attention; empty for an unconditional network.
   ///   - augmentation: float32 `[N, augmentationWidth]`; nil, or zeros, for unchanged images.
   ///   - dropout: the random numbers that drop activations; nil outside training.
   /// - Returns: `[N, H, W, outputChannels]`.
@@ -195,7 +254,7 @@ public struct UNet {
     var skips = [hidden]
     for level in down {
       for layer in level.resnets.indices {
-        hidden = level.apply(layer, to: hidden, time: time, dropping: dropping)
+        hidden = level.apply(layer, to: hidden, time: time, conditioning, dropping: dropping)
         skips.append(hidden)
       }
       if let downsample = level.resampler {
@@ -204,12 +263,12 @@ public struct UNet {
       }
     }
     hidden = middle.0(hidden, time: time, dropping: dropping)
-    hidden = middle.1(hidden)
+    hidden = middle.1(hidden, conditioning)
     hidden = middle.2(hidden, time: time, dropping: dropping)
     for level in up {
       for layer in level.resnets.indices {
         hidden = level.apply(
-          layer, to: concatenate([hidden, skips.removeLast()]), time: time, dropping: dropping)
+          layer, to: concatenate([hidden, skips.removeLast()]), time: time, conditioning, dropping: dropping)
       }
       if let upsample = level.resampler { hidden = upsample(upsampleNearest(hidden)) }
     }
@@ -222,7 +281,9 @@ public struct UNet {
   {
     require(
       (conditioning.pooled == nil) == (conditioner == nil), "a conditional network needs conditions, others take none")
-    require(conditioning.tokens == nil, "this network has no cross-attention, which reads tokens")
+    require(
+      (conditioning.tokens == nil) == (configuration.crossAttention == nil),
+      "a network with cross-attention needs tokens, others take none")
     let sinusoids = Tensor(
       timestepEmbedding(timesteps), shape: [timesteps.count, timestepEmbedding.width], type: x.value.type,
       on: x.backend)
