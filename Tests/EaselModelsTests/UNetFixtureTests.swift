@@ -5,7 +5,7 @@ import EaselTestSupport
 import Foundation
 import Testing
 
-/// The U-Net against diffusers' `UNet2DModel` (Tests/Fixtures/make_fixtures.py).
+/// The U-Net against diffusers' `UNet2DModel` and `UNet2DConditionModel` (Tests/Fixtures/make_fixtures.py).
 @Suite struct UNetFixtureTests {
   @Test("The output is diffusers'", arguments: UNetFixture.all, Backends.available)
   func output(_ fixture: UNetFixture, _ kind: BackendKind) throws {
@@ -22,12 +22,19 @@ import Testing
       let loaded = try LoadedUNet(fixture, on: backend)
       let tape = Tape()
       let x = tape.variable(loaded.x)
-      let loss = loaded.loss(x)
+      let tokens = loaded.tokens.map(tape.variable)
+      let loss = loaded.loss(x, tokens: tokens)
       tape.backward(from: loss)
       var gradients = [
         Gradient(
           "x", tape.gradient(of: x)?.values() ?? [], expected: try loaded.cases.images("gradient.x").values)
       ]
+      if let tokens {
+        gradients.append(
+          Gradient(
+            "tokens", tape.gradient(of: tokens)?.values() ?? [],
+            expected: try loaded.cases.floats("gradient.encoder_hidden_states")))
+      }
       for parameter in loaded.arena.parameters {
         let expected = try loaded.cases.floats("gradient." + parameter.name)
         gradients.append(Gradient(parameter.name, parameter.gradient.values(), expected: expected))
@@ -163,6 +170,48 @@ import Testing
           groups: 4))
   }
 
+  @Test("The fields of a network that reads texts")
+  func readsTextFields() throws {
+    #expect(
+      try UNetFixture(name: "unet-text").configuration()
+        == UNetConfiguration(
+          inputChannels: 4, outputChannels: 4, channels: [8, 16], layersPerBlock: 1, attentionLevels: [0],
+          attentionHeads: 2, crossAttention: .init(tokenWidth: 12), groups: 4))
+    #expect(
+      try UNetFixture(name: "unet-embedding").configuration()
+        == UNetConfiguration(
+          inputChannels: 3, outputChannels: 3, channels: [8, 16], layersPerBlock: 1, attentionLevels: [1],
+          attentionHeadWidth: 4, crossAttention: .init(tokenWidth: 6, linearProjection: true), groups: 4,
+          embeddingWidth: 5))
+    #expect(
+      try UNetConfiguration(diffusers: Data(#"{"_class_name": "UNet2DConditionModel"}"#.utf8))
+        == UNetConfiguration(
+          inputChannels: 4, outputChannels: 4, channels: [320, 640, 1280, 1280], attentionLevels: [0, 1, 2],
+          attentionHeads: 8, crossAttention: .init(tokenWidth: 1280)))
+  }
+
+  @Test(
+    "A switch of a text's network that Easel's does not have is refused by name",
+    arguments: [
+      ("only_cross_attention", "true"), ("class_embed_type", #""timestep""#), ("addition_embed_type", #""text""#),
+      ("encoder_hid_dim", "768"), ("time_cond_proj_dim", "256"), ("conv_in_kernel", "1"), ("attention_head_dim", "3"),
+      ("attention_head_dim", "[1, 4]"), ("attention_head_dim", "[1]"), ("transformer_layers_per_block", "[1, 2]"),
+      ("cross_attention_dim", "0"), ("mid_block_type", #""UNetMidBlock2D""#), ("dual_cross_attention", "true"),
+    ])
+  func refusesTextFields(_ key: String, _ value: String) throws {
+    let text = try contents(fixture("unet-text/config.json"))
+    var fields = try #require(JSONSerialization.jsonObject(with: text) as? [String: Any])
+    fields[key] = try JSONSerialization.jsonObject(with: Data(value.utf8), options: .fragmentsAllowed)
+    let changed = try JSONSerialization.data(withJSONObject: fields)
+    expectUserError(.badData, "config.json: \(key): ") { try UNetConfiguration(diffusers: changed) }
+  }
+
+  @Test("A field that is not known is no obstacle if it is not used", arguments: ["null", "false"])
+  func unused(_ value: String) throws {
+    let json = Data(#"{"_class_name": "UNet2DModel", "a_new_switch": \#(value)}"#.utf8)
+    #expect(try UNetConfiguration(diffusers: json).channels == [224, 448, 672, 896])
+  }
+
   @Test("Missing values in a file have diffusers' defaults")
   func defaults() throws {
     #expect(
@@ -176,7 +225,7 @@ import Testing
   @Test(
     "A switch that Easel's U-Net does not have is refused by name",
     arguments: [
-      ("_class_name", #""UNet2DConditionModel""#), ("act_fn", #""gelu""#), ("add_attention", "false"),
+      ("_class_name", #""UNet3DConditionModel""#), ("act_fn", #""gelu""#), ("add_attention", "false"),
       ("attn_norm_num_groups", "4"), ("center_input_sample", "true"), ("class_embed_type", #""timestep""#),
       ("downsample_type", #""resnet""#), ("upsample_type", #""resnet""#), ("mid_block_scale_factor", "2"),
       ("mid_block_type", #""UNetMidBlock2DCrossAttn""#), ("resnet_time_scale_shift", #""scale_shift""#),
@@ -203,7 +252,9 @@ import Testing
 
 /// One of the folders that make_fixtures.py writes.
 struct UNetFixture: Sendable, CustomTestStringConvertible {
-  static let all = [UNetFixture(name: "unet-null-head"), UNetFixture(name: "unet-default")]
+  static let all = ["unet-null-head", "unet-default", "unet-text", "unet-embedding"].map {
+    UNetFixture(name: $0)
+  }
 
   let name: String
   var testDescription: String { name }
@@ -238,6 +289,10 @@ private struct LoadedUNet {
   let cases: SafetensorsReader
   let x, target: Tensor
   let timesteps: [Float]
+  /// `[N, T, D]`; nil for a network without cross-attention.
+  let tokens: Tensor?
+  /// The vectors of the images; nothing for a network that reads none.
+  let conditions: [Condition]
   let type: ScalarType
 
   init(_ fixture: UNetFixture, type: ScalarType = .float32, on backend: any Backend) throws {
@@ -255,11 +310,26 @@ private struct LoadedUNet {
     x = try tensor("x")
     target = try tensor("target")
     timesteps = try cases.integers("timesteps").map { Float($0) }
+    tokens = try cases.entries["encoder_hidden_states"].map { entry in
+      Tensor(try cases.floats("encoder_hidden_states"), shape: Shape(entry.shape), on: backend)
+    }
+    conditions = try cases.entries["class_labels"].map { entry in
+      let (values, width) = (try cases.floats("class_labels"), entry.shape[1])
+      return (0..<entry.shape[0]).map { .embedding(Array(values[$0 * width..<($0 + 1) * width])) }
+    } ?? []
   }
 
-  func output() -> Variable { network(Variable(x.cast(to: type)), timesteps: timesteps) }
+  func output() -> Variable { output(Variable(x.cast(to: type)), tokens: tokens.map { Variable($0.cast(to: type)) }) }
 
-  func loss(_ x: Variable) -> Variable {
-    elementwiseLoss(.squaredError, network(x, timesteps: timesteps), target)
+  /// - Parameter tokens: nil for the case's own, as constants.
+  func loss(_ x: Variable, tokens: Variable? = nil) -> Variable {
+    elementwiseLoss(
+      .squaredError, output(x, tokens: tokens ?? self.tokens.map { Variable($0, on: x.tape) }), target)
+  }
+
+  private func output(_ x: Variable, tokens: Variable?) -> Variable {
+    var conditioning = network.conditioner?(conditions, type: type, on: x.tape) ?? Conditioning()
+    conditioning.tokens = tokens.map { ($0, nil) }
+    return network(x, timesteps: timesteps, conditioning: conditioning)
   }
 }

@@ -9,7 +9,9 @@ itself computes β and time embeddings in float32 (the latter are therefore off 
 fixed: with the same versions of the libraries the files are the same, byte for byte.
 
 unet-null-head/, unet-default/   two UNet2DModels as diffusers' save_pretrained writes them, and cases.safetensors:
+unet-text/, unet-embedding/       the same of two UNet2DConditionModels
     x, timesteps (int64), output      one forward pass
+    encoder_hidden_states, class_labels   further inputs, if there are any, with gradient.NAME
     target, loss, gradient.x          mean squared error against the target, and its gradients
     gradient.PARAMETER
     losses.adamw                      [11] the loss before and after each of ten AdamW steps on the same batch:
@@ -35,7 +37,7 @@ from unittest import mock
 import diffusers
 import torch
 import torch.nn.functional as F
-from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+from diffusers import DDIMScheduler, DDPMScheduler, UNet2DConditionModel, UNet2DModel
 from diffusers.models.embeddings import get_timestep_embedding
 from safetensors.torch import save_file
 from torch import nn
@@ -72,26 +74,31 @@ def perturb(model):
 # Networks
 
 
-def make_unet(name, x_shape, timesteps, **configuration):
+def make_unet(name, x_shape, timesteps, kind=UNet2DModel, conditions={}, **configuration):
     torch.manual_seed(1)
     folder = FOLDER / name
-    perturb(UNet2DModel(**configuration)).save_pretrained(folder)
+    perturb(kind(**configuration)).save_pretrained(folder)
 
     def loaded():
-        return UNet2DModel.from_pretrained(folder, low_cpu_mem_usage=False).double()
+        network = kind.from_pretrained(folder, low_cpu_mem_usage=False).double()
+        return lambda *inputs: network(*inputs, **inputs_beside), network
 
     x, target, t = rounded(*x_shape).requires_grad_(), rounded(*x_shape, scale=3), torch.tensor(timesteps)
-    model = loaded()
+    inputs_beside = {key: rounded(*shape).requires_grad_() for key, shape in conditions.items()}
+    model, network = loaded()
     output = model(x, t).sample
     loss = F.mse_loss(output, target)
     loss.backward()
     cases = {"x": x, "timesteps": t, "output": output, "target": target, "loss": loss, "gradient.x": x.grad.clone()}
-    for parameter_name, parameter in model.named_parameters():
+    for key, value in inputs_beside.items():
+        cases[key] = value
+        cases["gradient." + key] = value.grad.clone()
+    for parameter_name, parameter in network.named_parameters():
         cases["gradient." + parameter_name] = parameter.grad
 
     def train(clip):
-        model = loaded()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2)
+        model, network = loaded()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2)
         losses = []
         for _ in range(10):
             loss = F.mse_loss(model(x, t).sample, target)
@@ -99,7 +106,7 @@ def make_unet(name, x_shape, timesteps, **configuration):
             optimizer.zero_grad()
             loss.backward()
             if clip:
-                norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                norm = nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 assert norm > 1, "clipping would not show"
             optimizer.step()
         return torch.stack(losses + [F.mse_loss(model(x, t).sample, target).detach()])
@@ -120,6 +127,18 @@ def make_unets():
         sample_size=12, in_channels=1, out_channels=1, layers_per_block=2, block_out_channels=(8, 16, 16),
         down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"), norm_num_groups=4)
+    make_unet(
+        "unet-text", (2, 4, 8, 8), [5, 640], kind=UNet2DConditionModel, conditions={"encoder_hidden_states": (2, 5, 12)},
+        sample_size=8, layers_per_block=1, block_out_channels=(8, 16), cross_attention_dim=12, attention_head_dim=2,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        norm_num_groups=4)
+    make_unet(
+        "unet-embedding", (2, 3, 6, 6), [17, 903], kind=UNet2DConditionModel,
+        conditions={"encoder_hidden_states": (2, 3, 6), "class_labels": (2, 5)}, sample_size=6, in_channels=3,
+        out_channels=3, layers_per_block=1, block_out_channels=(8, 16), cross_attention_dim=6,
+        attention_head_dim=[2, 4], use_linear_projection=True, class_embed_type="projection",
+        projection_class_embeddings_input_dim=5, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), norm_num_groups=4)
 
 
 def peer_classes(*names):

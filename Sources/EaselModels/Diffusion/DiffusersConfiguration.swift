@@ -3,40 +3,106 @@ import EaselTensors
 import Foundation
 
 extension UNetConfiguration {
-  /// The network that a `config.json` of diffusers' `UNet2DModel` describes. What the file leaves out has diffusers'
-  /// defaults.
+  /// The network that a `config.json` of diffusers' `UNet2DModel` or `UNet2DConditionModel` describes. What the file leaves
+  /// out has diffusers' defaults.
   ///
   /// - Throws: `UserError` (bad data) naming the field that is unknown or has a value that ``UNet`` has no switch for.
   public init(diffusers json: Data) throws {
-    let fields = try DiffusersFields(json)
-    try fields.expect("_class_name", among: ["UNet2DModel"])
+    let fields = try DiffusersFields(json, known: Self.known)
+    try fields.expect("_class_name", among: [Self.plainClass, Self.textClass])
+    let readsTexts = try fields.value("_class_name", default: Self.plainClass) == Self.textClass
     try fields.expect("act_fn", among: ["silu", "swish"])
-    try fields.expect("downsample_type", among: ["conv"])
-    try fields.expect("upsample_type", among: ["conv"])
-    try fields.expect("mid_block_type", among: ["UNetMidBlock2D"])
     try fields.expect("resnet_time_scale_shift", among: ["default"])
     try fields.expect("time_embedding_type", among: ["positional"])
     try fields.expect("center_input_sample", among: [false])
-    try fields.expect("add_attention", among: [true])
     try fields.expect("mid_block_scale_factor", among: [1.0])
-    try fields.expect("class_embed_type", among: [String]())
-    try fields.expect("attn_norm_num_groups", among: [Int]())
 
-    let channels = try fields.value("block_out_channels", default: [224, 448, 672, 896])
+    let channels = try fields.value("block_out_channels", default: readsTexts ? [320, 640, 1280, 1280] : [224, 448, 672, 896])
     guard let first = channels.first else { throw fields.refusal("block_out_channels", "expected a level, found none") }
     try fields.expect("time_embedding_dim", among: [4 * first])
-    let attention = try fields.attentionLevels(count: channels.count)
+    let standard = readsTexts ? 4 : 3
     self.init(
-      inputChannels: try fields.value("in_channels", default: 3),
-      outputChannels: try fields.value("out_channels", default: 3), channels: channels,
-      layersPerBlock: try fields.value("layers_per_block", default: 2), attentionLevels: attention,
-      attentionHeadWidth: fields.has("attention_head_dim") ? try fields.value("attention_head_dim", default: nil) : 8,
+      inputChannels: try fields.value("in_channels", default: standard),
+      outputChannels: try fields.value("out_channels", default: standard), channels: channels,
+      layersPerBlock: try fields.value("layers_per_block", default: 2), attentionLevels: [],
       groups: try fields.value("norm_num_groups", default: 32), epsilon: try fields.value("norm_eps", default: 1e-5),
       flipSinToCos: try fields.value("flip_sin_to_cos", default: true),
       frequencyShift: try fields.value("freq_shift", default: 0),
       downsamplePadding: try fields.value("downsample_padding", default: 1),
       dropout: try fields.value("dropout", default: 0), classCount: try fields.value("num_class_embeds", default: 0))
+    try readsTexts ? readTextFields(fields) : readPlainFields(fields)
     try checkSizes(fields)
+  }
+
+  private static let plainClass = "UNet2DModel"
+  private static let textClass = "UNet2DConditionModel"
+
+  private static let known: Set<String> = [
+    // Both.
+    "act_fn", "attention_head_dim", "block_out_channels", "center_input_sample", "class_embed_type", "down_block_types",
+    "downsample_padding", "dropout", "flip_sin_to_cos", "freq_shift", "in_channels", "layers_per_block",
+    "mid_block_scale_factor", "mid_block_type", "norm_eps", "norm_num_groups", "num_class_embeds", "out_channels",
+    "resnet_time_scale_shift", "sample_size", "time_embedding_dim", "time_embedding_type", "up_block_types",
+    // UNet2DModel.
+    "add_attention", "attn_norm_num_groups", "downsample_type", "num_train_timesteps", "upsample_type",
+    // UNet2DConditionModel.
+    "attention_type", "conv_in_kernel", "conv_out_kernel", "cross_attention_dim", "num_attention_heads",
+    "projection_class_embeddings_input_dim", "resnet_out_scale_factor", "transformer_layers_per_block",
+    "addition_embed_type_num_heads", "use_linear_projection",
+    // It changes only the type in which scores are computed; here, they are float32 always.
+    "upcast_attention",
+  ]
+
+  /// What only `UNet2DModel` has.
+  private mutating func readPlainFields(_ fields: DiffusersFields) throws {
+    try fields.expect("downsample_type", among: ["conv"])
+    try fields.expect("upsample_type", among: ["conv"])
+    try fields.expect("mid_block_type", among: ["UNetMidBlock2D"])
+    try fields.expect("add_attention", among: [true])
+    try fields.expect("class_embed_type", among: [String]())
+    try fields.expect("attn_norm_num_groups", among: [Int]())
+    attentionLevels = try fields.attentionLevels(
+      count: channels.count, down: ("DownBlock2D", "AttnDownBlock2D"), up: ("UpBlock2D", "AttnUpBlock2D"),
+      default: [false, true, true, true])
+    attentionHeadWidth = fields.has("attention_head_dim") ? try fields.value("attention_head_dim", default: nil) : 8
+  }
+
+  /// What only `UNet2DConditionModel` has.
+  private mutating func readTextFields(_ fields: DiffusersFields) throws {
+    try fields.expect("mid_block_type", among: ["UNetMidBlock2DCrossAttn"])
+    try fields.expect("attention_type", among: ["default"])
+    try fields.expect("conv_in_kernel", among: [3])
+    try fields.expect("conv_out_kernel", among: [3])
+    try fields.expect("resnet_out_scale_factor", among: [1.0])
+    try fields.expect("class_embed_type", among: ["projection"])
+    if try fields.value("class_embed_type", default: nil as String?) != nil {
+      embeddingWidth = try fields.value("projection_class_embeddings_input_dim", default: 0)
+      if embeddingWidth <= 0 {
+        throw fields.refusal("projection_class_embeddings_input_dim", "expected a number above 0")
+      }
+    }
+    attentionLevels = try fields.attentionLevels(
+      count: channels.count, down: ("DownBlock2D", "CrossAttnDownBlock2D"), up: ("UpBlock2D", "CrossAttnUpBlock2D"),
+      default: [true, true, true, false])
+    crossAttention = CrossAttention(
+      tokenWidth: try fields.value("cross_attention_dim", default: 1280),
+      depth: try fields.value("transformer_layers_per_block", default: 1),
+      linearProjection: try fields.value("use_linear_projection", default: false))
+
+    // The field's name notwithstanding, these are numbers of heads.
+    let key = fields.has("num_attention_heads") ? "num_attention_heads" : "attention_head_dim"
+    let heads = try fields.list(key, count: channels.count, default: 8)
+    let widths = zip(channels, heads).map { channels, heads in
+      heads > 0 && channels % heads == 0 ? channels / heads : 0
+    }
+    if widths.contains(0) { throw fields.refusal(key, "expected divisors of block_out_channels, found \(heads)") }
+    if let first = widths.first, widths.allSatisfy({ $0 == first }) {
+      attentionHeadWidth = first
+    } else if heads.allSatisfy({ $0 == heads[0] }) {
+      attentionHeads = heads[0]
+    } else {
+      throw fields.refusal(key, "expected heads of one width or the same number everywhere, found \(heads)")
+    }
   }
 
   /// Checks sizes that would otherwise trap when the network is made.
@@ -48,6 +114,10 @@ extension UNetConfiguration {
     try check(
       channels.count <= 8 && channels.allSatisfy { $0 > 0 && $0 % groups == 0 }, "block_out_channels",
       "at most 8 multiples of norm_num_groups (\(groups))")
+    if let text = crossAttention {
+      try check((1...65_536).contains(text.tokenWidth), "cross_attention_dim", "1 to 65536")
+      try check((1...64).contains(text.depth), "transformer_layers_per_block", "1 to 64")
+    }
     try check(inputChannels > 0, "in_channels", "a number above 0")
     try check(outputChannels > 0, "out_channels", "a number above 0")
     try check(layersPerBlock > 0, "layers_per_block", "a number above 0")
@@ -60,85 +130,5 @@ extension UNetConfiguration {
       let divides = width > 0 && channels.allSatisfy { $0 < width || $0 % width == 0 }
       try check(divides, "attention_head_dim", "null or a divisor of the channels")
     }
-  }
-}
-
-/// The fields of a diffusers configuration.
-private struct DiffusersFields {
-  private struct Key: CodingKey {
-    let stringValue: String
-    var intValue: Int? { nil }
-    init(stringValue: String) { self.stringValue = stringValue }
-    init?(intValue: Int) { nil }
-  }
-
-  private struct Document: Decodable {
-    let container: KeyedDecodingContainer<Key>
-    init(from decoder: any Decoder) throws { container = try decoder.container(keyedBy: Key.self) }
-  }
-
-  private static let known: Set<String> = [
-    "act_fn", "add_attention", "attention_head_dim", "attn_norm_num_groups", "block_out_channels",
-    "center_input_sample", "class_embed_type", "down_block_types", "downsample_padding", "downsample_type", "dropout",
-    "flip_sin_to_cos", "freq_shift", "in_channels", "layers_per_block", "mid_block_scale_factor", "mid_block_type",
-    "norm_eps", "norm_num_groups", "num_class_embeds", "num_train_timesteps", "out_channels",
-    "resnet_time_scale_shift", "sample_size", "time_embedding_dim", "time_embedding_type", "up_block_types",
-    "upsample_type",
-  ]
-
-  private let container: KeyedDecodingContainer<Key>
-
-  init(_ json: Data) throws {
-    do {
-      container = try JSONDecoder().decode(Document.self, from: json).container
-    } catch {
-      throw UserError(.badData, "config.json: expected a JSON object, found something else")
-    }
-    let unknown = container.allKeys.map(\.stringValue).filter { !$0.hasPrefix("_") && !Self.known.contains($0) }
-    if let key = unknown.min() { throw refusal(key, "this field of UNet2DModel is not known here") }
-  }
-
-  func has(_ key: String) -> Bool { container.contains(Key(stringValue: key)) }
-
-  /// A field's value; the default if it is missing or null.
-  func value<Value: Decodable>(_ key: String, default standard: Value) throws -> Value {
-    do {
-      return try container.decodeIfPresent(Value.self, forKey: Key(stringValue: key)) ?? standard
-    } catch {
-      throw refusal(key, "expected a value of type \(Value.self)")
-    }
-  }
-
-  /// Refuses a field unless it is missing, null or one of the given values.
-  func expect<Value: Decodable & Equatable>(_ key: String, among values: [Value]) throws {
-    guard let found: Value = try value(key, default: nil), !values.contains(found) else { return }
-    let expected = values.isEmpty ? "null" : values.map { "\($0)" }.joined(separator: " or ")
-    throw refusal(key, "expected \(expected), found \(found)")
-  }
-
-  /// The levels whose blocks have attention, which must be the same on the way down and up.
-  func attentionLevels(count: Int) throws -> Set<Int> {
-    func levels(_ key: String, plain: String, attention: String, default standard: [String]) throws -> [Bool] {
-      let blocks = try value(key, default: standard)
-      guard blocks.count == count else { throw refusal(key, "expected \(count) blocks, found \(blocks.count)") }
-      if let other = blocks.first(where: { $0 != plain && $0 != attention }) {
-        throw refusal(key, "expected \(plain) or \(attention), found \(other)")
-      }
-      return blocks.map { $0 == attention }
-    }
-    let down = try levels(
-      "down_block_types", plain: "DownBlock2D", attention: "AttnDownBlock2D",
-      default: ["DownBlock2D"] + Array(repeating: "AttnDownBlock2D", count: 3))
-    let up = try levels(
-      "up_block_types", plain: "UpBlock2D", attention: "AttnUpBlock2D",
-      default: Array(repeating: "AttnUpBlock2D", count: 3) + ["UpBlock2D"])
-    guard down == up.reversed() else {
-      throw refusal("up_block_types", "expected attention at the same levels as in down_block_types")
-    }
-    return Set(down.indices.filter { down[$0] })
-  }
-
-  func refusal(_ key: String, _ problem: String) -> UserError {
-    UserError(.badData, "config.json: \(key): \(problem)")
   }
 }
