@@ -337,6 +337,19 @@ public func scaled(_ x: Variable, by s: Variable) -> Variable {
   }
 }
 
+/// Each row of x divided by its length: x float32 `[N, C]`, result `[N, C]`. A row of zeros stays one, without a gradient.
+public func unitRows(_ x: Variable) -> Variable {
+  let squares = x.backend.sumSamples(x.value * x.value).values()
+  let inverse = squares.map { $0 > 0 ? 1 / $0.squareRoot() : 0 }
+  let scale = Tensor(inverse, shape: [inverse.count], on: x.backend)
+  let y = x.backend.scaledSum(x.value, by: scale, nil, by: nil)
+  return Tape.record(y, from: [x]) { [x = x.input] dy, tape in
+    // What points along the row changes only its length.
+    let along = dy.backend.sumSamples(dy * y) * scale
+    tape.add(dy.backend.scaledSum(dy, by: scale, y, by: -1 * along), to: x)
+  }
+}
+
 /// x limited to `low…high`: `[…]` to `[…]`. Beyond the limits the gradient is zero.
 public func clamp(_ x: Variable, _ low: Float, _ high: Float) -> Variable {
   Tape.record(x.value.clamped(low, high), from: [x]) { [x = x.saved] dy, tape in

@@ -1,8 +1,18 @@
 /// Attention with several heads, of tokens to each other or to those of a context (cross-attention): `[N, T, C]` to the
 /// same, as diffusers' `Attention` (`attention_processor.py`).
 ///
-/// Parameters: `to_q`, `to_k`, `to_v`, `to_out.0`.
+/// Parameters: `to_q`, `to_k`, `to_v`, `to_out.0`, or those of other ``Names``.
 public struct MultiHeadAttention {
+  /// The names of the four linear layers.
+  public struct Names: Sendable {
+    let query, key, value, output: String
+
+    /// `to_q`, `to_k`, `to_v`, `to_out.0`.
+    public static let diffusers = Names(query: "to_q", key: "to_k", value: "to_v", output: "to_out.0")
+    /// `q_proj`, `k_proj`, `v_proj`, `out_proj`.
+    public static let transformers = Names(query: "q_proj", key: "k_proj", value: "v_proj", output: "out_proj")
+  }
+
   let query, key, value, output: Linear
   let heads: Int
 
@@ -10,14 +20,15 @@ public struct MultiHeadAttention {
   /// `bias`, queries, keys and values have none; the output always has one. It traps if the heads do not divide the channels.
   public init(
     channels: Int, contextChannels: Int? = nil, heads: Int, bias: Bool = true,
-    initializer: Initializer = .fanAverageUniform(scale: 1), outputInitializer: Initializer = .zeros, _ scope: Scope
+    initializer: Initializer = .fanAverageUniform(scale: 1), outputInitializer: Initializer = .zeros,
+    names: Names = .diffusers, _ scope: Scope
   ) {
     require(channels % heads == 0, "\(channels) channels do not divide into \(heads) heads")
     let sources = contextChannels ?? channels
-    query = Linear(channels, channels, bias: bias, initializer: initializer, scope["to_q"])
-    key = Linear(sources, channels, bias: bias, initializer: initializer, scope["to_k"])
-    value = Linear(sources, channels, bias: bias, initializer: initializer, scope["to_v"])
-    output = Linear(channels, channels, initializer: outputInitializer, scope["to_out"][0])
+    query = Linear(channels, channels, bias: bias, initializer: initializer, scope[names.query])
+    key = Linear(sources, channels, bias: bias, initializer: initializer, scope[names.key])
+    value = Linear(sources, channels, bias: bias, initializer: initializer, scope[names.value])
+    output = Linear(channels, channels, initializer: outputInitializer, scope[names.output])
     self.heads = heads
   }
 

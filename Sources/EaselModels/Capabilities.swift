@@ -397,3 +397,15 @@ extension Classifying {
   /// Float32 `[N, classes]`, in the order of the data's class names.
   public func logits(_ images: Tensor) -> Tensor { logits(ofFeatures: features(images)) }
 }
+
+/// Gives images and texts vectors in one space: what belongs together is near.
+public protocol ImageTextEmbedding: Model {
+  /// E, the length of a vector.
+  var embeddingWidth: Int { get }
+  /// Unit vectors of images, float32 `[N, E]`. Images of other sizes than the model's are resized.
+  func embed(images: Tensor) -> Tensor
+  /// Unit vectors of texts, float32 `[N, E]`. What a text has beyond the model's longest is not read.
+  func embed(texts: [String]) -> Tensor
+  /// What people should know about a text: words that it has never seen, and what it has no room for; nil for nothing.
+  func remark(on text: String) -> String?
+}

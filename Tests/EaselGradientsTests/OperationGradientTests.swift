@@ -130,6 +130,7 @@ struct OperationGradientTests {
   private static let scalars: [GradientCase] = [
     GradientCase("affine", [3, 4]) { affine($0[0], scale: -1.5, shift: 2) },
     GradientCase("scaled by a learned number", [3, 4], [1]) { scaled($0[0], by: $0[1]) },
+    GradientCase("rows of length 1", [3, 5]) { activate(.exp, unitRows($0[0])) },
     GradientCase("clamp") { backend in
       // Far from the bounds, on both sides of each.
       let values: [Float] = [-2, -1.2, -0.8, 0, 0.4, 0.8, 1.3, 4]
@@ -140,7 +141,9 @@ struct OperationGradientTests {
     },
   ]
 
-  private static let smooth = [Activation.silu, .gelu, .geluTanh, .sigmoid, .tanh, .exp, .square, .identity].map { f in
+  private static let smooth = [
+    Activation.silu, .gelu, .geluTanh, .quickGELU, .sigmoid, .tanh, .exp, .square, .identity,
+  ].map { f in
     GradientCase("\(f)", [3, 7]) { activate(f, $0[0]) + activate(.identity, $0[0]) }
   }
 

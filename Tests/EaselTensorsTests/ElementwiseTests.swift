@@ -39,6 +39,9 @@ struct ElementwiseTests {
       Function(
         .geluTanh, { 0.5 * $0 * (1 + Foundation.tanh(0.7978845608028654 * ($0 + 0.044715 * $0 * $0 * $0))) },
         geluTanhSlope),
+      Function(
+        .quickGELU, { $0 * sigmoid(1.702 * $0) },
+        { sigmoid(1.702 * $0) * (1 + 1.702 * $0 * (1 - sigmoid(1.702 * $0))) }),
       Function(.sigmoid, sigmoid, { sigmoid($0) * (1 - sigmoid($0)) }),
       Function(.tanh, { Foundation.tanh($0) }, { 1 - Foundation.tanh($0) * Foundation.tanh($0) }),
       Function(.exp, { Foundation.exp($0) }, { Foundation.exp($0) }),

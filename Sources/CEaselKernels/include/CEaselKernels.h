@@ -47,6 +47,7 @@ enum easel_unary {
   EASEL_SILU,
   EASEL_GELU,        // exact, by erf
   EASEL_GELU_TANH,
+  EASEL_QUICK_GELU,  // x sigmoid(1.702 x)
   EASEL_SIGMOID,
   EASEL_TANH,
   EASEL_EXP,

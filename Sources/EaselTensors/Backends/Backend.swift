@@ -328,10 +328,10 @@ public struct Insets: Hashable, Sendable {
   }
 }
 
-/// Elementwise functions: x, max(0, x), x σ(x), GELU and its tanh approximation, 1 / (1 + e⁻ˣ), tanh x, eˣ, x², and the
-/// leaky ReLU: x above 0 and slope · x below.
+/// Elementwise functions: x, max(0, x), x σ(x), GELU, its approximations by tanh and by x σ(1.702 x), 1 / (1 + e⁻ˣ), tanh x,
+/// eˣ, x², and the leaky ReLU: x above 0 and slope · x below.
 public enum Activation: Hashable, Sendable {
-  case identity, relu, silu, gelu, geluTanh, sigmoid, tanh, exp, square
+  case identity, relu, silu, gelu, geluTanh, quickGELU, sigmoid, tanh, exp, square
   case leakyReLU(slope: Float)
 }
 

@@ -117,6 +117,7 @@ extension Activation {
       case .silu: EASEL_SILU
       case .gelu: EASEL_GELU
       case .geluTanh: EASEL_GELU_TANH
+      case .quickGELU: EASEL_QUICK_GELU
       case .sigmoid: EASEL_SIGMOID
       case .tanh: EASEL_TANH
       case .exp: EASEL_EXP
