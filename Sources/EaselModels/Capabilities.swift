@@ -255,6 +255,17 @@ extension SamplingOptions {
   public static let allLabels = "all in turn"
 }
 
+/// Compresses images to small latents, in which other models work (Rombach et al. 2022).
+public protocol LatentCoding: Model {
+  /// The shape of the latents of this many images of the model's size: `[N, h, w, c]`.
+  func latentShape(_ count: Int) -> Shape
+  /// The latents of images (float32 `[N, H, W, C]`, 0 to 1): float32 `[N, h, w, c]`, scaled to a deviation of about 1.
+  /// An image's latents are the same whichever others it is among.
+  func latents(of images: Tensor) -> Tensor
+  /// The images of latents: float32 `[N, H, W, C]`, 0 to 1 and beyond.
+  func images(ofLatents latents: Tensor) -> Tensor
+}
+
 /// Undoes damage to images.
 public protocol Restoring: Model {
   /// The damage that it repairs best, and the default of `easel denoise`.
