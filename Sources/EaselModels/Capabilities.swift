@@ -1,5 +1,5 @@
+import EaselLayers
 import EaselSupport
-import EaselTensors
 import Foundation
 
 // What a model can do besides training. Images here are float32 `[N, H, W, C]` with values 0 to 1. A request asks for a
@@ -395,6 +395,17 @@ public protocol LikelihoodBounding: Model {
 public protocol FeatureExtracting: Model {
   /// Float32 `[N, features]`.
   func features(_ images: Tensor) -> Tensor
+}
+
+/// Describes images by maps of features that can be differentiated with respect to the images, for perceptual losses.
+public protocol DifferentiableFeatures: FeatureExtracting {
+  /// Makes sure that images have enough pixels, and as many channels as the model takes.
+  ///
+  /// - Throws: `UserError` (usage) if they do not.
+  func requireFeatureMaps(of data: DataDescription) throws
+  /// The maps of several layers, finest first, each `[N, h, w, c]` in the model's type. Images may have another size
+  /// than those that the model was trained on: float32 `[N, H, W, C]`, 0 to 1.
+  func featureMaps(_ images: Variable) -> [Variable]
 }
 
 /// Recognises what images show.

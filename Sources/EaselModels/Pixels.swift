@@ -42,3 +42,12 @@ extension UInt8 {
     self = UInt8(Swift.max(0, Swift.min(255, (value.isNaN ? 0 : value) * 255)).rounded())
   }
 }
+
+extension Insets {
+  /// The border, as even as possible, that brings images of a size to sides that are multiples of a number.
+  init(bringing size: (height: Int, width: Int), toMultiplesOf multiple: Int) {
+    let rows = (multiple - size.height % multiple) % multiple
+    let columns = (multiple - size.width % multiple) % multiple
+    self.init(top: rows / 2, left: columns / 2, bottom: rows - rows / 2, right: columns - columns / 2)
+  }
+}

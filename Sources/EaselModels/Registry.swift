@@ -103,6 +103,7 @@ package let bundledFamilies: [any ModelFamily.Type] = [
   DenoisingAutoencoderFamily.self,
   MaskedAutoencoderFamily.self,
   VariationalAutoencoderFamily.self,
+  AutoencoderKLFamily.self,
   GANFamily.self,
   CycleGANFamily.self,
   Pix2PixFamily.self,

@@ -27,6 +27,14 @@ import Testing
           (["interpolate", "--along", "dimensions", "--frames", "3"], 6),
         ]),
       Family(
+        preset: "autoencoder-kl", settings: ["channels=[8, 16]", "latent-channels=2", "adversarial-weight=0.1"],
+        pictures: [
+          (["reconstruct", "--count", "3"], 6), (["interpolate", "--frames", "4", "--rows", "2"], 8),
+        ]),
+      Family(
+        preset: "autoencoder-kl", settings: ["kind=vq", "channels=[8, 16, 16]", "codes=8"],
+        pictures: [(["reconstruct", "--count", "3"], 6)]),
+      Family(
         preset: "gan", settings: ["base-channels=8", "latent=3", "conditional=projection", "spectral-norm=true"],
         pictures: [
           (["sample", "--count", "6"], 6), (["sample", "--count", "2", "--label", "1"], 2),

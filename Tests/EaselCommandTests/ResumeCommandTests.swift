@@ -24,6 +24,13 @@ import Testing
           "width=16", "depth=2", "heads=2", "decoder-width=16", "decoder-depth=1", "decoder-heads=2", "drop-path=0.5",
         ]),
       Family(
+        preset: "autoencoder-kl",
+        settings: [
+          "channels=8,16", "groups=4", "adversarial-weight=0.1", "adversarial-start=0", "discriminator-width=4",
+          "ema-decay=0.9",
+        ]),
+      Family(preset: "autoencoder-kl", settings: ["kind=vq", "codes=8", "channels=8,16", "groups=4"]),
+      Family(
         preset: "cyclegan",
         settings: [
           "generator-width=4", "residual-blocks=1", "discriminator-width=4", "pool-size=6", "ema-decay=0.9",

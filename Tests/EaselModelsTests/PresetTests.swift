@@ -228,6 +228,19 @@ import Testing
   }
 
   @Test(
+    "Nonsense in the settings of an autoencoder of small latents is refused by key",
+    arguments: [
+      "kind=ae", "channels=[]", "channels=[8, 12]", "channels=0", "layers-per-block=0", "latent-channels=0",
+      "latent-channels=2000", "groups=0", "reconstruction=l3", "kl-weight=-1", "kl-weight=.nan", "codes=1",
+      "codes=100000", "commitment=-1", "perceptual-weight=-1", "perceptual-weight=.nan", "adversarial-weight=-1",
+      "adversarial-weight=.inf", "adversarial-start=1", "adversarial-start=-0.1", "discriminator-width=0",
+      "discriminator-layers=7", "middle-attention=some",
+    ])
+  func autoencoderKLNonsense(_ assignment: String) throws {
+    try expectRefusal(of: assignment, by: "autoencoder-kl") { try $0.decode(AutoencoderKLSettings.self).validate() }
+  }
+
+  @Test(
     "Nonsense in a masked autoencoder's settings is refused by key",
     arguments: [
       "patch=0", "patch=1000", "masked=0", "masked=1", "masked=-0.5", "masked=.nan", "width=0", "width=130",

@@ -18,6 +18,7 @@ extension EvaluateAnswer {
     var data: String
     var likelihood: LikelihoodEvaluation?
     var classification: ClassificationEvaluation?
+    var reconstruction: ReconstructionEvaluation?
     var probes: [LinearProbe]?
   }
 
@@ -42,9 +43,11 @@ extension EvaluateAnswer {
       return try Console.print(
         json: HeldOutReport(
           checkpoint: checkpoint, hash: hash, data: data, likelihood: likelihood, classification: classification,
-          probes: probes?.probes))
+          reconstruction: reconstruction, probes: probes?.probes))
     }
-    let text = likelihood?.text(data: data) ?? classification?.text(data: data) ?? probes?.text
+    let text =
+      likelihood?.text(data: data) ?? classification?.text(data: data) ?? reconstruction?.text(data: data)
+      ?? probes?.text
     if let text { Console.print(text: text) }
   }
 }
@@ -134,6 +137,16 @@ extension LikelihoodEvaluation {
     return Console.table(["", "mean", "standard error"], rows, rightAlignedFrom: 1)
       + "\n\n\(images) held-out images of \(data)"
       + (importanceSamples.map { "; \($0) importance samples an image" } ?? "")
+  }
+}
+
+extension ReconstructionEvaluation {
+  func text(data: String) -> String {
+    let rows = [("PSNR in dB", psnr, 2), ("SSIM", ssim, 4)].map { name, figure, digits in
+      [name, figure.mean.formatted(digits), "± \(figure.standardError.formatted(digits))"]
+    }
+    return Console.table(["", "mean", "standard error"], rows, rightAlignedFrom: 1)
+      + "\n\nreconstructions of \(images) held-out images of \(data)"
   }
 }
 

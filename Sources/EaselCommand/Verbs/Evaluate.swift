@@ -12,7 +12,7 @@ struct Evaluate: ParsableCommand {
 
       With --likelihood: bounds on the likelihood of held-out images. With --probe: how well a linear classifier does \
       on the model's features, on pixels, and on an untrained model's features. A classifier is judged on held-out \
-      images.
+      images, and an autoencoder by its reconstructions of them.
       """)
 
   @OptionGroup var source: CheckpointOptions

@@ -29,12 +29,7 @@ public final class Classifier: SingleLossModel {
     }
     self.context = context
     self.settings = settings
-    guard min(context.data.width, context.data.height) >= 4 else {
-      throw UserError(
-        .usage,
-        "a classifier halves images twice: expected at least 4×4, found "
-          + "\(context.data.width)×\(context.data.height)")
-    }
+    try Classifier.requireSize(of: context.data)
     let scope = Scope()
     let channels = [settings.baseChannels, 2 * settings.baseChannels, settings.features]
     stem = Conv2d(
@@ -53,15 +48,27 @@ public final class Classifier: SingleLossModel {
     components = [try Component("", scope, context)]
   }
 
+  private static func requireSize(of data: DataDescription) throws {
+    guard min(data.width, data.height) >= 4 else {
+      throw UserError(
+        .usage,
+        "a classifier halves images twice: expected at least 4×4, found \(data.width)×\(data.height)")
+    }
+  }
+
   /// The features of images `[N, H, W, C]`, 0 to 1: `[N, features]`.
   private func features(_ images: Tensor, on tape: Tape?) -> Variable {
-    let signed = context.backend.affine(images, scale: 2, shift: -1)
-    var hidden = stem(Variable(signed.cast(to: context.type), on: tape))
-    for (level, blocks) in stages.enumerated() {
+    meanOverPositions(norm(stageOutputs(Variable(images, on: tape))[stages.count - 1]))
+  }
+
+  /// What each stage makes of images `[N, H, W, C]`, 0 to 1: `[N, h, w, c]`.
+  private func stageOutputs(_ images: Variable) -> [Variable] {
+    var hidden = stem(affine(images, scale: 2, shift: -1).cast(to: context.type))
+    return stages.enumerated().map { level, blocks in
       if level > 0 { hidden = averagePool(hidden) }
       for block in blocks { hidden = block(hidden, time: nil) }
+      return hidden
     }
-    return meanOverPositions(norm(hidden))
   }
 
   /// `[N, H, W, C]` to `[N, C]`.
@@ -98,6 +105,21 @@ extension Classifier: Classifying, FeatureExtracting {
   public func logits(ofFeatures features: Tensor) -> Tensor {
     head(Variable(features.cast(to: context.type))).value.cast(to: .float32)
   }
+}
+
+extension Classifier: DifferentiableFeatures {
+  public func requireFeatureMaps(of data: DataDescription) throws {
+    try Classifier.requireSize(of: data)
+    guard data.channels == context.data.channels else {
+      throw UserError(
+        .usage,
+        "a classifier of images with \(context.data.channels) channels cannot see the features of "
+          + "images with \(data.channels)")
+    }
+  }
+
+  /// The results of the stages at full, half and quarter size.
+  public func featureMaps(_ images: Variable) -> [Variable] { stageOutputs(images) }
 }
 
 extension Tensor {

@@ -11,8 +11,7 @@ private struct Pyramid {
   init(_ data: DataDescription, baseChannels: Int) {
     self.data = data
     channels = [baseChannels, 2 * baseChannels, 4 * baseChannels]
-    let (rows, columns) = ((4 - data.height % 4) % 4, (4 - data.width % 4) % 4)
-    border = Insets(top: rows / 2, left: columns / 2, bottom: rows - rows / 2, right: columns - columns / 2)
+    border = Insets(bringing: (data.height, data.width), toMultiplesOf: 4)
   }
 
   /// The shape of the smallest feature map, without the batch.

@@ -249,7 +249,8 @@ public struct UNet {
       return EaselGradients.dropout(x, probability: configuration.dropout, current)
     }
 
-    let border = border(height: x.shape[1], width: x.shape[2])
+    // Every level halves the image.
+    let border = Insets(bringing: x.imageSize, toMultiplesOf: 1 << (configuration.channels.count - 1))
     var hidden = input(pad(x, border))
     var skips = [hidden]
     for level in down {
@@ -293,13 +294,5 @@ public struct UNet {
       embedding = embedding + augmentationEmbedding(Variable(augmentation.cast(to: x.value.type), on: x.tape))
     }
     return activate(.silu, embedding)
-  }
-
-  /// The border that an image needs so that every level can halve it.
-  private func border(height: Int, width: Int) -> Insets {
-    let multiple = 1 << (configuration.channels.count - 1)
-    let rows = (multiple - height % multiple) % multiple
-    let columns = (multiple - width % multiple) % multiple
-    return Insets(top: rows / 2, left: columns / 2, bottom: rows - rows / 2, right: columns - columns / 2)
   }
 }

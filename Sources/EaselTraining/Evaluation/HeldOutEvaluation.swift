@@ -51,6 +51,37 @@ public struct LikelihoodEvaluation: Encodable, Sendable {
   }
 }
 
+/// How close a model's reconstructions of held-out images are to them.
+public struct ReconstructionEvaluation: Encodable, Sendable {
+  public var images: Int
+  /// Peak signal-to-noise ratio of 8-bit levels, in dB.
+  public var psnr: MeanFigure
+  /// Structural similarity, at most 1.
+  public var ssim: MeanFigure
+
+  /// - Parameters:
+  ///   - model: the model that encodes and decodes images.
+  ///   - images: images of the model's size and channels.
+  ///   - progress: receives the share that is done, 0 to 1.
+  /// - Throws: what `progress` throws.
+  public init(_ model: any ImageEncoding, _ images: ImageDataset, progress: (Double) throws -> Void) throws {
+    var (ratios, similarities): ([Double], [Double]) = ([], [])
+    let options = SamplingOptions()
+    for batch in images.batches(of: 100) {
+      let originals = batch.tensor(on: model.context.backend)
+      let codes = try model.encode(originals, options, progress: { _ in })
+      let made = try model.decode(codes, options, progress: { _ in }).images()
+      for (made, original) in zip(made, originals.images()) {
+        ratios.append(made.signalToNoise(to: original))
+        similarities.append(made.structuralSimilarity(to: original))
+      }
+      try progress(Double(ratios.count) / Double(images.count))
+    }
+    self.images = images.count
+    (psnr, ssim) = (MeanFigure(ratios), MeanFigure(similarities))
+  }
+}
+
 /// How often a classifier is right.
 public struct ClassificationEvaluation: Encodable, Sendable {
   public var images: Int

@@ -2,10 +2,10 @@ import EaselMetrics
 import EaselSupport
 import Foundation
 
-/// Judges a model by its samples, its likelihood or its features, or judges images from elsewhere.
+/// Judges a model by its samples, its likelihood, its features or its reconstructions, or judges images from elsewhere.
 public struct EvaluateRequest: RecordedRequest {
   public static let name = "evaluate"
-  public static let summary = "Judge a model by its samples, its likelihood or its features."
+  public static let summary = "Judge a model by its samples, its likelihood, its features or its reconstructions."
 
   /// The source of the features.
   public enum Features: String, FieldChoice {
@@ -95,6 +95,7 @@ public struct EvaluateRequest: RecordedRequest {
 
   public static func isOffered(by model: any Model) -> Bool {
     model is any Sampling || model is any LikelihoodBounding || model is any FeatureExtracting
+      || model is any ImageEncoding
   }
 
   public mutating func find(_ recipe: RecordedRecipe, in workspace: Workspace) throws {
@@ -138,8 +139,15 @@ public struct EvaluateRequest: RecordedRequest {
       answer.data = heldOut.name
     } else if loaded.model is any LikelihoodBounding {
       try boundLikelihood(loaded, work, what, &answer)
+    } else if let model = loaded.model as? any ImageEncoding {
+      let heldOut = try what.splits().validation
+      answer.reconstruction = try ReconstructionEvaluation(
+        model, heldOut.subset(0..<min(count ?? heldOut.count, heldOut.count)), progress: work.progress("reconstructing")
+      )
+      answer.data = heldOut.name
     } else {
-      var refusal = loaded.refusal("draws no samples, bounds no likelihood and tells no classes")
+      var refusal = loaded.refusal(
+        "draws no samples, bounds no likelihood, tells no classes and reconstructs no images")
       if loaded.model is any FeatureExtracting {
         refusal = UserError(refusal.kind, refusal.message, hint: "Judge its features with \(field: "probe").")
       }
@@ -286,6 +294,7 @@ public struct EvaluateAnswer {
   public var sheet: PictureAnswer?
   public var likelihood: LikelihoodEvaluation?
   public var classification: ClassificationEvaluation?
+  public var reconstruction: ReconstructionEvaluation?
   public var probes: ProbeEvaluation?
   public var remarks: [String] = []
 
