@@ -12,6 +12,8 @@ public protocol Sampling: Model {
   ///
   /// - Throws: `UserError` (usage) if the model does not take the options.
   func validate(_ options: SamplingOptions) throws
+  /// The conditions that it takes; none, unless a model says otherwise.
+  var conditionKind: ConditionKind { get }
   /// Draws images `range` of the endless series of a seed. Image k is the same whatever the range.
   ///
   /// - Parameters:
@@ -26,6 +28,8 @@ public protocol Sampling: Model {
 }
 
 extension Sampling {
+  public var conditionKind: ConditionKind { .nothing }
+
   public func columns(_ options: SamplingOptions) -> Int? { nil }
 
   /// Columns of a grid for people: one for each of the images that belong together, unless there are too many.
@@ -62,8 +66,10 @@ public struct SamplingOptions: Sendable {
   public var steps: Int?
   public var sampler: String?
   /// The conditions to draw in turn: image k shows condition k mod their number. Nil for all classes that had training
-  /// images.
+  /// images, or for nothing in particular if the model knows texts.
   public var conditions: [Condition]?
+  /// What images should not show; nil for nothing in particular. Guidance goes from there to the condition.
+  public var negative: Condition?
   /// How much the condition counts: 1 as trained; higher values exaggerate.
   public var guidance: Float?
   public var eta: Double?
@@ -75,12 +81,14 @@ public struct SamplingOptions: Sendable {
 
   public init(
     seed: UInt64 = 0, steps: Int? = nil, sampler: String? = nil, conditions: [Condition]? = nil,
-    guidance: Float? = nil, eta: Double? = nil, chunk: Int = SamplingOptions.usualChunk
+    negative: Condition? = nil, guidance: Float? = nil, eta: Double? = nil,
+    chunk: Int = SamplingOptions.usualChunk
   ) {
     self.seed = seed
     self.steps = steps
     self.sampler = sampler
     self.conditions = conditions
+    self.negative = negative
     self.guidance = guidance
     self.eta = eta
     self.chunk = chunk
@@ -217,42 +225,12 @@ extension SamplingOptions {
   func refuse(except known: Set<String>) throws {
     let given: [(name: String, isGiven: Bool)] = [
       ("steps", steps != nil), ("sampler", sampler != nil), ("label", conditions != nil),
-      ("guidance", guidance != nil), ("eta", eta != nil),
+      ("negative", negative != nil), ("guidance", guidance != nil), ("eta", eta != nil),
     ]
     for option in given where option.isGiven && !known.contains(option.name) {
       throw UserError(.usage, "\(field: option.name): this model draws an image in one pass and has no such choice")
     }
   }
-
-  /// - Parameter isConditional: whether the model learned the classes of its data.
-  /// - Throws: `UserError` (usage) for conditions that the model cannot take.
-  static func check(_ conditions: [Condition]?, of data: DataDescription, isConditional: Bool) throws {
-    guard let conditions else { return }
-    if !isConditional {
-      throw UserError(.usage, "\(field: "label"): this model was trained without labels (conditional: false)")
-    }
-    try data.check(conditions)
-  }
-
-  /// The condition of each image of a series, for a model that knows the data's classes.
-  package func conditions(of images: Range<Int>, in data: DataDescription) -> [Condition] {
-    let conditions = conditions ?? data.trainedConditions
-    return images.map { conditions[$0 % conditions.count] }
-  }
-
-  /// One column for each condition; nil if there is only one.
-  func columns(in data: DataDescription) -> Int? {
-    let columns = (conditions ?? data.trainedConditions).count
-    return columns > 1 ? columns : nil
-  }
-
-  /// The conditions for a picture's recipe: see ``DataDescription/description(of:)``.
-  func conditionDescription(in data: DataDescription) -> [(key: String, value: String)] {
-    conditions.map(data.description) ?? [(key: "Label", value: Self.allLabels)]
-  }
-
-  /// A recipe's text for nil ``conditions``.
-  public static let allLabels = "all in turn"
 }
 
 /// Compresses images to small latents, in which other models work (Rombach et al. 2022).
@@ -421,13 +399,11 @@ extension Classifying {
 }
 
 /// Gives images and texts vectors in one space: what belongs together is near.
-public protocol ImageTextEmbedding: Model {
+public protocol ImageTextEmbedding: TextReading {
   /// E, the length of a vector.
   var embeddingWidth: Int { get }
   /// Unit vectors of images, float32 `[N, E]`. Images of other sizes than the model's are resized.
   func embed(images: Tensor) -> Tensor
   /// Unit vectors of texts, float32 `[N, E]`. What a text has beyond the model's longest is not read.
   func embed(texts: [String]) -> Tensor
-  /// What people should know about a text: words that it has never seen, and what it has no room for; nil for nothing.
-  func remark(on text: String) -> String?
 }

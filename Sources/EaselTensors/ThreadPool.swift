@@ -142,7 +142,7 @@ extension ThreadPool {
   }
 
   /// Whether the present work is abandoned; checks its condition.
-  var isAbandoned: Bool {
+  package var isAbandoned: Bool {
     abandonment.state.withLock {
       if !$0.isAbandoned, let condition = $0.condition { $0.isAbandoned = condition() }
       return $0.isAbandoned

@@ -52,6 +52,11 @@ public struct Vocabulary: Sendable {
     try FileIO.write(Array(words.sorted().map { $0 + "\n" }.joined().utf8), to: "\(folder)/\(Self.wordsFile)")
   }
 
+  /// This vocabulary with the words of a further training too.
+  public func adding(wordsOf other: Vocabulary) -> Vocabulary {
+    Vocabulary(tokenizer, words: words.map { $0.union(other.words ?? []) })
+  }
+
   /// What people should know about a text that a model is to read: words that it has never seen, and what it has no room
   /// for. Nil if there is nothing to say.
   ///
@@ -70,6 +75,7 @@ public struct Vocabulary: Sendable {
       unknown.isEmpty ? nil : "the model was not trained with \(unknown.map(\.debugDescription).joined(separator: ", "))",
       encoding.cut == 0 ? nil : "there is only room for \(kept.debugDescription)",
     ].compactMap(\.self)
-    return remarks.isEmpty ? nil : "\(text.debugDescription): \(remarks.joined(separator: "; "))."
+    let shown = text.count <= 60 ? text : text.prefix(60) + "…"
+    return remarks.isEmpty ? nil : "\(shown.debugDescription): \(remarks.joined(separator: "; "))."
   }
 }

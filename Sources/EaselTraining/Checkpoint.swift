@@ -91,7 +91,7 @@ public struct LoadedModel {
     let context = ModelContext(
       backend: backend, type: type, seed: seed ?? settings.seed, data: state.data.description,
       parts: try parts.models(on: backend),
-      vocabulary: checkpoint.contains(BytePairTokenizer.vocabularyFile) ? try Vocabulary(folder: checkpoint.path) : nil)
+      vocabulary: try checkpoint.vocabulary())
     return (try preset.makeModel(configuration, context), configuration)
   }
 
@@ -115,6 +115,13 @@ public struct LoadedModel {
       difference("instruction set", recorded.instructionSet, present.instructionSet),
       difference("oneDNN", recorded.oneDNN ?? "none", present.oneDNN ?? "none"),
     ].compactMap { $0 }
+  }
+}
+
+extension CheckpointFolder {
+  /// What the checkpoint's model knows of texts; nil if it reads none.
+  func vocabulary() throws -> Vocabulary? {
+    contains(BytePairTokenizer.vocabularyFile) ? try Vocabulary(folder: path) : nil
   }
 }
 

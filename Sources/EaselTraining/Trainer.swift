@@ -1,4 +1,5 @@
 import EaselSupport
+import EaselText
 import Foundation
 import Synchronization
 
@@ -37,12 +38,14 @@ public final class Trainer {
   ///   - data: its images.
   ///   - counterpart: the second domain's images, for families of two.
   ///   - parts: the checkpoints of the parts that the settings name; nil if these are paths of checkpoints' folders.
+  ///   - origin: the checkpoint whose weights the run will start from; nil for random ones. A model that reads texts keeps
+  ///     its tokenizer.
   ///   - folder: the run's folder.
   ///   - backend: the backend that computes.
   /// - Throws: `UserError` if settings and data do not fit together.
   public init(
     preset: AnyPreset, configuration: ConfigurationDocument, data: DatasetSplits, counterpart: DatasetSplits? = nil,
-    parts: PartCheckpoints? = nil, folder: RunFolder, backend: any Backend
+    parts: PartCheckpoints? = nil, origin: CheckpointFolder? = nil, folder: RunFolder, backend: any Backend
   ) throws {
     let data = try TrainingData(data, counterpart, for: preset)
     settings = try configuration.decode(TrainingSettings.self)
@@ -51,7 +54,8 @@ public final class Trainer {
     self.parts = try parts ?? PartCheckpoints(configuration, of: preset) { try CheckpointFolder.open($0) }
     let models = try self.parts.models(on: backend)
     let vocabulary = try preset.vocabulary(
-      configuration, captions: data.images.train.annotations.captions, parts: models)
+      configuration, captions: data.images.train.annotations.captions, parts: models
+    ).map { try origin?.vocabulary()?.adding(wordsOf: $0) ?? $0 }
     let context = ModelContext(
       backend: backend, type: type, seed: settings.seed, data: data.record.description, parts: models,
       vocabulary: vocabulary)

@@ -1,5 +1,6 @@
 import ArgumentParser
 import EaselKit
+import EaselSupport
 
 // Options that several verbs share. What an option means is written once, in the request's table of fields.
 
@@ -84,15 +85,32 @@ struct SamplingOptionGroup: ParsableArguments {
   @Option(help: .field(\SamplingChoice.sampler)) var sampler: String?
   @Option(parsing: .unconditional, help: .field(\SamplingChoice.eta)) var eta: Double?
   @Option(parsing: .unconditional, help: .field(\SamplingChoice.label)) var label: String?
+  @Option(name: .customLong("prompt"), parsing: .unconditionalSingleValue, help: .field(\SamplingChoice.prompts))
+  var prompt: [String] = []
+  @Option(help: "A file of prompts, one in each line.") var prompts: String?
+  @Option(parsing: .unconditional, help: .field(\SamplingChoice.negative)) var negative: String?
   @Option(parsing: .unconditional, help: .field(\SamplingChoice.guidance)) var guidance: Float?
   @Option(parsing: .unconditional, help: .field(\SamplingChoice.seed)) var seed: UInt64 = 0
   @Option(parsing: .unconditional, help: .field(\SamplingChoice.chunk)) var chunk = SamplingOptions.usualChunk
 
-  var choice: SamplingChoice {
-    SamplingChoice {
+  func choice() throws -> SamplingChoice {
+    let lines = try prompts.map(Self.lines) ?? []
+    return SamplingChoice {
+      ($0.prompts, $0.negative) = (prompt + lines, negative)
       ($0.steps, $0.sampler, $0.eta, $0.label) = (steps, sampler, eta, label)
       ($0.guidance, $0.seed, $0.chunk) = (guidance, seed, chunk)
     }
+  }
+
+  /// The lines of a file that are not empty.
+  private static func lines(of path: String) throws -> [String] {
+    guard let text = String(validating: try FileIO.read(path, maximumSize: 1 << 22), as: UTF8.self) else {
+      throw UserError(.badData, "\(path): expected UTF-8 text, found other bytes")
+    }
+    let lines = text.split(whereSeparator: \.isNewline).map { $0.trimmingPrefix(while: \.isWhitespace) }
+      .filter { !$0.isEmpty }.map(String.init)
+    if lines.isEmpty { throw UserError(.badData, "\(path): expected a prompt in each line, found none") }
+    return lines
   }
 }
 

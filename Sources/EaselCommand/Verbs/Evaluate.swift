@@ -42,10 +42,11 @@ struct Evaluate: ParsableCommand {
 
   @OptionGroup var common: CommonOptions
 
-  private var typed: EvaluateRequest {
-    EvaluateRequest {
+  private func typed() throws -> EvaluateRequest {
+    let sampling = try sampling.choice()
+    return EvaluateRequest {
       ($0.source, $0.array, $0.images, $0.labels) = (source.choice, array, images, labels)
-      ($0.count, $0.references, $0.sampling, $0.data) = (count, references, sampling.choice, data)
+      ($0.count, $0.references, $0.sampling, $0.data) = (count, references, sampling, data)
       ($0.features, $0.classifier, $0.dimensions, $0.resamples) = (features, classifier, dimensions, resamples)
       ($0.likelihood, $0.importanceSamples, $0.probe) = (likelihood, importanceSamples, probe)
       ($0.probeImages, $0.skipBroken) = (probeImages, skipBroken)
@@ -54,6 +55,7 @@ struct Evaluate: ParsableCommand {
 
   func run() throws {
     let desk = try Desk(common)
+    let typed = try typed()
     let request =
       try recipe.map {
         try desk.bench.request(from: $0) { request in

@@ -7,7 +7,7 @@ struct Interpolate: PictureVerb {
     discussion: """
       Walks between two noises if the model draws from noise, otherwise between held-out images; or between two given \
       images. If codes are normal numbers, also along one number after the other, or over the plane of a code of two.
-      A diffusion model's walks take --steps, --sampler, --label (one class per row, in turn) and --guidance.
+      A diffusion model's walks take --steps, --sampler, --label or --prompt (one per row, in turn) and --guidance.
       """)
 
   @OptionGroup var picture: PictureOptions
@@ -20,9 +20,9 @@ struct Interpolate: PictureVerb {
   @Option(help: "Also write the walks as an animated PNG, to and fro.")
   var animate: String?
 
-  func ask(_ request: inout InterpolateRequest) {
+  func ask(_ request: inout InterpolateRequest) throws {
     (request.along, request.frames, request.rows) = (along, frames, rows)
-    (request.input, request.sampling) = (input.choice, sampling.choice)
+    (request.input, request.sampling) = (input.choice, try sampling.choice())
     request.film = animate != nil
   }
 

@@ -22,7 +22,7 @@ struct Sample: PictureVerb {
 
   func ask(_ request: inout SampleRequest) throws {
     (request.first, request.count, request.columns) = (first, count, columns)
-    (request.sampling, request.film) = (sampling.choice, animate != nil)
+    (request.sampling, request.film) = (try sampling.choice(), animate != nil)
   }
 
   func check() throws {

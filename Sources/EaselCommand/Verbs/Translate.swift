@@ -19,6 +19,7 @@ struct Translate: PictureVerb {
   @Option(help: .field(\TranslateRequest.direction)) var direction: String?
   @Option(parsing: .unconditional, help: .field(\TranslateRequest.strength)) var strength: Double?
   @Option(parsing: .unconditional, help: .field(\TranslateRequest.label)) var label: String?
+  @Option(parsing: .unconditional, help: .field(\TranslateRequest.prompt)) var prompt: String?
   @Option(parsing: .unconditional, help: .field(\TranslateRequest.copies)) var copies = 1
   @Option(parsing: .unconditional, help: .field(\TranslateRequest.seed)) var seed: UInt64 = 0
   @Option(parsing: .unconditional, help: .field(\TranslateRequest.count)) var count: Int?
@@ -29,7 +30,7 @@ struct Translate: PictureVerb {
   func ask(_ request: inout TranslateRequest) {
     (request.input, request.direction, request.strength, request.label) = (input.choice, direction, strength, label)
     (request.copies, request.seed, request.count, request.columns) = (copies, seed, count, columns)
-    request.pairs = pairs
+    (request.prompt, request.pairs) = (prompt, pairs)
   }
 
   func run() throws {

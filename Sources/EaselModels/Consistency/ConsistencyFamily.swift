@@ -1,10 +1,12 @@
 import EaselOptimizers
+import EaselText
 
 /// Consistency models: images out of noise in one, two or four passes, tuned from a diffusion model (Geng et al. 2024).
 public enum ConsistencyFamily: ModelFamily {
   public static let name = "consistency"
   public static let summary = "draws images out of noise in one to four passes"
   public static let convolves3x3 = true
+  public static var parts: [ModelPart] { DiffusionFamily.parts }
 
   /// The network, its conditioning and its noise are the diffusion model's; how it draws is not.
   public static var startingPoint: StartingPoint? {
@@ -39,6 +41,12 @@ public enum ConsistencyFamily: ModelFamily {
         }
       })
   ]
+
+  public static func vocabulary(
+    _ settings: ConsistencySettings, captions: [[String]]?, parts: [String: any Model]
+  ) throws -> Vocabulary? {
+    try DiffusionFamily.vocabulary(settings.diffusion, captions: captions, parts: parts)
+  }
 
   public static func make(_ settings: ConsistencySettings, _ context: ModelContext) throws -> any Model {
     try Consistency(settings, context)

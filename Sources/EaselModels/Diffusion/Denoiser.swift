@@ -4,13 +4,16 @@ import EaselSupport
 /// A U-Net that separates images from noise at any level, with its settings: what diffusion and consistency models
 /// share.
 ///
-/// Inside, images have values −1 to 1. Optionally the network is conditioned on labels, with classifier-free guidance
-/// (Ho and Salimans 2022).
+/// Inside, images have values −1 to 1, or are the latents of an autoencoder (Rombach et al. 2022). Optionally the network is
+/// conditioned on labels, captions or pictures, with classifier-free guidance (Ho and Salimans 2022).
 public struct Denoiser {
   let context: ModelContext
   let settings: DiffusionSettings
   let schedule: NoiseSchedule
+  let space: any DiffusionSpace
   private let network: UNet
+  /// Makes what the network reads of the conditions; nil for an unconditional network.
+  private let conditioner: (any Conditioner)?
 
   /// The purposes that random numbers are drawn for in training.
   enum Draw {
@@ -18,11 +21,12 @@ public struct Denoiser {
     static let level: UInt32 = 1
     static let labelDropout: UInt32 = 2
     static let augmentation: UInt32 = 3
+    static let caption: UInt32 = 6
     /// The first of the purposes of the dropout layers.
     static let dropout: UInt32 = 16
   }
 
-  /// - Throws: `UserError` (usage) if the network is conditional and the data have no labels.
+  /// - Throws: `UserError` (usage) if the network is conditional and the data have no labels or captions.
   init(_ settings: DiffusionSettings, _ context: ModelContext, _ scope: Scope) throws {
     if settings.conditional, context.data.classNames.isEmpty {
       throw UserError(
@@ -33,14 +37,38 @@ public struct Denoiser {
     self.context = context
     schedule = NoiseSchedule(
       settings.noiseSchedule, timesteps: settings.timesteps, dataDeviation: Double(settings.dataDeviation))
-    network = UNet(settings.network(context.data), scope)
+    let autoencoder = context.parts[DiffusionSettings.key(\.space)] as? any LatentCoding
+    space = autoencoder.map { LatentSpace($0) } ?? PixelSpace(context: context)
+    let reader = try TextReader(settings, context, scope)
+    let likeness = context.parts[DiffusionSettings.key(\.likeness)] as? any ImageTextEmbedding
+    kind =
+      likeness.map { .embeddings(width: $0.embeddingWidth) }
+      ?? (reader != nil ? .texts : settings.conditional ? .classes : .nothing)
+    network = UNet(
+      settings.network(
+        channels: space.channels, classCount: settings.conditional ? context.data.classNames.count : 0,
+        tokenWidth: reader?.tokenWidth, embeddingWidth: likeness?.embeddingWidth ?? 0), scope)
+    conditioner = reader?.conditioner ?? network.conditioner
+    self.reader = reader
+    self.likeness = likeness
   }
+
+  /// The conditions that it takes.
+  let kind: ConditionKind
+  private let reader: TextReader?
+  private let likeness: (any ImageTextEmbedding)?
+
+  /// Whether predicted images are clipped to the range of pixels.
+  var clips: Bool { settings.clip && space.isBounded }
+
+  /// See ``TextReading/remark(on:)``.
+  func remark(on text: String) -> String? { reader?.remark(on: text) ?? likeness?.remark(on: text) }
 
   // MARK: Training
 
   /// A batch as the network learns from it: the images with their conditions, and noise for each.
   struct Lesson {
-    /// `[N, H, W, C]`, −1 to 1.
+    /// Points of the space, `[N, h, w, c]`.
     let images: Tensor
     /// The noise, of the images' shape.
     let noise: Tensor
@@ -60,18 +88,17 @@ public struct Denoiser {
   ///   - draw: the random numbers of a purpose for these images.
   func lesson(_ batch: Batch, isTraining: Bool, _ draw: (UInt32) -> RandomDraw) -> Lesson {
     let backend = context.backend
-    let (images, augmentation) =
-      isTraining && settings.augment > 0
-      ? NonLeakyAugmentation(probability: settings.augment).apply(to: batch, draw(Draw.augmentation), on: backend)
-      : (batch.tensor(signed: true, on: backend), nil)
+    let (images, augmentation) = space.lesson(
+      batch, isTraining && settings.augment > 0 ? NonLeakyAugmentation(probability: settings.augment) : nil,
+      draw(Draw.augmentation))
     let noise = Tensor(uninitialized: images.shape, on: backend)
     backend.fillNormal(noise, draw(Draw.noise))
     return Lesson(
-      images: images, noise: noise, conditions: conditions(of: batch, isTraining ? draw(Draw.labelDropout) : nil),
+      images: images, noise: noise, conditions: isTraining ? drawnConditions(of: batch, draw) : conditions(of: batch),
       augmentation: augmentation, dropout: isTraining && settings.dropout > 0 ? draw(Draw.dropout) : nil)
   }
 
-  /// The network's output for a lesson's images: float32 `[N, H, W, outputs]`.
+  /// The network's output for a lesson's images: float32 `[N, h, w, outputs]`.
   ///
   /// - Parameter noisy: the images, each with its level of noise.
   func output(_ noisy: Tensor, of lesson: Lesson, at levels: [NoiseLevel], on tape: Tape?) -> Variable {
@@ -82,20 +109,46 @@ public struct Denoiser {
     ).cast(to: .float32)
   }
 
-  /// The conditions that the network receives for a batch; in training, some labels are dropped.
-  private func conditions(of batch: Batch, _ dropping: RandomDraw?) -> [Condition] {
-    var conditions = batch.conditions
-    guard settings.conditional, let dropping else { return conditions }
+  /// The conditions that the network receives for a batch in training: one of an image's captions is drawn, and some
+  /// conditions are dropped.
+  private func drawnConditions(of batch: Batch, _ draw: (UInt32) -> RandomDraw) -> [Condition] {
+    var conditions = conditions(of: batch, chosenBy: draw(Draw.caption))
+    if kind == .nothing { return conditions }
     let numbers = Tensor(uninitialized: [batch.count], on: context.backend)
-    context.backend.fillUniform(numbers, dropping)
+    context.backend.fillUniform(numbers, draw(Draw.labelDropout))
     for (index, number) in numbers.values().enumerated() where number < settings.labelDropout {
       conditions[index] = .nothing
     }
     return conditions
   }
 
+  /// The conditions that images have of themselves.
+  ///
+  /// - Parameter draw: chooses among an image's captions; nil for the first.
+  func conditions(of batch: Batch, chosenBy draw: RandomDraw? = nil) -> [Condition] {
+    switch kind {
+    case .nothing: return [Condition](repeating: .nothing, count: batch.count)
+    case .classes: return batch.conditions
+    case .texts:
+      return batch.captions(chosenBy: draw, on: context.backend).map { $0.map(Condition.text) ?? .nothing }
+    case .embeddings(let width):
+      guard let likeness else { return [] }
+      let vectors = likeness.embed(images: batch.tensor(on: context.backend)).values()
+      return (0..<batch.count).map { .embedding(Array(vectors[$0 * width..<($0 + 1) * width])) }
+    }
+  }
+
   private func conditioning(_ conditions: [Condition], on tape: Tape? = nil) -> Conditioning {
-    network.conditioner?(conditions, type: context.type, on: tape) ?? Conditioning()
+    conditioner?(embedded(conditions), type: context.type, on: tape) ?? Conditioning()
+  }
+
+  /// Texts for a network that reads vectors become the vectors of the texts.
+  private func embedded(_ conditions: [Condition]) -> [Condition] {
+    guard let likeness else { return conditions }
+    return conditions.map { condition in
+      guard case .text(let text) = condition else { return condition }
+      return .embedding(likeness.embed(texts: [text]).values())
+    }
   }
 
   // MARK: The network in use
@@ -111,9 +164,12 @@ public struct Denoiser {
   /// - Parameters:
   ///   - count: how many images there are.
   ///   - conditions: one for each image; nil for none.
+  ///   - negative: what to go away from; nothing in particular by default.
   ///   - scale: how far to go from the prediction without a condition to the one with it.
-  func guidance(of count: Int, to conditions: [Condition]? = nil, scale: Float = 1) -> Guidance {
-    let nothing = [Condition](repeating: .nothing, count: count)
+  func guidance(
+    of count: Int, to conditions: [Condition]? = nil, from negative: Condition = .nothing, scale: Float = 1
+  ) -> Guidance {
+    let nothing = [Condition](repeating: conditions == nil ? .nothing : negative, count: count)
     guard let conditions, scale != 0 else {
       return Guidance(conditioning: conditioning(nothing), isBeside: false, scale: 1)
     }
@@ -124,7 +180,7 @@ public struct Denoiser {
 
   /// The images at one level, denoised by the network.
   func denoised(_ x: Tensor, at level: NoiseLevel, _ guidance: Guidance, clips: Bool) -> Denoised {
-    let (backend, channels) = (context.backend, context.data.channels)
+    let (backend, channels) = (context.backend, space.channels)
     func output(_ x: Tensor) -> Tensor {
       network(
         Variable(x.cast(to: context.type)), timesteps: [Float](repeating: level.condition, count: x.shape[0]),
@@ -166,9 +222,35 @@ public struct Denoiser {
     return noise
   }
 
-  /// From −1…1 to 0…1.
-  func unit(_ images: Tensor) -> Tensor { context.backend.affine(images, scale: 0.5, shift: 0.5) }
-  func signed(_ images: Tensor) -> Tensor { context.backend.affine(images, scale: 2, shift: -1) }
+}
+
+/// What makes tokens of the texts of a diffusion model: a text encoder of its own or that of another checkpoint.
+private struct TextReader {
+  let tokenWidth: Int
+  let conditioner: any Conditioner
+  let remark: (String) -> String?
+
+  /// - Returns: nil for a model that learns no captions.
+  /// - Throws: `UserError` (usage) if there is no vocabulary.
+  init?(_ settings: DiffusionSettings, _ context: ModelContext, _ scope: Scope) throws {
+    guard settings.captions else { return nil }
+    guard let vocabulary = context.vocabulary else {
+      throw UserError(.usage, "captions: expected data with captions, found none")
+    }
+    if let encoder = context.parts[DiffusionSettings.key(\.text)] as? any TextEncoding {
+      tokenWidth = encoder.tokenWidth
+      conditioner = FrozenTextConditioner(encoder: encoder)
+      remark = { vocabulary.remark(on: $0, length: encoder.textLength) }
+    } else {
+      let own = TextConditioner(
+        vocabulary, settings.textNetwork(vocabularySize: vocabulary.tokenizer.tokens.count), scope["text_encoder"])
+      tokenWidth = settings.textWidth
+      conditioner = own
+      remark = own.remark
+    }
+  }
+
+  func remark(on text: String) -> String? { remark(text) }
 }
 
 extension Backend {

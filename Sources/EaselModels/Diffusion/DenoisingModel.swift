@@ -5,7 +5,9 @@ import EaselLayers
 ///
 /// A ``DiffusionSampler`` does its work. The models differ in what their network was trained for, and therefore in
 /// which samplers suit it.
-public protocol DenoisingModel: SingleLossModel, StepwiseSampling, ImageEncoding, Restoring, Translating, Inpainting {
+public protocol DenoisingModel: SingleLossModel, StepwiseSampling, ImageEncoding, Restoring, Translating, Inpainting,
+  TextReading
+{
   var denoiser: Denoiser { get }
   /// The samplers that its network was trained for.
   static var samplers: [DiffusionSampler.Method] { get }
@@ -22,7 +24,7 @@ extension DenoisingModel {
 
   public func benchmarkPass(_ batch: Batch) {
     _ = denoiser.denoised(
-      batch.tensor(signed: true, on: context.backend), at: schedule.level(schedule.count / 2),
+      denoiser.space.encode(batch.tensor(on: context.backend)), at: schedule.level(schedule.count / 2),
       denoiser.guidance(of: batch.count), clips: false)
   }
 
@@ -33,7 +35,7 @@ extension DenoisingModel {
     watch: (_ steps: Int, _ x: Tensor) -> Void = { _, _ in }
   ) throws -> Tensor {
     try sampler.walk(x, through: levels) { x, level in
-      denoiser.denoised(x, at: level, guidance, clips: settings.clip)
+      denoiser.denoised(x, at: level, guidance, clips: denoiser.clips)
     } noise: { step in
       denoiser.normal(x.shape, seed: seed, first: first, draw: step)
     } progress: { steps, x in

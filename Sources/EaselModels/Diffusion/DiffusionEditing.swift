@@ -8,7 +8,8 @@ import Foundation
 extension DenoisingModel {
   public var corruption: Corruption { Corruption(.gaussian, strength: 0.3) }
 
-  /// Begins at the timestep with as much noise as the image has, and goes on from there.
+  /// Begins at the timestep with as much noise as the image has, and goes on from there. The latents of a noisy image have
+  /// no such noise of their own: they get as much.
   public func restore(
     _ images: Tensor, from corruption: Corruption, seed: UInt64, progress: (Double) throws -> Void
   ) throws -> Tensor {
@@ -21,12 +22,16 @@ extension DenoisingModel {
     let start = schedule.timestep(forNoise: Double(2 * corruption.strength))
     let sampler = DiffusionSampler(restorer)
     let levels = sampler.levels(min(start + 1, settings.samplerSteps), of: schedule, .trailing, from: start)
-    let noisy = context.backend.affine(denoiser.signed(images), scale: Float(levels[0].signal), shift: 0)
     let all = 0..<images.shape[0]
-    return denoiser.unit(
-      try Chunks.map(noisy) { chunk, numbers in
-        try walk(
-          chunk, through: levels, sampler, denoiser.guidance(of: numbers.count), seed: seed, first: numbers.lowerBound
+    return denoiser.space.decode(
+      try Chunks.map(denoiser.space.encode(images)) { chunk, numbers in
+        let first = numbers.lowerBound
+        let noisy =
+          denoiser.space is PixelSpace
+          ? context.backend.affine(chunk, scale: Float(levels[0].signal), shift: 0)
+          : levels[0].add(denoiser.normal(chunk.shape, seed: seed, first: first, draw: 0), to: chunk)
+        return try walk(
+          noisy, through: levels, sampler, denoiser.guidance(of: numbers.count), seed: seed, first: first
         ) {
           try progress(Chunks.fraction(of: all, numbers, $0))
         }
@@ -49,8 +54,7 @@ extension DenoisingModel {
     check.require(
       options.copies == 1, "\(field: "copies"): a diffusion model draws each copy anew, so their mean would be a blur")
     try check.finish()
-    try SamplingOptions.check(
-      options.condition.map { [$0] }, of: context.data, isConditional: settings.conditional)
+    try conditionKind.check(options.condition.map { [$0] }, of: context.data)
 
     let start = Int((strength * Double(schedule.count)).rounded()) - 1
     guard start >= 0 else { return images }
@@ -58,7 +62,7 @@ extension DenoisingModel {
     let steps = max(1, Int((strength * Double(settings.samplerSteps)).rounded(.up)))
     let levels = sampler.levels(min(steps, start + 1), of: schedule, .trailing, from: start)
     let all = 0..<images.shape[0]
-    let made = try Chunks.map(denoiser.signed(images)) { chunk, numbers in
+    let made = try Chunks.map(denoiser.space.encode(images)) { chunk, numbers in
       let first = numbers.lowerBound
       let guidance = denoiser.guidance(
         of: numbers.count, to: options.condition.map { [Condition](repeating: $0, count: numbers.count) },
@@ -68,7 +72,7 @@ extension DenoisingModel {
         levels[0].add(noise, to: chunk), through: levels, sampler, guidance, seed: options.seed, first: first
       ) { try progress(Chunks.fraction(of: all, numbers, $0)) }
     }
-    return denoiser.unit(made)
+    return denoiser.space.decode(made)
   }
 }
 
@@ -115,13 +119,13 @@ extension DenoisingModel {
     let backend = context.backend
     let sampler = DiffusionSampler(inpainter.method, variance: settings.variance)
     let levels = sampler.levels(resampling.steps, of: schedule, settings.spacing)
-    let mask = Tensor(
-      missing.values().flatMap { [Float](repeating: $0, count: context.data.channels) }, shape: images.shape,
-      on: backend)
-    let known = backend.affine(mask, scale: -1, shift: 1)
-    let (all, channels) = (0..<images.shape[0], context.data.channels)
+    let pixels = PixelSpace(context: context).mask(missing)
+    let known = backend.affine(pixels, scale: -1, shift: 1)
+    let mask = denoiser.space.mask(missing)
+    let (all, channels) = (0..<images.shape[0], denoiser.space.channels)
     // The values of missing pixels must not matter. The mask is divided into the same chunks.
-    let made = try Chunks.map(backend.concatenate([denoiser.signed(images * known), mask])) { chunk, numbers in
+    let given = backend.concatenate([denoiser.space.encode(images * known), mask])
+    let made = try Chunks.map(given) { chunk, numbers in
       let first = numbers.lowerBound
       let (clean, mask) = (backend.slice(chunk, 0..<channels), backend.slice(chunk, channels..<2 * channels))
       let known = backend.affine(mask, scale: -1, shift: 1)
@@ -138,7 +142,7 @@ extension DenoisingModel {
           if round > 0 { x = block[start].add(noise(), to: x, at: block[block.endIndex - 1]) }
           for (level, next) in zip(block, block.dropFirst()) {
             x = sampler.walk(x, through: [level, next]) { x, level in
-              denoiser.denoised(x, at: level, guidance, clips: settings.clip)
+              denoiser.denoised(x, at: level, guidance, clips: denoiser.clips)
             } noise: { _ in
               noise()
             }
@@ -149,6 +153,6 @@ extension DenoisingModel {
       }
       return x
     }
-    return denoiser.unit(made) * mask + images * known
+    return denoiser.space.decode(made) * pixels + images * known
   }
 }

@@ -1,10 +1,20 @@
 import EaselOptimizers
+import EaselSupport
+import EaselText
 
 /// Denoising diffusion models: images out of noise, step by step (Ho et al. 2020).
 public enum DiffusionFamily: ModelFamily {
   public static let name = "diffusion"
   public static let summary = "draws images out of noise, step by step"
   public static let convolves3x3 = true
+
+  public static let parts = [
+    ModelPart(DiffusionSettings.key(\.space), "latents of images", example: "autoencoder-kl") { $0 is any LatentCoding },
+    ModelPart(DiffusionSettings.key(\.text), "an encoder of texts", example: "clip") { $0 is any TextEncoding },
+    ModelPart(DiffusionSettings.key(\.likeness), "vectors of images and texts", example: "clip") {
+      $0 is any ImageTextEmbedding
+    },
+  ]
 
   public static let presets = [
     Preset(
@@ -142,6 +152,20 @@ public enum DiffusionFamily: ModelFamily {
       ("channels", list(channels)), ("attention-levels", list(model.attentionLevels.map { $0 + added })),
       ("batch-size", String(batch)),
     ]
+  }
+
+  public static func vocabulary(
+    _ settings: DiffusionSettings, captions: [[String]]?, parts: [String: any Model]
+  ) throws -> Vocabulary? {
+    guard settings.captions else { return nil }
+    guard let texts = captions?.joined(), !texts.isEmpty else {
+      throw UserError(
+        .usage, "captions: expected data with captions, found none",
+        hint: "Put them into metadata.jsonl, or make them of the classes' names with \(field: "caption-template").")
+    }
+    // A text encoder of another checkpoint has a tokenizer already; what words this model sees is its own affair.
+    let given = parts[DiffusionSettings.key(\.text)]?.context.vocabulary?.tokenizer
+    return Vocabulary(of: texts, try given ?? BytePairTokenizer(training: texts, size: settings.vocabularySize))
   }
 
   public static func make(_ settings: DiffusionSettings, _ context: ModelContext) throws -> any Model {

@@ -9,10 +9,11 @@ extension DenoisingModel {
     if let guidance = options.guidance {
       check(Double(guidance), String(field: "guidance"), .atLeast(0))
       check.require(
-        settings.conditional, "\(field: "guidance"): this model was trained without labels (conditional: false)")
+        conditionKind != .nothing, "\(field: "guidance"): this model was trained without labels and captions")
     }
     try check.finish()
-    try SamplingOptions.check(options.conditions, of: context.data, isConditional: settings.conditional)
+    try conditionKind.check(options.conditions, of: context.data)
+    if let negative = options.negative { try checkNegative(negative, options) }
     let sampler = try sampler(options)
     if options.eta != nil, !sampler.method.takesEta {
       guard Self.samplers.contains(where: \.takesEta) else {
@@ -24,6 +25,28 @@ extension DenoisingModel {
         hint: "ddpm always adds noise, heun never does.")
     }
   }
+
+  private func checkNegative(_ negative: Condition, _ options: SamplingOptions) throws {
+    guard case .text = negative, conditionKind != .classes else {
+      throw UserError(
+        .usage, "\(field: "negative"): this model was trained with classes, not with texts")
+    }
+    try conditionKind.check([negative], of: context.data)
+    guard let conditions = options.conditions, conditions.contains(where: { $0 != .nothing }) else {
+      throw UserError(
+        .usage, "\(field: "negative"): expected a \(field: "prompt") beside it, found none",
+        hint: "Guidance goes from the one to the other.")
+    }
+    guard options.guidance ?? settings.guidance != 1 else {
+      throw UserError(
+        .usage, "\(field: "negative"): it has no effect with a guidance of 1",
+        hint: "Set \(field: "guidance") to more than 1.")
+    }
+  }
+
+  public var conditionKind: ConditionKind { denoiser.kind }
+
+  public func remark(on text: String) -> String? { denoiser.remark(on: text) }
 
   /// The noise of a sampler's steps; the model's own setting applies only to its own sampler.
   private func eta(_ options: SamplingOptions) -> Double? {
@@ -60,25 +83,26 @@ extension DenoisingModel {
     func make(_ numbers: Range<Int>) throws -> Tensor {
       let first = numbers.lowerBound
       let guidance = denoiser.guidance(
-        of: numbers.count, to: settings.conditional ? options.conditions(of: numbers, in: context.data) : nil,
-        scale: options.guidance ?? settings.guidance)
-      let noise = denoiser.normal(context.data.shape(numbers.count), seed: options.seed, first: first, draw: 0)
-      watch?(0, first, denoiser.unit(noise))
+        of: numbers.count,
+        to: conditionKind == .nothing ? nil : options.conditions(of: numbers, conditionKind, in: context.data),
+        from: options.negative ?? .nothing, scale: options.guidance ?? settings.guidance)
+      let noise = denoiser.normal(denoiser.space.shape(numbers.count), seed: options.seed, first: first, draw: 0)
+      watch?(0, first, denoiser.space.decode(noise))
       return try walk(
         noise, through: levels, sampler, guidance, seed: options.seed, first: first
       ) {
         try progress(Chunks.fraction(of: range, numbers, $0))
       } watch: { step, x in
-        watch?(step, first, denoiser.unit(x))
+        watch?(step, first, denoiser.space.decode(x))
       }
     }
     let made = try Chunks.series(
-      range, of: options.chunk, shape: context.data.shape, on: context.backend, progress: { _ in }, make: make)
-    return denoiser.unit(made)
+      range, of: options.chunk, shape: denoiser.space.shape, on: context.backend, progress: { _ in }, make: make)
+    return denoiser.space.decode(made)
   }
 
   public func columns(_ options: SamplingOptions) -> Int? {
-    settings.conditional ? options.columns(in: context.data) : nil
+    options.columns(conditionKind, in: context.data)
   }
 
   public func description(of options: SamplingOptions) -> [(key: String, value: String)] {
@@ -87,8 +111,8 @@ extension DenoisingModel {
       ("Sampler", options.sampler ?? settings.sampler.rawValue),
     ]
     if let eta = eta(options) { description.append(("Eta", String(eta))) }
-    if settings.conditional {
-      description += options.conditionDescription(in: context.data)
+    if conditionKind != .nothing {
+      description += options.description(of: conditionKind, in: context.data)
       description.append(("Guidance", String(options.guidance ?? settings.guidance)))
     }
     return description.map { (key: $0.0, value: $0.1) }
@@ -112,13 +136,13 @@ extension DenoisingModel {
     }
     if options.guidance != nil, options.conditions == nil {
       throw UserError(
-        .usage, "\(field: "guidance"): without a \(field: "label") there is nothing to guide towards",
-        hint: "Add \(field: "label"), or leave it out.")
+        .usage, "\(field: "guidance"): without a \(field: conditionKind == .classes ? "label" : "prompt") there is nothing to guide towards",
+        hint: "Add one, or leave it out.")
     }
     let codec = codec(options)
     var description = [("Steps", String(codec.levels.count - 1)), ("Sampler", codec.sampler.method.rawValue)]
     if options.conditions != nil {
-      description += options.conditionDescription(in: context.data)
+      description += options.description(of: conditionKind, in: context.data)
       description.append(("Guidance", String(options.guidance ?? settings.guidance)))
     }
     return description.map { (key: $0.0, value: $0.1) }
@@ -135,8 +159,8 @@ extension DenoisingModel {
   private func guidance(_ options: SamplingOptions, _ numbers: Range<Int>) -> Denoiser.Guidance {
     guard options.conditions != nil else { return denoiser.guidance(of: numbers.count) }
     return denoiser.guidance(
-      of: numbers.count, to: options.conditions(of: numbers, in: context.data),
-      scale: options.guidance ?? settings.guidance)
+      of: numbers.count, to: options.conditions(of: numbers, conditionKind, in: context.data),
+      from: options.negative ?? .nothing, scale: options.guidance ?? settings.guidance)
   }
 
   public func encode(_ images: Tensor) -> Tensor { encoded(images, SamplingOptions()) { _ in } }
@@ -159,10 +183,10 @@ extension DenoisingModel {
   ) rethrows -> Tensor {
     let (sampler, levels) = codec(options)
     let all = 0..<images.shape[0]
-    return try Chunks.map(denoiser.signed(images), of: options.chunk) { clean, numbers in
+    return try Chunks.map(denoiser.space.encode(images), of: options.chunk) { clean, numbers in
       let guidance = guidance(options, numbers)
       return try sampler.encode(clean, through: levels) { x, level in
-        denoiser.denoised(x, at: level, guidance, clips: settings.clip)
+        denoiser.denoised(x, at: level, guidance, clips: denoiser.clips)
       } noise: { step in
         denoiser.normal(clean.shape, seed: 0, first: numbers.lowerBound, draw: step)
       } progress: { steps in
@@ -175,17 +199,17 @@ extension DenoisingModel {
     -> Tensor
   {
     let (sampler, levels) = codec(options)
-    let channels = context.data.channels
+    let channels = denoiser.space.channels
     require(
       codes.shape.last == channels * sampler.noiseCount(levels),
       "codes \(codes.shape) for \(sampler.noiseCount(levels)) noises of \(channels) channels")
     let all = 0..<codes.shape[0]
-    return denoiser.unit(
+    return denoiser.space.decode(
       try Chunks.map(codes, of: options.chunk) { code, numbers in
         let guidance = guidance(options, numbers)
         func noise(_ step: Int) -> Tensor { context.backend.slice(code, step * channels..<(step + 1) * channels) }
         return try sampler.walk(noise(0), through: levels) { x, level in
-          denoiser.denoised(x, at: level, guidance, clips: settings.clip)
+          denoiser.denoised(x, at: level, guidance, clips: denoiser.clips)
         } noise: {
           noise($0)
         } progress: { steps, _ in
@@ -203,7 +227,7 @@ extension DenoisingModel {
     let (sampler, levels) = codec(options)
     return context.backend.concatenate(
       (0..<sampler.noiseCount(levels)).map {
-        denoiser.normal(context.data.shape(range.count), seed: options.seed, first: range.lowerBound, draw: $0)
+        denoiser.normal(denoiser.space.shape(range.count), seed: options.seed, first: range.lowerBound, draw: $0)
       })
   }
 }

@@ -9,6 +9,8 @@ public struct DiffusionSettings: ModelSettings {
   public var attentionLevels = [2]
   /// Channels of an attention head; 0 for one head.
   public var attentionHeadWidth = 0
+  /// Heads of each attention; 0 if their width decides.
+  public var attentionHeads = 0
   public var groups = 32
   public var normEpsilon: Float = 1e-5
   public var flipSinToCos = true
@@ -24,7 +26,25 @@ public struct DiffusionSettings: ModelSettings {
   public var variance = PosteriorVariance.fixedSmall
   /// Whether the data's labels are learned, for `--label` and `--guidance`.
   public var conditional = false
-  /// How often training drops a label, which guidance needs.
+  /// Whether the data's captions are learned, for `--prompt` and `--guidance`.
+  public var captions = false
+  /// The checkpoint of a text encoder, which stays as it is; empty for one that is trained along.
+  public var text = ""
+  /// Channels, blocks and heads of the text encoder that is trained along, the tokens that it reads of a text, and those
+  /// that there are.
+  public var textWidth = 128
+  public var textLayers = 4
+  public var textHeads = 4
+  public var contextLength = 32
+  public var vocabularySize = 1024
+  /// Whether the layers around cross-attention are linear, as in Stable Diffusion 2.
+  public var linearProjection = false
+  /// The checkpoint of a model whose vectors of the images are learned as conditions, for `--like` and `--prompt`; empty
+  /// for none.
+  public var likeness = ""
+  /// The checkpoint of an autoencoder on whose latents it works; empty for pixels.
+  public var space = ""
+  /// How often training drops a label, a caption or a vector, which guidance needs.
   public var labelDropout: Float = 0.1
   /// How often a training image is rotated, stretched, moved and so on. The change is an input of the network, so the
   /// images that it draws are not changed.
@@ -38,7 +58,7 @@ public struct DiffusionSettings: ModelSettings {
   public var samplerEta = 0.0
   /// The spacing of the timesteps that `ddpm` and `ddim` visit.
   public var spacing = TimestepSpacing.leading
-  /// How much the label counts by default; 1 means as trained.
+  /// How much the condition counts by default; 1 means as trained.
   public var guidance: Float = 1.5
   /// Whether predicted images are clipped to the range of pixels in each step.
   public var clip = true
@@ -53,6 +73,8 @@ public struct DiffusionSettings: ModelSettings {
       "attention-levels", \.attentionLevels, "levels with attention, 0 the finest; there is always one in the middle"),
     Field(
       "attention-head-width", \.attentionHeadWidth, .from(0, to: 4096), "channels of an attention head; 0 for one head"),
+    Field(
+      "attention-heads", \.attentionHeads, .from(0, to: 1024), "heads of an attention; 0 if their width decides"),
     Field("groups", \.groups, .from(1, to: 4096), "number of GroupNorm groups"),
     Field("norm-epsilon", \.normEpsilon, .above(0), "epsilon of GroupNorm"),
     Field("flip-sin-to-cos", \.flipSinToCos, "whether the time embedding begins with cosines"),
@@ -69,8 +91,30 @@ public struct DiffusionSettings: ModelSettings {
       "prediction", \.prediction, "what the network predicts: the noise, the image or the velocity between them"),
     Field("variance", \.variance, "variance of ddpm's steps"),
     Field("conditional", \.conditional, "whether the data's labels are learned"),
-    Field("label-dropout", \.labelDropout, .from(0, below: 1), "how often training leaves out a label, for guidance")
-      .needing("conditional=true") { $0.conditional },
+    Field("captions", \.captions, "whether the data's captions are learned"),
+    Field("text", \.text, "the checkpoint of a text encoder; empty for one that is trained along")
+      .needing("captions=true") { $0.captions },
+    Field("text-width", \.textWidth, .from(8, to: 8192), "channels of the text encoder")
+      .needing(ownText, \.hasOwnText),
+    Field("text-layers", \.textLayers, .from(1, to: 64), "blocks of the text encoder").needing(ownText, \.hasOwnText),
+    Field("text-heads", \.textHeads, .from(1, to: 1024), "attention heads of the text encoder")
+      .needing(ownText, \.hasOwnText),
+    Field(
+      "context-length", \.contextLength, .from(4, to: 1024), "tokens that are read of a text, start and end counted"
+    ).needing(ownText, \.hasOwnText),
+    Field("vocabulary-size", \.vocabularySize, .from(514, to: 65_536), "tokens that are learned from the captions")
+      .needing(ownText, \.hasOwnText),
+    Field(
+      "linear-projection", \.linearProjection,
+      "whether the layers around cross-attention have linear layers' weights instead of 1×1 convolutions'"
+    ).needing("captions=true") { $0.captions },
+    Field(
+      "likeness", \.likeness,
+      "the checkpoint of a model whose vectors of images are learned as conditions, such as one of clip; empty for none"),
+    Field("space", \.space, "the checkpoint of an autoencoder on whose latents it works; empty for pixels"),
+    Field(
+      "label-dropout", \.labelDropout, .from(0, below: 1), "how often training leaves out a condition, for guidance"
+    ).needing(condition, \.isConditional),
     Field(
       "augment", \.augment, .from(0, to: 1),
       "how often a training image is rotated, stretched, moved and so on; the network knows, and drawn images are not"),
@@ -81,10 +125,19 @@ public struct DiffusionSettings: ModelSettings {
       "how much noise ddim and dpm++ add in each step: 0 for none, 1 for as much as ddpm"
     ).needing("sampler=ddim or sampler=dpm++") { $0.sampler.takesEta },
     Field("spacing", \.spacing, "spacing of the timesteps that ddpm and ddim visit"),
-    Field("guidance", \.guidance, .atLeast(0), "how much the label counts; 1 means as trained")
-      .needing("conditional=true") { $0.conditional },
-    Field("clip", \.clip, "whether predicted images are clipped to the range of pixels in each step"),
+    Field("guidance", \.guidance, .atLeast(0), "how much the condition counts; 1 means as trained")
+      .needing(condition, \.isConditional),
+    Field("clip", \.clip, "whether predicted images are clipped to the range of pixels in each step")
+      .needing("pixels as its space") { $0.space.isEmpty },
   ]
+
+  private static let ownText = "captions=true and no text"
+  private static let condition = "conditional=true, captions=true or likeness"
+
+  private var hasOwnText: Bool { captions && text.isEmpty }
+
+  /// Whether images have conditions.
+  var isConditional: Bool { conditional || captions || !likeness.isEmpty }
 
   public func check(_ check: inout FieldCheck) { self.check(&check, samplers: Diffusion.samplers) }
 
@@ -100,6 +153,19 @@ public struct DiffusionSettings: ModelSettings {
         width % attentionHeadWidth == 0,
         "attention-head-width: expected a divisor of the channels, found \(attentionHeadWidth) for \(width)")
     }
+    for width in channels where attentionHeads > 0 {
+      check.require(
+        width % attentionHeads == 0,
+        "attention-heads: expected a divisor of the channels, found \(attentionHeads) for \(width)")
+    }
+    check.require(
+      [conditional, captions, !likeness.isEmpty].count { $0 } <= 1,
+      "expected one of conditional, captions and likeness: an image has one condition")
+    check.require(
+      textWidth % textHeads == 0, "text-heads: expected a divisor of text-width (\(textWidth)), found \(textHeads)")
+    check.require(
+      space.isEmpty || variance != .learnedRange,
+      "variance: expected fixed-small or fixed-large for latents, found learned-range")
     check.require(
       frequencyShift.isFinite && frequencyShift < Float(max(1, (channels.first ?? 2) / 2)),
       "frequency-shift: expected less than half the first level's channels, found \(frequencyShift)")
@@ -117,13 +183,30 @@ public struct DiffusionSettings: ModelSettings {
     check(samplerSteps, "sampler-steps", 1...timesteps)
   }
 
-  func network(_ data: DataDescription) -> UNetConfiguration {
+  /// The U-Net.
+  ///
+  /// - Parameters:
+  ///   - channels: the channels of the space that it works in.
+  ///   - classCount: the number of classes; 0 for none.
+  ///   - tokenWidth: the width of a text's tokens; nil for none.
+  ///   - embeddingWidth: the length of the images' vectors; 0 for none.
+  func network(
+    channels spaceChannels: Int, classCount: Int = 0, tokenWidth: Int? = nil, embeddingWidth: Int = 0
+  ) -> UNetConfiguration {
     UNetConfiguration(
-      inputChannels: data.channels, outputChannels: data.channels * (variance == .learnedRange ? 2 : 1),
+      inputChannels: spaceChannels, outputChannels: spaceChannels * (variance == .learnedRange ? 2 : 1),
       channels: channels, layersPerBlock: layersPerBlock,
       attentionLevels: Set(attentionLevels), attentionHeadWidth: attentionHeadWidth == 0 ? nil : attentionHeadWidth,
-      groups: groups, epsilon: normEpsilon, flipSinToCos: flipSinToCos, frequencyShift: frequencyShift,
-      downsamplePadding: downsamplePadding, dropout: dropout, classCount: conditional ? data.classNames.count : 0,
-      augmentationWidth: augment > 0 ? NonLeakyAugmentation.parameterCount : 0)
+      attentionHeads: attentionHeads == 0 ? nil : attentionHeads,
+      crossAttention: tokenWidth.map { .init(tokenWidth: $0, linearProjection: linearProjection) }, groups: groups, epsilon: normEpsilon, flipSinToCos: flipSinToCos, frequencyShift: frequencyShift,
+      downsamplePadding: downsamplePadding, dropout: dropout, classCount: classCount,
+      embeddingWidth: embeddingWidth, augmentationWidth: augment > 0 ? NonLeakyAugmentation.parameterCount : 0)
+  }
+
+  /// The text encoder that is trained along.
+  func textNetwork(vocabularySize: Int) -> CLIPTextConfiguration {
+    CLIPTextConfiguration(
+      vocabularySize: vocabularySize, contextLength: contextLength,
+      encoder: CLIPEncoderConfiguration(width: textWidth, layers: textLayers, heads: textHeads))
   }
 }

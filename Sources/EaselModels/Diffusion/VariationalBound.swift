@@ -90,18 +90,22 @@ extension Diffusion: LikelihoodBounding {
   /// The bound over all timesteps, one pass of the network each, in bits per dimension: `bits-per-dimension`, the sum
   /// of `vlb` and `prior`; and `decoder`, the first timestep's part of `vlb`.
   ///
-  /// A conditional model receives the labels, if the images have some.
+  /// A conditional model receives the labels or the first captions, if the images have some.
   public func likelihood(
     _ images: Batch, importanceSamples: Int?, seed: UInt64, progress: (Double) throws -> Void
   ) throws -> [String: [Double]] {
     if importanceSamples != nil {
       throw UserError(.usage, "\(field: "importance-samples"): a diffusion model has no bound that samples tighten")
     }
+    guard denoiser.space is PixelSpace else {
+      throw UserError(.usage, "a diffusion model of latents has no bound on the likelihood of images")
+    }
     let bound = VariationalBound(schedule: schedule, variance: settings.variance)
+    let conditions = conditionKind == .nothing ? nil : denoiser.conditions(of: images)
     let names = ["bits-per-dimension", "vlb", "prior", "decoder"]
     let bits = try Chunks.map(images.tensor(signed: true, on: context.backend)) { clean, numbers in
       let guidance = denoiser.guidance(
-        of: numbers.count, to: settings.conditional ? Array(images.conditions[numbers]) : nil)
+        of: numbers.count, to: conditions.map { Array($0[numbers]) })
       var sum = Tensor(repeating: 0, shape: [numbers.count], on: context.backend)
       var terms = sum
       for timestep in (0..<schedule.count).reversed() {

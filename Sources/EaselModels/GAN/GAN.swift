@@ -19,6 +19,7 @@ public final class GAN: GaussianCodes {
   private var generatorComponent: Component { components[0] }
   private var discriminatorComponent: Component { components[1] }
   private var isConditional: Bool { settings.conditional != .none }
+  public var conditionKind: ConditionKind { isConditional ? .classes : .nothing }
 
   /// The purposes that random numbers are drawn for; the generator's further steps have the same number again.
   private enum Draw {
@@ -266,7 +267,7 @@ public final class GAN: GaussianCodes {
 
   private func labels(_ range: Range<Int>, _ options: SamplingOptions) -> Tensor? {
     guard isConditional else { return nil }
-    return Tensor(options.conditions(of: range, in: context.data).map(\.classIndex), on: context.backend)
+    return Tensor(options.conditions(of: range, conditionKind, in: context.data).map(\.classIndex), on: context.backend)
   }
 
   private func generated(_ range: Range<Int>, _ options: SamplingOptions, _ stream: RandomStream) -> Tensor {
@@ -291,7 +292,7 @@ public final class GAN: GaussianCodes {
 
   public func validate(_ options: SamplingOptions) throws {
     try options.refuse(except: isConditional ? ["label"] : [])
-    try SamplingOptions.check(options.conditions, of: context.data, isConditional: isConditional)
+    try conditionKind.check(options.conditions, of: context.data)
   }
 
   public func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) throws -> Void) throws
@@ -306,10 +307,10 @@ public final class GAN: GaussianCodes {
   }
 
   public func columns(_ options: SamplingOptions) -> Int? {
-    isConditional ? options.columns(in: context.data) : nil
+    options.columns(conditionKind, in: context.data)
   }
 
   public func description(of options: SamplingOptions) -> [(key: String, value: String)] {
-    isConditional ? options.conditionDescription(in: context.data) : []
+    options.description(of: conditionKind, in: context.data)
   }
 }

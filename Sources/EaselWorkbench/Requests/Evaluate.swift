@@ -71,6 +71,7 @@ public struct EvaluateRequest: RecordedRequest {
     ] + SamplingChoice.fields.map { $0.at(\.sampling) }
 
   public func check(_ check: inout FieldCheck) {
+    sampling.check(&check)
     let sources = [
       ("a checkpoint", source.checkpoint.isEmpty ? nil : source.checkpoint), (String(field: "array"), array),
       (String(field: "images"), images),

@@ -35,6 +35,7 @@ public struct InterpolateRequest: PictureRequest {
     ] + ImageChoice.fields.map { $0.at(\.input) } + SamplingChoice.fields.map { $0.at(\.sampling) }
 
   public func check(_ check: inout FieldCheck) {
+    sampling.check(&check)
     check.require(
       input.images.isEmpty || input.images.count == 2,
       "\(field: "images"): expected two files, found \(input.images.count)")
@@ -50,7 +51,8 @@ public struct InterpolateRequest: PictureRequest {
   }
 
   public func answer(_ job: Job<any CodeDecoding>) throws -> PictureAnswer {
-    try along == .walks ? walk(job) : sheet(job)
+    sampling.remarkOnTexts(for: job.model, job.work)
+    return try along == .walks ? walk(job) : sheet(job)
   }
 
   private func finish(

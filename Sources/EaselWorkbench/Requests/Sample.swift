@@ -28,6 +28,8 @@ public struct SampleRequest: PictureRequest {
       Field("animate", \.film, "Also show the way from noise to the grid, for models that draw in steps."),
     ] + SamplingChoice.fields.map { $0.at(\.sampling) }
 
+  public func check(_ check: inout FieldCheck) { sampling.check(&check) }
+
   public func validate(for model: any Sampling) throws {
     try model.validate(sampling.options(for: model.context.data))
     if film, !(model is any StepwiseSampling) {
@@ -39,6 +41,7 @@ public struct SampleRequest: PictureRequest {
 
   public func answer(_ job: Job<any Sampling>) throws -> PictureAnswer {
     let options = try sampling.options(for: job.data)
+    sampling.remarkOnTexts(for: job.model, job.work)
     var whole = self
     let columns = columns ?? job.model.sheetColumns(options)
     let count = count ?? 8 * columns

@@ -111,7 +111,8 @@ public struct TrainRequest: Request {
     let parts = try PartCheckpoints(plan.configuration, of: preset) { try work.checkpoint($0) }
     let trainer = try Trainer(
       preset: preset, configuration: plan.configuration, data: data[0].splits,
-      counterpart: data.dropFirst().first?.splits, parts: parts, folder: folder, backend: compute.backend())
+      counterpart: data.dropFirst().first?.splits, parts: parts, origin: source, folder: folder,
+      backend: compute.backend())
     let session = try TrainingSession(trainer, length, since: start, work)
     if let source { try trainer.takeWeights(from: source) }
     if let command { trainer.record(command: command) }

@@ -13,6 +13,7 @@ public struct TranslateRequest: PictureRequest {
   public var direction: String?
   public var strength: Double?
   public var label: String?
+  public var prompt: String?
   public var copies = 1
   public var seed: UInt64 = 0
   /// How many held-out images; nil for 16, or for all if each is translated by itself.
@@ -37,6 +38,7 @@ public struct TranslateRequest: PictureRequest {
         "strength", \.strength, .from(0, to: 1),
         "How much of an image is made anew, 0 to 1, for models that offer it."),
       Field("label", \.label, "The class to translate to, by number or name, for models trained with labels."),
+      Field("prompt", \.prompt, "What to translate to, in words, for models trained with captions."),
       Field(
         "copies", \.copies,
         "Translate up to 8 moved and mirrored copies and take the mean: calmer surfaces, for cyclegan and pix2pix."),
@@ -54,6 +56,8 @@ public struct TranslateRequest: PictureRequest {
   public static var local: [String] { CheckpointChoice.fields.map(\.key) + ["folder"] }
 
   public func check(_ check: inout FieldCheck) {
+    check.require(label == nil || prompt == nil, "expected a \(field: "label") or a \(field: "prompt"), found both")
+    if let prompt { check.prompt(prompt, "prompt") }
     check.require(!(pairs && separate), "\(field: "pairs"): expected a sheet, which shows them, found none")
     check.require(
       !pairs || (input.data == nil && input.images.isEmpty),
@@ -73,11 +77,12 @@ public struct TranslateRequest: PictureRequest {
       throw UserError(.usage, "\(field: "label"): expected one class, found \(labels.count)")
     }
     return TranslationOptions(
-      seed: seed, direction: direction, strength: strength, condition: labels.map { .label($0[0]) }, copies: copies)
+      seed: seed, direction: direction, strength: strength, condition: labels.map { .label($0[0]) } ?? prompt.map(Condition.text), copies: copies)
   }
 
   public func answer(_ job: Job<any Translating>) throws -> PictureAnswer {
     let options = try options(for: job.data)
+    job.work.remark(onTexts: [prompt].compactMap(\.self), for: job.model)
     let direction = try job.model.direction(options)
     if pairs { return try judge(job, options, direction) }
     let limit = separate ? count : count ?? 16
