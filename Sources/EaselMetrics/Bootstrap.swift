@@ -7,6 +7,19 @@ public struct Estimate: Codable, Sendable, Equatable {
   public var low, high: Double
 
   public init(value: Double, low: Double, high: Double) { (self.value, self.low, self.high) = (value, low, high) }
+
+  /// How often something held, with Wilson's interval (1927), which also means something if it always or never did.
+  ///
+  /// - Parameters:
+  ///   - successes: how many times it held.
+  ///   - count: of how many, at least 1.
+  public init(successes: Int, of count: Int) {
+    let (n, z) = (Double(max(1, count)), normalQuantile(0.975))
+    let share = Double(successes) / n
+    let middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    let width = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)).squareRoot()
+    self.init(value: share, low: max(0, middle - width), high: min(1, middle + width))
+  }
 }
 
 /// Percentile bootstrap (Efron 1979): draws the points again, with replacement, and computes the figure again.

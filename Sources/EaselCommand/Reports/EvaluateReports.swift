@@ -20,11 +20,13 @@ extension EvaluateAnswer {
     var classification: ClassificationEvaluation?
     var reconstruction: ReconstructionEvaluation?
     var probes: [LinearProbe]?
+    var captions: CaptionEvaluation?
+    var output: String?
   }
 
   /// - Parameter output: where the sheet was written.
   func print(_ desk: Desk, output: String) throws {
-    guard let samples else { return try printHeldOut(desk) }
+    guard let samples else { return try printHeldOut(desk, output: output) }
     if desk.json {
       return try Console.print(
         json: SampleReport(
@@ -38,17 +40,22 @@ extension EvaluateAnswer {
     Console.print(path: output)
   }
 
-  private func printHeldOut(_ desk: Desk) throws {
+  private func printHeldOut(_ desk: Desk, output: String) throws {
     if desk.json {
       return try Console.print(
         json: HeldOutReport(
           checkpoint: checkpoint, hash: hash, data: data, likelihood: likelihood, classification: classification,
-          reconstruction: reconstruction, probes: probes?.probes))
+          reconstruction: reconstruction, probes: probes?.probes, captions: captions,
+          output: sheet == nil ? nil : output))
     }
     let text =
       likelihood?.text(data: data) ?? classification?.text(data: data) ?? reconstruction?.text(data: data)
-      ?? probes?.text
+      ?? probes?.text ?? captions?.text
     if let text { Console.print(text: text) }
+    if captions != nil {
+      Console.note("\(duration(desk.seconds)) in all")
+      Console.print(path: output)
+    }
   }
 }
 
@@ -172,5 +179,26 @@ extension ProbeEvaluation {
     return Console.table(
       ["features", "numbers", "accuracy", "95 %", "in training", "penalty"], rows, rightAlignedFrom: 1)
       + "\n\n\(images ?? "")"
+  }
+}
+
+extension CaptionEvaluation {
+  fileprivate var text: String {
+    var rows: [[String]] = []
+    func add(_ name: String, _ figure: Figure?, _ text: (Double) -> String) {
+      guard let figure else { return }
+      rows.append(
+        [name]
+          + [figure.drawn, figure.exchanged, figure.truth].map { "\(text($0.value)) (\(text($0.low)) … \(text($0.high)))" })
+    }
+    for shapes in [1, 2] {
+      add(shapes == 1 ? "one shape as described" : "two shapes as described", scenes?[shapes], \.percent)
+    }
+    add("similarity", similarity, \.significant)
+    let counts = [1, 2].compactMap { shapes in sceneCounts?[shapes].map { "\($0) with \(shapes)" } }
+    return Console.table(
+      ["\(captions) captions of \(data)", "drawn", "exchanged", "true pictures"], rows, rightAlignedFrom: 1)
+      + (counts.isEmpty ? "" : "\nshapes     " + counts.joined(separator: ", "))
+      + (judge.map { "\njudge      " + $0 } ?? "")
   }
 }

@@ -47,4 +47,16 @@ public enum Shapes {
       ShapeReader.scene(of: images.image(at: number)).map { $0.captions == captions[number] } ?? false
     }.count { $0 }
   }
+
+  /// How many shapes the scene of a picture has, and whether the scene is the one that captions describe: its forms, colours
+  /// and places, whatever the sizes. Nil for a picture that ``ShapeReader`` cannot read.
+  ///
+  /// - Parameters:
+  ///   - picture: any picture of three channels.
+  ///   - captions: every wording of one scene.
+  public static func reading(of picture: Image, captions: [String]) -> (shapes: Int, isAsDescribed: Bool)? {
+    guard let scene = ShapeReader.scene(of: picture) else { return nil }
+    let shapes = if case .one = scene { 1 } else { 2 }
+    return (shapes, captions.contains(scene.captions[2]))
+  }
 }

@@ -76,6 +76,15 @@ extension SamplingOptions {
   public static let allLabels = "all in turn"
 }
 
+/// Draws images that are like others.
+public protocol LikenessSampling: Sampling {
+  /// The conditions for which images are like given ones.
+  ///
+  /// - Parameter images: float32 `[N, H, W, C]`, 0 to 1.
+  /// - Throws: `UserError` (usage) if the model was not trained with pictures as conditions.
+  func conditions(like images: Tensor) throws -> [Condition]
+}
+
 /// Reads texts that people write.
 public protocol TextReading: Model {
   /// What people should know about a text: words that the model has never seen, and what it has no room for. Nil for

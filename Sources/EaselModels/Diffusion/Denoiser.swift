@@ -131,11 +131,15 @@ public struct Denoiser {
     case .classes: return batch.conditions
     case .texts:
       return batch.captions(chosenBy: draw, on: context.backend).map { $0.map(Condition.text) ?? .nothing }
-    case .embeddings(let width):
-      guard let likeness else { return [] }
-      let vectors = likeness.embed(images: batch.tensor(on: context.backend)).values()
-      return (0..<batch.count).map { .embedding(Array(vectors[$0 * width..<($0 + 1) * width])) }
+    case .embeddings: return conditions(like: batch.tensor(on: context.backend))
     }
+  }
+
+  /// The vectors of images as conditions; traps for a network that reads none.
+  func conditions(like images: Tensor) -> [Condition] {
+    guard let likeness else { fatalShape("a network without vectors was asked for those of images") }
+    let (vectors, width) = (likeness.embed(images: images).values(), likeness.embeddingWidth)
+    return (0..<images.shape[0]).map { .embedding(Array(vectors[$0 * width..<($0 + 1) * width])) }
   }
 
   private func conditioning(_ conditions: [Condition], on tape: Tape? = nil) -> Conditioning {

@@ -6,7 +6,7 @@ import EaselLayers
 /// A ``DiffusionSampler`` does its work. The models differ in what their network was trained for, and therefore in
 /// which samplers suit it.
 public protocol DenoisingModel: SingleLossModel, StepwiseSampling, ImageEncoding, Restoring, Translating, Inpainting,
-  TextReading
+  TextReading, LikenessSampling
 {
   var denoiser: Denoiser { get }
   /// The samplers that its network was trained for.

@@ -48,6 +48,15 @@ extension DenoisingModel {
 
   public func remark(on text: String) -> String? { denoiser.remark(on: text) }
 
+  public func conditions(like images: Tensor) throws -> [Condition] {
+    guard case .embeddings = conditionKind else {
+      throw UserError(
+        .usage, "\(field: "like"): this model was trained without pictures as conditions",
+        hint: "Train one with \(field: "set") likeness=CHECKPOINT of a clip model.")
+    }
+    return denoiser.conditions(like: images)
+  }
+
   /// The noise of a sampler's steps; the model's own setting applies only to its own sampler.
   private func eta(_ options: SamplingOptions) -> Double? {
     let own = settings.sampler.takesEta && settings.samplerEta > 0 ? settings.samplerEta : nil

@@ -31,6 +31,10 @@ public struct EvaluateRequest: RecordedRequest {
   public var importanceSamples: Int?
   public var probe = false
   public var probeImages: Int?
+  /// Whether a model of captions is judged by how well its pictures show them.
+  public var captions = false
+  /// The checkpoint of a model that tells how well pictures and captions fit.
+  public var clip: String?
   public var skipBroken = false
 
   public init() {}
@@ -67,6 +71,12 @@ public struct EvaluateRequest: RecordedRequest {
       Field("probe", \.probe, "Probe the model's features instead."),
       Field(
         "probe-images", \.probeImages, .from(20, to: 100_000_000), "Training images for the probe (default: all)."),
+      Field(
+        "captions", \.captions,
+        "Draw held-out captions instead, and judge how well the pictures show them: by a clip model, and for shapes by finding them."
+      ),
+      Field(
+        "clip", \.clip, "The checkpoint of the clip model that compares pictures with captions (default: none)."),
       Field("skip-broken", \.skipBroken, "Leave out pictures and folders that cannot be read, and list them."),
     ] + SamplingChoice.fields.map { $0.at(\.sampling) }
 
@@ -87,7 +97,14 @@ public struct EvaluateRequest: RecordedRequest {
     check.require(
       !source.checkpoint.isEmpty || !(self.probe || boundsLikelihood),
       "\(probe) and \(likelihood) need the checkpoint of a model")
-    check.require(!(self.probe && boundsLikelihood), "\(probe) and \(likelihood): expected one of them")
+    check.require(
+      [self.probe, boundsLikelihood, captions].count { $0 } <= 1,
+      "expected one of \(probe), \(likelihood) and \(field: "captions")")
+    check.require(
+      !captions || !source.checkpoint.isEmpty, "\(field: "captions") needs the checkpoint of a model")
+    check.require(clip == nil || captions, "\(field: "clip") belongs to \(field: "captions")")
+    check.require(
+      !captions || sampling.prompts.isEmpty, "\(field: "captions") draws those of the data: leave out \(field: "prompt")")
     check.require(probeImages == nil || self.probe, "\(field: "probe-images") belongs to \(probe)")
   }
 
@@ -127,6 +144,8 @@ public struct EvaluateRequest: RecordedRequest {
         loaded, data: what.splits(), trainingImages: probeImages, bootstrap: bootstrap,
         progress: { try work.progress($0)($1) })
       answer.data = answer.probes?.data ?? ""
+    } else if captions {
+      try judgeCaptions(loaded, work, what, &answer)
     } else if boundsLikelihood {
       try boundLikelihood(loaded, work, what, &answer)
     } else if let model = loaded.model as? any Sampling {
@@ -173,6 +192,38 @@ public struct EvaluateRequest: RecordedRequest {
       model, heldOut.subset(0..<(count ?? heldOut.count)), importanceSamples: importanceSamples, seed: sampling.seed,
       progress: work.progress("likelihood"))
     answer.data = heldOut.name
+  }
+
+  private func judgeCaptions(
+    _ loaded: LoadedModel, _ work: Work, _ data: LazyData, _ answer: inout EvaluateAnswer
+  ) throws {
+    guard let model = loaded.model as? any Sampling, model.conditionKind != .nothing, model.conditionKind != .classes
+    else { throw loaded.refusal("draws by no captions") }
+    let judge = try clip.map { name -> (model: any ImageTextEmbedding, name: String) in
+      let folder = try work.workspace.checkpoints.resolve(name).checkpoint
+      // In float32, so that figures do not depend on what the processor multiplies best.
+      let loaded = try LoadedModel(folder, backend: loaded.model.context.backend, precision: .float32)
+      guard let model = loaded.model as? any ImageTextEmbedding else {
+        throw UserError(
+          .usage, "\(field: "clip"): \(folder.path) does not compare pictures with texts",
+          hint: "Train one that does with: easel train clip")
+      }
+      return (model, loaded.identity)
+    }
+    let heldOut = try data.splits().validation
+    let count = min(count ?? 500, heldOut.count)
+    let options = try sampling.options(for: loaded.model.context.data)
+    let (evaluation, pictures) = try CaptionEvaluation.judging(
+      model, by: heldOut.subset(0..<count), options, judge: judge, bootstrap: bootstrap,
+      progress: work.progress("drawing captions"))
+    answer.captions = evaluation
+    answer.data = heldOut.name
+    answer.drawing = [("Count", String(count)), ("Seed", String(options.seed))] + model.description(of: options)
+    let shown = Array(pictures.prefix(64))
+    answer.sheet = PictureAnswer(
+      pictures: shown, columns: 8, count: count,
+      recipe: Recipe(self, loaded, answer.drawing + [("Data", heldOut.name)], in: work.workspace),
+      remarks: work.remarks)
   }
 
   // MARK: Samples
@@ -297,6 +348,7 @@ public struct EvaluateAnswer {
   public var classification: ClassificationEvaluation?
   public var reconstruction: ReconstructionEvaluation?
   public var probes: ProbeEvaluation?
+  public var captions: CaptionEvaluation?
   public var remarks: [String] = []
 
   init(_ loaded: LoadedModel?) { (checkpoint, hash) = (loaded?.checkpoint.path, loaded?.modelHash) }

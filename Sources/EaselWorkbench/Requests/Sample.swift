@@ -1,4 +1,5 @@
 import EaselSupport
+import Foundation
 
 /// Draws new images.
 public struct SampleRequest: PictureRequest {
@@ -13,6 +14,10 @@ public struct SampleRequest: PictureRequest {
   /// Nil for 8, or one for each class if all are drawn.
   public var columns: Int?
   public var sampling = SamplingChoice()
+  /// Pictures that the images should be like: files, or folders of them.
+  public var like: [String] = []
+  /// The SHA-256 that these must have, as in ``ImageChoice``; nil for any.
+  public var likeFingerprint: String?
   /// Whether the answer includes a film of how the images came about.
   public var film = false
 
@@ -25,10 +30,19 @@ public struct SampleRequest: PictureRequest {
       Field(
         "columns", \.columns, .from(1, to: 1000),
         "Images in a row of the grid (default: 8; one for each class if all are drawn)."),
+      Field(
+        "like", \.like,
+        "Pictures whose variations to draw, for models trained with pictures as conditions; each makes a column."),
+      Field("like-sha256", \.likeFingerprint, "The SHA-256 that these must have (default: any)."),
       Field("animate", \.film, "Also show the way from noise to the grid, for models that draw in steps."),
     ] + SamplingChoice.fields.map { $0.at(\.sampling) }
 
-  public func check(_ check: inout FieldCheck) { sampling.check(&check) }
+  public func check(_ check: inout FieldCheck) {
+    sampling.check(&check)
+    check.require(
+      like.isEmpty || (sampling.prompts.isEmpty && sampling.label == nil),
+      "\(field: "like"): expected no \(field: "prompt") and no \(field: "label") beside it")
+  }
 
   public func validate(for model: any Sampling) throws {
     try model.validate(sampling.options(for: model.context.data))
@@ -40,9 +54,18 @@ public struct SampleRequest: PictureRequest {
   }
 
   public func answer(_ job: Job<any Sampling>) throws -> PictureAnswer {
-    let options = try sampling.options(for: job.data)
+    var options = try sampling.options(for: job.data)
     sampling.remarkOnTexts(for: job.model, job.work)
     var whole = self
+    if !like.isEmpty {
+      guard let model = job.model as? any LikenessSampling else {
+        throw job.loaded.refusal("draws no variations of pictures")
+      }
+      let choice = ImageChoice { ($0.images, $0.fingerprint) = (like, likeFingerprint) }
+      let chosen = try choice.load(job.work, for: job.loaded)
+      options.conditions = try model.conditions(like: chosen.tensor(for: model))
+      whole.likeFingerprint = chosen.fingerprint
+    }
     let columns = columns ?? job.model.sheetColumns(options)
     let count = count ?? 8 * columns
     (whole.columns, whole.count, whole.film) = (columns, count, false)
@@ -76,6 +99,7 @@ public struct SampleRequest: PictureRequest {
   private func settings(_ described: [(key: String, value: String)]) -> [(key: String, value: String)] {
     let all = [("Count", count), ("Columns", columns)].map { (key: $0.0, value: String($0.1 ?? 0)) }
     return all + [(key: "Seed", value: String(sampling.seed))]
+      + (like.isEmpty ? [] : [(key: "Like", value: like.map { URL(fileURLWithPath: $0).lastPathComponent }.joined(separator: ", "))])
       + (first > 0 ? [(key: "First", value: String(first))] : []) + described
   }
 
