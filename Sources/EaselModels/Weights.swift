@@ -22,7 +22,7 @@ extension Arena {
   ///
   /// - Throws: `UserError` (bad data) naming the file and the tensor that is missing or has another shape, before
   ///   anything is changed, or that holds an infinity or no number at all.
-  public func load(_ buffer: Tensor, from file: SafetensorsReader, prefix: String = "") throws {
+  public func load(_ buffer: Tensor, from file: any TensorFile, prefix: String = "") throws {
     for parameter in parameters {
       let name = prefix + parameter.name
       guard let entry = file.entries[name] else {
@@ -65,7 +65,7 @@ extension Arena {
   /// Reads what ``weightEntries(average:prefix:)`` wrote into the trained weights, or into the average.
   ///
   /// - Throws: `UserError` (bad data), as ``load(_:from:prefix:)``.
-  public func loadWeights(average: Bool, from file: SafetensorsReader, prefix: String = "") throws {
+  public func loadWeights(average: Bool, from file: any TensorFile, prefix: String = "") throws {
     guard let values = average ? self.average : values else { return }
     for buffer in buffers {
       guard file.entries[prefix + buffer.name]?.shape == buffer.shape.sizes else {
@@ -89,7 +89,7 @@ extension Arena {
   }
 }
 
-extension SafetensorsReader {
+extension TensorFile {
   /// The numbers of a usable network. A network that is partly not finite may still give finite losses and pictures,
   /// because activations such as a sigmoid swallow NaN, but they mean nothing.
   ///

@@ -8,8 +8,14 @@ struct SafetensorsHeader {
   /// times as much.)
   static let maximumLength = 10_000_000
 
+  /// A tensor, and the range of its bytes counted from the end of the header.
+  struct Entry {
+    let tensor: TensorEntry
+    let range: Range<Int>
+  }
+
   var metadata: [String: String] = [:]
-  var entries: [String: SafetensorsReader.Entry] = [:]
+  var entries: [String: Entry] = [:]
 
   /// - Parameters:
   ///   - json: the header's bytes, padding included.
@@ -41,7 +47,7 @@ struct SafetensorsHeader {
     try checkCoverage(of: bufferSize, path: path)
   }
 
-  private static func entry(_ raw: RawEntry, name: String, path: String) throws -> SafetensorsReader.Entry {
+  private static func entry(_ raw: RawEntry, name: String, path: String) throws -> Entry {
     func refusal(_ field: String, _ problem: String) -> UserError {
       UserError(.badData, "\(path): \(name).\(field): \(problem)")
     }
@@ -63,7 +69,7 @@ struct SafetensorsHeader {
       throw refusal(
         "data_offsets", "expected \(byteCount) bytes for \(type.rawValue) \(raw.shape), found \(end - begin)")
     }
-    return SafetensorsReader.Entry(type: type, shape: raw.shape, range: begin..<end)
+    return Entry(tensor: TensorEntry(type: type, shape: raw.shape), range: begin..<end)
   }
 
   private func checkCoverage(of bufferSize: Int, path: String) throws {
@@ -145,7 +151,7 @@ private struct Document: Decodable {
 ///
 /// Keys are compared as Swift strings, so two spellings of one character count as the same key too: in a dictionary
 /// they would coincide.
-private func firstDuplicateKey(inJSON json: [UInt8]) -> String? {
+func firstDuplicateKey(inJSON json: [UInt8]) -> String? {
   /// The keys of each open object, innermost last; nil stands for an array.
   var open: [Set<String>?] = []
   var expectsKey = false

@@ -1,6 +1,6 @@
 import Foundation
 
-extension SafetensorsReader {
+extension TensorFile {
   /// One of this file's tensors for writing to another file; its bytes are read when they are written.
   ///
   /// - Parameters:
