@@ -176,6 +176,69 @@ import Testing
     all["safetensors of extents"] = tensors {
       "{\"a\":{\"dtype\":\"U8\",\"shape\":[" + lines("1,", 400_000) + "0],\"data_offsets\":[0,0]}}"
     }
+    func pickle(_ opcodes: @escaping () -> [UInt8]) -> Hostile {
+      Hostile(
+        file: "a.bin",
+        bytes: {
+          zip([("a/data.pkl", PickleBytes.file(opcodes())), ("a/data/0", [UInt8](repeating: 0, count: 4096))])
+        },
+        read: { folder in
+          let file = try PyTorchReader(path: "\(folder)/a.bin")
+          for name in file.names.prefix(1000) { _ = try file.floats(name) }
+        })
+    }
+    all["pickle of lists"] = pickle { copies([0x5D], 900_000) }
+    all["pickle of nested tuples"] = pickle { EaselTestSupport.bytes([0x29], copies([0x85], 900_000)) }
+    all["pickle of marks"] = pickle { copies([0x28], 900_000) }
+    all["pickle of dictionaries"] = pickle { copies([0x7D], 900_000) }
+    all["pickle of one list, appended to itself"] = pickle {
+      EaselTestSupport.bytes([0x5D, 0x71, 0], copies([0x68, 0, 0x61], 300_000))
+    }
+    all["pickle of memories"] = pickle {
+      EaselTestSupport.bytes(
+        [0x4E],
+        Array(
+          (0..<180_000).flatMap { number in [0x72] + (0..<4).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) } }))
+    }
+    all["pickle of tensors with many axes"] = pickle {
+      // One list of 65 extents and one of thousands, that every tensor names again.
+      let extents = PickleBytes.tuple((0..<50_000).map { _ in [0x4B, 1] })
+      let tensor = EaselTestSupport.bytes(
+        PickleBytes.global("torch._utils", "_rebuild_tensor_v2"), [0x28],
+        PickleBytes.tuple([
+          PickleBytes.text("storage"), PickleBytes.global("torch", "FloatStorage"), PickleBytes.text("0"),
+          PickleBytes.text("cpu"), PickleBytes.number(1024),
+        ]), [0x51, 0x4B, 0, 0x68, 0, 0x68, 0, 0x89, 0x7D, 0x74, 0x52])
+      return EaselTestSupport.bytes(extents, [0x71, 0], copies(tensor, 4000))
+    }
+    all["pickle of tensors"] = pickle {
+      PickleBytes.dictionary(
+        (0..<4500).map {
+          (PickleBytes.text("w\($0)"), PickleBytes.tensor(count: 1024, shape: [32, 32], strides: [1, 32]))
+        })
+    }
+    all["zip of entries"] = Hostile(
+      file: "a.bin", bytes: { zip((0..<9000).map { ("\($0)", []) }) },
+      read: { _ = try PyTorchReader(path: "\($0)/a.bin") })
+    all["weights in many parts"] = Hostile(
+      file: "model.safetensors.index.json",
+      bytes: {
+        let map = (0..<30_000).map { "\"\($0)\":\"\($0).safetensors\"" }.joined(separator: ",")
+        return Array("{\"weight_map\":{\(map)}}".utf8)
+      }, read: { _ = try WeightsFolder($0) })
+    all["weights in parts of brackets"] = Hostile(
+      file: "model.safetensors.index.json", bytes: { Array(("{\"weight_map\":" + lines("[", 1_000_000)).utf8) },
+      read: { _ = try WeightsFolder($0) })
+    func scheduler(_ text: @escaping () -> String) -> Hostile {
+      Hostile(
+        file: "scheduler_config.json", bytes: { Array(text().utf8) },
+        read: { _ = try DiffusersScheduler(Data(contentsOf: URL(fileURLWithPath: "\($0)/scheduler_config.json"))) })
+    }
+    all["scheduler of brackets"] = scheduler { "{\"trained_betas\":" + lines("[", 1_000_000) }
+    all["scheduler of numbers"] = scheduler {
+      "{\"_class_name\":\"DDPMScheduler\",\"trained_betas\":[" + lines("0.1,", 200_000) + "0.1]}"
+    }
+    all["scheduler of keys"] = scheduler { "{" + (0..<90_000).map { "\"\($0)\":1" }.joined(separator: ",") + "}" }
     all["NPY of extents"] = Hostile(
       file: "a.npy",
       bytes: {

@@ -204,6 +204,43 @@ import Testing
         for name in file.names { _ = try file.withBytes(name) { $0.reduce(0) { $0 &+ Int($1) } } }
       }),
     Reader(
+      name: "PyTorch", file: "a.bin",
+      seeds: { try ["state.bin", "nested.pt"].map { Array(try contents(fixture("torch/\($0)"))) } },
+      read: { folder in
+        let file = try PyTorchReader(path: "\(folder)/a.bin")
+        for name in file.names { _ = try file.withBytes(name) { $0.reduce(0) { $0 &+ Int($1) } } }
+      }),
+    Reader(
+      name: "weights in parts", file: "model.safetensors.index.json",
+      seeds: {
+        [Array(#"{"metadata": {"total_size": 8}, "weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}"#.utf8)]
+      },
+      read: { folder in
+        for (name, tensor) in [("1", "a"), ("2", "b")]
+        where !FileManager.default.fileExists(atPath: "\(folder)/\(name).safetensors") {
+          try SafetensorsWriter.write(
+            [.init(name: tensor, shape: [1], floats: [1])], to: "\(folder)/\(name).safetensors")
+        }
+        let weights = try WeightsFolder(folder)
+        for name in weights.names { _ = try weights.floats(name) }
+      }),
+    Reader(
+      name: "scheduler", file: "scheduler_config.json",
+      seeds: {
+        let fixture = try JSONSerialization.jsonObject(with: contents(fixture("scheduler-runs.json"))) as? [String: Any]
+        let runs = try #require(fixture?["runs"] as? [[String: Any]])
+        return runs.compactMap { ($0["config"] as? String).map { Array($0.utf8) } }
+      },
+      read: { folder in
+        let json = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/scheduler_config.json"))
+        let settings = try DiffusersScheduler(json).settings
+        try settings.validate()
+        let sampler = DiffusionSampler(settings.sampler)
+        let levels = sampler.levels(min(20, settings.timesteps), of: settings.schedule, settings.levelSpacing())
+        #expect(levels.allSatisfy { $0.signal > 0 && $0.sigma.isFinite && $0.condition.isFinite })
+        _ = try DiffusersScheduler(DiffusersScheduler.json(for: settings))
+      }),
+    Reader(
       name: "metrics", file: "metrics.jsonl",
       seeds: { [Array("{\"step\": 1, \"loss\": 0.5}\n{\"step\": 20, \"loss\": null}\n".utf8)] },
       read: { folder in

@@ -131,7 +131,7 @@ import Testing
     let values = try onTensors { backend -> [Float] in
       let schedule = NoiseSchedule(.edm, timesteps: 1000)
       let sampler = DiffusionSampler(.consistency)
-      let levels = sampler.levels(passes, of: schedule, .leading)
+      let levels = sampler.levels(passes, of: schedule, LevelSpacing(.leading))
       #expect(levels.count == passes + 1 && levels.last == .clean && abs(levels[0].ratio - 80) < 1e-9)
       #expect(zip(levels, levels.dropFirst()).allSatisfy { $0.ratio > $1.ratio })
       let shape: Shape = [20_000, 1, 1, 1]
@@ -150,7 +150,7 @@ import Testing
   func exactCodes(_ passes: Int) throws {
     let (back, expected) = try onTensors { backend in
       let sampler = DiffusionSampler(.consistency)
-      let levels = sampler.levels(passes, of: NoiseSchedule(.edm, timesteps: 1000), .leading)
+      let levels = sampler.levels(passes, of: NoiseSchedule(.edm, timesteps: 1000), LevelSpacing(.leading))
       let clean = uniformImages([2, 4, 4, 3], on: backend)
       func noise(_ step: Int) -> Tensor { normalValues(clean.shape, seed: 7 + UInt64(step), on: backend) }
       let code = sampler.encode(clean, through: levels, denoise: Self.exact, noise: noise)

@@ -27,7 +27,7 @@ import Testing
       let schedule = NoiseSchedule(try #require(.init(rawValue: expected.schedule)), timesteps: 1000)
       let target = try #require(PredictionTarget(rawValue: expected.prediction))
       let path = try onTensors(kind) { backend -> [[Float]] in
-        let levels = sampler.levels(expected.steps, of: schedule, .leading)
+        let levels = sampler.levels(expected.steps, of: schedule, LevelSpacing(.leading))
         let start = Tensor(fixture.start, shape: [1, 3, 4, 1], on: backend)
         // Each beginning of the way is tested separately.
         return (1...expected.steps).map { steps in

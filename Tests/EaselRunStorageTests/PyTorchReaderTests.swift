@@ -162,17 +162,17 @@ import Testing
       try open(good, storage: Self.six.dropLast())
     }
     let folder = try ScratchFolder()
-    func open(_ entries: [(String, [UInt8])]) throws -> PyTorchReader {
+    func openZip(_ entries: [(String, [UInt8])]) throws -> PyTorchReader {
       try PyTorchReader(path: folder.write(Data(zip(entries)), to: "a.bin"))
     }
-    expectUserError(.badData, "expected one entry data.pkl, found 0") { try open([("a/b", [])]) }
-    expectUserError(.badData, "found 2") { try open([("a/data.pkl", good), ("b/data.pkl", good)]) }
-    expectUserError(.badData, "a/b occurs more than once") { try open([("a/b", []), ("a/b", [])]) }
+    expectUserError(.badData, "expected one entry data.pkl, found 0") { try openZip([("a/b", [])]) }
+    expectUserError(.badData, "found 2") { try openZip([("a/data.pkl", good), ("b/data.pkl", good)]) }
+    expectUserError(.badData, "a/b occurs more than once") { try openZip([("a/b", []), ("a/b", [])]) }
     expectUserError(.badData, "byteorder: expected little") {
-      try open([("a/data.pkl", good), ("a/byteorder", Array("big".utf8)), ("a/data/0", Self.six)])
+      try openZip([("a/data.pkl", good), ("a/byteorder", Array("big".utf8)), ("a/data/0", Self.six)])
     }
     expectUserError(.badData, "data.pkl: expected at most 4000000 bytes") {
-      try open([("a/data.pkl", [UInt8](repeating: 0x4E, count: 4_000_001))])
+      try openZip([("a/data.pkl", [UInt8](repeating: 0x4E, count: 4_000_001))])
     }
   }
 

@@ -12,7 +12,7 @@ public struct AutoencoderKLConfiguration: Hashable, Sendable {
   public var groups: Int
   /// Whether the pixels of the coarsest level attend to each other.
   public var middleAttention: Bool
-  /// X
+  /// Whether a 1×1 convolution follows the encoder.
   public var hasQuantConvolution: Bool
   /// Whether a 1×1 convolution precedes the decoder, as in every `VQModel`.
   public var hasPostQuantConvolution: Bool

@@ -10,8 +10,12 @@ public enum ConsistencyFamily: ModelFamily {
 
   /// The network, its conditioning and its noise are the diffusion model's; how it draws is not.
   public static var startingPoint: StartingPoint? {
-    let free: [PartialKeyPath<DiffusionSettings>] = [\.dropout, \.labelDropout, \.guidance, \.clip]
-    let own: [PartialKeyPath<DiffusionSettings>] = [\.sampler, \.samplerSteps, \.samplerEta, \.spacing]
+    let free: [PartialKeyPath<DiffusionSettings>] = [
+      \.dropout, \.labelDropout, \.guidance, \.clip, \.clipRange,
+    ]
+    let own: [PartialKeyPath<DiffusionSettings>] = [
+      \.sampler, \.samplerSteps, \.samplerEta, \.spacing, \.stepsOffset, \.karrasSigmas, \.maximumNoise, \.endsClean,
+    ]
     let keys = DiffusionSettings.fields.map(\.key)
     let others = Set((free + own).map(DiffusionSettings.key))
     return StartingPoint(

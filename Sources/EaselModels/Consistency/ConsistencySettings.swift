@@ -59,7 +59,8 @@ public struct ConsistencySettings: ModelSettings {
       let field = field.at(\ConsistencySettings.diffusion)
       switch field.key {
       case "sampler-steps": return field.explained("passes from noise to image: 1, 2 or 4")
-      case "variance", "spacing": return field.needing("a diffusion model") { _ in false }
+      case "variance", "spacing", "steps-offset", "karras-sigmas", "maximum-noise", "ends-clean":
+        return field.needing("a diffusion model") { _ in false }
       default: return field
       }
     } + ConsistencyTuning.fields.map { $0.at(\ConsistencySettings.tuning) }

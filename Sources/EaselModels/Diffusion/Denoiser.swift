@@ -35,8 +35,7 @@ public struct Denoiser {
     }
     self.settings = settings
     self.context = context
-    schedule = NoiseSchedule(
-      settings.noiseSchedule, timesteps: settings.timesteps, dataDeviation: Double(settings.dataDeviation))
+    schedule = settings.schedule
     let autoencoder = context.parts[DiffusionSettings.key(\.space)] as? any LatentCoding
     space = autoencoder.map { LatentSpace($0) } ?? PixelSpace(context: context)
     let reader = try TextReader(settings, context, scope)
@@ -211,7 +210,7 @@ public struct Denoiser {
       conditional = output(x)
       prediction = mean(conditional)
     }
-    var found = settings.prediction.interpret(prediction, at: level, x, clips: clips)
+    var found = settings.prediction.interpret(prediction, at: level, x, clips: clips, to: settings.clipRange)
     if settings.variance == .learnedRange {
       found.varianceOutput = backend.slice(conditional, channels..<2 * channels)
     }

@@ -16,15 +16,24 @@ struct DiffusersFields {
   }
 
   private let container: KeyedDecodingContainer<Key>
+  private let file: String
 
+  /// - Parameters:
+  ///   - json: the file's content; Python also writes infinities.
+  ///   - file: the file's name.
+  ///   - known: the fields that may be used; nil for any.
   /// - Throws: `UserError` (bad data) for anything but an object, and for a field that is not `known`, unless its value
   ///   says that it is not used: null or false.
-  init(_ json: Data, known: Set<String>) throws {
+  init(_ json: Data, of file: String = "config.json", known: Set<String>?) throws {
+    self.file = file
+    let decoder = JSONDecoder()
+    decoder.allowsJSON5 = true
     do {
-      container = try JSONDecoder().decode(Document.self, from: json).container
+      container = try decoder.decode(Document.self, from: json).container
     } catch {
-      throw UserError(.badData, "config.json: expected a JSON object, found something else")
+      throw UserError(.badData, "\(file): expected a JSON object, found something else")
     }
+    guard let known else { return }
     let unknown = container.allKeys.filter {
       !$0.stringValue.hasPrefix("_") && !known.contains($0.stringValue) && !isUnused($0)
     }
@@ -92,6 +101,6 @@ struct DiffusersFields {
   }
 
   func refusal(_ key: String, _ problem: String) -> UserError {
-    UserError(.badData, "config.json: \(key): \(problem)")
+    UserError(.badData, "\(file): \(key): \(problem)")
   }
 }

@@ -14,7 +14,7 @@ public final class Diffusion: DenoisingModel {
     components = [try Component("", scope, context)]
   }
 
-  public static let samplers: [DiffusionSampler.Method] = [.ddpm, .ddim, .dpm, .heun]
+  public static let samplers: [DiffusionSampler.Method] = [.ddpm, .ddim, .euler, .dpm, .heun]
   public var restorer: DiffusionSampler.Method { .ddim }
   public var inpainter: (method: DiffusionSampler.Method, resampling: RePaintResampling) {
     (.ddpm, RePaintResampling())

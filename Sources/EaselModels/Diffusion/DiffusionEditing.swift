@@ -21,7 +21,8 @@ extension DenoisingModel {
     // Pixels from 0 to 1 have half the deviation of those from −1 to 1.
     let start = schedule.timestep(forNoise: Double(2 * corruption.strength))
     let sampler = DiffusionSampler(restorer)
-    let levels = sampler.levels(min(start + 1, settings.samplerSteps), of: schedule, .trailing, from: start)
+    let levels = sampler.levels(
+      min(start + 1, settings.samplerSteps), of: schedule, settings.levelSpacing(.trailing), from: start)
     let all = 0..<images.shape[0]
     return denoiser.space.decode(
       try Chunks.map(denoiser.space.encode(images)) { chunk, numbers in
@@ -60,7 +61,7 @@ extension DenoisingModel {
     guard start >= 0 else { return images }
     let sampler = DiffusionSampler(settings.sampler, variance: settings.variance)
     let steps = max(1, Int((strength * Double(settings.samplerSteps)).rounded(.up)))
-    let levels = sampler.levels(min(steps, start + 1), of: schedule, .trailing, from: start)
+    let levels = sampler.levels(min(steps, start + 1), of: schedule, settings.levelSpacing(.trailing), from: start)
     let all = 0..<images.shape[0]
     let made = try Chunks.map(denoiser.space.encode(images)) { chunk, numbers in
       let first = numbers.lowerBound
@@ -118,7 +119,7 @@ extension DenoisingModel {
 
     let backend = context.backend
     let sampler = DiffusionSampler(inpainter.method, variance: settings.variance)
-    let levels = sampler.levels(resampling.steps, of: schedule, settings.spacing)
+    let levels = sampler.levels(resampling.steps, of: schedule, settings.levelSpacing())
     let pixels = PixelSpace(context: context).mask(missing)
     let known = backend.affine(pixels, scale: -1, shift: 1)
     let mask = denoiser.space.mask(missing)

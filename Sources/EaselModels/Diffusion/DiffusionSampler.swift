@@ -12,6 +12,8 @@ public struct DiffusionSampler: Sendable {
     case ddpm
     /// Song et al. 2021; deterministic with η = 0.
     case ddim
+    /// Euler's method on the probability flow: DDIM's steps, on a solver's levels.
+    case euler
     /// DPM-Solver++(2M): combines the images of two steps to second order (Lu et al. 2022); with η = 1 the SDE version,
     /// with noise.
     case dpm = "dpm++"
@@ -23,6 +25,9 @@ public struct DiffusionSampler: Sendable {
 
     /// Whether the noise of its steps can be chosen.
     public var takesEta: Bool { self == .ddim || self == .dpm }
+
+    /// Whether it solves the probability flow's equation, on any levels.
+    public var isSolver: Bool { self == .euler || self == .dpm || self == .heun }
   }
 
   public var method: Method
@@ -36,25 +41,43 @@ public struct DiffusionSampler: Sendable {
     self.eta = eta
   }
 
-  /// With more noise than this, nothing of an image is visible, so the solvers begin here at the latest. A cosine
-  /// schedule goes to 20,000.
-  static let maximumNoise = 80.0
+  /// With more noise than this, nothing of an image is visible, so by default the solvers begin here at the latest. A
+  /// cosine schedule goes to 20,000.
+  public static let maximumNoise = 80.0
 
   /// How the levels of consistency models' passes are spaced: two passes meet at σ = 0.8, four at 9, 0.8 and 0.05.
   private static let consistencyExponent = 20.0
 
   /// The levels that S steps visit, from a timestep's level down, then the clean image: a spacing of timesteps or, for
-  /// the solvers of higher order, Karras et al.'s; for consistency models, one that divides the way to the least noise
-  /// into S parts.
+  /// the solvers, Karras et al.'s; for consistency models, one that divides the way to the least noise into S parts.
   public func levels(
-    _ steps: Int, of schedule: NoiseSchedule, _ spacing: TimestepSpacing, from start: Int? = nil
+    _ steps: Int, of schedule: NoiseSchedule, _ spacing: LevelSpacing, from start: Int? = nil
   ) -> [NoiseLevel] {
     let start = start ?? schedule.count - 1
+    let total = start + 1
+    let positions = spacing.positions(steps, of: total)
+    func rounded(_ positions: some Sequence<Double>) -> [NoiseLevel] {
+      positions.map { schedule.level(Int($0.rounded(.toNearestOrEven))) }
+    }
     switch method {
-    case .ddpm, .ddim: return spacing.timesteps(steps, of: start + 1).map { schedule.level($0) } + [.clean]
-    case .dpm, .heun:
-      let most = schedule.level(start).ratio
-      return schedule.karrasLevels(steps, from: min(most, DiffusionSampler.maximumNoise)) + [.clean]
+    case .ddpm: return rounded(positions) + [.clean]
+    case .ddim: return rounded(positions) + [spacing.endsClean ? .clean : schedule.level(0)]
+    case .euler, .dpm, .heun:
+      let visited =
+        switch (method, spacing.timesteps) {
+        // The last of S + 1 timesteps is where the last step leads, which is the clean image instead.
+        case (.dpm, .leading), (.dpm, .linspace), (.dpm, .quadratic):
+          rounded(spacing.positions(min(steps + 1, total), of: total).prefix(steps))
+        case (.dpm, .trailing): rounded(positions)
+        default: positions.map { schedule.level(at: $0) }
+        }
+      guard spacing.isKarras else { return visited + [.clean] }
+      // Euler's method goes between the levels of its timesteps, the others from the most noise to the least.
+      let (most, least) =
+        method == .euler
+        ? (visited[0].ratio, visited[visited.count - 1].ratio)
+        : (schedule.level(start).ratio, schedule.level(0).ratio)
+      return schedule.karrasLevels(steps, from: min(most, spacing.maximumNoise), to: least) + [.clean]
     case .consistency:
       let most = min(schedule.level(start).ratio, DiffusionSampler.maximumNoise)
       return schedule.karrasLevels(steps + 1, from: most, exponent: DiffusionSampler.consistencyExponent).dropLast()
@@ -123,7 +146,7 @@ public struct DiffusionSampler: Sendable {
       let found = denoise(x, level)
       switch method {
       case .ddpm: x = ancestralStep(x, found, from: level, to: next) { noise(index + 1) }
-      case .ddim: x = implicitStep(x, found.image, from: level, to: next) { noise(index + 1) }
+      case .ddim, .euler: x = implicitStep(x, found.image, from: level, to: next) { noise(index + 1) }
       case .dpm:
         x = multistep(x, found.image, last, from: level, to: next) { noise(index + 1) }
         last = (level, found.image)
@@ -170,7 +193,7 @@ public struct DiffusionSampler: Sendable {
     _ x: Tensor, _ image: Tensor, from level: NoiseLevel, to next: NoiseLevel, noise: () -> Tensor
   ) -> Tensor {
     let backend = x.backend
-    let deviation = eta == 0 ? 0 : eta * Posterior(from: level, to: next).small.squareRoot()
+    let deviation = method == .euler || eta == 0 ? 0 : eta * Posterior(from: level, to: next).small.squareRoot()
     let mean = backend.add(
       image, level.noise(in: x, of: image), alpha: Float(next.signal),
       beta: Float(max(0, next.sigma * next.sigma - deviation * deviation).squareRoot()))
@@ -184,7 +207,8 @@ public struct DiffusionSampler: Sendable {
   ) -> Tensor {
     let backend = x.backend
     var image = image
-    if let last, next.sigma > 0 {
+    // Of many steps, some may be between the same timesteps.
+    if let last, last.level != level, next.sigma > 0 {
       let (before, now) = (log(last.level.ratio / level.ratio), log(level.ratio / next.ratio))
       let fraction = now / before / 2
       image = backend.add(image, last.image, alpha: Float(1 + fraction), beta: Float(-fraction))

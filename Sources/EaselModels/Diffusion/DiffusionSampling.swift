@@ -22,7 +22,7 @@ extension DenoisingModel {
       }
       throw UserError(
         .usage, "\(field: "eta"): expected the sampler ddim or dpm++, found \(sampler.method.rawValue)",
-        hint: "ddpm always adds noise, heun never does.")
+        hint: "ddpm always adds noise, euler and heun never do.")
     }
   }
 
@@ -88,7 +88,7 @@ extension DenoisingModel {
   ) throws -> Tensor {
     try validate(options)
     let sampler = try sampler(options)
-    let levels = sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing)
+    let levels = sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.levelSpacing())
     func make(_ numbers: Range<Int>) throws -> Tensor {
       let first = numbers.lowerBound
       let guidance = denoiser.guidance(
@@ -141,7 +141,8 @@ extension DenoisingModel {
     if options.sampler == DiffusionSampler.Method.ddpm.rawValue {
       throw UserError(
         .usage,
-        "\(field: "sampler"): expected ddim, dpm++ or heun, found ddpm, whose steps add noise: a code has one image")
+        "\(field: "sampler"): expected ddim, euler, dpm++ or heun, found ddpm, whose steps add noise: a code has one image"
+      )
     }
     if options.guidance != nil, options.conditions == nil {
       throw UserError(
@@ -161,7 +162,7 @@ extension DenoisingModel {
   private func codec(_ options: SamplingOptions) -> (sampler: DiffusionSampler, levels: [NoiseLevel]) {
     let own = settings.sampler == .ddpm ? .ddim : settings.sampler
     let sampler = DiffusionSampler(options.sampler.flatMap(DiffusionSampler.Method.init) ?? own)
-    return (sampler, sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.spacing))
+    return (sampler, sampler.levels(options.steps ?? settings.samplerSteps, of: schedule, settings.levelSpacing()))
   }
 
   /// The guidance of images with these numbers; without a condition if the options have none.

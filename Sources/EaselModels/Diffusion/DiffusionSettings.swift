@@ -20,6 +20,11 @@ public struct DiffusionSettings: ModelSettings {
 
   public var timesteps = 1000
   public var noiseSchedule = NoiseSchedule.Kind.linear
+  /// The first and the last β of the `linear` and `scaled-linear` schedules.
+  public var betaStart = 1e-4
+  public var betaEnd = 0.02
+  /// Each timestep's β, for the `linear` schedule; none for a line.
+  public var betas: [Double] = []
   /// The images' deviation in units of −1…1, for the `edm` schedule.
   public var dataDeviation: Float = 0.5
   public var prediction = PredictionTarget.epsilon
@@ -56,12 +61,22 @@ public struct DiffusionSettings: ModelSettings {
   /// How much noise `ddim` and `dpm++` add in each step, which corrects some of the network's mistakes: 0 for none, 1
   /// for as much as `ddpm`.
   public var samplerEta = 0.0
-  /// The spacing of the timesteps that `ddpm` and `ddim` visit.
+  /// The spacing of the timesteps that `ddpm` and `ddim` visit, and the solvers without Karras et al.'s levels.
   public var spacing = TimestepSpacing.leading
+  /// How much higher the timesteps of `spacing=leading` are.
+  public var stepsOffset = 0
+  /// Whether `dpm++`, `heun` and `euler` visit Karras et al.'s levels instead of timesteps.
+  public var karrasSigmas = true
+  /// The noise in units of the image at which the solvers begin at the latest on Karras et al.'s levels.
+  public var maximumNoise = DiffusionSampler.maximumNoise
+  /// Whether the last step of `ddim` leads to the clean image; otherwise, to the first timestep's level.
+  public var endsClean = true
   /// How much the condition counts by default; 1 means as trained.
   public var guidance: Float = 1.5
   /// Whether predicted images are clipped to the range of pixels in each step.
   public var clip = true
+  /// The range, from minus to plus, that images are clipped to.
+  public var clipRange: Float = 1
 
   public init() {}
 
@@ -85,6 +100,12 @@ public struct DiffusionSettings: ModelSettings {
     Field("timesteps", \.timesteps, .from(2, to: 100_000), "steps from image to noise"),
     Field(
       "noise-schedule", \.noiseSchedule, "how noise grows with the timestep; edm trains on a continuum of levels"),
+    Field("beta-start", \.betaStart, .above(0, below: 1), "linear and scaled-linear: the first β")
+      .needing("noise-schedule=linear or noise-schedule=scaled-linear") { $0.hasBetaLine },
+    Field("beta-end", \.betaEnd, .above(0, below: 1), "linear and scaled-linear: the last β")
+      .needing("noise-schedule=linear or noise-schedule=scaled-linear") { $0.hasBetaLine },
+    Field("betas", \.betas, .above(0, below: 1), "linear: each timestep's β; none for a line")
+      .needing("noise-schedule=linear") { $0.noiseSchedule == .linear },
     Field("data-deviation", \.dataDeviation, .above(0), "edm: the images' deviation in units of −1…1")
       .needing("noise-schedule=edm") { $0.noiseSchedule == .edm },
     Field(
@@ -125,10 +146,20 @@ public struct DiffusionSettings: ModelSettings {
       "how much noise ddim and dpm++ add in each step: 0 for none, 1 for as much as ddpm"
     ).needing("sampler=ddim or sampler=dpm++") { $0.sampler.takesEta },
     Field("spacing", \.spacing, "spacing of the timesteps that ddpm and ddim visit"),
+    Field("steps-offset", \.stepsOffset, .from(0, to: 100_000), "how much higher the timesteps of spacing=leading are")
+      .needing("spacing=leading") { $0.spacing == .leading },
+    Field("karras-sigmas", \.karrasSigmas, "whether dpm++, heun and euler visit Karras et al.'s levels, not timesteps"),
+    Field(
+      "maximum-noise", \.maximumNoise, .above(0),
+      "noise in units of the image at which dpm++, heun and euler begin at the latest"
+    ).needing("karras-sigmas=true") { $0.karrasSigmas },
+    Field("ends-clean", \.endsClean, "whether ddim's last step leads to the clean image, not to the first timestep"),
     Field("guidance", \.guidance, .atLeast(0), "how much the condition counts; 1 means as trained")
       .needing(condition, \.isConditional),
     Field("clip", \.clip, "whether predicted images are clipped to the range of pixels in each step")
       .needing("pixels as its space") { $0.space.isEmpty },
+    Field("clip-range", \.clipRange, .above(0), "the range, from minus to plus, that predicted images are clipped to")
+      .needing("clip=true and pixels as its space") { $0.clip && $0.space.isEmpty },
   ]
 
   private static let ownText = "captions=true and no text"
@@ -181,6 +212,31 @@ public struct DiffusionSettings: ModelSettings {
       samplers.contains(sampler),
       "sampler: expected \(samplers.map(\.rawValue).joined(separator: ", ")), found \(sampler.rawValue)")
     check(samplerSteps, "sampler-steps", 1...timesteps)
+    check.require(
+      betas.isEmpty || betas.count == timesteps,
+      "betas: expected none or \(timesteps), as many as timesteps, found \(betas.count)")
+    if (2...100_000).contains(timesteps), noiseSchedule != .edm {
+      check.require(
+        schedule.keepsSignal,
+        "\(betas.isEmpty ? "beta-end" : "betas"): expected less noise: nothing of an image is left at the end")
+    }
+  }
+
+  private var hasBetaLine: Bool { noiseSchedule == .scaledLinear || noiseSchedule == .linear && betas.isEmpty }
+
+  /// How noise grows.
+  public var schedule: NoiseSchedule {
+    NoiseSchedule(
+      noiseSchedule, timesteps: timesteps, dataDeviation: Double(dataDeviation), betaStart: betaStart, betaEnd: betaEnd,
+      betas: betas)
+  }
+
+  /// Which levels a sampler visits, with this or another spacing of timesteps.
+  public func levelSpacing(_ timesteps: TimestepSpacing? = nil) -> LevelSpacing {
+    var levels = LevelSpacing(timesteps ?? spacing)
+    (levels.offset, levels.isKarras, levels.maximumNoise) = (stepsOffset, karrasSigmas, maximumNoise)
+    levels.endsClean = endsClean
+    return levels
   }
 
   /// The U-Net.

@@ -40,8 +40,10 @@ public struct NoiseLevel: Hashable, Sendable {
 /// How noise grows over T timesteps, in double precision.
 public struct NoiseSchedule: Sendable, Hashable {
   public enum Kind: String, FieldChoice {
-    /// β from 1e-4 to 0.02 (Ho et al. 2020; diffusers `scheduling_ddpm.py`).
+    /// β on a line, by default from 1e-4 to 0.02 (Ho et al. 2020; diffusers `scheduling_ddpm.py`).
     case linear
+    /// √β on a line (Rombach et al. 2022, latent diffusion).
+    case scaledLinear = "scaled-linear"
     /// ᾱ falling as a squared cosine with offset 0.008, β at most 0.999 (Nichol and Dhariwal 2021).
     case cosine
     /// Karras et al. 2022: σ from 0.002 to 80, its logarithm normal in training, where any σ can occur.
@@ -59,21 +61,32 @@ public struct NoiseSchedule: Sendable, Hashable {
 
   public var count: Int { levels.count }
 
+  /// Whether enough of an image is left at the last level for float32.
+  var keepsSignal: Bool { (levels.last?.signal ?? 1) > 1e-12 }
+
   /// - Parameters:
   ///   - kind: how noise grows.
   ///   - timesteps: the number of timesteps.
   ///   - dataDeviation: the images' standard deviation, for `edm`; the others take it as 1.
-  ///   - betaStart: the first β, for `linear`.
-  ///   - betaEnd: the last β, for `linear`.
+  ///   - betaStart: the first β, for `linear` and `scaled-linear`.
+  ///   - betaEnd: the last β, for `linear` and `scaled-linear`.
+  ///   - betas: every timestep's β, for `linear`, instead of those on a line.
   public init(
-    _ kind: Kind, timesteps: Int, dataDeviation: Double = 0.5, betaStart: Double = 1e-4, betaEnd: Double = 0.02
+    _ kind: Kind, timesteps: Int, dataDeviation: Double = 0.5, betaStart: Double = 1e-4, betaEnd: Double = 0.02,
+    betas: [Double] = []
   ) {
+    func line(from first: Double, to last: Double) -> [Double] {
+      (0..<timesteps).map { first + (last - first) * Double($0) / Double(max(1, timesteps - 1)) }
+    }
     self.kind = kind
     switch kind {
     case .linear:
       self.dataDeviation = 1
+      levels = NoiseSchedule.levels(betas: betas.isEmpty ? line(from: betaStart, to: betaEnd) : betas)
+    case .scaledLinear:
+      self.dataDeviation = 1
       levels = NoiseSchedule.levels(
-        betas: (0..<timesteps).map { betaStart + (betaEnd - betaStart) * Double($0) / Double(max(1, timesteps - 1)) })
+        betas: line(from: betaStart.squareRoot(), to: betaEnd.squareRoot()).map { $0 * $0 })
     case .cosine:
       func remaining(_ step: Int) -> Double {
         let angle = (Double(step) / Double(timesteps) + 0.008) / 1.008 * .pi / 2
@@ -106,6 +119,17 @@ public struct NoiseSchedule: Sendable, Hashable {
   /// The level of a timestep; before the first, the clean image.
   public func level(_ timestep: Int) -> NoiseLevel { timestep < 0 ? .clean : levels[timestep] }
 
+  /// The level at a position among the timesteps; between two of them, the noise in units of the image is on a line
+  /// (diffusers' Euler sampler).
+  public func level(at position: Double) -> NoiseLevel {
+    let below = Int(position)
+    let fraction = position - Double(below)
+    guard fraction > 0 else { return level(below) }
+    let ratio = levels[below].ratio + fraction * (levels[below + 1].ratio - levels[below].ratio)
+    let condition = kind == .edm ? NoiseSchedule.logarithmicCondition(ratio) : Float(position)
+    return NoiseLevel(ratio: ratio, dataDeviation: dataDeviation, condition: condition)
+  }
+
   /// The level of any noise within the schedule; between timesteps, the network receives a fraction.
   public func level(ratio: Double) -> NoiseLevel {
     let condition = kind == .edm ? NoiseSchedule.logarithmicCondition(ratio) : Float(place(of: ratio))
@@ -124,10 +148,18 @@ public struct NoiseSchedule: Sendable, Hashable {
     return Double(above - 1) + (log(ratio) - low) / (high - low)
   }
 
-  /// S levels with noise that falls from a ratio to the schedule's least as a power of a line: dense where there is
-  /// little noise (Karras et al. 2022, who use the seventh power).
-  public func karrasLevels(_ steps: Int, from ratio: Double, exponent: Double = 7) -> [NoiseLevel] {
-    NoiseSchedule.karrasRatios(steps, from: ratio, to: levels[0].ratio, exponent).map { level(ratio: $0) }
+  /// S levels with noise that falls from a ratio to a lower one as a power of a line: dense where there is little noise
+  /// (Karras et al. 2022, who use the seventh power).
+  ///
+  /// - Parameters:
+  ///   - steps: the number of levels.
+  ///   - ratio: the first level's noise in units of the image.
+  ///   - least: the last level's; nil for the schedule's least.
+  ///   - exponent: the power.
+  public func karrasLevels(
+    _ steps: Int, from ratio: Double, to least: Double? = nil, exponent: Double = 7
+  ) -> [NoiseLevel] {
+    NoiseSchedule.karrasRatios(steps, from: ratio, to: least ?? levels[0].ratio, exponent).map { level(ratio: $0) }
   }
 
   private static func karrasRatios(
@@ -140,7 +172,7 @@ public struct NoiseSchedule: Sendable, Hashable {
   /// Random levels to train at, one for each sample.
   public func trainingLevels(_ count: Int, _ draw: RandomDraw, on backend: any Backend) -> [NoiseLevel] {
     switch kind {
-    case .linear, .cosine:
+    case .linear, .scaledLinear, .cosine:
       let numbers = Tensor(uninitialized: [count], on: backend)
       backend.fillUniform(numbers, draw)
       return numbers.values().map { levels[min(self.count - 1, Int($0 * Float(self.count)))] }
@@ -171,23 +203,54 @@ extension NoiseLevel {
 public enum TimestepSpacing: String, FieldChoice {
   /// i · T / S, rounded down: diffusers' default where S divides T.
   case leading
-  /// From T − 1 down in steps of T / S, so that sampling begins at pure noise; halves round to even (as diffusers).
+  /// From T − 1 down to 0 in even steps.
+  case linspace
+  /// From T − 1 down in steps of T / S, so that sampling begins at pure noise.
   case trailing
   /// Denser at low noise: the squares of an even division up to √(0.8 T) (Song et al. 2021).
   case quadratic
 
+  /// Halves round to even (as numpy, and so diffusers).
   public func timesteps(_ steps: Int, of total: Int) -> [Int] {
+    positions(steps, of: total).map { Int($0.rounded(.toNearestOrEven)) }
+  }
+
+  /// The timesteps, of which only those of `linspace` are fractions.
+  func positions(_ steps: Int, of total: Int) -> [Double] {
     switch self {
-    case .leading: (0..<steps).map { $0 * total / steps }.reversed()
+    case .leading: (0..<steps).map { Double($0 * total / steps) }.reversed()
+    case .linspace: (0..<steps).map { Double(total - 1) * Double($0) / Double(max(1, steps - 1)) }.reversed()
     case .trailing:
       (0..<steps).map {
-        Int((Double(total) - Double($0) * Double(total) / Double(steps)).rounded(.toNearestOrEven)) - 1
+        (Double(total) - Double($0) * Double(total) / Double(steps)).rounded(.toNearestOrEven) - 1
       }
     case .quadratic:
       (0..<steps).map { index in
         let root = (0.8 * Double(total)).squareRoot() * Double(index) / Double(max(1, steps - 1))
-        return Int(root * root)
+        return (root * root).rounded(.down)
       }.reversed()
     }
+  }
+}
+
+/// Which levels of noise a sampler visits.
+public struct LevelSpacing: Sendable, Hashable {
+  /// The spacing of timesteps.
+  public var timesteps: TimestepSpacing
+  /// How much higher the timesteps are, for `leading`.
+  public var offset = 0
+  /// Whether the solvers (``DiffusionSampler/Method/isSolver``) visit Karras et al.'s levels instead of timesteps.
+  public var isKarras = true
+  /// With more noise than this, in units of the image, the solvers do not begin on Karras et al.'s levels.
+  public var maximumNoise = DiffusionSampler.maximumNoise
+  /// Whether DDIM's last step leads to the clean image; otherwise, it leads to the first timestep's level.
+  public var endsClean = true
+
+  public init(_ timesteps: TimestepSpacing) { self.timesteps = timesteps }
+
+  /// The positions of S of the T timesteps, highest first; only those of `linspace` are fractions.
+  func positions(_ steps: Int, of total: Int) -> [Double] {
+    let positions = timesteps.positions(steps, of: total)
+    return timesteps == .leading ? positions.map { min($0 + Double(offset), Double(total - 1)) } : positions
   }
 }

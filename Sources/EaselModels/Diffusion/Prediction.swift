@@ -49,11 +49,14 @@ extension PredictionTarget {
   ///   - output: the network's output, of x's shape.
   ///   - level: the level of x.
   ///   - x: `[N, H, W, C]`.
-  ///   - clips: whether the image is clipped to [−1, 1].
-  public func interpret(_ output: Tensor, at level: NoiseLevel, _ x: Tensor, clips: Bool) -> Denoised {
+  ///   - clips: whether the image is clipped.
+  ///   - range: the range, from minus to plus, that it is clipped to.
+  public func interpret(
+    _ output: Tensor, at level: NoiseLevel, _ x: Tensor, clips: Bool, to range: Float = 1
+  ) -> Denoised {
     let parts = image(at: level)
     let image = x.backend.add(x, output, alpha: Float(parts.x), beta: Float(parts.output))
-    return Denoised(image: clips ? image.clamped(-1, 1) : image)
+    return Denoised(image: clips ? image.clamped(-range, range) : image)
   }
 }
 

@@ -6,6 +6,11 @@ public struct TensorEntry: Sendable, Equatable {
   /// Extents, outermost first; a scalar has none. Their product fits an `Int`.
   public let shape: [Int]
 
+  /// - Parameters:
+  ///   - type: the type of the elements.
+  ///   - shape: extents, outermost first, whose product fits an `Int`.
+  public init(type: ElementType, shape: [Int]) { (self.type, self.shape) = (type, shape) }
+
   public var elementCount: Int { shape.reduce(1, *) }
   public var byteCount: Int { elementCount * type.size }
 }

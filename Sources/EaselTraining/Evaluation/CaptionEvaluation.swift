@@ -48,7 +48,7 @@ public struct CaptionEvaluation: Encodable, Sendable {
     let pictures = try model.sample(0..<all.count, options, progress: progress).images()
     let originals = images.images(0..<images.count)
     var evaluation = CaptionEvaluation(captions: all.count, data: images.name)
-    // Every caption goes to another picture, far away in the list.
+    // Far away in the list.
     let others = all.indices.map { ($0 + (all.count + 1) / 2) % all.count }
     evaluation.readScenes(pictures, originals, all, others)
     if let judge {
@@ -103,7 +103,7 @@ public struct CaptionEvaluation: Encodable, Sendable {
       vectors(images.count) { judge.embed(images: Batch(Array(images[$0])).tensor(on: backend)) }
     }
     let texts = vectors(captions.count) { judge.embed(texts: Array(captions[$0])) }
-    func similarity(_ images: [[Float]], _ texts: (Int) -> [Float]) -> Estimate {
+    func nearness(_ images: [[Float]], _ texts: (Int) -> [Float]) -> Estimate {
       bootstrap.mean(
         of: images.enumerated().map { index, image in
           zip(image, texts(index)).reduce(0) { $0 + Double($1.0) * Double($1.1) }
@@ -111,7 +111,7 @@ public struct CaptionEvaluation: Encodable, Sendable {
     }
     let drawn = images(pictures)
     similarity = Figure(
-      drawn: similarity(drawn) { texts[$0] }, exchanged: similarity(drawn) { texts[others[$0]] },
-      truth: similarity(images(originals)) { texts[$0] })
+      drawn: nearness(drawn) { texts[$0] }, exchanged: nearness(drawn) { texts[others[$0]] },
+      truth: nearness(images(originals)) { texts[$0] })
   }
 }

@@ -20,7 +20,7 @@ public struct SamplingChoice: DeclaredFields {
     Field("steps", \.steps, .from(1, to: 100_000), "Steps from noise to image."),
     Field(
       "sampler", \.sampler,
-      "ddim, ddpm, dpm++ or heun (two passes per step); consistency models have a sampler of their own."),
+      "ddim, ddpm, euler, dpm++ or heun (two passes per step); consistency models have a sampler of their own."),
     Field("eta", \.eta, .from(0, to: 1), "How much noise ddim and dpm++ add in each step, 0 to 1."),
     Field(
       "label", \.label,
