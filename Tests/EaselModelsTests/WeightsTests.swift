@@ -42,11 +42,12 @@ import Testing
     let fixture = UNetFixture.all[0]
     let folder = try ScratchFolder()
     #expect(try writeOlderFile(fixture, to: folder) >= 8)
+    let older = try WeightsFolder(folder.path).withCurrentNames()
     let values = try onTensors(kind) { backend -> [[Float]] in
       let scope = Scope()
       _ = UNet(try fixture.configuration(), scope)
       let arena = scope.makeArena(on: backend, seed: 1)
-      return try [WeightsFolder(folder.path).withCurrentNames(), fixture.weights()].map { file in
+      return try [older, fixture.weights()].map { file in
         arena.values.withMutableFloats { $0.update(repeating: 0) }
         try arena.load(arena.values, from: file)
         return arena.values.values()

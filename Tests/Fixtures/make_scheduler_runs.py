@@ -35,8 +35,16 @@ def noise(step):
     return 1.2 * torch.sin(step * (torch.arange(COUNT, dtype=torch.float64) + 1) + 0.5).reshape(1, 1, 3, 4)
 
 
+def cosine_betas():
+    """In float32, the last β is off by 1e-4, which moves the timesteps that the network receives."""
+    remaining = np.cos((np.arange(1001) / 1000 + 0.008) / 1.008 * np.pi / 2) ** 2
+    return torch.from_numpy(np.minimum(1 - remaining[1:] / remaining[:-1], 0.999))
+
+
 def widened(scheduler):
-    scheduler.betas = scheduler.betas.double()
+    """A scheduler with its tables in float64."""
+    cosine = scheduler.config.beta_schedule == "squaredcos_cap_v2"
+    scheduler.betas = cosine_betas() if cosine else scheduler.betas.double()
     scheduler.alphas = 1 - scheduler.betas
     scheduler.alphas_cumprod = torch.cumprod(scheduler.alphas, 0)
     if hasattr(scheduler, "alpha_t"):
