@@ -27,9 +27,10 @@ struct DiffusersFields {
   init(_ json: Data, of file: String = "config.json", known: Set<String>?) throws {
     self.file = file
     let decoder = JSONDecoder()
-    decoder.allowsJSON5 = true
+    decoder.nonConformingFloatDecodingStrategy = .convertFromString(
+      positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
     do {
-      container = try decoder.decode(Document.self, from: json).container
+      container = try decoder.decode(Document.self, from: quotingNonNumbers(in: json)).container
     } catch {
       throw UserError(.badData, "\(file): expected a JSON object, found something else")
     }
@@ -103,4 +104,27 @@ struct DiffusersFields {
   func refusal(_ key: String, _ problem: String) -> UserError {
     UserError(.badData, "\(file): \(key): \(problem)")
   }
+}
+
+/// JSON with quotes around the infinities and NaN that Python writes, which JSON does not have.
+///
+/// Foundation would read them as JSON5, but traps on some texts that are not UTF-8.
+private func quotingNonNumbers(in json: Data) -> Data {
+  let words = ["-Infinity", "Infinity", "NaN"].map { Data($0.utf8) }
+  var result = Data(capacity: json.count)
+  var isInText = false
+  var rest = json[...]
+  while let byte = rest.first {
+    var length = 1
+    if isInText, byte == UInt8(ascii: "\\") { length = min(2, rest.count) }
+    if byte == UInt8(ascii: "\"") { isInText.toggle() }
+    if !isInText, let word = words.first(where: { rest.starts(with: $0) }) {
+      result += [UInt8(ascii: "\"")] + word + [UInt8(ascii: "\"")]
+      length = word.count
+    } else {
+      result += rest.prefix(length)
+    }
+    rest = rest.dropFirst(length)
+  }
+  return result
 }
