@@ -72,29 +72,29 @@ extension CommandTests {
     }
 
     @Test("An autoencoder is judged by its reconstructions of held-out images")
-  func reconstructions() throws {
-    let program = try Program()
-    try program.writeImages("images")
-    try program.run(
-      "train", "autoencoder", "--data", "images", "--run", "coder", "--steps", "20", "--batch-size", "8")
-    let judged = try program.run("evaluate", "coder", "--json")
-    #expect(judged.status == 0, "\(judged.errors)")
-    let report = try JSONSerialization.jsonObject(with: Data(judged.output.utf8)) as? [String: Any]
-    let found = report?["reconstruction"] as? [String: Any] ?? [:]
-    // The picture of the same images has the same mean.
-    let images = try #require(found["images"] as? Int)
-    let picture = try program.run("reconstruct", "coder", "--count", String(images), "--json")
-    let figures = try JSONSerialization.jsonObject(with: Data(picture.output.utf8)) as? [String: Any]
-    let expected = try #require((figures?["figures"] as? [String: Double])?["psnr"])
-    let ratio = found["psnr"] as? [String: Double] ?? [:]
-    #expect(abs((ratio["mean"] ?? .nan) - expected) < 1e-6 && (ratio["standardError"] ?? 0) > 0)
-    let similarity = found["ssim"] as? [String: Double] ?? [:]
-    #expect((-1...1).contains(similarity["mean"] ?? .nan))
-    let table = try program.run("evaluate", "coder", "--count", "3")
-    #expect(table.output.contains("PSNR in dB") && table.output.contains("3 held-out images"), "\(table.output)")
-  }
+    func reconstructions() throws {
+      let program = try Program()
+      try program.writeImages("images")
+      try program.run(
+        "train", "autoencoder", "--data", "images", "--run", "coder", "--steps", "20", "--batch-size", "8")
+      let judged = try program.run("evaluate", "coder", "--json")
+      #expect(judged.status == 0, "\(judged.errors)")
+      let report = try JSONSerialization.jsonObject(with: Data(judged.output.utf8)) as? [String: Any]
+      let found = report?["reconstruction"] as? [String: Any] ?? [:]
+      // The picture of the same images has the same mean.
+      let images = try #require(found["images"] as? Int)
+      let picture = try program.run("reconstruct", "coder", "--count", String(images), "--json")
+      let figures = try JSONSerialization.jsonObject(with: Data(picture.output.utf8)) as? [String: Any]
+      let expected = try #require((figures?["figures"] as? [String: Double])?["psnr"])
+      let ratio = found["psnr"] as? [String: Double] ?? [:]
+      #expect(abs((ratio["mean"] ?? .nan) - expected) < 1e-6 && (ratio["standardError"] ?? 0) > 0)
+      let similarity = found["ssim"] as? [String: Double] ?? [:]
+      #expect((-1...1).contains(similarity["mean"] ?? .nan))
+      let table = try program.run("evaluate", "coder", "--count", "3")
+      #expect(table.output.contains("PSNR in dB") && table.output.contains("3 held-out images"), "\(table.output)")
+    }
 
-  @Test func samplesOfACheckpointOfAnArrayAndOfAFolderAreJudgedAlike() throws {
+    @Test func samplesOfACheckpointOfAnArrayAndOfAFolderAreJudgedAlike() throws {
       let program = try program()
       try program.trainTinyDiffusion(run: "tiny", steps: 3)
       let options = ["--resamples", "20", "--json"]
