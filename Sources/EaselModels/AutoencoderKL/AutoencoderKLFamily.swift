@@ -17,13 +17,13 @@ public enum AutoencoderKLFamily: ModelFamily {
     Preset(
       "autoencoder-kl", "64×64 in colour to 16×16 latents of 3 numbers, 16 times fewer",
       data: DataDescription(width: 64, height: 64, channels: 3),
-      training: recipe { $0.steps = 10_000 },
+      training: recipe { $0.steps = 20_000 },
       model: AutoencoderKLSettings()),
     Preset(
       "autoencoder-kl-128", "128×128 in colour to 32×32 latents of 3 numbers, 16 times fewer",
       data: DataDescription(width: 128, height: 128, channels: 3),
       training: recipe {
-        $0.batchSize = 8
+        $0.batchSize = 4
         $0.steps = 10_000
       },
       model: AutoencoderKLSettings()),
@@ -32,7 +32,7 @@ public enum AutoencoderKLFamily: ModelFamily {
   /// What the presets share.
   private static func recipe(_ change: (inout TrainingSettings) -> Void) -> TrainingSettings {
     TrainingSettings {
-      $0.batchSize = 16
+      $0.batchSize = 8
       $0.learningRate = 1e-3
       $0.optimizer = .adam
       $0.learningRateDecay = .cosine
@@ -67,7 +67,7 @@ public struct AutoencoderKLSettings: ModelSettings {
 
   public var kind = Kind.kl
   /// Channels of each level, finest first; all but the last halve the image.
-  public var channels = [32, 64, 128]
+  public var channels = [32, 64, 64]
   public var layersPerBlock = 1
   public var latentChannels = 3
   public var groups = 8
