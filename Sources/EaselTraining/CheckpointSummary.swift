@@ -4,8 +4,8 @@ import Foundation
 /// What a checkpoint says about itself, read without making its model.
 public struct CheckpointSummary {
   public let state: RunState
-  /// Name and shape of every tensor, by name.
-  public let tensors: [(name: String, shape: [Int])]
+  /// Name and shape of every tensor, by name, and the number in a tensor of one.
+  public let tensors: [(name: String, shape: [Int], number: Float?)]
   /// `config.yaml`.
   public let configuration: String
 
@@ -14,7 +14,10 @@ public struct CheckpointSummary {
     state = try RunState.read(checkpoint)
     let name = checkpoint.contains(CheckpointFile.weights) ? CheckpointFile.weights : CheckpointFile.average
     let file = try SafetensorsReader(path: checkpoint.path(of: name))
-    tensors = file.names.map { ($0, file.entries[$0]?.shape ?? []) }
+    tensors = try file.names.map { name in
+      let shape = file.entries[name]?.shape ?? []
+      return (name, shape, shape.reduce(1, *) == 1 ? try file.floats(name).first : nil)
+    }
     let path = try checkpoint.path(of: CheckpointFile.configuration)
     guard let text = String(validating: try FileIO.read(path, maximumSize: 1 << 20), as: UTF8.self) else {
       throw UserError(.badData, "\(path): expected UTF-8 text, found other bytes")

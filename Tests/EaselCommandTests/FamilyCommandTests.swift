@@ -73,6 +73,39 @@ import Testing
     }
   }
 
+  @Test("An autoencoder of small latents uses a classifier for its perceptual loss, and keeps it")
+  func perceptual() throws {
+    let program = try Program()
+    try program.writeImages("images")
+    for (preset, settings) in [("classifier", ["base-channels=8", "features=8"]), ("autoencoder", ["base-channels=8"])] {
+      let training = try program.run(
+        ["train", preset, "--data", "images", "--run", preset, "--steps", "1", "--batch-size", "4"]
+          + settings.flatMap { ["--set", $0] })
+      #expect(training.status == 0, "\(training.errors)")
+    }
+    func train(_ part: String, _ run: String) throws -> Program.Result {
+      try program.run(
+        "train", "autoencoder-kl", "--data", "images", "--run", run, "--steps", "2", "--batch-size", "4", "--set",
+        "channels=[8, 16]", "--set", "perceptual=\(part)")
+    }
+    let refused = try train("autoencoder", "other")
+    #expect(
+      refused.status == 64 && refused.errors.contains("perceptual: expected a checkpoint for features of images"),
+      "\(refused.errors)")
+    let training = try train("classifier", "latents")
+    #expect(training.status == 0, "\(training.errors)")
+    // What it needs is in its own folder.
+    try FileManager.default.removeItem(atPath: program.path("Checkpoints/classifier"))
+    #expect(try program.run("resume", "latents", "--steps", "3").status == 0)
+    #expect(try program.run("reconstruct", "latents", "--count", "2").status == 0)
+    let metrics = try String(contentsOfFile: program.path("Checkpoints/latents/metrics.jsonl"), encoding: .utf8)
+    #expect(metrics.contains(#""perceptual""#) && metrics.contains(#""scaling-factor""#))
+    let inspected = try program.run("inspect", "latents")
+    let line = inspected.output.split(separator: "\n").first { $0.hasPrefix("autoencoder.scaling_factor") }
+    let factor = try #require(line?.split(separator: " ").last.flatMap { Float($0) })
+    #expect(factor > 0 && factor != 1, "\(line ?? "")")
+  }
+
   @Test("denoise measures what it restores beside the noise, a blur and another model")
   func denoiseFigures() throws {
     let program = try Program()

@@ -257,6 +257,15 @@ struct TrainedModel: Sendable, CustomTestStringConvertible {
         return try MaskedAutoencoderFamily.make(settings, context)
       }),
     TrainedModel(
+      testDescription: "autoencoder of small latents", data: .tiny,
+      curve: [1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+      build: { context in
+        let settings = AutoencoderKLSettings {
+          ($0.channels, $0.groups, $0.latentChannels, $0.klWeight) = ([8, 16], 4, 2, 0.01)
+        }
+        return try AutoencoderKLFamily.make(settings, context)
+      }),
+    TrainedModel(
       testDescription: "diffusion", data: .tiny,
       curve: [0.941995, 0.865258, 0.832167, 0.801759, 0.770788, 0.682005, 0.669117, 0.575597, 0.479035, 0.450484],
       build: { context in try DiffusionFamily.make(tinyDiffusion(), context) }),

@@ -62,6 +62,8 @@ extension InspectRequest.Answer {
       Console.print("file        \(name), \(file.size) bytes")
     }
     Console.print(text: "\n" + summary.configuration)
-    for tensor in summary.tensors { Console.print("\(tensor.name)  \(Shape(tensor.shape))") }
+    for tensor in summary.tensors {
+      Console.print("\(tensor.name)  \(Shape(tensor.shape))" + (tensor.number.map { "  \($0)" } ?? ""))
+    }
   }
 }
