@@ -38,11 +38,11 @@ struct SampleSourceTests {
     }
     var data = DataDescription(width: 2, height: 1, channels: 1, classNames: ["a", "b", "c"])
     #expect(
-      SamplingOptions(conditions: [.label(2), .label(0)]).conditions(of: 3..<6, in: data).map(\.label) == [0, 2, 0])
-    #expect(SamplingOptions().conditions(of: 0..<4, in: data).map(\.label) == [0, 1, 2, 0])
+      SamplingOptions(conditions: [.label(2), .label(0)]).conditions(of: 3..<6, .classes, in: data).map(\.label) == [0, 2, 0])
+    #expect(SamplingOptions().conditions(of: 0..<4, .classes, in: data).map(\.label) == [0, 1, 2, 0])
     // A class without training images is not drawn by default.
     data.untrainedClasses = [0]
-    #expect(SamplingOptions().conditions(of: 0..<4, in: data).map(\.label) == [1, 2, 1, 2])
+    #expect(SamplingOptions().conditions(of: 0..<4, .classes, in: data).map(\.label) == [1, 2, 1, 2])
     #expect(one.labels == [2, 2, 2, 2] && one.pixels == [0, 21, 1, 21, 2, 21, 3, 21])
     #expect(none.labels == nil && none.pixels == [0, 90, 1, 90, 2, 90, 3, 90])
   }
