@@ -110,6 +110,7 @@ package let bundledFamilies: [any ModelFamily.Type] = [
   DiffusionFamily.self,
   ConsistencyFamily.self,
   ClassifierFamily.self,
+  CLIPFamily.self,
 ]
 
 private let addedFamilies = Mutex<[any ModelFamily.Type]>([])

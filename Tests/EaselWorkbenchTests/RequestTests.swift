@@ -56,7 +56,7 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
 
   @Test("Every request can be sent as JSON, field by field, and refuses an unknown field with the nearest one")
   func travel() throws {
-    #expect(requestTypes.count == 21 && Set(requestTypes.map { $0.name }).count == requestTypes.count)
+    #expect(requestTypes.count == 22 && Set(requestTypes.map { $0.name }).count == requestTypes.count)
     let counts = try requestTypes.map { type in try walk(type) }
     #expect(counts.reduce(0, +) > 150)
   }
@@ -93,14 +93,17 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
       "masked-autoencoder": ["inpaint", "evaluate"],
       "vae": ["sample", "reconstruct", "interpolate", "evaluate"], "gan": ["sample", "interpolate", "evaluate"],
       "cyclegan": ["translate"], "pix2pix": ["translate"], "diffusion": all, "consistency": all,
-      "classifier": ["evaluate"],
+      "classifier": ["evaluate"], "clip": ["search", "evaluate"],
     ]
     #expect(Set(expected.keys) == Set(bundledFamilies.map { $0.name }))
     for (family, requests) in expected {
       let offered = try onTensors { backend in
         let preset = try AnyPreset.named(family)
-        let context = ModelContext(backend: backend, type: .float32, seed: 0, data: preset.data)
-        return try preset.makeModel(preset.configuration(), context).requests.map { $0.name }
+        let configuration = try preset.configuration()
+        let context = ModelContext(
+          backend: backend, type: .float32, seed: 0, data: preset.data,
+          vocabulary: try preset.vocabulary(configuration, captions: [["a caption"]], parts: [:]))
+        return try preset.makeModel(configuration, context).requests.map { $0.name }
       }
       #expect(Set(offered) == requests, "\(family)")
     }

@@ -18,6 +18,8 @@ extension EvaluateAnswer {
     var data: String
     var likelihood: LikelihoodEvaluation?
     var classification: ClassificationEvaluation?
+    var template: String?
+    var retrieval: RetrievalEvaluation?
     var reconstruction: ReconstructionEvaluation?
     var probes: [LinearProbe]?
     var captions: CaptionEvaluation?
@@ -45,13 +47,15 @@ extension EvaluateAnswer {
       return try Console.print(
         json: HeldOutReport(
           checkpoint: checkpoint, hash: hash, data: data, likelihood: likelihood, classification: classification,
-          reconstruction: reconstruction, probes: probes?.probes, captions: captions,
-          output: sheet == nil ? nil : output))
+          template: template, retrieval: retrieval, reconstruction: reconstruction, probes: probes?.probes,
+          captions: captions, output: sheet == nil ? nil : output))
     }
-    let text =
-      likelihood?.text(data: data) ?? classification?.text(data: data) ?? reconstruction?.text(data: data)
-      ?? probes?.text ?? captions?.text
-    if let text { Console.print(text: text) }
+    let told = template.map { "; told by \($0.debugDescription)" } ?? ""
+    let texts = [
+      likelihood?.text(data: data), retrieval?.text(data: data), classification.map { $0.text(data: data) + told },
+      reconstruction?.text(data: data), probes?.text, captions?.text,
+    ].compactMap(\.self)
+    if !texts.isEmpty { Console.print(text: texts.joined(separator: "\n\n")) }
     if captions != nil {
       Console.note("\(duration(desk.seconds)) in all")
       Console.print(path: output)
@@ -163,6 +167,21 @@ extension ClassificationEvaluation {
       ["class", "recognised"], zip(classNames, recall).map { [$0.0, $0.1.percent] }, rightAlignedFrom: 1)
       + "\n\naccuracy \(accuracy.value.percent), 95 %: \(accuracy.low.percent) to \(accuracy.high.percent); \(images) "
       + "held-out images of \(data)"
+  }
+}
+
+extension RetrievalEvaluation {
+  func text(data: String) -> String {
+    let rows = recalls.map { recall in
+      func cells(_ share: Estimate) -> [String] {
+        [share.value.percent, "\(share.low.percent) to \(share.high.percent)"]
+      }
+      return ["among the nearest \(recall.count)"] + cells(recall.textsOfImages) + cells(recall.imagesOfTexts)
+        + [recall.chance.percent]
+    }
+    return Console.table(
+      ["", "texts of images", "95 %", "images of texts", "95 %", "by chance"], rows, rightAlignedFrom: 1)
+      + "\n\n\(pairs) held-out images of \(data) with different captions"
   }
 }
 

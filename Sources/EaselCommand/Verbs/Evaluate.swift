@@ -12,8 +12,9 @@ struct Evaluate: ParsableCommand {
 
       With --likelihood: bounds on the likelihood of held-out images. With --probe: how well a linear classifier does \
       on the model's features, on pixels, and on an untrained model's features. With --captions: how well a model of \
-      captions draws those of held-out images. A classifier is judged on held-out \
-      images, and an autoencoder by its reconstructions of them.
+      captions draws those of held-out images. A classifier is judged on held-out images, an autoencoder by its \
+      reconstructions of them, and a model of texts by how often images and captions find each other and by classes \
+      told in words.
       """)
 
   @OptionGroup var source: CheckpointOptions
@@ -35,6 +36,7 @@ struct Evaluate: ParsableCommand {
   @Option(parsing: .unconditional, help: .field(\EvaluateRequest.probeImages)) var probeImages: Int?
   @Flag(help: .field(\EvaluateRequest.captions)) var captions = false
   @Option(help: .field(\EvaluateRequest.clip)) var clip: String?
+  @Option(help: .field(\EvaluateRequest.template)) var captionTemplate: String?
   @Flag(help: .field(\EvaluateRequest.skipBroken)) var skipBroken = false
 
   @Option(help: "The sheet of samples and their neighbours (default: in Samples/, named after the run).")
@@ -52,7 +54,8 @@ struct Evaluate: ParsableCommand {
       ($0.count, $0.references, $0.sampling, $0.data) = (count, references, sampling, data)
       ($0.features, $0.classifier, $0.dimensions, $0.resamples) = (features, classifier, dimensions, resamples)
       ($0.likelihood, $0.importanceSamples, $0.probe) = (likelihood, importanceSamples, probe)
-      ($0.probeImages, $0.captions, $0.clip, $0.skipBroken) = (probeImages, captions, clip, skipBroken)
+      ($0.probeImages, $0.template, $0.captions, $0.clip) = (probeImages, captionTemplate, captions, clip)
+      $0.skipBroken = skipBroken
     }
   }
 

@@ -90,7 +90,7 @@ extension UNetConfiguration {
       linearProjection: try fields.value("use_linear_projection", default: false))
 
     // The field's name notwithstanding, these are numbers of heads.
-    let key = fields.has("num_attention_heads") ? "num_attention_heads" : "attention_head_dim"
+    let key = fields.isNull("num_attention_heads") ? "attention_head_dim" : "num_attention_heads"
     let heads = try fields.list(key, count: channels.count, default: 8)
     let widths = zip(channels, heads).map { channels, heads in
       heads > 0 && channels % heads == 0 ? channels / heads : 0

@@ -45,6 +45,9 @@ struct DiffusersFields {
     (try? container.decodeNil(forKey: key)) == true || (try? container.decode(Bool.self, forKey: key)) == false
   }
 
+  /// Whether a field is missing or null.
+  func isNull(_ key: String) -> Bool { (try? container.decodeNil(forKey: Key(stringValue: key))) ?? true }
+
   /// Whether a field is there, even if it is null.
   func has(_ key: String) -> Bool { container.contains(Key(stringValue: key)) }
 

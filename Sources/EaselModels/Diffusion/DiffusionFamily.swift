@@ -71,6 +71,22 @@ public enum DiffusionFamily: ModelFamily {
       training: recipe(steps: 22_000) { $0.batchSize = 32 },
       model: preconditioned { $0.augment = 0.12 }),
     Preset(
+      "text-shapes", "32×32 in colour from captions, whose text encoder is trained along: under an hour for shapes",
+      data: DataDescription(width: 32, height: 32, channels: 3),
+      training: recipe(steps: 12_000) { $0.batchSize = 64 },
+      model: captioned()),
+    Preset(
+      "text-latents", "64×64 in colour from captions, by the latents of an autoencoder-kl, which it needs",
+      data: DataDescription(width: 64, height: 64, channels: 3),
+      training: recipe(steps: 20_000) { $0.batchSize = 64 },
+      model: captioned {
+        $0.channels = [64, 128]
+        $0.attentionLevels = [0, 1]
+        $0.space = "autoencoder-kl"
+        $0.dataDeviation = 1
+        $0.augment = 0.12
+      }),
+    Preset(
       "diffusion-cifar10", "the network and recipe of Ho et al. for 32×32 colour images",
       data: DataDescription(width: 32, height: 32, channels: 3),
       training: recipe(steps: 800_000) {
@@ -111,6 +127,19 @@ public enum DiffusionFamily: ModelFamily {
       $0.prediction = .velocity
       $0.sampler = .dpm
       $0.samplerEta = 1
+      change(&$0)
+    }
+  }
+
+  /// The same with captions, and attention at half the size too.
+  private static func captioned(_ change: (inout DiffusionSettings) -> Void = { _ in }) -> DiffusionSettings {
+    preconditioned {
+      $0.layersPerBlock = 1
+      $0.attentionLevels = [1, 2]
+      $0.attentionHeadWidth = 32
+      $0.captions = true
+      $0.guidance = 3
+      $0.samplerSteps = 25
       change(&$0)
     }
   }

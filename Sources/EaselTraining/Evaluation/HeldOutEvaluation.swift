@@ -101,10 +101,19 @@ public struct ClassificationEvaluation: Encodable, Sendable {
           + extractor.classNames.joined(separator: ", "))
     }
     let classes = try extractor.extract(images, progress: progress).classes
+    self.init(classes, labels, classNames: images.classNames, bootstrap: bootstrap)
+  }
+
+  /// - Parameters:
+  ///   - classes: what each image was taken for.
+  ///   - labels: what it shows.
+  ///   - classNames: the names of all classes.
+  ///   - bootstrap: computes the interval.
+  init(_ classes: [Int], _ labels: [Int32], classNames: [String], bootstrap: Bootstrap) {
     let isRight = zip(labels, classes).map { Int($0) == $1 }
-    self.images = images.count
+    images = labels.count
     accuracy = bootstrap.mean(of: isRight.map { $0 ? 1 : 0 })
-    classNames = images.classNames
+    self.classNames = classNames
     recall = classNames.indices.map { name in
       let own = labels.indices.filter { Int(labels[$0]) == name }
       return Double(own.filter { isRight[$0] }.count) / Double(max(1, own.count))

@@ -27,12 +27,14 @@ public struct ImageChoice: DeclaredFields {
   /// Images of the size and channels that a model takes.
   ///
   /// - Parameters:
+  ///   - part: which of a data set's images to take.
   ///   - domain: which of the run's data sets to take if none is named; 0 is the first.
-  ///   - limit: the most held-out images to take; files are all taken.
+  ///   - limit: the most images of a data set to take; files are all taken.
   func load(
-    _ work: Work, for loaded: LoadedModel, domain: Int = 0, from first: Int = 0, limit: Int? = nil
+    _ work: Work, for loaded: LoadedModel, of part: Part = .heldOut, domain: Int = 0, from first: Int = 0,
+    limit: Int? = nil
   ) throws -> ChosenImages {
-    let chosen = try images.isEmpty ? heldOut(work, loaded, domain, first, limit) : read(work, loaded)
+    let chosen = try images.isEmpty ? take(part, work, loaded, domain, first, limit) : read(work, loaded)
     if let fingerprint, chosen.fingerprint != fingerprint {
       throw UserError(
         .badData,
@@ -55,12 +57,29 @@ public struct ImageChoice: DeclaredFields {
     try fit ?? loaded.configuration.decode(RunDescription.self).fit
   }
 
-  private func heldOut(
-    _ work: Work, _ loaded: LoadedModel, _ domain: Int, _ first: Int, _ limit: Int?
+  /// Which images of a data set are taken.
+  enum Part {
+    case heldOut
+    /// Those for training, then the held-out ones.
+    case all
+  }
+
+  private func take(
+    _ part: Part, _ work: Work, _ loaded: LoadedModel, _ domain: Int, _ first: Int, _ limit: Int?
   ) throws -> ChosenImages {
-    let held = try splits(work, of: loaded, domain: domain).validation
-    let range = min(first, held.count)..<min(first + (limit ?? held.count), held.count)
-    return ChosenImages(held, range)
+    let splits = try splits(work, of: loaded, domain: domain)
+    func some(_ images: ImageDataset, _ kind: String) -> ChosenImages {
+      let range = min(first, images.count)..<min(first + (limit ?? images.count), images.count)
+      return ChosenImages(images, range, kind)
+    }
+    let heldOut = some(splits.validation, "held-out")
+    if part == .heldOut { return heldOut }
+    let training = some(splits.train, "training")
+    // Numbers count from 0 in both parts.
+    let names = splits.train.names.isEmpty ? training.names.map { "training \($0)" } : training.names
+    let others = splits.validation.names.isEmpty ? heldOut.names.map { "held-out \($0)" } : heldOut.names
+    return ChosenImages(
+      images: training.images + heldOut.images, names: names + others, source: splits.train.name)
   }
 
   private func read(_ work: Work, _ loaded: LoadedModel) throws -> ChosenImages {
@@ -138,11 +157,13 @@ struct ChosenImages {
 }
 
 extension ChosenImages {
-  /// Some held-out images.
-  init(_ held: ImageDataset, _ range: Range<Int>) {
+  /// Some images of a data set.
+  ///
+  /// - Parameter kind: which of them, in a word.
+  init(_ data: ImageDataset, _ range: Range<Int>, _ kind: String) {
     self.init(
-      images: held.images(range),
-      names: range.map { held.names.isEmpty ? String(format: "%05d", $0) : held.names[$0] },
-      source: "\(held.name), held-out")
+      images: data.images(range),
+      names: range.map { data.names.isEmpty ? String(format: "%05d", $0) : data.names[$0] },
+      source: "\(data.name), \(kind)")
   }
 }

@@ -35,6 +35,7 @@ public struct EvaluateRequest: RecordedRequest {
   public var captions = false
   /// The checkpoint of a model that tells how well pictures and captions fit.
   public var clip: String?
+  public var template: String?
   public var skipBroken = false
 
   public init() {}
@@ -47,7 +48,8 @@ public struct EvaluateRequest: RecordedRequest {
       Field("labels", \.labels, "The classes that the array's images should show: a NumPy array [N] of integers."),
       Field(
         "count", \.count, .from(1, to: 1_000_000),
-        "How many samples, or held-out images for a likelihood (default: 10000; all of an array, folder or data set)."),
+        "How many samples, or held-out images for a likelihood (default: 10000; all of an array, folder or data set), or pairs to find each other (default: 256)."
+      ),
       Field(
         "references", \.references, .from(1, to: 10_000_000),
         "How many training images to compare samples with (default: as many as samples)."),
@@ -77,6 +79,10 @@ public struct EvaluateRequest: RecordedRequest {
       ),
       Field(
         "clip", \.clip, "The checkpoint of the clip model that compares pictures with captions (default: none)."),
+      Field(
+        "caption-template", \.template,
+        "How a model of texts is told a class, such as \"a picture of a {}\"; | separates wordings that are averaged (default: as in training, or \"a picture of a {}\")."
+      ),
       Field("skip-broken", \.skipBroken, "Leave out pictures and folders that cannot be read, and list them."),
     ] + SamplingChoice.fields.map { $0.at(\.sampling) }
 
@@ -113,7 +119,7 @@ public struct EvaluateRequest: RecordedRequest {
 
   public static func isOffered(by model: any Model) -> Bool {
     model is any Sampling || model is any LikelihoodBounding || model is any FeatureExtracting
-      || model is any ImageEncoding
+      || model is any ImageEncoding || model is any ImageTextEmbedding
   }
 
   public mutating func find(_ recipe: RecordedRecipe, in workspace: Workspace) throws {
@@ -150,6 +156,8 @@ public struct EvaluateRequest: RecordedRequest {
       try boundLikelihood(loaded, work, what, &answer)
     } else if let model = loaded.model as? any Sampling {
       try judgeSamples(of: model, loaded, work, what, &answer)
+    } else if let model = loaded.model as? any ImageTextEmbedding {
+      try judgeTexts(of: model, loaded, work, what.splits(), &answer)
     } else if let model = loaded.model as? any Classifying {
       let heldOut = try what.splits().validation
       let images = heldOut.subset(0..<min(count ?? heldOut.count, heldOut.count))
@@ -175,6 +183,31 @@ public struct EvaluateRequest: RecordedRequest {
     }
     answer.remarks = work.remarks
     return answer
+  }
+
+  /// Judges a model of images and texts on held-out images: by their captions and by the names of their classes.
+  private func judgeTexts(
+    of model: any ImageTextEmbedding, _ loaded: LoadedModel, _ work: Work, _ data: DatasetSplits,
+    _ answer: inout EvaluateAnswer
+  ) throws {
+    let heldOut = data.validation
+    guard heldOut.annotations.captions != nil || heldOut.labels != nil else {
+      throw UserError(
+        .usage,
+        "expected data with captions or classes to judge \(loaded.state.preset) by, found neither in \(heldOut.name)")
+    }
+    if heldOut.annotations.captions != nil {
+      answer.retrieval = try RetrievalEvaluation(
+        model, heldOut, limit: count ?? 256, bootstrap: bootstrap, progress: work.progress("finding pairs"))
+    }
+    if heldOut.labels != nil, heldOut.classNames.count >= 2 {
+      let trained = try loaded.configuration.decode(RunDescription.self).captionTemplate
+      let text = template ?? (trained.isEmpty ? "a picture of a {}" : trained)
+      answer.template = text
+      answer.classification = try ClassificationEvaluation(
+        model, heldOut, CaptionTemplate(parsing: text), bootstrap: bootstrap, progress: work.progress("classifying"))
+    }
+    answer.data = heldOut.name
   }
 
   private func boundLikelihood(
@@ -346,6 +379,9 @@ public struct EvaluateAnswer {
   public var sheet: PictureAnswer?
   public var likelihood: LikelihoodEvaluation?
   public var classification: ClassificationEvaluation?
+  /// How a model that was shown no classes was told them; nil for others.
+  public var template: String?
+  public var retrieval: RetrievalEvaluation?
   public var reconstruction: ReconstructionEvaluation?
   public var probes: ProbeEvaluation?
   public var captions: CaptionEvaluation?

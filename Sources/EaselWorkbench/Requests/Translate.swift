@@ -183,7 +183,7 @@ public struct TranslateRequest: PictureRequest {
     let second =
       isPaired
       ? try DatasetSplits.matched(a, b, isPaired: true).b.validation : try b.validation.inOrder(of: a.validation)
-    let domains = [a.validation, second].map { ChosenImages($0, 0..<$0.count).images }
+    let domains = [a.validation, second].map { $0.images(0..<$0.count) }
     var figures = ["pairs": Double(second.count)]
     var rows: [[Image]] = []
     for direction in job.model.directions where direction.from != direction.to {
