@@ -6,21 +6,25 @@ extension Model {
   ///
   /// - Parameters:
   ///   - images: held-out images of its first domain.
+  ///   - captions: what a model of captions draws; it draws nothing in particular if there are none.
   ///   - progress: receives the share that is done, 0 to 1, from models that report it.
   /// - Returns: nil if the model makes no pictures.
   /// - Throws: `UserError` if the model's settings do not fit its own defaults.
-  public func progressPicture(of images: [Image], progress: (Double) throws -> Void = { _ in }) throws -> Image? {
+  public func progressPicture(
+    of images: [Image], captions: [String] = [], progress: (Double) throws -> Void = { _ in }
+  ) throws -> Image? {
     try withAverages {
-      guard let sheet = try samples(progress) ?? rows(of: images, progress) else { return nil }
+      guard let sheet = try samples(captions, progress) ?? rows(of: images, progress) else { return nil }
       return ImageGrid.compose(sheet.images, columns: sheet.columns)
     }
   }
 
   private typealias Sheet = (images: [Image], columns: Int)
 
-  private func samples(_ progress: (Double) throws -> Void) throws -> Sheet? {
+  private func samples(_ captions: [String], _ progress: (Double) throws -> Void) throws -> Sheet? {
     guard let model = self as? any Sampling else { return nil }
-    let options = SamplingOptions()
+    var options = SamplingOptions()
+    if model.conditionKind.takesTexts, !captions.isEmpty { options.conditions = captions.map(Condition.text) }
     let columns = model.sheetColumns(options)
     return (try model.sample(0..<2 * columns, options, progress: progress).images(), columns)
   }

@@ -183,8 +183,7 @@ public struct AnyPreset: Sendable {
   public let summary: String
   public let data: DataDescription
   private let settings: @Sendable (RunDescription) throws -> ConfigurationDocument
-  private let learn:
-    @Sendable (ConfigurationDocument, [[String]]?, [String: any Model]) throws -> Vocabulary?
+  private let learn: @Sendable (ConfigurationDocument, [[String]]?, [String: any Model]) throws -> Vocabulary?
   private let build: @Sendable (ConfigurationDocument, ModelContext) throws -> any Model
   private let fitting: @Sendable (DataDescription) -> [(key: String, value: String)]
   private let idleModelSettings: @Sendable (ConfigurationDocument) throws -> [IdleField]

@@ -72,7 +72,8 @@ public struct Vocabulary: Sendable {
     let encoding = tokenizer.encode(text, length: length)
     let kept = tokenizer.decode(encoding.tokens)
     let remarks = [
-      unknown.isEmpty ? nil : "the model was not trained with \(unknown.map(\.debugDescription).joined(separator: ", "))",
+      unknown.isEmpty
+        ? nil : "the model was not trained with \(unknown.map(\.debugDescription).joined(separator: ", "))",
       encoding.cut == 0 ? nil : "there is only room for \(kept.debugDescription)",
     ].compactMap(\.self)
     let shown = text.count <= 60 ? text : text.prefix(60) + "…"

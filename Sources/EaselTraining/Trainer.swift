@@ -326,6 +326,12 @@ public final class Trainer {
     return images.images(0..<min(8, images.count))
   }
 
+  /// What a model of captions draws as a picture of the progress: the first captions of these images.
+  var shownCaptions: [String] {
+    guard model.context.vocabulary != nil else { return [] }
+    return data.images.validation.annotations.captions?.prefix(8).compactMap(\.first) ?? []
+  }
+
   private func refreshAverageStatistics() {
     if settledStep == state.step { return }
     model.refreshAverageStatistics(until: isStopped)
@@ -354,13 +360,16 @@ public final class Trainer {
   func drawProgress(unless isUnwanted: @escaping @Sendable () -> Bool) throws -> Void? {
     if isUnwanted() { return nil }
     refreshAverageStatistics()
-    guard let drawn = try model.unlessUnwanted(isUnwanted, { try model.progressPicture(of: shownImages) }) else {
-      return nil
+    let captions = shownCaptions
+    let result = try model.unlessUnwanted(isUnwanted) {
+      try model.progressPicture(of: shownImages, captions: captions)
     }
+    guard let drawn = result else { return nil }
     guard let picture = drawn else { return () }
     let weights = model.components.contains { $0.arena.average != nil } ? "ema" : "raw"
     let recipe: PNGText = [
       "parameters": "easel train\nStep: \(state.step), Model: \(state.preset), Seed: 0, Weights: \(weights), "
+        + (captions.isEmpty ? "" : "Prompt: \(captions.map(\.debugDescription).joined(separator: ",")), ")
         + "Version: easel \(easelVersion)"
     ]
     try writer.append(step: state.step, picture: picture, recipe)

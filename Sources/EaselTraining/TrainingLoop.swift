@@ -340,7 +340,7 @@ public final class TrainingLoop {
     let isStopped = trainer.isStopped
     let isKnown: @Sendable () -> Bool = { isStopped() || marks.count >= 2 }
     let drawn: Image?? = try? trainer.model.unlessUnwanted(isKnown) {
-      try trainer.model.progressPicture(of: trainer.shownImages) {
+      try trainer.model.progressPicture(of: trainer.shownImages, captions: trainer.shownCaptions) {
         marks.add((ContinuousClock.now - start) / .seconds(1), $0)
       }
     }

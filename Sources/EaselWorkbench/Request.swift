@@ -161,6 +161,31 @@ public struct Job<Capability> {
   var data: DataDescription { loaded.model.context.data }
 }
 
+extension Work {
+  /// A model that compares pictures with texts, in float32, so that what it says does not depend on what the processor
+  /// multiplies best.
+  ///
+  /// - Parameters:
+  ///   - name: a run's name or a checkpoint's path, from the field `clip`.
+  ///   - backend: the backend that computes.
+  func judge(
+    _ name: String, on backend: any Backend
+  ) throws -> (model: any ImageTextEmbedding, loaded: LoadedModel) {
+    let loaded = try LoadedModel(checkpoint(name), backend: backend, precision: .float32)
+    guard let model = loaded.model as? any ImageTextEmbedding else {
+      throw UserError(
+        .usage, "\(field: "clip"): \(loaded.checkpoint.path) does not compare pictures with texts",
+        hint: "Train one that does with: easel train clip")
+    }
+    return (model, loaded)
+  }
+}
+
+extension Job {
+  /// See ``Work/judge(_:on:)``.
+  func judge(_ name: String) throws -> any ImageTextEmbedding { try work.judge(name, on: context.backend).model }
+}
+
 /// A request that is recorded in the pictures that answer it, and can be read back from them.
 public protocol RecordedRequest: Request {
   /// Reads the recipe of a picture that an earlier version made.

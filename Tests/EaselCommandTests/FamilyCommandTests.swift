@@ -77,7 +77,9 @@ import Testing
   func perceptual() throws {
     let program = try Program()
     try program.writeImages("images")
-    for (preset, settings) in [("classifier", ["base-channels=8", "features=8"]), ("autoencoder", ["base-channels=8"])] {
+    for (preset, settings) in [
+      ("classifier", ["base-channels=8", "features=8"]), ("autoencoder", ["base-channels=8"]),
+    ] {
       let training = try program.run(
         ["train", preset, "--data", "images", "--run", preset, "--steps", "1", "--batch-size", "4"]
           + settings.flatMap { ["--set", $0] })

@@ -18,7 +18,8 @@ import Testing
     // Two prompts, eight rows of 12 × 12 with 2 pixels between.
     #expect(grid.width == 2 * 14 + 2 && grid.height == 8 * 14 + 2)
     let recipe = try program.run("inspect", "picture.png").output
-    #expect(recipe.contains(#"Prompt: "a picture of even","a picture of odd""#) && recipe.contains(#"Negative: "a zebra""#))
+    #expect(
+      recipe.contains(#"Prompt: "a picture of even","a picture of odd""#) && recipe.contains(#"Negative: "a zebra""#))
     let again = try program.run("sample", "--recipe", "picture.png", "--output", "again.png")
     #expect(again.status == 0, "\(again.errors)")
     #expect(try Image.read(program.path("again.png")) == grid)

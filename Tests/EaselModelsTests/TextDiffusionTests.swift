@@ -41,7 +41,9 @@ import Testing
       #expect(try largestDifference(picture("white", "black", 3), picture("white", nil, 3)) > 1e-3)
       let description = model.description(
         of: SamplingOptions(conditions: [.text("white")], negative: .text("black"), guidance: 3))
-      #expect(description.contains { $0 == ("Prompt", #""white""#) } && description.contains { $0 == ("Negative", #""black""#) })
+      #expect(
+        description.contains { $0 == ("Prompt", #""white""#) }
+          && description.contains { $0 == ("Negative", #""black""#) })
     }
   }
 
@@ -131,7 +133,8 @@ import Testing
           return loss(on: Tape()).value.item()
         }
         let slope = (moved(0.02) - moved(-0.02)) / 0.04
-        #expect(abs(slope - gradient[place]) < 0.05 * abs(gradient[place]) + 1e-5, "\(name): \(slope) \(gradient[place])")
+        #expect(
+          abs(slope - gradient[place]) < 0.05 * abs(gradient[place]) + 1e-5, "\(name): \(slope) \(gradient[place])")
       }
     }
   }

@@ -313,10 +313,11 @@ private struct LoadedUNet {
     tokens = try cases.entries["encoder_hidden_states"].map { entry in
       Tensor(try cases.floats("encoder_hidden_states"), shape: Shape(entry.shape), on: backend)
     }
-    conditions = try cases.entries["class_labels"].map { entry in
-      let (values, width) = (try cases.floats("class_labels"), entry.shape[1])
-      return (0..<entry.shape[0]).map { .embedding(Array(values[$0 * width..<($0 + 1) * width])) }
-    } ?? []
+    conditions =
+      try cases.entries["class_labels"].map { entry in
+        let (values, width) = (try cases.floats("class_labels"), entry.shape[1])
+        return (0..<entry.shape[0]).map { .embedding(Array(values[$0 * width..<($0 + 1) * width])) }
+      } ?? []
   }
 
   func output() -> Variable { output(Variable(x.cast(to: type)), tokens: tokens.map { Variable($0.cast(to: type)) }) }

@@ -38,7 +38,9 @@ struct SampleSourceTests {
     }
     var data = DataDescription(width: 2, height: 1, channels: 1, classNames: ["a", "b", "c"])
     #expect(
-      SamplingOptions(conditions: [.label(2), .label(0)]).conditions(of: 3..<6, .classes, in: data).map(\.label) == [0, 2, 0])
+      SamplingOptions(conditions: [.label(2), .label(0)]).conditions(of: 3..<6, .classes, in: data).map(\.label) == [
+        0, 2, 0,
+      ])
     #expect(SamplingOptions().conditions(of: 0..<4, .classes, in: data).map(\.label) == [0, 1, 2, 0])
     // A class without training images is not drawn by default.
     data.untrainedClasses = [0]

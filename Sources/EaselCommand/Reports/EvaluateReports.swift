@@ -208,7 +208,9 @@ extension CaptionEvaluation {
       guard let figure else { return }
       rows.append(
         [name]
-          + [figure.drawn, figure.exchanged, figure.truth].map { "\(text($0.value)) (\(text($0.low)) … \(text($0.high)))" })
+          + [figure.drawn, figure.exchanged, figure.truth].map {
+            "\(text($0.value)) (\(text($0.low)) … \(text($0.high)))"
+          })
     }
     for shapes in [1, 2] {
       add(shapes == 1 ? "one shape as described" : "two shapes as described", scenes?[shapes], \.percent)

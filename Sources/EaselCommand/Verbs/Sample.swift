@@ -10,6 +10,8 @@ struct Sample: PictureVerb {
   @Option(parsing: .unconditional, help: .field(\SampleRequest.count)) var count: Int?
   @Option(parsing: .unconditional, help: .field(\SampleRequest.columns)) var columns: Int?
   @Option(parsing: .upToNextOption, help: .field(\SampleRequest.like)) var like: [String] = []
+  @Option(parsing: .unconditional, help: .field(\SampleRequest.bestOf)) var bestOf = 1
+  @Option(help: .field(\SampleRequest.clip)) var clip: String?
   @OptionGroup var sampling: SamplingOptionGroup
 
   @Option(help: "Also write the images as a NumPy array [N, H, W, C], float32, 0 to 1.")
@@ -23,7 +25,7 @@ struct Sample: PictureVerb {
 
   func ask(_ request: inout SampleRequest) throws {
     (request.first, request.count, request.columns) = (first, count, columns)
-    request.like = like
+    (request.like, request.bestOf, request.clip) = (like, bestOf, clip)
     (request.sampling, request.film) = (try sampling.choice(), animate != nil)
   }
 

@@ -48,6 +48,14 @@ public enum ConditionKind: Sendable, Hashable {
     }
   }
 
+  /// Whether a text can be a condition.
+  public var takesTexts: Bool {
+    switch self {
+    case .texts, .embeddings: true
+    case .nothing, .classes: false
+    }
+  }
+
   /// What is drawn if a request names no conditions: all classes in turn, or nothing in particular.
   func usual(in data: DataDescription) -> [Condition] { self == .classes ? data.trainedConditions : [.nothing] }
 }
@@ -67,7 +75,8 @@ extension SamplingOptions {
 
   /// The conditions for a picture's recipe: see ``DataDescription/description(of:)``.
   func description(of kind: ConditionKind, in data: DataDescription) -> [(key: String, value: String)] {
-    var description = conditions.map(data.description) ?? (kind == .classes ? [(key: "Label", value: Self.allLabels)] : [])
+    var description =
+      conditions.map(data.description) ?? (kind == .classes ? [(key: "Label", value: Self.allLabels)] : [])
     if case .text(let text)? = negative { description.append(("Negative", text.debugDescription)) }
     return description
   }

@@ -17,7 +17,8 @@ extension UNetConfiguration {
     try fields.expect("center_input_sample", among: [false])
     try fields.expect("mid_block_scale_factor", among: [1.0])
 
-    let channels = try fields.value("block_out_channels", default: readsTexts ? [320, 640, 1280, 1280] : [224, 448, 672, 896])
+    let channels = try fields.value(
+      "block_out_channels", default: readsTexts ? [320, 640, 1280, 1280] : [224, 448, 672, 896])
     guard let first = channels.first else { throw fields.refusal("block_out_channels", "expected a level, found none") }
     try fields.expect("time_embedding_dim", among: [4 * first])
     let standard = readsTexts ? 4 : 3

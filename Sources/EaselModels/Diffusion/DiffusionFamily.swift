@@ -9,7 +9,9 @@ public enum DiffusionFamily: ModelFamily {
   public static let convolves3x3 = true
 
   public static let parts = [
-    ModelPart(DiffusionSettings.key(\.space), "latents of images", example: "autoencoder-kl") { $0 is any LatentCoding },
+    ModelPart(DiffusionSettings.key(\.space), "latents of images", example: "autoencoder-kl") {
+      $0 is any LatentCoding
+    },
     ModelPart(DiffusionSettings.key(\.text), "an encoder of texts", example: "clip") { $0 is any TextEncoding },
     ModelPart(DiffusionSettings.key(\.likeness), "vectors of images and texts", example: "clip") {
       $0 is any ImageTextEmbedding

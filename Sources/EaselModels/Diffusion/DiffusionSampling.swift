@@ -146,7 +146,8 @@ extension DenoisingModel {
     }
     if options.guidance != nil, options.conditions == nil {
       throw UserError(
-        .usage, "\(field: "guidance"): without a \(field: conditionKind == .classes ? "label" : "prompt") there is nothing to guide towards",
+        .usage,
+        "\(field: "guidance"): without a \(field: conditionKind == .classes ? "label" : "prompt") there is nothing to guide towards",
         hint: "Add one, or leave it out.")
     }
     let codec = codec(options)

@@ -131,7 +131,8 @@ public struct DiffusionSettings: ModelSettings {
     ).needing("captions=true") { $0.captions },
     Field(
       "likeness", \.likeness,
-      "the checkpoint of a model whose vectors of images are learned as conditions, such as one of clip; empty for none"),
+      "the checkpoint of a model whose vectors of images are learned as conditions, such as one of clip; empty for none"
+    ),
     Field("space", \.space, "the checkpoint of an autoencoder on whose latents it works; empty for pixels"),
     Field(
       "label-dropout", \.labelDropout, .from(0, below: 1), "how often training leaves out a condition, for guidance"
@@ -254,7 +255,8 @@ public struct DiffusionSettings: ModelSettings {
       channels: channels, layersPerBlock: layersPerBlock,
       attentionLevels: Set(attentionLevels), attentionHeadWidth: attentionHeadWidth == 0 ? nil : attentionHeadWidth,
       attentionHeads: attentionHeads == 0 ? nil : attentionHeads,
-      crossAttention: tokenWidth.map { .init(tokenWidth: $0, linearProjection: linearProjection) }, groups: groups, epsilon: normEpsilon, flipSinToCos: flipSinToCos, frequencyShift: frequencyShift,
+      crossAttention: tokenWidth.map { .init(tokenWidth: $0, linearProjection: linearProjection) }, groups: groups,
+      epsilon: normEpsilon, flipSinToCos: flipSinToCos, frequencyShift: frequencyShift,
       downsamplePadding: downsamplePadding, dropout: dropout, classCount: classCount,
       embeddingWidth: embeddingWidth, augmentationWidth: augment > 0 ? NonLeakyAugmentation.parameterCount : 0)
   }

@@ -162,7 +162,8 @@ public struct UNet {
       c.classCount > 0
       ? ClassConditioner(count: c.classCount, width: timeChannels, classScope)
       : c.embeddingWidth > 0
-        ? EmbeddingConditioner(inputs: c.embeddingWidth, width: timeChannels, initializer: initializer, classScope) : nil
+        ? EmbeddingConditioner(inputs: c.embeddingWidth, width: timeChannels, initializer: initializer, classScope)
+        : nil
     augmentationEmbedding =
       c.augmentationWidth == 0
       ? nil

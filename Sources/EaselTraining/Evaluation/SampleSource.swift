@@ -13,7 +13,9 @@ extension ImageDataset {
   ) throws {
     try model.validate(options)
     let data = model.context.data
-    let labels = options.conditions(of: 0..<count, model.conditionKind, in: data).compactMap { $0.label.map(Int32.init) }
+    let labels = options.conditions(of: 0..<count, model.conditionKind, in: data).compactMap {
+      $0.label.map(Int32.init)
+    }
     var pixels: [UInt8] = []
     pixels.reserveCapacity(data.shape(count).count)
     // The floats of all samples at once would be four times as large as the pictures.
@@ -25,7 +27,8 @@ extension ImageDataset {
     }
     self.init(
       name: "samples", source: "samples", width: data.width, height: data.height, channels: data.channels,
-      pixels: pixels, annotations: Annotations(labels: model.conditionKind == .classes && labels.count == count ? labels : nil),
+      pixels: pixels,
+      annotations: Annotations(labels: model.conditionKind == .classes && labels.count == count ? labels : nil),
       classNames: data.classNames)
   }
 

@@ -58,7 +58,9 @@ public struct SamplingChoice: DeclaredFields {
   }
 
   /// Remarks on words that a model does not know, and on what it has no room for.
-  func remarkOnTexts(for model: any Model, _ work: Work) { work.remark(onTexts: prompts + [negative ?? ""], for: model) }
+  func remarkOnTexts(for model: any Model, _ work: Work) {
+    work.remark(onTexts: prompts + [negative ?? ""], for: model)
+  }
 }
 
 extension FieldCheck {

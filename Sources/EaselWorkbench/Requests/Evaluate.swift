@@ -110,7 +110,8 @@ public struct EvaluateRequest: RecordedRequest {
       !captions || !source.checkpoint.isEmpty, "\(field: "captions") needs the checkpoint of a model")
     check.require(clip == nil || captions, "\(field: "clip") belongs to \(field: "captions")")
     check.require(
-      !captions || sampling.prompts.isEmpty, "\(field: "captions") draws those of the data: leave out \(field: "prompt")")
+      !captions || sampling.prompts.isEmpty,
+      "\(field: "captions") draws those of the data: leave out \(field: "prompt")")
     check.require(probeImages == nil || self.probe, "\(field: "probe-images") belongs to \(probe)")
   }
 
@@ -230,18 +231,12 @@ public struct EvaluateRequest: RecordedRequest {
   private func judgeCaptions(
     _ loaded: LoadedModel, _ work: Work, _ data: LazyData, _ answer: inout EvaluateAnswer
   ) throws {
-    guard let model = loaded.model as? any Sampling, model.conditionKind != .nothing, model.conditionKind != .classes
-    else { throw loaded.refusal("draws by no captions") }
-    let judge = try clip.map { name -> (model: any ImageTextEmbedding, name: String) in
-      let folder = try work.workspace.checkpoints.resolve(name).checkpoint
-      // In float32, so that figures do not depend on what the processor multiplies best.
-      let loaded = try LoadedModel(folder, backend: loaded.model.context.backend, precision: .float32)
-      guard let model = loaded.model as? any ImageTextEmbedding else {
-        throw UserError(
-          .usage, "\(field: "clip"): \(folder.path) does not compare pictures with texts",
-          hint: "Train one that does with: easel train clip")
-      }
-      return (model, loaded.identity)
+    guard let model = loaded.model as? any Sampling, model.conditionKind.takesTexts else {
+      throw loaded.refusal("draws by no captions")
+    }
+    let judge = try clip.map { name in
+      let judge = try work.judge(name, on: loaded.model.context.backend)
+      return (model: judge.model, name: judge.loaded.identity)
     }
     let heldOut = try data.splits().validation
     let count = min(count ?? 500, heldOut.count)
@@ -268,10 +263,17 @@ public struct EvaluateRequest: RecordedRequest {
     try model.validate(options)
     let (count, splits) = (count ?? 10_000, try data.splits())
     let judge = try judge(splits, count: count, loaded.model.context.backend, work)
-    let samples = try ImageDataset(drawing: count, from: model, options, progress: work.progress("sampling"))
-    let drawing =
-      [(key: "Count", value: String(count)), (key: "Seed", value: String(options.seed))]
-      + model.description(of: options)
+    var (asked, drawing) = (
+      options, [(key: "Count", value: String(count)), (key: "Seed", value: String(options.seed))]
+    )
+    drawing += model.description(of: options)
+    let captions = splits.train.shuffled().annotations.captions?.compactMap(\.first) ?? []
+    if options.conditions == nil, model.conditionKind.takesTexts, !captions.isEmpty {
+      // Pictures of nothing in particular would be like those of the data only by chance.
+      asked.conditions = captions.prefix(count).map(Condition.text)
+      drawing.append(("Prompts", "captions of training images"))
+    }
+    let samples = try ImageDataset(drawing: count, from: model, asked, progress: work.progress("sampling"))
     try judge.finish(samples, drawing, self, loaded, work, &answer)
   }
 

@@ -18,6 +18,10 @@ public struct SampleRequest: PictureRequest {
   public var like: [String] = []
   /// The SHA-256 that these must have, as in ``ImageChoice``; nil for any.
   public var likeFingerprint: String?
+  /// How many candidates are drawn for each image; the one that shows its prompt best, as `clip` sees it, is kept.
+  public var bestOf = 1
+  /// The checkpoint of the clip model that compares candidates with prompts.
+  public var clip: String?
   /// Whether the answer includes a film of how the images came about.
   public var film = false
 
@@ -34,6 +38,10 @@ public struct SampleRequest: PictureRequest {
         "like", \.like,
         "Pictures whose variations to draw, for models trained with pictures as conditions; each makes a column."),
       Field("like-sha256", \.likeFingerprint, "The SHA-256 that these must have (default: any)."),
+      Field(
+        "best-of", \.bestOf, .from(1, to: 100),
+        "Draw so many candidates for each image and keep the one that shows its prompt best; needs a clip model."),
+      Field("clip", \.clip, "The checkpoint of the clip model that compares candidates with prompts."),
       Field("animate", \.film, "Also show the way from noise to the grid, for models that draw in steps."),
     ] + SamplingChoice.fields.map { $0.at(\.sampling) }
 
@@ -42,6 +50,13 @@ public struct SampleRequest: PictureRequest {
     check.require(
       like.isEmpty || (sampling.prompts.isEmpty && sampling.label == nil),
       "\(field: "like"): expected no \(field: "prompt") and no \(field: "label") beside it")
+    check.require(
+      (bestOf > 1) == (clip != nil),
+      "\(field: "best-of") and \(field: "clip"): expected both, a number above 1 and a checkpoint, or neither")
+    check.require(
+      bestOf == 1 || !sampling.prompts.isEmpty, "\(field: "best-of"): expected a \(field: "prompt") to compare with")
+    check.require(
+      bestOf == 1 || !film, "\(field: "best-of"): a film shows one candidate: leave out \(field: "animate")")
   }
 
   public func validate(for model: any Sampling) throws {
@@ -83,10 +98,11 @@ public struct SampleRequest: PictureRequest {
     } else {
       values = try job.model.sample(range, options, progress: progress)
     }
+    let kept = try clip.map { try best(of: values, range, options, by: job.judge($0), job) } ?? values
     let described = job.model.description(of: options)
     var answer = job.picture(
-      values.images(), columns: columns, film: shown, whole, whole.settings(described))
-    answer.values = values
+      kept.images(), columns: columns, film: shown, whole, whole.settings(described))
+    answer.values = kept
     answer.recipeOfPicture = { index in
       var one = whole
       (one.first, one.count, one.columns) = (first + index, 1, 1)
@@ -95,11 +111,46 @@ public struct SampleRequest: PictureRequest {
     return answer
   }
 
+  /// The best candidate of each image. Candidate c of an image is the one of the seed plus c.
+  ///
+  /// - Parameter first: the candidates of the seed itself.
+  private func best(
+    of first: Tensor, _ range: Range<Int>, _ options: SamplingOptions, by judge: any ImageTextEmbedding,
+    _ job: Job<any Sampling>
+  ) throws -> Tensor {
+    let texts = options.conditions(of: range, job.model.conditionKind, in: job.data).map { condition in
+      if case .text(let text) = condition { text } else { "" }
+    }
+    let wanted = judge.embed(texts: texts).values()
+    func nearness(_ images: Tensor) -> [Float] {
+      let (found, width) = (judge.embed(images: images).values(), judge.embeddingWidth)
+      return texts.indices.map { index in
+        (index * width..<(index + 1) * width).reduce(0) { $0 + found[$1] * wanted[$1] }
+      }
+    }
+    let best = Tensor(uninitialized: first.shape, on: first.backend)
+    first.backend.copy(first, into: best)
+    var scores = nearness(first)
+    for candidate in 1..<bestOf {
+      var options = options
+      options.seed &+= UInt64(candidate)
+      let others = try job.model.sample(
+        range, options, progress: job.work.progress("sampling candidate \(candidate + 1) of \(bestOf)"))
+      for (index, score) in nearness(others).enumerated() where score > scores[index] {
+        scores[index] = score
+        first.backend.copy(others[index..<index + 1], into: best[index..<index + 1])
+      }
+    }
+    return best
+  }
+
   /// The settings for people, once the count and the columns are known.
   private func settings(_ described: [(key: String, value: String)]) -> [(key: String, value: String)] {
     let all = [("Count", count), ("Columns", columns)].map { (key: $0.0, value: String($0.1 ?? 0)) }
     return all + [(key: "Seed", value: String(sampling.seed))]
-      + (like.isEmpty ? [] : [(key: "Like", value: like.map { URL(fileURLWithPath: $0).lastPathComponent }.joined(separator: ", "))])
+      + (like.isEmpty
+        ? [] : [(key: "Like", value: like.map { URL(fileURLWithPath: $0).lastPathComponent }.joined(separator: ", "))])
+      + (bestOf > 1 ? [(key: "Best of", value: String(bestOf))] : [])
       + (first > 0 ? [(key: "First", value: String(first))] : []) + described
   }
 

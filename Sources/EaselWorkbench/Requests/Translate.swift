@@ -77,7 +77,8 @@ public struct TranslateRequest: PictureRequest {
       throw UserError(.usage, "\(field: "label"): expected one class, found \(labels.count)")
     }
     return TranslationOptions(
-      seed: seed, direction: direction, strength: strength, condition: labels.map { .label($0[0]) } ?? prompt.map(Condition.text), copies: copies)
+      seed: seed, direction: direction, strength: strength,
+      condition: labels.map { .label($0[0]) } ?? prompt.map(Condition.text), copies: copies)
   }
 
   public func answer(_ job: Job<any Translating>) throws -> PictureAnswer {
