@@ -27,7 +27,8 @@ import Testing
           (["interpolate", "--along", "dimensions", "--frames", "3"], 6),
         ]),
       Family(
-        preset: "autoencoder-kl", settings: ["channels=[8, 16]", "latent-channels=2", "adversarial-weight=0.1"],
+        preset: "autoencoder-kl",
+        settings: ["channels=[8, 16]", "latent-channels=2", "adversarial-weight=0.1", "adversarial-start=0"],
         pictures: [
           (["reconstruct", "--count", "3"], 6), (["interpolate", "--frames", "4", "--rows", "2"], 8),
         ]),

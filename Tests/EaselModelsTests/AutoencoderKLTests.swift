@@ -273,11 +273,12 @@ import Testing
     let (factors, deviations) = try onTensors { backend in
       let model = try Self.model(Self.settings(), on: backend)
       let settings = TrainingSettings {
-        ($0.batchSize, $0.learningRate, $0.emaDecay, $0.accumulate) = (16, 1e-3, 0.9, 3)
+        // So slow that the latents stay as they are.
+        ($0.batchSize, $0.learningRate, $0.emaDecay, $0.accumulate) = (16, 1e-6, 0.9, 3)
       }
       model.prepareForTraining(settings)
       var factors: [Float] = []
-      for index in 0..<20 {
+      for index in 0..<5 {
         let metrics = model.trainingStep(blobs(count: 16), TrainingStep(index: index, settings: settings))
         #expect(metrics["latent-mean"] == nil)
         factors.append(metrics["scaling-factor"] ?? .nan)
@@ -290,14 +291,14 @@ import Testing
       }
       let arena = model.components[0].arena
       let scale = try #require(arena.buffers.first { $0.name == "scaling_factor" })
-      #expect(scale.value.values() == [factors[19]])
-      #expect(arena.withAverage { scale.value.values() } == [factors[19]])
+      #expect(scale.value.values() == [factors[4]])
+      #expect(arena.withAverage { scale.value.values() } == [factors[4]])
       return (
         factors, [deviation(model.latents(of: images)), arena.withAverage { deviation(model.latents(of: images)) }]
       )
     }
     #expect(factors[0] != 1 && allFinite(factors))
-    for deviation in deviations { #expect(abs(deviation - 1) < 0.15, "\(deviations)") }
+    for deviation in deviations { #expect(abs(deviation - 1) < 0.01, "\(deviations)") }
   }
 
   @Test(

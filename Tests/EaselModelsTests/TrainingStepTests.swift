@@ -258,10 +258,12 @@ struct TrainedModel: Sendable, CustomTestStringConvertible {
       }),
     TrainedModel(
       testDescription: "autoencoder of small latents", data: .tiny,
-      curve: [1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+      curve: [0.926209, 0.587999, 0.347673, 0.315884, 0.211324, 0.173309, 0.150177, 0.118964, 0.105167, 0.104397],
       build: { context in
         let settings = AutoencoderKLSettings {
-          ($0.channels, $0.groups, $0.latentChannels, $0.klWeight) = ([8, 16], 4, 2, 0.01)
+          ($0.channels, $0.groups, $0.latentChannels) = ([8, 16], 4, 2)
+          // The absolute error's gradient jumps where a pixel is right, which enlarges rounding.
+          ($0.reconstruction, $0.klWeight) = (.l2, 0.01)
         }
         return try AutoencoderKLFamily.make(settings, context)
       }),
