@@ -14,6 +14,7 @@ struct Interpolate: PictureVerb {
   @Option(help: .field(\InterpolateRequest.along)) var along = InterpolateRequest.Path.walks
   @Option(parsing: .unconditional, help: .field(\InterpolateRequest.frames)) var frames = 8
   @Option(parsing: .unconditional, help: .field(\InterpolateRequest.rows)) var rows: Int?
+  @Option(parsing: .upToNextOption, help: .field(\InterpolateRequest.like)) var like: [String] = []
   @OptionGroup var input: ImageOptions
   @OptionGroup var sampling: SamplingOptionGroup
 
@@ -23,7 +24,7 @@ struct Interpolate: PictureVerb {
   func ask(_ request: inout InterpolateRequest) throws {
     (request.along, request.frames, request.rows) = (along, frames, rows)
     (request.input, request.sampling) = (input.choice, try sampling.choice())
-    request.film = animate != nil
+    (request.like, request.film) = (like, animate != nil)
   }
 
   func check() throws {

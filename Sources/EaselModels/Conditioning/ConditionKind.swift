@@ -92,6 +92,11 @@ public protocol LikenessSampling: Sampling {
   /// - Parameter images: float32 `[N, H, W, C]`, 0 to 1.
   /// - Throws: `UserError` (usage) if the model was not trained with pictures as conditions.
   func conditions(like images: Tensor) throws -> [Condition]
+  /// The vectors of texts, as conditions in the same space.
+  ///
+  /// - Parameter texts: what images should show.
+  /// - Throws: `UserError` (usage) if the model was not trained with pictures as conditions.
+  func conditions(of texts: [String]) throws -> [Condition]
 }
 
 /// Reads texts that people write.

@@ -36,6 +36,10 @@ public struct Denoiser {
     self.settings = settings
     self.context = context
     schedule = settings.schedule
+    for (key, name) in [("space", settings.space), ("text", settings.text), ("likeness", settings.likeness)]
+    where !name.isEmpty && context.parts[key] == nil {
+      throw UserError(.usage, "\(key): expected the model \(name) as a part, found none")
+    }
     let autoencoder = context.parts[DiffusionSettings.key(\.space)] as? any LatentCoding
     space = autoencoder.map { LatentSpace($0) } ?? PixelSpace(context: context)
     let reader = try TextReader(settings, context, scope)
@@ -146,7 +150,7 @@ public struct Denoiser {
   }
 
   /// Texts for a network that reads vectors become the vectors of the texts.
-  private func embedded(_ conditions: [Condition]) -> [Condition] {
+  func embedded(_ conditions: [Condition]) -> [Condition] {
     guard let likeness else { return conditions }
     return conditions.map { condition in
       guard case .text(let text) = condition else { return condition }

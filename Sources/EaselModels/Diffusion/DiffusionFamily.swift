@@ -78,17 +78,6 @@ public enum DiffusionFamily: ModelFamily {
       training: recipe(steps: 12_000) { $0.batchSize = 64 },
       model: captioned()),
     Preset(
-      "text-latents", "64×64 in colour from captions, by the latents of an autoencoder-kl, which it needs",
-      data: DataDescription(width: 64, height: 64, channels: 3),
-      training: recipe(steps: 20_000) { $0.batchSize = 64 },
-      model: captioned {
-        $0.channels = [64, 128]
-        $0.attentionLevels = [0, 1]
-        $0.space = "autoencoder-kl"
-        $0.dataDeviation = 1
-        $0.augment = 0.12
-      }),
-    Preset(
       "diffusion-cifar10", "the network and recipe of Ho et al. for 32×32 colour images",
       data: DataDescription(width: 32, height: 32, channels: 3),
       training: recipe(steps: 800_000) {

@@ -49,12 +49,20 @@ extension DenoisingModel {
   public func remark(on text: String) -> String? { denoiser.remark(on: text) }
 
   public func conditions(like images: Tensor) throws -> [Condition] {
-    guard case .embeddings = conditionKind else {
-      throw UserError(
-        .usage, "\(field: "like"): this model was trained without pictures as conditions",
-        hint: "Train one with \(field: "set") likeness=CHECKPOINT of a clip model.")
-    }
+    try requireVectors("like")
     return denoiser.conditions(like: images)
+  }
+
+  public func conditions(of texts: [String]) throws -> [Condition] {
+    try requireVectors("along")
+    return denoiser.embedded(texts.map(Condition.text))
+  }
+
+  private func requireVectors(_ key: String) throws {
+    if case .embeddings = conditionKind { return }
+    throw UserError(
+      .usage, "\(field: key): this model was trained without pictures as conditions",
+      hint: "Train one with \(field: "set") likeness=CHECKPOINT of a clip model.")
   }
 
   /// The noise of a sampler's steps; the model's own setting applies only to its own sampler.

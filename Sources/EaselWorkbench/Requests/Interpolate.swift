@@ -1,5 +1,6 @@
 import EaselMetrics
 import EaselSupport
+import Foundation
 
 /// Walks through the space of a model's codes.
 public struct InterpolateRequest: PictureRequest {
@@ -12,6 +13,8 @@ public struct InterpolateRequest: PictureRequest {
     case dimensions
     /// For codes of two numbers: the quantiles of one against those of the other.
     case plane
+    /// From one condition to another through the vectors of pictures and texts; each row is another noise.
+    case conditions
   }
 
   public var source = CheckpointChoice()
@@ -21,6 +24,10 @@ public struct InterpolateRequest: PictureRequest {
   public var rows: Int?
   public var input = ImageChoice()
   public var sampling = SamplingChoice()
+  /// Two pictures to walk between through their vectors.
+  public var like: [String] = []
+  /// The SHA-256 that these must have, as in ``ImageChoice``; nil for any.
+  public var likeFingerprint: String?
   /// Whether the answer includes a film of the walks.
   public var film = false
 
@@ -28,7 +35,12 @@ public struct InterpolateRequest: PictureRequest {
 
   public static let fields: [Field<InterpolateRequest>] =
     CheckpointChoice.fields.map { $0.at(\.source) } + [
-      Field("along", \.along, "walks, dimensions (a row for each number of the code) or plane (codes of two numbers)."),
+      Field(
+        "along", \.along,
+        "walks, dimensions (a row for each number of the code), plane (codes of two numbers), or conditions (between two prompts or two pictures, for models trained with pictures as conditions)."
+      ),
+      Field("like", \.like, "Two pictures whose vectors are the ends of a walk along conditions."),
+      Field("like-sha256", \.likeFingerprint, "The SHA-256 that these must have (default: any)."),
       Field("frames", \.frames, .from(2, to: 1000), "Images in a row, including both ends."),
       Field("rows", \.rows, .from(1, to: 1000), "Walks (default: 4), or dimensions (default: all)."),
       Field("animate", \.film, "Also show the walks as a film, to and fro."),
@@ -39,11 +51,16 @@ public struct InterpolateRequest: PictureRequest {
     check.require(
       input.images.isEmpty || input.images.count == 2,
       "\(field: "images"): expected two files, found \(input.images.count)")
+    check.require(
+      along != .conditions || [like.count, sampling.prompts.count] == [0, 2]
+        || [like.count, sampling.prompts.count] == [2, 0],
+      "\(field: "along") conditions: expected two of \(field: "prompt") or two of \(field: "like")")
+    check.require(like.isEmpty || along == .conditions, "\(field: "like") belongs to \(field: "along") conditions")
     check.require(!film || along != .plane, "\(field: "animate"): a plane has no beginning and no end")
     let isOfImages = !input.images.isEmpty || input.data != nil
     check.require(
       along == .walks || !isOfImages,
-      "\(field: "along") \(along.rawValue) goes through codes: leave out \(field: "images") and \(field: "data")")
+      "\(field: "along") \(along.rawValue) does not go between images: leave out \(field: "images") and \(field: "data")")
   }
 
   public func validate(for model: any CodeDecoding) throws {
@@ -52,7 +69,11 @@ public struct InterpolateRequest: PictureRequest {
 
   public func answer(_ job: Job<any CodeDecoding>) throws -> PictureAnswer {
     sampling.remarkOnTexts(for: job.model, job.work)
-    return try along == .walks ? walk(job) : sheet(job)
+    switch along {
+    case .walks: return try walk(job)
+    case .conditions: return try conditionWalk(job)
+    case .dimensions, .plane: return try sheet(job)
+    }
   }
 
   private func finish(
@@ -124,6 +145,47 @@ public struct InterpolateRequest: PictureRequest {
     let codes = try encoder.encode(
       chosen.tensor(for: encoder), options.repeating(2), progress: job.work.progress("encoding"))
     return (codes, chosen.source, chosen)
+  }
+
+  // MARK: Conditions
+
+  /// From one condition to the other, with the same noise in a row.
+  private func conditionWalk(_ job: Job<any CodeDecoding>) throws -> PictureAnswer {
+    guard let model = job.model as? any LikenessSampling & CodeDecoding else {
+      throw job.loaded.refusal("has no vectors of pictures and texts to walk between")
+    }
+    var (request, options) = (self, try sampling.options(for: job.data))
+    let ends: [Condition]
+    if like.isEmpty {
+      ends = try model.conditions(of: sampling.prompts)
+    } else {
+      let choice = ImageChoice { ($0.images, $0.fingerprint) = (like, likeFingerprint) }
+      let chosen = try choice.load(job.work, for: job.loaded)
+      guard chosen.images.count == 2 else {
+        throw UserError(.usage, "\(field: "like"): expected two pictures, found \(chosen.images.count)")
+      }
+      ends = try model.conditions(like: chosen.tensor(for: model))
+      request.likeFingerprint = chosen.fingerprint
+    }
+    let vectors = ends.compactMap { if case .embedding(let vector) = $0 { vector } else { nil } }
+    let path = Interpolation.spherical.path(from: vectors[0], to: vectors[1], frames: frames)
+    options.conditions = path.map(Condition.embedding)
+    let rows = rows ?? 4
+    guard let codes = model.randomCodes(0..<rows, options) else { return try walk(job) }
+    let repeated = Tensor(
+      uninitialized: Shape([rows * frames] + codes.shape.sizes.dropFirst()), on: job.context.backend)
+    for index in 0..<rows * frames {
+      let row = index / frames
+      job.context.backend.copy(codes[row..<row + 1], into: repeated[index..<index + 1])
+    }
+    let pictures = try model.decode(repeated, options, progress: job.work.progress("walking")).images()
+    let between = like.isEmpty ? sampling.prompts.map(\.debugDescription) : like.map { URL(fileURLWithPath: $0).lastPathComponent }
+    return finish(
+      job, pictures, request,
+      [
+        ("Frames", String(frames)), ("Rows", String(rows)), ("Seed", String(sampling.seed)),
+        ("Between", between.joined(separator: " and ")), ("Along", along.rawValue),
+      ].map { (key: $0.0, value: $0.1) })
   }
 
   // MARK: Sheets
