@@ -10,11 +10,18 @@ import Testing
     let preset: String
     var settings: [String] = ["base-channels=8"]
     var counterpart = false
+    var options: [String] = []
     var testDescription: String { preset }
 
     static let all = [
       Family(preset: "autoencoder"), Family(preset: "denoising-autoencoder"), Family(preset: "vae"),
       Family(preset: "classifier"),
+      Family(
+        preset: "clip",
+        settings: [
+          "base-channels=8", "image-width=16", "text-width=16", "text-layers=1", "text-heads=2", "vocabulary-size=530",
+          "embedding-width=16", "ema-decay=0.9", "accumulate=2",
+        ], options: ["--caption-template", "an {} picture|{}|picture of {}"]),
       Family(
         preset: "gan", settings: ["base-channels=8", "latent=8", "discriminator-steps=2", "conditional=concatenation"]),
       Family(preset: "gan-color", settings: ["base-channels=8", "latent=8", "spectral-norm=true"]),
@@ -58,7 +65,7 @@ import Testing
       ]
       return [
         "train", preset, "--data", "images", "--run", run, "--steps", steps, "--precision", precision,
-      ] + (counterpart ? ["--data-b", "others"] : []) + (shared + settings).flatMap { ["--set", $0] }
+      ] + options + (counterpart ? ["--data-b", "others"] : []) + (shared + settings).flatMap { ["--set", $0] }
     }
   }
 

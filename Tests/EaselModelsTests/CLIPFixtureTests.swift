@@ -11,9 +11,12 @@ import Testing
     "Tokens and gradients of a text network are those of transformers' CLIPTextModel", arguments: Backends.available)
   func text(_ kind: BackendKind) throws {
     let file = try SafetensorsReader(path: fixture("clip/text/cases.safetensors"))
-    let configuration = CLIPTextConfiguration(
-      vocabularySize: 40, contextLength: 9,
-      encoder: CLIPEncoderConfiguration(width: 12, hiddenWidth: 20, layers: 2, heads: 3, activation: .gelu))
+    let configuration = try CLIPTextConfiguration(transformers: contents(fixture("clip/text/config.json")))
+    #expect(
+      configuration
+        == CLIPTextConfiguration(
+          vocabularySize: 40, contextLength: 9,
+          encoder: CLIPEncoderConfiguration(width: 12, hiddenWidth: 20, layers: 2, heads: 3, activation: .gelu)))
     let found = try onTensors(kind) { backend -> (tokens: [Float], pooled: [Float], loss: Float, [Gradient]) in
       let scope = Scope()
       let network = CLIPTextTransformer(configuration, scope)
@@ -41,12 +44,14 @@ import Testing
     arguments: Backends.available)
   func whole(_ kind: BackendKind) throws {
     let file = try SafetensorsReader(path: fixture("clip/whole/cases.safetensors"))
-    let texts = CLIPTextConfiguration(
-      vocabularySize: 40, contextLength: 8,
-      encoder: CLIPEncoderConfiguration(width: 16, hiddenWidth: 32, layers: 2, heads: 2))
-    let images = CLIPVisionConfiguration(
-      height: 12, width: 12, patch: 4,
-      encoder: CLIPEncoderConfiguration(width: 12, hiddenWidth: 24, layers: 2, heads: 3))
+    let json = try contents(fixture("clip/whole/config.json"))
+    let (texts, images) = (
+      try CLIPTextConfiguration(transformers: json), try CLIPVisionConfiguration(transformers: json)
+    )
+    #expect(
+      texts.encoder == CLIPEncoderConfiguration(width: 16, hiddenWidth: 32, layers: 2, heads: 2)
+        && images.encoder == CLIPEncoderConfiguration(width: 12, hiddenWidth: 24, layers: 2, heads: 3)
+        && images.patches == 9 && texts.contextLength == 8)
     let (found, gradients) = try onTensors(kind) { backend -> ([String: [Float]], [Gradient]) in
       let scope = Scope()
       let text = CLIPTextTransformer(texts, scope["text_model"])
@@ -76,6 +81,41 @@ import Testing
     for (name, values) in found { #expect(relativeError(values, try file.floats(name)) < 1e-4, "\(name)") }
     #expect(gradients.contains { $0.name == "logit_scale" })
     expectSame(gradients)
+  }
+}
+
+/// transformers' `config.json`.
+@Suite struct TransformersConfigurationTests {
+  @Test("Missing values in a file have transformers' defaults: ViT-B/32")
+  func defaults() throws {
+    #expect(try CLIPTextConfiguration(transformers: Data("{}".utf8)) == CLIPTextConfiguration())
+    #expect(try CLIPVisionConfiguration(transformers: Data("{}".utf8)) == CLIPVisionConfiguration())
+  }
+
+  @Test(
+    "A value that the network cannot have is refused by its field's name",
+    arguments: [
+      ("hidden_act", #""relu""#), ("hidden_size", "0"), ("hidden_size", "1e30"), ("num_attention_heads", "7"),
+      ("num_hidden_layers", "1000000000"), ("intermediate_size", "-1"), ("layer_norm_eps", "0"),
+      ("vocab_size", "99999999999"), ("max_position_embeddings", "1"), ("model_type", #""siglip""#),
+      ("hidden_size", #""wide""#),
+    ])
+  func refusesText(_ key: String, _ value: String) {
+    expectUserError(.badData, "config.json: \(key): ") {
+      try CLIPTextConfiguration(transformers: Data("{\"\(key)\": \(value)}".utf8))
+    }
+  }
+
+  @Test(
+    "So is one of a network within the file",
+    arguments: [("image_size", "0"), ("patch_size", "225"), ("num_channels", "0")])
+  func refusesVision(_ key: String, _ value: String) {
+    expectUserError(.badData, "config.json: vision_config: \(key): ") {
+      try CLIPVisionConfiguration(transformers: Data("{\"vision_config\": {\"\(key)\": \(value)}}".utf8))
+    }
+    expectUserError(.badData, "config.json: vision_config: expected a JSON object") {
+      try CLIPVisionConfiguration(transformers: Data(#"{"vision_config": 3}"#.utf8))
+    }
   }
 }
 

@@ -198,7 +198,8 @@ func expectCurve(
   }
 }
 
-/// A batch of smooth pictures, each different: blobs of several sizes and positions.
+/// A batch of smooth pictures, each different: blobs of several sizes and positions. Each has two captions; every ninth has
+/// the same.
 func blobs(_ data: DataDescription = .tiny, count: Int, labels: [Int32]? = nil) -> Batch {
   var pixels: [UInt8] = []
   for image in 0..<count {
@@ -213,7 +214,8 @@ func blobs(_ data: DataDescription = .tiny, count: Int, labels: [Int32]? = nil) 
     }
   }
   return Batch(
-    number: 0, pixels: pixels, annotations: Annotations(labels: labels), count: count, width: data.width,
-    height: data.height,
-    channels: data.channels)
+    number: 0, pixels: pixels,
+    annotations: Annotations(
+      labels: labels, captions: (0..<count).map { ["picture number \($0 % 9)", "number \($0 % 9)"] }),
+    count: count, width: data.width, height: data.height, channels: data.channels)
 }

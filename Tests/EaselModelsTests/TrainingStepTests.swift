@@ -292,6 +292,18 @@ struct TrainedModel: Sendable, CustomTestStringConvertible {
         return try ClassifierFamily.make(settings, context)
       }),
     TrainedModel(
+      testDescription: "clip with convolutions", data: .tiny,
+      curve: [2.6, 2.6, 2.6, 2.6, 2.6, 2.6, 2.6, 2.6, 2.6, 2.6],
+      build: { context in
+        try CLIPFamily.make(CLIPTests.settings(.resnet), CLIPTests.context(on: context.backend, seed: context.seed))
+      }),
+    TrainedModel(
+      testDescription: "clip with a vision transformer", data: .tiny,
+      curve: [2.6, 2.6, 2.6, 2.6, 2.6, 2.6, 2.6, 2.6, 2.6, 2.6],
+      build: { context in
+        try CLIPFamily.make(CLIPTests.settings(.vit), CLIPTests.context(on: context.backend, seed: context.seed))
+      }),
+    TrainedModel(
       testDescription: "diffusion on the edm schedule with augmentation", data: .tiny,
       curve: [1.103472, 1.366095, 1.137334, 1.082294, 1.003929, 1.305809, 1.127875, 1.061263, 1.054591, 1.004998],
       build: { context in

@@ -23,7 +23,7 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
   /// The other fields that some fields need, and requests that are empty by default.
   private static let companions: [String: [String: FieldContent]] = [
     "evaluate": ["checkpoint": .text("c")], "resume": ["run": .text("r")], "labels": ["array": .text("a.npy")],
-    "probe-images": ["probe": .flag(true)],
+    "probe-images": ["probe": .flag(true)], "search": ["prompt": .text("p")],
   ]
 
   /// The request as JSON.
@@ -41,6 +41,8 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
       asked[schema.key] = value
       // Images from elsewhere are judged instead of a checkpoint's.
       if Asked.name == "evaluate", asked["array"] != nil || asked["images"] != nil { asked["checkpoint"] = nil }
+      // A picture is searched for instead of a text.
+      if Asked.name == "search", asked["image"] != nil { asked["prompt"] = nil }
       let request = try Asked(json: JSONEncoder().encode(asked))
       #expect(try fields(request)[schema.key] == asked[schema.key], "\(Asked.name) \(schema.key)")
       #expect(try fields(Asked(json: JSONEncoder().encode(request))) == fields(request))

@@ -76,6 +76,6 @@ out = model(input_ids=ids, pixel_values=images, return_loss=True)
 out.loss.backward()
 write("whole", model, {
     "ids": ids.int(), "images": images, "vision.tokens": out.vision_model_output.last_hidden_state,
-    "vision.pooled": out.vision_model_output.pooler_output, "text.tokens": out.text_model_output.last_hidden_state,
-    "text.pooled": out.text_model_output.pooler_output, "image-embeds": out.image_embeds,
+    "vision.pooled": model.vision_model(images).pooler_output, "text.tokens": out.text_model_output.last_hidden_state,
+    "text.pooled": model.text_model(ids).pooler_output, "image-embeds": out.image_embeds,
     "text-embeds": out.text_embeds, "logits": out.logits_per_image, "loss": out.loss.reshape(1)})

@@ -65,9 +65,11 @@ public final class CLIP: SingleLossModel {
   }
 
   private func embed(_ texts: [String], on tape: Tape?) -> Variable {
-    let length = textNetwork.configuration.contextLength
-    let encodings = texts.map { vocabulary.tokenizer.encode($0, length: length) }
-    return heads.embed(texts: textNetwork(encodings, type: context.type, on: tape).pooled)
+    heads.embed(texts: textNetwork(encodings(of: texts), type: context.type, on: tape).pooled)
+  }
+
+  private func encodings(of texts: [String]) -> [BytePairTokenizer.Encoding] {
+    texts.map { vocabulary.tokenizer.encode($0, length: textLength) }
   }
 
   private func loss(_ pairs: Pairs, on tape: Tape?) -> (loss: Variable, metrics: Metrics) {
@@ -164,9 +166,16 @@ extension CLIP: ImageTextEmbedding {
   }
 }
 
-extension CLIP {
+extension CLIP: TextEncoding {
+  public var tokenWidth: Int { textNetwork.configuration.encoder.width }
+  public var textLength: Int { textNetwork.configuration.contextLength }
+
+  public func tokens(of texts: [String], type: ScalarType) -> Tensor {
+    textNetwork(encodings(of: texts), type: type, on: nil).tokens.value
+  }
+
   public func remark(on text: String) -> String? {
-    vocabulary.remark(on: text, length: textNetwork.configuration.contextLength)
+    vocabulary.remark(on: text, length: textLength)
   }
 }
 

@@ -1,7 +1,7 @@
 import EaselSupport
 import Foundation
 
-/// The fields of a diffusers configuration.
+/// The fields of a configuration of diffusers or transformers.
 struct DiffusersFields {
   private struct Key: CodingKey {
     let stringValue: String
@@ -16,7 +16,12 @@ struct DiffusersFields {
   }
 
   private let container: KeyedDecodingContainer<Key>
+  /// The file, and the field of it that holds these fields.
   private let file: String
+
+  private init(_ container: KeyedDecodingContainer<Key>, of file: String) {
+    (self.container, self.file) = (container, file)
+  }
 
   /// - Parameters:
   ///   - json: the file's content; Python also writes infinities.
@@ -50,6 +55,27 @@ struct DiffusersFields {
 
   /// Whether a field is there, even if it is null.
   func has(_ key: String) -> Bool { container.contains(Key(stringValue: key)) }
+
+  /// The fields of an object within the object.
+  ///
+  /// - Throws: `UserError` (bad data) if there is none.
+  func object(_ key: String) throws -> DiffusersFields {
+    do {
+      return DiffusersFields(
+        try container.nestedContainer(keyedBy: Key.self, forKey: Key(stringValue: key)), of: "\(file): \(key)")
+    } catch {
+      throw refusal(key, "expected a JSON object")
+    }
+  }
+
+  /// A size within bounds; the default if it is missing or null.
+  func size(_ key: String, _ bounds: ClosedRange<Int>, default standard: Int) throws -> Int {
+    let size = try value(key, default: standard)
+    guard bounds.contains(size) else {
+      throw refusal(key, "expected \(bounds.lowerBound) to \(bounds.upperBound), found \(size)")
+    }
+    return size
+  }
 
   /// A field's value; the default if it is missing or null.
   func value<Value: Decodable>(_ key: String, default standard: Value) throws -> Value {

@@ -32,10 +32,9 @@ public struct SearchRequest: PictureRequest {
     ]
 
   public func check(_ check: inout FieldCheck) {
-    let given = [prompt.map { _ in "prompt" }, image.map { _ in "image" }].compactMap(\.self)
     check.require(
-      given.count == 1,
-      "expected either \(field: "prompt") or \(field: "image"), found \(given.isEmpty ? "neither" : "both")")
+      (prompt == nil) != (image == nil),
+      "expected a text or \(field: "image"), found \(prompt == nil ? "neither" : "both")")
   }
 
   public func answer(_ job: Job<any ImageTextEmbedding>) throws -> PictureAnswer {
