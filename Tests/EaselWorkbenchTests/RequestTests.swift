@@ -90,8 +90,9 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
   func offers() throws {
     let all: Set = ["sample", "interpolate", "reconstruct", "denoise", "inpaint", "translate", "evaluate"]
     let expected: [String: Set<String>] = [
-      "autoencoder": ["reconstruct", "interpolate"],
-      "denoising-autoencoder": ["reconstruct", "interpolate", "denoise"],
+      "autoencoder": ["reconstruct", "interpolate", "evaluate"],
+      "autoencoder-kl": ["reconstruct", "interpolate", "evaluate"],
+      "denoising-autoencoder": ["reconstruct", "interpolate", "denoise", "evaluate"],
       "masked-autoencoder": ["inpaint", "evaluate"],
       "vae": ["sample", "reconstruct", "interpolate", "evaluate"], "gan": ["sample", "interpolate", "evaluate"],
       "cyclegan": ["translate"], "pix2pix": ["translate"], "diffusion": all, "consistency": all,
