@@ -53,11 +53,11 @@ import Testing
   func memory(_ augment: Float) throws {
     let (losses, calls) = try onTensors { backend -> ([[Float]], [Int]) in
       let settings = TrainingSettings { ($0.batchSize, $0.learningRate) = (4, 0) }
-      let batches = (0..<60).map { step in
-        Batch(
-          number: step, pixels: (0..<4 * 64).map { UInt8(($0 * 7 + $0 / 64 * ($0 + 13)) % 256) }, count: 4, width: 8,
-          height: 8, channels: 1)
+      let pixels = (0..<4 * 64).map { place -> UInt8 in
+        let image = place / 64
+        return UInt8((place * 7 + image * (place + 13)) % 256)
       }
+      let batches = (0..<60).map { Batch(number: $0, pixels: pixels, count: 4, width: 8, height: 8, channels: 1) }
       let runs = try (0..<2).map { _ -> ([Float], Int) in
         let (model, space) = try latentDiffusion(on: backend) { $0.augment = augment }
         model.prepareForTraining(settings)

@@ -39,7 +39,7 @@ extension Batch {
   /// - Parameters:
   ///   - draw: chooses among an image's captions; nil for the first.
   ///   - backend: draws the numbers.
-  func captions(chosenBy draw: RandomDraw?, on backend: any Backend) -> [String?] {
+  package func captions(chosenBy draw: RandomDraw?, on backend: any Backend) -> [String?] {
     guard let all = annotations.captions else { return [String?](repeating: nil, count: count) }
     guard let draw else { return all.map(\.first) }
     let numbers = Tensor(uninitialized: [count], on: backend)
