@@ -24,6 +24,7 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
   private static let companions: [String: [String: FieldContent]] = [
     "evaluate": ["checkpoint": .text("c")], "resume": ["run": .text("r")], "labels": ["array": .text("a.npy")],
     "probe-images": ["probe": .flag(true)], "search": ["prompt": .text("p")],
+    "clip": ["captions": .flag(true)],
   ]
 
   /// The request as JSON.
