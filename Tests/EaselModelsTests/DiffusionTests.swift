@@ -76,7 +76,7 @@ import Testing
       Refusal(SamplingOptions(steps: 0), "steps"), Refusal(SamplingOptions(steps: -1), "steps"),
       Refusal(SamplingOptions(sampler: "dddim"), "sampler", "dddim", "Did you mean ddim?"),
       Refusal(SamplingOptions(sampler: "dpm+"), "sampler", "dpm+", "Did you mean dpm++?"),
-      Refusal(SamplingOptions(sampler: "euler"), "sampler", "euler", "ddpm", "ddim"),
+      Refusal(SamplingOptions(sampler: "eular"), "sampler", "eular", "Did you mean euler?"),
       Refusal(SamplingOptions(conditions: [.label(0)]), "label", "without labels"),
       Refusal(SamplingOptions(conditions: [.label(3)]), conditional: true, "label", "0 to 2", "3"),
       Refusal(SamplingOptions(conditions: [.label(-1)]), conditional: true, "label", "-1"),

@@ -82,7 +82,7 @@ import Testing
       let (model, space) = try latentDiffusion(on: backend)
       model.prepareForTraining(settings)
       let step = TrainingStep(index: 0, settings: settings)
-      #expect(backend.threads.abandonable(when: { true }) { model.trainingStep(batch, step) } == nil)
+      #expect(model.guardedStep(batch, step, unless: { true }) == nil)
       let before = space.encoded
       let loss = model.trainingStep(batch, step)["loss"]
       #expect(space.encoded == before + 2)

@@ -109,7 +109,7 @@ import Testing
       "norm-epsilon=.nan", "frequency-shift=16", "frequency-shift=.nan", "frequency-shift=.inf",
       "downsample-padding=2", "downsample-padding=-1", "dropout=1", "dropout=-0.1", "timesteps=1", "timesteps=1000000",
       "label-dropout=1", "label-dropout=-1", "sampler-steps=0", "sampler-steps=1001", "noise-schedule=quadratic",
-      "prediction=noise", "variance=learned", "sampler=euler", "spacing=even", "clip=sometimes", "conditional=3",
+      "prediction=noise", "variance=learned", "sampler=eular", "spacing=even", "clip=sometimes", "conditional=3",
       "noise-schedule=edm", "data-deviation=0", "data-deviation=.nan", "augment=1.5", "augment=-0.1", "augment=.nan",
       "guidance=-1", "guidance=.inf", "sampler-eta=1.5", "sampler-eta=-1", "sampler-eta=.nan",
     ])

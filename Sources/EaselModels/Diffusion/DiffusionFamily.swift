@@ -73,7 +73,7 @@ public enum DiffusionFamily: ModelFamily {
       training: recipe(steps: 22_000) { $0.batchSize = 32 },
       model: preconditioned { $0.augment = 0.12 }),
     Preset(
-      "text-shapes", "32×32 in colour from captions, whose text encoder is trained along: under an hour for shapes",
+      "diffusion-text", "draws what captions say, 32×32 in colour; its text encoder is trained along",
       data: DataDescription(width: 32, height: 32, channels: 3),
       training: recipe(steps: 12_000) { $0.batchSize = 64 },
       model: captioned()),
