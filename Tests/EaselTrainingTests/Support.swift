@@ -22,6 +22,7 @@ final class ToyModel: Sampling, LikelihoodBounding {
   let context: ModelContext
   let components: [Component] = []
   private let isConditional: Bool
+  var conditionKind: ConditionKind { isConditional ? .classes : .nothing }
 
   init(on backend: any Backend, conditional: Bool, classes: [String] = ["a", "b", "c"]) {
     isConditional = conditional

@@ -20,11 +20,14 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
 }
 
 @Suite struct RequestTests {
-  /// The other fields that some fields need, and requests that are empty by default.
+  private static let prompts = FieldContent.list([.text("p"), .text("q")])
+  /// The other fields that some fields need, in any request or in one, and requests that are empty by default.
   private static let companions: [String: [String: FieldContent]] = [
     "evaluate": ["checkpoint": .text("c")], "resume": ["run": .text("r")], "labels": ["array": .text("a.npy")],
     "probe-images": ["probe": .flag(true)], "search": ["prompt": .text("p")],
-    "clip": ["captions": .flag(true)],
+    "evaluate.clip": ["captions": .flag(true)], "sample.clip": ["best-of": .number("4"), "prompt": prompts],
+    "sample.best-of": ["clip": .text("c"), "prompt": prompts], "interpolate.like": ["along": .text("conditions")],
+    "interpolate.along": ["prompt": prompts],
   ]
 
   /// The request as JSON.
@@ -37,7 +40,9 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
     let usual = Self.companions[Asked.name] ?? [:]
     for schema in Asked().schema {
       var asked = usual
-      for (key, value) in Self.companions[schema.key] ?? [:] { asked[key] = value }
+      for name in [schema.key, "\(Asked.name).\(schema.key)"] {
+        for (key, value) in Self.companions[name] ?? [:] { asked[key] = value }
+      }
       guard let value = example(schema) else { return count }
       asked[schema.key] = value
       // Images from elsewhere are judged instead of a checkpoint's.

@@ -71,7 +71,7 @@ import Testing
         return
       }
       #expect(speed.sampleImagesPerSecond > 0 && speed.parameters == 64 * 4 + 4 + 4 * 64 + 64)
-      expectUserError(.unavailable, "toy cannot sample", "It can: interpolate, reconstruct.") {
+      expectUserError(.unavailable, "toy cannot sample", "It can: interpolate, reconstruct, evaluate.") {
         try bench.run(SampleRequest { $0.source.checkpoint = "tiny" })
       }
       expectUserError(.usage, "latent: expected 1 to 4096, found 0") {

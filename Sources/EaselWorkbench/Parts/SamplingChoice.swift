@@ -70,7 +70,8 @@ extension FieldCheck {
     require(
       text.utf8.count <= most, "\(field: key): expected at most \(most) bytes, found \(text.utf8.count)")
     // What stands for bytes that are no text.
-    require(!text.unicodeScalars.contains("\u{FFFD}"), "\(field: key): expected UTF-8 text, found other bytes")
+    let isText = text.escapingStrayBytes == text && !text.unicodeScalars.contains("\u{FFFD}")
+    require(isText, "\(field: key): expected UTF-8 text, found other bytes")
   }
 }
 

@@ -60,7 +60,8 @@ public struct InterpolateRequest: PictureRequest {
     let isOfImages = !input.images.isEmpty || input.data != nil
     check.require(
       along == .walks || !isOfImages,
-      "\(field: "along") \(along.rawValue) does not go between images: leave out \(field: "images") and \(field: "data")")
+      "\(field: "along") \(along.rawValue) does not go between images: leave out \(field: "images") and \(field: "data")"
+    )
   }
 
   public func validate(for model: any CodeDecoding) throws {
@@ -179,7 +180,8 @@ public struct InterpolateRequest: PictureRequest {
       job.context.backend.copy(codes[row..<row + 1], into: repeated[index..<index + 1])
     }
     let pictures = try model.decode(repeated, options, progress: job.work.progress("walking")).images()
-    let between = like.isEmpty ? sampling.prompts.map(\.debugDescription) : like.map { URL(fileURLWithPath: $0).lastPathComponent }
+    let between =
+      like.isEmpty ? sampling.prompts.map(\.debugDescription) : like.map { URL(fileURLWithPath: $0).lastPathComponent }
     return finish(
       job, pictures, request,
       [
