@@ -4,7 +4,7 @@ import EaselTensors
 /// A `.bin`, `.pt` or `.pth` file that `torch.save` wrote of a state dictionary, since PyTorch 1.6: a zip file with a
 /// pickle and the tensors' bytes. Its parts are checked on opening, and tensors are read on demand.
 ///
-/// Nothing in the file is run: ``Pickle`` knows only what tensors need.
+/// Nothing in the file is run: `Pickle` knows only what tensors need.
 public final class PyTorchReader: TensorFile {
   /// Where a tensor's first element is in the file, and its strides in elements.
   private struct Layout {
