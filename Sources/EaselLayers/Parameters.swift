@@ -146,6 +146,12 @@ public struct Scope {
   /// The number of learned numbers declared so far.
   public var parameterCount: Int { registry.parameters.reduce(0) { $0 + $1.shape.count } }
 
+  /// The shapes of all parameters and buffers declared so far, by name.
+  public var shapes: [String: Shape] {
+    Dictionary(uniqueKeysWithValues: registry.parameters.map { ($0.name, $0.shape) })
+      .merging(registry.buffers.map { ($0.name, $0.shape) }) { first, _ in first }
+  }
+
   /// Allocates memory for the declared parameters and draws their first values from the `parameters` stream of `seed`:
   /// 4 bytes per number, and as many again for gradients once there are any. Code that uses the network must keep the
   /// arena.

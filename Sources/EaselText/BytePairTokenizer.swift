@@ -10,6 +10,8 @@ public struct BytePairTokenizer: Sendable {
   /// The files of a tokenizer's folder.
   public static let vocabularyFile = "vocab.json"
   public static let mergesFile = "merges.txt"
+  /// The file that newer versions of transformers write instead.
+  private static let wholeFile = "tokenizer.json"
 
   private static let startName = "<|startoftext|>"
   private static let endName = "<|endoftext|>"
@@ -22,7 +24,7 @@ public struct BytePairTokenizer: Sendable {
   public let tokens: [String]
   /// The number of the token that begins a text.
   public let start: Int32
-  /// The number of the token that ends a text, which also fills it up and stands for bytes that the vocabulary lacks.
+  /// The number of the token that ends a text, which usually also fills it up, and stands for bytes that the vocabulary lacks.
   public let end: Int32
 
   /// The number of the token that a pair becomes, and the merge's place in the order in which pairs are merged.
@@ -46,9 +48,14 @@ public struct BytePairTokenizer: Sendable {
 
   /// Reads a tokenizer.
   ///
-  /// - Parameter folder: has `vocab.json` and `merges.txt`.
+  /// - Parameter folder: has `vocab.json` and `merges.txt`, or else `tokenizer.json`.
   /// - Throws: `UserError`: missing input for a file that is not there, bad data for files that do not fit together.
   public init(folder: String) throws {
+    func has(_ name: String) -> Bool { FileManager.default.fileExists(atPath: "\(folder)/\(name)") }
+    if !has(Self.vocabularyFile), has(Self.wholeFile) {
+      try self.init(whole: "\(folder)/\(Self.wholeFile)")
+      return
+    }
     let (vocabularyPath, mergesPath) = ("\(folder)/\(Self.vocabularyFile)", "\(folder)/\(Self.mergesFile)")
     let data = try Data(FileIO.read(vocabularyPath, maximumSize: 1 << 26))
     guard let numbers = try? JSONDecoder().decode([String: Int].self, from: data) else {
@@ -57,18 +64,68 @@ public struct BytePairTokenizer: Sendable {
     guard let text = String(validating: try FileIO.read(mergesPath, maximumSize: 1 << 26), as: UTF8.self) else {
       throw UserError(.badData, "\(mergesPath): expected UTF-8 text, found other bytes")
     }
-    var tokens = [String?](repeating: nil, count: min(numbers.count, Self.maximumCount))
+    let lines = text.split(whereSeparator: \.isNewline).map(String.init).filter { !$0.hasPrefix("#version") }
+    try self.init(Self.tokens(numbers, vocabularyPath), merges: lines, from: folder)
+  }
+
+  /// Reads the file of the tokenizers library.
+  private init(whole path: String) throws {
+    struct Whole: Decodable {
+      struct Model: Decodable {
+        let type: String
+        let vocab: [String: Int]
+        let merges: [Merge]
+      }
+      /// A pair, or in older files a text with a space between.
+      struct Merge: Decodable {
+        let line: String
+        init(from decoder: any Decoder) throws {
+          let value = try decoder.singleValueContainer()
+          if let line = try? value.decode(String.self) {
+            self.line = line
+          } else {
+            line = try value.decode([String].self).joined(separator: " ")
+          }
+        }
+      }
+      struct Added: Decodable {
+        let id: Int
+        let content: String
+      }
+      let model: Model
+      let addedTokens: [Added]
+      enum CodingKeys: String, CodingKey {
+        case model
+        case addedTokens = "added_tokens"
+      }
+    }
+    let whole: Whole
+    do {
+      whole = try JSONDecoder().decode(Whole.self, from: Data(FileIO.read(path, maximumSize: 1 << 27)))
+    } catch let error as DecodingError {
+      throw UserError(.badData, "\(path): not a tokenizer of byte pairs: \(error.reason)")
+    }
+    guard whole.model.type == "BPE" else {
+      throw UserError(.badData, "\(path): model.type: expected BPE, found \(whole.model.type)")
+    }
+    let added = whole.addedTokens.map { ($0.content, $0.id) }
+    let numbers = whole.model.vocab.merging(added) { first, _ in first }
+    try self.init(Self.tokens(numbers, path), merges: whole.model.merges.map(\.line), from: path)
+  }
+
+  /// Tokens by number.
+  private static func tokens(_ numbers: [String: Int], _ path: String) throws -> [String] {
+    var tokens = [String?](repeating: nil, count: min(numbers.count, maximumCount))
     for (token, number) in numbers {
       guard tokens.indices.contains(number), tokens[number] == nil else {
         throw UserError(
           .badData,
-          "\(vocabularyPath): expected the numbers 0 to \(numbers.count - 1), each once, found \(number) for "
+          "\(path): expected the numbers 0 to \(numbers.count - 1), each once, found \(number) for "
             + token.debugDescription)
       }
       tokens[number] = token
     }
-    let lines = text.split(whereSeparator: \.isNewline).map(String.init).filter { !$0.hasPrefix("#version") }
-    try self.init(tokens.compactMap(\.self), merges: lines, from: folder)
+    return tokens.compactMap(\.self)
   }
 
   /// - Parameters:
@@ -122,11 +179,12 @@ public struct BytePairTokenizer: Sendable {
   /// - Parameters:
   ///   - text: what does not fit is left out at its end.
   ///   - length: at least 2, start and end counted.
-  public func encode(_ text: String, length: Int) -> Encoding {
+  ///   - filler: the number of the token that fills up; nil for the end.
+  public func encode(_ text: String, length: Int, filler: Int32? = nil) -> Encoding {
     let all = encode(text)
     let kept = all.prefix(length - 2)
-    let filling = [Int32](repeating: end, count: length - 1 - kept.count)
-    return Encoding(tokens: [start] + kept + filling, end: kept.count + 1, cut: all.count - kept.count)
+    let filling = [Int32](repeating: filler ?? end, count: length - 2 - kept.count)
+    return Encoding(tokens: [start] + kept + [end] + filling, end: kept.count + 1, cut: all.count - kept.count)
   }
 
   private func encode(word: String) -> [Int32] {

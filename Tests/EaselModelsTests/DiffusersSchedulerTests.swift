@@ -87,6 +87,14 @@ import Testing
     let kept = try DiffusersScheduler(Data(#"{"_class_name": "EulerDiscreteScheduler"}"#.utf8), into: base).settings
     #expect(kept.channels == [64, 64] && kept.samplerSteps == 20 && kept.sampler == .euler && !kept.karrasSigmas)
     #expect(kept.spacing == .linspace && !kept.clip)
+    // Thresholding that may not rise above 1 is clipping; Euler's scheduler has no such field.
+    for (name, clips) in [("DPMSolverMultistep", true), ("DDIM", true), ("EulerDiscrete", false)] {
+      let settings = try read(
+        #""_class_name": "\#(name)Scheduler", "thresholding": true, "clip_sample": false"#
+      ).settings
+      #expect(settings.clip == clips && settings.clipRange == 1)
+      #expect(try DiffusersScheduler(DiffusersScheduler.json(for: settings)).settings.clip == clips)
+    }
   }
 
   @Test("Values that would change pictures are refused by their keys")
@@ -94,7 +102,7 @@ import Testing
     let cases: [(scheduler: String, field: String, key: String)] = [
       ("LMSDiscrete", "", "_class_name"), ("DDPM", #""variance_type": "learned""#, "variance_type"),
       ("DDPM", #""variance_type": "fixed_large_log""#, "variance_type"),
-      ("DDPM", #""thresholding": true"#, "thresholding"),
+      ("DDPM", #""thresholding": true, "sample_max_value": 1.5"#, "sample_max_value"),
       ("DDPM", #""rescale_betas_zero_snr": true"#, "rescale_betas_zero_snr"),
       ("DDPM", #""beta_schedule": "sigmoid""#, "beta_schedule"),
       ("DDPM", #""prediction_type": "flow""#, "prediction_type"),

@@ -18,6 +18,9 @@ public final class AutoencoderKL: AdversarialTraining, ImageEncoding {
   /// Whether the discriminator takes part in the present step.
   private var isJudged = false
 
+  static let componentName = "autoencoder"
+  static let scaleName = "scaling_factor"
+
   /// The purposes that random numbers are drawn for.
   private enum Draw {
     static let code: UInt32 = 0
@@ -31,8 +34,8 @@ public final class AutoencoderKL: AdversarialTraining, ImageEncoding {
     self.context = context
     let scope = Scope()
     network = AutoencoderKLNetwork(settings.network(data), scope)
-    scale = scope.buffer("scaling_factor", [1], initialValue: 1)
-    var components = [try Component("autoencoder", scope, context)]
+    scale = scope.buffer(Self.scaleName, [1], initialValue: 1)
+    var components = [try Component(Self.componentName, scope, context)]
 
     let model = context.parts[AutoencoderKLFamily.perceptual] as? any DifferentiableFeatures
     try model?.requireFeatureMaps(of: data)
@@ -206,7 +209,7 @@ public final class AutoencoderKL: AdversarialTraining, ImageEncoding {
 
   // MARK: Scale
 
-  private var scalingFactor: Float { scale.value.item() }
+  var scalingFactor: Float { scale.value.item() }
 
   /// Takes a batch's variance of latents into the running estimate: the mean of the first hundred batches, after that
   /// an average in which a batch has a weight of a hundredth.

@@ -11,9 +11,9 @@ import Foundation
 public final class CLIP: SingleLossModel {
   public let context: ModelContext
   public let components: [Component]
-  private let vocabulary: Vocabulary
+  public let settings: CLIPSettings
   private let imageNetwork: ImageNetwork
-  private let textNetwork: CLIPTextTransformer
+  private let reader: CLIPTextReader
   private let heads: CLIPHeads
   public let embeddingWidth: Int
 
@@ -24,21 +24,12 @@ public final class CLIP: SingleLossModel {
 
   /// - Throws: `UserError`: usage if images are too small for the network; bad data without a vocabulary.
   public init(_ settings: CLIPSettings, _ context: ModelContext) throws {
-    guard let vocabulary = context.vocabulary else {
-      throw UserError(.badData, "\(CLIPFamily.name): expected a vocabulary beside the weights, found none")
-    }
-    (self.context, self.vocabulary) = (context, vocabulary)
+    (self.settings, self.context) = (settings, context)
     let scope = Scope()
     imageNetwork = try ImageNetwork(settings, context.data, scope["vision_model"])
-    textNetwork = CLIPTextTransformer(
-      CLIPTextConfiguration(
-        vocabularySize: vocabulary.tokenizer.tokens.count, contextLength: settings.contextLength,
-        encoder: CLIPEncoderConfiguration(
-          width: settings.textWidth, layers: settings.textLayers, heads: settings.textHeads)),
-      scope["text_model"])
+    reader = try CLIPTextReader(settings, context, scope)
     embeddingWidth = settings.embeddingWidth
-    heads = CLIPHeads(
-      imageWidth: settings.imageWidth, textWidth: settings.textWidth, width: embeddingWidth, scope)
+    heads = settings.heads(scope)
     components = [try Component("", scope, context)]
   }
 
@@ -61,15 +52,23 @@ public final class CLIP: SingleLossModel {
 
   /// `[N, image width]`.
   private func features(_ images: Tensor, on tape: Tape?) -> Variable {
-    imageNetwork(context.signed(Variable(images, on: tape)))
+    imageNetwork(Variable(normalized(images), on: tape).cast(to: context.type))
+  }
+
+  /// Images, 0 to 1, with the mean and the deviation that the network takes.
+  private func normalized(_ images: Tensor) -> Tensor {
+    guard let (scales, shifts) = settings.normalization(of: context.data) else {
+      return context.backend.affine(images, scale: 2, shift: -1)
+    }
+    let channels = scales.count
+    let matrix = (0..<channels * channels).map { $0 / channels == $0 % channels ? scales[$0 % channels] : 0 }
+    return context.backend.linear(
+      images, weight: Tensor(matrix, shape: [channels, channels], on: context.backend),
+      bias: Tensor(shifts, shape: [channels], on: context.backend), residual: nil)
   }
 
   private func embed(_ texts: [String], on tape: Tape?) -> Variable {
-    heads.embed(texts: textNetwork(encodings(of: texts), type: context.type, on: tape).pooled)
-  }
-
-  private func encodings(of texts: [String]) -> [BytePairTokenizer.Encoding] {
-    texts.map { vocabulary.tokenizer.encode($0, length: textLength) }
+    heads.embed(texts: reader(texts, type: context.type, on: tape).pooled)
   }
 
   private func loss(_ pairs: Pairs, on tape: Tape?) -> (loss: Variable, metrics: Metrics) {
@@ -167,16 +166,10 @@ extension CLIP: ImageTextEmbedding {
 }
 
 extension CLIP: TextEncoding {
-  public var tokenWidth: Int { textNetwork.configuration.encoder.width }
-  public var textLength: Int { textNetwork.configuration.contextLength }
-
-  public func tokens(of texts: [String], type: ScalarType) -> Tensor {
-    textNetwork(encodings(of: texts), type: type, on: nil).tokens.value
-  }
-
-  public func remark(on text: String) -> String? {
-    vocabulary.remark(on: text, length: textLength)
-  }
+  public var tokenWidth: Int { reader.tokenWidth }
+  public var textLength: Int { reader.textLength }
+  public func tokens(of texts: [String], type: ScalarType) -> Tensor { reader(texts, type: type, on: nil).tokens.value }
+  public func remark(on text: String) -> String? { reader.remark(on: text) }
 }
 
 /// The network of images.
@@ -198,12 +191,8 @@ private enum ImageNetwork {
         throw UserError(
           .usage, "patch: expected at most \(smallest), the images' smaller side, found \(settings.patch)")
       }
-      self = .vit(
-        CLIPVisionTransformer(
-          CLIPVisionConfiguration(
-            height: data.height, width: data.width, channels: data.channels, patch: settings.patch,
-            encoder: CLIPEncoderConfiguration(
-              width: settings.imageWidth, layers: settings.imageLayers, heads: settings.imageHeads)), scope))
+      self = .vit(CLIPVisionTransformer(settings.imageTransformer(data), scope))
+    case .none: throw UserError(.usage, "image-encoder: expected resnet or vit, found none")
     }
   }
 

@@ -1,3 +1,4 @@
+import EaselLayers
 import EaselSupport
 import EaselText
 
@@ -30,6 +31,11 @@ public enum CLIPFamily: ModelFamily {
   public static func vocabulary(
     _ settings: CLIPSettings, captions: [[String]]?, parts: [String: any Model]
   ) throws -> Vocabulary? {
+    guard settings.imageEncoder != .none else {
+      throw UserError(
+        .usage, "image-encoder: expected resnet or vit for a training, found none",
+        hint: "A text network alone has nothing to learn from; it comes from another program.")
+    }
     guard let captions else {
       throw UserError(
         .usage, "\(name) learns captions: expected images with captions, found none",
@@ -47,7 +53,7 @@ public enum CLIPFamily: ModelFamily {
   }
 
   public static func make(_ settings: CLIPSettings, _ context: ModelContext) throws -> any Model {
-    try CLIP(settings, context)
+    settings.imageEncoder == .none ? try CLIPTextEncoder(settings, context) : try CLIP(settings, context)
   }
 }
 
@@ -59,6 +65,15 @@ public struct CLIPSettings: ModelSettings {
     case resnet
     /// A ``CLIPVisionTransformer``.
     case vit
+    /// None: the texts' network alone, which another model uses.
+    case none
+  }
+
+  /// The function between the linear layers of a transformer's block.
+  public enum HiddenActivation: String, FieldChoice {
+    /// x · sigmoid(1.702 x), as in OpenAI's networks.
+    case quickGELU = "quick-gelu"
+    case gelu
   }
 
   public var imageEncoder = ImageNetwork.resnet
@@ -70,50 +85,87 @@ public struct CLIPSettings: ModelSettings {
   public var imageLayers = 1
   /// The heads of the transformer of images.
   public var imageHeads = 4
+  /// Channels between the linear layers of the blocks of the transformer of images; 0 for four times as many as tokens
+  /// have.
+  public var imageHiddenWidth = 0
   /// The side of a patch in pixels.
   public var patch = 4
   /// Channels of the text network's tokens.
   public var textWidth = 128
   public var textLayers = 2
   public var textHeads = 4
+  /// Channels between the linear layers of the blocks of the text network; 0 for four times as many as tokens have.
+  public var textHiddenWidth = 0
+  /// The function between these layers, in both transformers.
+  public var hiddenActivation = HiddenActivation.quickGELU
   /// How many tokens a text has at most, start and end included.
   public var contextLength = 32
   /// How many tokens the vocabulary has at most that is learned from the captions.
   public var vocabularySize = 1024
+  /// The token that texts are filled up with; empty for that of their end.
+  public var filler = ""
   /// The length of the vectors that images and texts become.
   public var embeddingWidth = 128
+  /// What is subtracted from each channel of images, whose values are 0 to 1, and what it is then divided by; none for
+  /// 0.5.
+  public var imageMean: [Float] = []
+  public var imageDeviation: [Float] = []
 
   public init() {}
 
   public static let fields: [Field<CLIPSettings>] = [
-    Field("image-encoder", \.imageEncoder, "the network of images: residual convolutions or a vision transformer"),
+    Field(
+      "image-encoder", \.imageEncoder,
+      "the network of images: residual convolutions, a vision transformer, or none for a text network alone"),
     Field("base-channels", \.baseChannels, .from(8, to: 4096), "channels of the convolutions at full size")
       .needing("image-encoder=resnet") { $0.imageEncoder == .resnet },
     Field(
       "image-width", \.imageWidth, .from(8, to: 65_536),
-      "the length of an image's features: channels at a quarter of the size, or of the transformer"),
+      "the length of an image's features: channels at a quarter of the size, or of the transformer"
+    ).needing(images, \.hasImages),
     Field(
-      "image-layers", \.imageLayers, .from(1, to: 64), "residual blocks at each size, or blocks of the transformer"),
+      "image-layers", \.imageLayers, .from(1, to: 64), "residual blocks at each size, or blocks of the transformer"
+    ).needing(images, \.hasImages),
     Field("image-heads", \.imageHeads, .from(1, to: 1024), "attention heads of the transformer of images")
       .needing("image-encoder=vit") { $0.imageEncoder == .vit },
+    Field(
+      "image-hidden-width", \.imageHiddenWidth, .from(0, to: 262_144),
+      "channels between the linear layers of the transformer of images; 0 for four times its width"
+    ).needing("image-encoder=vit") { $0.imageEncoder == .vit },
     Field("patch", \.patch, .from(1, to: 256), "side of the transformer's patches in pixels")
       .needing("image-encoder=vit") { $0.imageEncoder == .vit },
     Field("text-width", \.textWidth, .from(8, to: 8192), "channels of the text network"),
     Field("text-layers", \.textLayers, .from(1, to: 64), "blocks of the text network"),
     Field("text-heads", \.textHeads, .from(1, to: 1024), "attention heads of the text network"),
     Field(
+      "text-hidden-width", \.textHiddenWidth, .from(0, to: 262_144),
+      "channels between the linear layers of the text network; 0 for four times its width"),
+    Field("hidden-activation", \.hiddenActivation, "the function between the linear layers of the transformers"),
+    Field(
       "context-length", \.contextLength, .from(4, to: 1024), "tokens that are read of a text, start and end counted"),
     Field(
       "vocabulary-size", \.vocabularySize,
       .from(Double(BytePairTokenizer.trainedSizes.lowerBound), to: Double(BytePairTokenizer.trainedSizes.upperBound)),
       "most tokens of the vocabulary that is learned from the captions"),
-    Field("embedding-width", \.embeddingWidth, .from(2, to: 8192), "length of the vectors of images and texts"),
+    Field("filler", \.filler, "the token that texts are filled up with; empty for that of their end"),
+    Field("embedding-width", \.embeddingWidth, .from(2, to: 8192), "length of the vectors of images and texts")
+      .needing(images, \.hasImages),
+    Field("image-mean", \.imageMean, "what is subtracted from each channel of images, 0 to 1; none for 0.5")
+      .needing(images, \.hasImages),
+    Field(
+      "image-deviation", \.imageDeviation, .above(0),
+      "what each channel of images is divided by after that; none for 0.5"
+    ).needing(images, \.hasImages),
   ]
+
+  private static let images = "image-encoder=resnet or image-encoder=vit"
+  private var hasImages: Bool { imageEncoder != .none }
 
   public func check(_ check: inout FieldCheck) {
     check.require(
       textWidth % textHeads == 0, "text-heads: expected a divisor of text-width (\(textWidth)), found \(textHeads)")
     switch imageEncoder {
+    case .none: break
     case .vit:
       check.require(
         imageWidth % imageHeads == 0,
@@ -125,5 +177,39 @@ public struct CLIPSettings: ModelSettings {
           "\(key): expected a multiple of \(ResidualEncoder.groups) (the norms' groups), found \(channels)")
       }
     }
+  }
+
+  private var activation: Activation { hiddenActivation == .gelu ? .gelu : .quickGELU }
+
+  /// The text network.
+  func textNetwork(vocabularySize: Int) -> CLIPTextConfiguration {
+    CLIPTextConfiguration(
+      vocabularySize: vocabularySize, contextLength: contextLength,
+      encoder: CLIPEncoderConfiguration(
+        width: textWidth, hiddenWidth: textHiddenWidth == 0 ? nil : textHiddenWidth, layers: textLayers,
+        heads: textHeads, activation: activation))
+  }
+
+  /// The vision transformer.
+  func imageTransformer(_ data: DataDescription) -> CLIPVisionConfiguration {
+    CLIPVisionConfiguration(
+      height: data.height, width: data.width, channels: data.channels, patch: patch,
+      encoder: CLIPEncoderConfiguration(
+        width: imageWidth, hiddenWidth: imageHiddenWidth == 0 ? nil : imageHiddenWidth, layers: imageLayers,
+        heads: imageHeads, activation: activation))
+  }
+
+  func heads(_ scope: Scope) -> CLIPHeads {
+    CLIPHeads(imageWidth: imageWidth, textWidth: textWidth, width: embeddingWidth, scope)
+  }
+
+  /// What a channel's values are multiplied by, and what is then added; nil for 2 and −1.
+  func normalization(of data: DataDescription) -> (scales: [Float], shifts: [Float])? {
+    if imageMean.isEmpty, imageDeviation.isEmpty { return nil }
+    func each(_ values: [Float]) -> [Float] {
+      (0..<data.channels).map { values.isEmpty ? 0.5 : values[min($0, values.count - 1)] }
+    }
+    let (means, deviations) = (each(imageMean), each(imageDeviation))
+    return (deviations.map { 1 / $0 }, zip(means, deviations).map { -$0 / $1 })
   }
 }

@@ -56,13 +56,19 @@ public struct Denoiser {
     self.likeness = likeness
   }
 
+  /// The switches of the network.
+  package var networkConfiguration: UNetConfiguration { network.configuration }
+
+  /// Rows and columns of the space that the network works in.
+  package var spaceSize: (height: Int, width: Int) { (space.shape(1)[1], space.shape(1)[2]) }
+
   /// The conditions that it takes.
   let kind: ConditionKind
   private let reader: TextReader?
   private let likeness: (any ImageTextEmbedding)?
 
   /// Whether predicted images are clipped to the range of pixels.
-  var clips: Bool { settings.clip && space.isBounded }
+  package var clips: Bool { settings.clip && space.isBounded }
 
   /// See ``TextReading/remark(on:)``.
   func remark(on text: String) -> String? { reader?.remark(on: text) ?? likeness?.remark(on: text) }

@@ -41,7 +41,6 @@ public struct DiffusersScheduler: Sendable {
     let name = try fields.value("_class_name", default: "")
     self.settings.sampler = try Self.choice("_class_name", default: "", of: Self.classes, fields)
     try readNoise(fields)
-    try fields.expect("thresholding", among: [false])
     try fields.expect("rescale_betas_zero_snr", among: [false])
 
     let isSpacedByLine = self.settings.sampler.isSolver
@@ -52,8 +51,11 @@ public struct DiffusersScheduler: Sendable {
     self.settings.samplerEta = 0
     self.settings.samplerSteps = min(settings.samplerSteps, self.settings.timesteps)
     self.settings.endsClean = true
-    self.settings.clip = false
+    // Dynamic thresholding whose bound may not rise above 1 clips. Other classes leave the fields behind.
+    let hasThreshold = ["DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler"].contains(name)
+    self.settings.clip = try hasThreshold && fields.value("thresholding", default: false)
     self.settings.clipRange = 1
+    if self.settings.clip { try fields.expect("sample_max_value", among: [1.0]) }
     switch self.settings.sampler {
     case .ddpm:
       // An ancestral sampler takes all steps.
@@ -112,6 +114,7 @@ public struct DiffusersScheduler: Sendable {
   }
 
   private mutating func readClipping(_ fields: DiffusersFields) throws {
+    if settings.clip { return }
     settings.clip = try fields.value("clip_sample", default: true)
     guard settings.clip else { return }
     settings.clipRange = try fields.value("clip_sample_range", default: 1)
@@ -225,7 +228,10 @@ public struct DiffusersScheduler: Sendable {
       "steps_offset": "\(spacing == .leading ? settings.stepsOffset : 0)",
     ]
     func set(_ others: [String: String]) { fields.merge(others) { $1 } }
-    let clipping = ["clip_sample": "\(settings.clip)", "clip_sample_range": "\(settings.clipRange)"]
+    let clipping = [
+      "clip_sample": "\(settings.clip)", "clip_sample_range": "\(settings.clipRange)", "thresholding": "false",
+      "dynamic_thresholding_ratio": "0.995", "sample_max_value": "1.0", "rescale_betas_zero_snr": "false",
+    ]
     let learned = settings.variance == .learnedRange
     switch settings.sampler {
     case .ddpm:
@@ -251,6 +257,8 @@ public struct DiffusersScheduler: Sendable {
         "_class_name": quoted("DPMSolverMultistepScheduler"), "use_karras_sigmas": "\(isKarras)",
         "algorithm_type": quoted(settings.samplerEta == 0 ? "dpmsolver++" : "sde-dpmsolver++"),
         "solver_order": "2", "solver_type": quoted("midpoint"), "final_sigmas_type": quoted("zero"),
+        // The scheduler's only way to clip, and only to −1…1.
+        "thresholding": "\(settings.clip && settings.clipRange == 1)", "sample_max_value": "1.0",
         "variance_type": learned ? quoted("learned_range") : "null",
       ])
     case .consistency: throw unavailable("sampler", "consistency models of its schedules")
