@@ -28,6 +28,20 @@ extension TensorFile {
   }
 }
 
+extension SafetensorsWriter.Tensor {
+  /// This tensor under another name.
+  public func named(_ name: String) -> SafetensorsWriter.Tensor {
+    SafetensorsWriter.Tensor(name: name, type: type, shape: shape, writeBytes: writeBytes)
+  }
+
+  /// This float32 tensor, stored as bfloat16: rounded to the nearest, ties to even.
+  public var asBFloat16: SafetensorsWriter.Tensor {
+    SafetensorsWriter.Tensor(name: name, type: .bfloat16, shape: shape) { sink in
+      try writeBytes { bytes in try bytes.bindMemory(to: Float.self).map(bfloat16Bits).withUnsafeBytes(sink) }
+    }
+  }
+}
+
 /// The bfloat16 nearest to a number, ties to even: the upper half of its bits, rounded.
 func bfloat16Bits(_ value: Float) -> UInt16 {
   // Rounding could carry a NaN's bits into an infinity or a zero.
