@@ -98,6 +98,20 @@ import Testing
     _ = tokenizer.decode(numbers.tokens)
   }
 
+  /// A reader of a folder of another program (Tests/Fixtures/make_folders.py) of which one file is damaged.
+  private static func readerOfFolder(_ name: String, _ file: String) -> Reader {
+    Reader(
+      name: "\(name)/\(file)", file: "damaged", seeds: { [Array(try contents(fixture("folders/\(name)/\(file)")))] },
+      read: { folder in
+        let copy = "\(folder)/\(name)"
+        if !FileManager.default.fileExists(atPath: copy) {
+          try FileManager.default.copyItem(atPath: fixture("folders/\(name)"), toPath: copy)
+        }
+        try contents("\(folder)/damaged").write(to: URL(fileURLWithPath: "\(copy)/\(file)"))
+        _ = try ForeignFolder.model(in: copy)
+      })
+  }
+
   static let readers = [
     Reader(
       name: "PNG", file: "a.png", seeds: { try images("png") }, repair: withChecksums,
@@ -178,6 +192,13 @@ import Testing
     Reader(
       name: "merges", file: "merges.txt", seeds: { [Array(try contents(fixture("tokenizer/merges.txt")))] },
       read: { try readTokenizer($0, beside: "vocab.json") }),
+    readerOfFolder("sd", "model_index.json"),
+    readerOfFolder("sd", "unet/config.json"),
+    readerOfFolder("sd", "vae/config.json"),
+    readerOfFolder("sd", "tokenizer/tokenizer_config.json"),
+    readerOfFolder("sd", "tokenizer/tokenizer.json"),
+    readerOfFolder("ddim", "unet/config.json"),
+    readerOfFolder("clip", "config.json"),
     Reader(
       name: "NPY", file: "a.npy",
       seeds: {
