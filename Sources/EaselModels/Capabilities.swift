@@ -223,8 +223,9 @@ extension SamplingOptions {
   /// - Parameter known: the options that the model takes; all others must be nil.
   /// - Throws: `UserError` (usage) with the option's name.
   func refuse(except known: Set<String>) throws {
+    let isText = conditions?.contains { if case .text = $0 { true } else { false } } ?? false
     let given: [(name: String, isGiven: Bool)] = [
-      ("steps", steps != nil), ("sampler", sampler != nil), ("label", conditions != nil),
+      ("steps", steps != nil), ("sampler", sampler != nil), (isText ? "prompt" : "label", conditions != nil),
       ("negative", negative != nil), ("guidance", guidance != nil), ("eta", eta != nil),
     ]
     for option in given where option.isGiven && !known.contains(option.name) {

@@ -185,7 +185,7 @@ public struct AnyPreset: Sendable {
   private let settings: @Sendable (RunDescription) throws -> ConfigurationDocument
   private let learn: @Sendable (ConfigurationDocument, [[String]]?, [String: any Model]) throws -> Vocabulary?
   private let build: @Sendable (ConfigurationDocument, ModelContext) throws -> any Model
-  private let fitting: @Sendable (DataDescription) -> [(key: String, value: String)]
+  private let fitting: @Sendable (ConfigurationDocument, DataDescription) throws -> [(key: String, value: String)]
   private let idleModelSettings: @Sendable (ConfigurationDocument) throws -> [IdleField]
   private let modelSchema: @Sendable (ConfigurationDocument) throws -> [FieldSchema]
 
@@ -204,7 +204,12 @@ public struct AnyPreset: Sendable {
       try settings.validate()
       return try Family.make(settings, context)
     }
-    fitting = { Family.settings(preset, for: $0) }
+    fitting = { document, data in
+      let asked = Preset(
+        preset.name, preset.summary, data: preset.data, training: preset.training,
+        model: try document.decode(Family.Settings.self))
+      return Family.settings(asked, for: data)
+    }
     idleModelSettings = { try $0.decode(Family.Settings.self).idle }
     modelSchema = { try $0.decode(Family.Settings.self).schema }
   }
@@ -223,7 +228,7 @@ public struct AnyPreset: Sendable {
   /// - Returns: what was set, for people; nil if nothing was.
   /// - Throws: `UserError(.internalFailure)` if a family names an unknown setting.
   public func fit(_ document: inout ConfigurationDocument, to data: DataDescription) throws -> String? {
-    let settings = fitting(data)
+    let settings = try fitting(document, data)
     if settings.isEmpty || settings.contains(where: { document.isSet($0.key) }) { return nil }
     for (key, value) in settings { try document.set(key, to: value, origin: .place("for images of this size")) }
     let list = settings.map { "\($0.key)=\($0.value)" }.joined(separator: ", ")

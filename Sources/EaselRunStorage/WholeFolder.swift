@@ -8,24 +8,24 @@ public enum WholeFolder {
   ///
   /// - Parameters:
   ///   - path: the new folder.
-  ///   - marks: names of which an existing folder must have one to be replaced; nil if none may be replaced.
+  ///   - isOwn: whether a folder that is there is the work of an earlier call; others are not replaced. Nil if none may be.
   ///   - fill: writes files and folders into the folder at the path it receives.
   /// - Throws: what `fill` throws; `UserError(.cannotCreate)` if there is something already that may not be replaced,
   ///   or with the path and the reason. What was there before is then unchanged.
   public static func write(
-    to path: String, replacing marks: [String]?, _ fill: (_ folder: String) throws -> Void
+    to path: String, replacing isOwn: Bool?, _ fill: (_ folder: String) throws -> Void
   ) throws {
     let final = URL(fileURLWithPath: path).standardizedFileURL.path
     let exists = FileSystem.exists(final)
     if exists {
-      guard let marks else {
+      guard let isOwn else {
         throw UserError(
           .cannotCreate, "\(path): is there already",
           hint: "Choose another \(field: "output"), or \(field: "overwrite") it.")
       }
-      guard FileSystem.isFolder(final), marks.contains(where: { FileSystem.exists("\(final)/\($0)") }) else {
+      guard FileSystem.isFolder(final), isOwn else {
         throw UserError(
-          .cannotCreate, "\(path): only folders with \(marks.joined(separator: " or ")) are overwritten",
+          .cannotCreate, "\(path): was not exported by Easel, and only such folders are overwritten",
           hint: "Choose another \(field: "output").")
       }
     }

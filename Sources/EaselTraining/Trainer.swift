@@ -55,7 +55,11 @@ public final class Trainer {
     let models = try self.parts.models(on: backend)
     let vocabulary = try preset.vocabulary(
       configuration, captions: data.images.train.annotations.captions, parts: models
-    ).map { try origin?.vocabulary()?.adding(wordsOf: $0) ?? $0 }
+    ).map { learned in
+      // A text encoder of another checkpoint comes with its tokenizer.
+      let isPart = models.values.contains { $0 is any TextEncoding }
+      return try isPart ? learned : origin?.vocabulary()?.adding(wordsOf: learned) ?? learned
+    }
     let context = ModelContext(
       backend: backend, type: type, seed: settings.seed, data: data.record.description, parts: models,
       vocabulary: vocabulary)

@@ -74,6 +74,51 @@ import Testing
     #expect(calls[0] <= 64 && (augment == 0 || calls[0] > 32), "\(calls)")
   }
 
+  @Test("A held-out image that is a training image too is judged as it is, whatever was kept of it")
+  func duplicates() throws {
+    try onTensors { backend in
+      let settings = TrainingSettings { ($0.batchSize, $0.learningRate) = (2, 0) }
+      let batch = Batch(uniformImages([2, 8, 8, 1], on: backend).images())
+      let (model, _) = try latentDiffusion(on: backend) { $0.augment = 1 }
+      model.prepareForTraining(settings)
+      let before = model.validationLoss(batch)
+      for index in 0..<40 {
+        #expect(model.trainingStep(batch, TrainingStep(index: index, settings: settings))["loss"]?.isFinite == true)
+      }
+      #expect(model.validationLoss(batch) == before)
+      let (other, _) = try latentDiffusion(on: backend) { $0.augment = 1 }
+      other.prepareForTraining(settings)
+      for index in 0..<40 { _ = other.trainingStep(batch, TrainingStep(index: index, settings: settings)) }
+      #expect(other.validationLoss(batch) == before)
+    }
+  }
+
+  @Test("A network of latents is not made larger for large images")
+  func sizes() throws {
+    let preset = try #require(DiffusionFamily.presets.first)
+    let large = DataDescription(width: 128, height: 128, channels: 3)
+    #expect(!DiffusionFamily.settings(preset, for: large).isEmpty)
+    var model = preset.model
+    model.space = "means"
+    let latent = Preset(preset.name, preset.summary, data: preset.data, training: preset.training, model: model)
+    #expect(DiffusionFamily.settings(latent, for: large).isEmpty)
+  }
+
+  @Test("A space for images of another size, and one that is not there, are refused")
+  func misfits() throws {
+    try onTensors { backend in
+      let settings = tinyDiffusion { $0.space = "means" }
+      let large = DataDescription(width: 16, height: 8, channels: 1)
+      let parts: [String: any Model] = ["space": Means(on: backend)]
+      expectUserError(.usage, "space: means is for images of 8×8 with 1 channels, found 16×8") {
+        try Diffusion(settings, ModelContext(backend: backend, type: .float32, seed: 1, data: large, parts: parts))
+      }
+      expectUserError(.usage, "space: expected the model means as a part, found none") {
+        try Diffusion(settings, .float32(on: backend, .tiny))
+      }
+    }
+  }
+
   @Test("Latents of abandoned work are not kept")
   func abandoned() throws {
     try onTensors { backend in

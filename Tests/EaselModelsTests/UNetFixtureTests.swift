@@ -231,7 +231,8 @@ import Testing
       ("mid_block_type", #""UNetMidBlock2DCrossAttn""#), ("resnet_time_scale_shift", #""scale_shift""#),
       ("time_embedding_type", #""fourier""#), ("time_embedding_dim", "7"), ("down_block_types", #"["DownBlock2D"]"#),
       ("down_block_types", #"["DownBlock2D", "SkipDownBlock2D"]"#), ("up_block_types", #"["UpBlock2D", "UpBlock2D"]"#),
-      ("block_out_channels", "[]"), ("block_out_channels", "[8, 23]"), ("norm_num_groups", "0"),
+      ("block_out_channels", "[]"), ("block_out_channels", "[8, 23]"),
+      ("block_out_channels", "[4611686018427387904]"), ("in_channels", "9223372036854775807"), ("norm_num_groups", "0"),
       ("in_channels", #""three""#), ("layers_per_block", "0"), ("attention_head_dim", "5"), ("freq_shift", "4"),
       ("downsample_padding", "2"), ("dropout", "1"), ("norm_eps", "0"), ("a_new_switch", "true"),
     ])
@@ -241,6 +242,23 @@ import Testing
     fields[key] = try JSONSerialization.jsonObject(with: Data(value.utf8), options: .fragmentsAllowed)
     let changed = try JSONSerialization.data(withJSONObject: fields)
     expectUserError(.badData, "config.json: \(key): ") { try UNetConfiguration(diffusers: changed) }
+  }
+
+  @Test("Heads are written as their width, which has to be the same everywhere")
+  func writesHeads() throws {
+    func written(_ levels: Set<Int>, heads: Int?, width: Int? = nil) throws -> UNetConfiguration {
+      let configuration = UNetConfiguration(
+        inputChannels: 3, outputChannels: 3, channels: [8, 16], attentionLevels: levels, attentionHeadWidth: width,
+        attentionHeads: heads, groups: 4)
+      let json = try configuration.diffusersDocument(size: (8, 8)).document()
+      return try UNetConfiguration(diffusers: Data(json.utf8))
+    }
+    #expect(try written([1], heads: 2).attentionHeadWidth == 8)
+    #expect(try written([0, 1], heads: 1).attentionHeadWidth == nil)
+    #expect(try written([0, 1], heads: nil, width: 4).attentionHeadWidth == 4)
+    expectUserError(.unavailable, "heads of one width, found [4, 8]", "attention-head-width") {
+      try written([0, 1], heads: 2)
+    }
   }
 
   @Test func refusesWhatIsNotAnObject() {

@@ -9,7 +9,7 @@ public struct CLIPEncoderConfiguration: Hashable, Sendable {
   public var layers: Int
   /// The heads of attention; they divide the width.
   public var heads: Int
-  /// The function between the two linear layers: OpenAI's networks have ``Activation/quickGELU``.
+  /// The function between the two linear layers: OpenAI's networks have the quick GELU.
   public var activation: Activation
   /// The epsilon of the norms.
   public var epsilon: Float

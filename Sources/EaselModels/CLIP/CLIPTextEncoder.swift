@@ -41,7 +41,7 @@ struct CLIPTextReader {
       throw UserError(.badData, "\(CLIPFamily.name): expected a vocabulary beside the weights, found none")
     }
     let tokens = vocabulary.tokenizer.tokens
-    let place = tokens.firstIndex(of: settings.filler)
+    let place = settings.filler.isEmpty ? nil : tokens.firstIndex(of: settings.filler)
     if !settings.filler.isEmpty, place == nil {
       throw UserError(.usage, "filler: expected a token of the vocabulary, found \(settings.filler.debugDescription)")
     }

@@ -56,6 +56,11 @@ public enum ConditionKind: Sendable, Hashable {
     }
   }
 
+  /// A condition of pictures whose vectors are not known yet, to check other options with; nil for models without them.
+  package var placeholder: [Condition]? {
+    if case .embeddings(let width) = self { [.embedding([Float](repeating: 0, count: width))] } else { nil }
+  }
+
   /// What is drawn if a request names no conditions: all classes in turn, or nothing in particular.
   func usual(in data: DataDescription) -> [Condition] { self == .classes ? data.trainedConditions : [.nothing] }
 }

@@ -11,9 +11,14 @@ public struct Denoiser {
   let settings: DiffusionSettings
   let schedule: NoiseSchedule
   let space: any DiffusionSpace
+  /// The conditions that it takes.
+  let kind: ConditionKind
   private let network: UNet
   /// Makes what the network reads of the conditions; nil for an unconditional network.
   private let conditioner: (any Conditioner)?
+  private let reader: TextReader?
+  /// Gives images the vectors that are their conditions; nil for a network that reads none.
+  private let likeness: (any ImageTextEmbedding)?
 
   /// The purposes that random numbers are drawn for in training.
   enum Draw {
@@ -26,7 +31,8 @@ public struct Denoiser {
     static let dropout: UInt32 = 16
   }
 
-  /// - Throws: `UserError` (usage) if the network is conditional and the data have no labels or captions.
+  /// - Throws: `UserError` (usage) if the network is conditional and the data have no labels or captions, and if a part is
+  ///   missing or made for other images.
   init(_ settings: DiffusionSettings, _ context: ModelContext, _ scope: Scope) throws {
     if settings.conditional, context.data.classNames.isEmpty {
       throw UserError(
@@ -36,14 +42,28 @@ public struct Denoiser {
     self.settings = settings
     self.context = context
     schedule = settings.schedule
-    for (key, name) in [("space", settings.space), ("text", settings.text), ("likeness", settings.likeness)]
-    where !name.isEmpty && context.parts[key] == nil {
-      throw UserError(.usage, "\(key): expected the model \(name) as a part, found none")
+    for (path, name) in [(\.space, settings.space), (\.text, settings.text), (\.likeness, settings.likeness)]
+      as [(KeyPath<DiffusionSettings, String>, String)]
+    where !name.isEmpty && context.parts[DiffusionSettings.key(path)] == nil {
+      throw UserError(
+        .usage, "\(DiffusionSettings.key(path)): expected the model \(name) as a part, found none")
     }
     let autoencoder = context.parts[DiffusionSettings.key(\.space)] as? any LatentCoding
+    if let data = autoencoder?.context.data, data.shape(1) != context.data.shape(1) {
+      throw UserError(
+        .usage,
+        "space: \(settings.space) is for images of \(data.width)×\(data.height) with \(data.channels) channels, found "
+          + "\(context.data.width)×\(context.data.height) with \(context.data.channels)",
+        hint: "Train both with the same \(field: "image-size").")
+    }
     space = autoencoder.map { LatentSpace($0) } ?? PixelSpace(context: context)
     let reader = try TextReader(settings, context, scope)
     let likeness = context.parts[DiffusionSettings.key(\.likeness)] as? any ImageTextEmbedding
+    if let channels = likeness?.context.data.channels, channels != context.data.channels {
+      throw UserError(
+        .usage,
+        "likeness: \(settings.likeness) is for images of \(channels) channels, found \(context.data.channels)")
+    }
     kind =
       likeness.map { .embeddings(width: $0.embeddingWidth) }
       ?? (reader != nil ? .texts : settings.conditional ? .classes : .nothing)
@@ -61,11 +81,6 @@ public struct Denoiser {
 
   /// Rows and columns of the space that the network works in.
   package var spaceSize: (height: Int, width: Int) { (space.shape(1)[1], space.shape(1)[2]) }
-
-  /// The conditions that it takes.
-  let kind: ConditionKind
-  private let reader: TextReader?
-  private let likeness: (any ImageTextEmbedding)?
 
   /// Whether predicted images are clipped to the range of pixels.
   package var clips: Bool { settings.clip && space.isBounded }

@@ -20,11 +20,15 @@ extension UNetConfiguration {
     let channels = try fields.value(
       "block_out_channels", default: readsTexts ? [320, 640, 1280, 1280] : [224, 448, 672, 896])
     guard let first = channels.first else { throw fields.refusal("block_out_channels", "expected a level, found none") }
+    // Before anything is computed with them.
+    guard channels.allSatisfy((1...65_536).contains) else {
+      throw fields.refusal("block_out_channels", "expected 1 to 65536 channels, found \(channels)")
+    }
     try fields.expect("time_embedding_dim", among: [4 * first])
     let standard = readsTexts ? 4 : 3
     self.init(
-      inputChannels: try fields.value("in_channels", default: standard),
-      outputChannels: try fields.value("out_channels", default: standard), channels: channels,
+      inputChannels: try fields.size("in_channels", 1...65_536, default: standard),
+      outputChannels: try fields.size("out_channels", 1...65_536, default: standard), channels: channels,
       layersPerBlock: try fields.value("layers_per_block", default: 2), attentionLevels: [],
       groups: try fields.value("norm_num_groups", default: 32), epsilon: try fields.value("norm_eps", default: 1e-5),
       flipSinToCos: try fields.value("flip_sin_to_cos", default: true),

@@ -158,6 +158,8 @@ public enum DiffusionFamily: ModelFamily {
     _ preset: Preset<DiffusionSettings>, for data: DataDescription
   ) -> [(key: String, value: String)] {
     let model = preset.model
+    // Latents are small, whatever the images' size.
+    if !model.space.isEmpty { return [] }
     let made = max(preset.data.width, preset.data.height)
     var (channels, batch, added) = (model.channels, preset.training.batchSize, 0)
     while channels.count < 8, max(data.width, data.height) >> added >= 3 * made / 2 {

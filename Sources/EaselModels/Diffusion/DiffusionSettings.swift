@@ -87,7 +87,8 @@ public struct DiffusionSettings: ModelSettings {
     Field(
       "attention-levels", \.attentionLevels, "levels with attention, 0 the finest; there is always one in the middle"),
     Field(
-      "attention-head-width", \.attentionHeadWidth, .from(0, to: 4096), "channels of an attention head; 0 for one head"),
+      "attention-head-width", \.attentionHeadWidth, .from(0, to: 4096), "channels of an attention head; 0 for one head"
+    ).needing("attention-heads=0") { $0.attentionHeads == 0 },
     Field(
       "attention-heads", \.attentionHeads, .from(0, to: 1024), "heads of an attention; 0 if their width decides"),
     Field("groups", \.groups, .from(1, to: 4096), "number of GroupNorm groups"),
@@ -180,7 +181,7 @@ public struct DiffusionSettings: ModelSettings {
       check.require(width % groups == 0, "channels: expected multiples of groups (\(groups)), found \(width)")
     }
     for level in attentionLevels { check(level, "attention-levels", 0...max(0, channels.count - 1)) }
-    for width in channels where attentionHeadWidth > 0 && width > attentionHeadWidth {
+    for width in channels where attentionHeads == 0 && attentionHeadWidth > 0 && width > attentionHeadWidth {
       check.require(
         width % attentionHeadWidth == 0,
         "attention-head-width: expected a divisor of the channels, found \(attentionHeadWidth) for \(width)")

@@ -104,7 +104,8 @@ struct LatentSpace: DiffusionSpace {
 private final class LatentMemory {
   private struct Key: Hashable {
     let image: String
-    let version: Int
+    /// Nil for the image as it is.
+    let version: Int?
   }
 
   private struct Entry {
@@ -149,8 +150,8 @@ private final class LatentMemory {
   /// The version of each image that a batch shows.
   private func versions(
     of count: Int, _ augmentation: NonLeakyAugmentation?, _ draw: RandomDraw, on backend: any Backend
-  ) -> [Int] {
-    guard augmentation != nil else { return [Int](repeating: 0, count: count) }
+  ) -> [Int?] {
+    guard augmentation != nil else { return [Int?](repeating: nil, count: count) }
     let numbers = Tensor(uninitialized: [count], on: backend)
     // The changes themselves take two kinds of random numbers.
     backend.fillUniform(
@@ -185,7 +186,7 @@ private final class LatentMemory {
   private func draw(of key: Key, _ draw: RandomDraw) -> RandomDraw {
     let number = UInt64(key.image.prefix(15), radix: 16) ?? 0
     return RandomDraw(
-      seed: draw.seed, stream: draw.stream, index: number + UInt64(key.version), draw: draw.draw)
+      seed: draw.seed, stream: draw.stream, index: number + UInt64(key.version ?? 0), draw: draw.draw)
   }
 
   private func hash(_ image: Batch) -> String {

@@ -92,7 +92,7 @@ public struct DiffusersAutoencoder {
 extension AutoencoderKL {
   /// The `config.json` of a diffusers model with this network.
   ///
-  /// - Throws: `UserError` (unavailable) if images cannot be halved at every level, or are not square.
+  /// - Throws: `UserError` (unavailable) if images cannot be halved at every level.
   public func diffusersDocument() throws -> JSONValue {
     let (data, factor) = (context.data, 1 << (settings.channels.count - 1))
     guard data.width % factor == 0, data.height % factor == 0 else {
@@ -108,7 +108,8 @@ extension AutoencoderKL {
       "down_block_types": blocks("DownEncoderBlock2D"), "in_channels": JSONValue(data.channels),
       "latent_channels": JSONValue(settings.latentChannels), "layers_per_block": JSONValue(settings.layersPerBlock),
       "mid_block_add_attention": .flag(settings.middleAttention), "norm_num_groups": JSONValue(settings.groups),
-      "out_channels": JSONValue(data.channels), "sample_size": JSONValue(max(data.height, data.width)),
+      "out_channels": JSONValue(data.channels),
+      "sample_size": data.height == data.width ? JSONValue(data.height) : JSONValue([data.height, data.width]),
       "scaling_factor": JSONValue(scalingFactor), "up_block_types": blocks("UpDecoderBlock2D"),
     ]
     let own: [String: JSONValue] =

@@ -83,9 +83,18 @@ extension UNetConfiguration {
       "time_embedding_type": "positional",
     ]
     guard let text = crossAttention else {
+      // This network's field is a width, which has to be the same wherever pixels attend to each other.
+      let attending = attentionLevels.map { channels[$0] } + channels.suffix(1)
+      let widths = Set(attending.map { $0 / self.heads($0) })
+      let isSingle = attending.allSatisfy { self.heads($0) == 1 }
+      guard isSingle || widths.count == 1 else {
+        throw UserError(
+          .unavailable, "diffusers' UNet2DModel has heads of one width, found \(widths.sorted())",
+          hint: "Train with attention-head-width instead of attention-heads.")
+      }
       let plain: [String: JSONValue] = [
         "_class_name": "UNet2DModel", "add_attention": true,
-        "attention_head_dim": attentionHeadWidth.map { JSONValue($0) } ?? nil, "attn_norm_num_groups": nil,
+        "attention_head_dim": isSingle ? nil : widths.first.map { JSONValue($0) } ?? nil, "attn_norm_num_groups": nil,
         "down_block_types": JSONValue(blocks("DownBlock2D", "AttnDownBlock2D")), "downsample_type": "conv",
         "mid_block_type": "UNetMidBlock2D", "num_train_timesteps": nil, "time_embedding_dim": nil,
         "up_block_types": JSONValue(blocks("UpBlock2D", "AttnUpBlock2D").reversed()), "upsample_type": "conv",

@@ -28,6 +28,9 @@ public enum SafetensorsWriter {
       self.writeBytes = writeBytes
     }
 
+    /// Does everything but write it: whatever is wrong with the source shows.
+    package func readThrough() throws { try writeBytes { _ in } }
+
     /// An F32 tensor of values in row-major order.
     public init(name: String, shape: [Int], floats: [Float]) {
       self.init(name: name, type: .float32, shape: shape) { sink in try floats.withUnsafeBytes(sink) }

@@ -16,6 +16,9 @@ struct FolderDraft {
 
   init(_ kind: String) { self.kind = kind }
 
+  /// The file with ``guide``, and what its exports are known by.
+  static let guideFile = "README.md"
+  static let guideMark = "Exported by Easel"
   /// The version of diffusers whose files these are.
   private static let diffusersVersion = "0.42.1"
 
@@ -74,7 +77,7 @@ struct FolderDraft {
         type == .bfloat16 ? tensors.map(\.asBFloat16) : tensors, metadata: ["format": "pt"], to: "\(folder)/\(path)")
     }
     for (path, tokenizer) in tokenizers { try tokenizer.write(to: "\(folder)/\(path)") }
-    try RunFolder.write(guide, to: "\(folder)/README.md")
+    try RunFolder.write(guide, to: "\(folder)/\(Self.guideFile)")
   }
 }
 
@@ -92,8 +95,11 @@ extension LoadedModel {
     to path: String, as type: ElementType, replacing: Bool = false
   ) throws -> (kind: String, remarks: [String]) {
     let draft = try draft()
-    let marks = [ForeignFolder.pipelineFile, ForeignFolder.configurationFile]
-    try WholeFolder.write(to: path, replacing: replacing ? marks : nil) { try draft.write(to: $0, as: type) }
+    // Only what an export has written makes way, not every folder with a file of a common name.
+    let isOwn =
+      (try? String(contentsOfFile: "\(path)/\(FolderDraft.guideFile)", encoding: .utf8))?
+      .contains(FolderDraft.guideMark) ?? false
+    try WholeFolder.write(to: path, replacing: replacing ? isOwn : nil) { try draft.write(to: $0, as: type) }
     return (draft.kind, draft.remarks)
   }
 
@@ -112,7 +118,7 @@ extension LoadedModel {
     draft.guide = """
       # \(draft.kind)
 
-      Exported by Easel \(easelVersion): \(state.preset), step \(state.step), model \(modelHash.prefix(16)).
+      \(FolderDraft.guideMark) \(easelVersion): \(state.preset), step \(state.step), model \(modelHash.prefix(16)).
 
       \((draft.remarks + [draft.guide]).joined(separator: "\n\n"))
 
@@ -306,10 +312,13 @@ extension Diffusion {
 
   /// The folders of the text network and of the tokenizer.
   private func textFolders() throws -> (FolderDraft, FolderDraft) {
-    guard let tokenizer = context.vocabulary?.tokenizer else { throw UserError(.internalFailure, "no vocabulary") }
+    let part = context.parts[DiffusionSettings.key(\.text)]
+    guard let tokenizer = (part?.context ?? context).vocabulary?.tokenizer else {
+      throw UserError(.internalFailure, "no vocabulary")
+    }
     var text = FolderDraft("CLIPTextModel")
     var (filler, length) = ("", settings.contextLength)
-    switch context.parts[DiffusionSettings.key(\.text)] {
+    switch part {
     case let part as CLIP:
       text = FolderDraft(textNetwork: part, part.settings, tokenizer)
       (filler, length) = (part.settings.filler, part.textLength)

@@ -73,12 +73,22 @@ public struct ForeignModel {
       let lock = try folder.lock()
       defer { withExtendedLifetime(lock) {} }
       try folder.checkSpace(for: 4 * parameterCount)
-      if existed { try folder.clear() }
+      if existed {
+        // A run must not make way for weights that mean nothing.
+        try requireFiniteWeights()
+        try folder.clear()
+      }
       return try commit(to: folder, inside: "Checkpoints/\(folder.name)", on: backend)
     } catch {
       if !existed { try? folder.delete() }
       throw error
     }
+  }
+
+  /// Reads all weights, which refuses those that are not finite numbers.
+  private func requireFiniteWeights() throws {
+    for tensor in tensors { try tensor.readThrough() }
+    for part in parts.values { try part.requireFiniteWeights() }
   }
 
   /// - Parameter place: the folder's path in its workspace.

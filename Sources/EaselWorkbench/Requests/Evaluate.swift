@@ -48,7 +48,7 @@ public struct EvaluateRequest: RecordedRequest {
       Field("labels", \.labels, "The classes that the array's images should show: a NumPy array [N] of integers."),
       Field(
         "count", \.count, .from(1, to: 1_000_000),
-        "How many samples, or held-out images for a likelihood (default: 10000; all of an array, folder or data set), or pairs to find each other (default: 256)."
+        "How many samples, or held-out images for a likelihood (default: 10000; all of an array, folder or data set), pairs to find each other (default: 256), or captions to draw (default: 500)."
       ),
       Field(
         "references", \.references, .from(1, to: 10_000_000),
@@ -110,7 +110,7 @@ public struct EvaluateRequest: RecordedRequest {
       !captions || !source.checkpoint.isEmpty, "\(field: "captions") needs the checkpoint of a model")
     check.require(clip == nil || captions, "\(field: "clip") belongs to \(field: "captions")")
     check.require(
-      !captions || sampling.prompts.isEmpty,
+      !captions || (sampling.prompts.isEmpty && sampling.label == nil),
       "\(field: "captions") draws those of the data: leave out \(field: "prompt")")
     check.require(probeImages == nil || self.probe, "\(field: "probe-images") belongs to \(probe)")
   }
@@ -235,7 +235,7 @@ public struct EvaluateRequest: RecordedRequest {
       throw loaded.refusal("draws by no captions")
     }
     let judge = try clip.map { name in
-      let judge = try work.judge(name, on: loaded.model.context.backend)
+      let judge = try work.judge(name, of: loaded.model)
       return (model: judge.model, name: judge.loaded.identity)
     }
     let heldOut = try data.splits().validation

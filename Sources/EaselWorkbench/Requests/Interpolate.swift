@@ -65,7 +65,10 @@ public struct InterpolateRequest: PictureRequest {
   }
 
   public func validate(for model: any CodeDecoding) throws {
-    _ = try model.describe(decoding: sampling.options(for: model.context.data))
+    var options = try sampling.options(for: model.context.data)
+    // Those of pictures are computed later.
+    if !like.isEmpty, let model = model as? any Sampling { options.conditions = model.conditionKind.placeholder }
+    _ = try model.describe(decoding: options)
   }
 
   public func answer(_ job: Job<any CodeDecoding>) throws -> PictureAnswer {

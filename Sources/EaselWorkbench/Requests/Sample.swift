@@ -60,7 +60,10 @@ public struct SampleRequest: PictureRequest {
   }
 
   public func validate(for model: any Sampling) throws {
-    try model.validate(sampling.options(for: model.context.data))
+    var options = try sampling.options(for: model.context.data)
+    // Those of pictures are computed later.
+    if !like.isEmpty { options.conditions = model.conditionKind.placeholder }
+    try model.validate(options)
     if film, !(model is any StepwiseSampling) {
       throw UserError(
         .unavailable, "\(field: "animate"): this model draws an image in one pass, so there is nothing to see",
@@ -71,6 +74,8 @@ public struct SampleRequest: PictureRequest {
   public func answer(_ job: Job<any Sampling>) throws -> PictureAnswer {
     var options = try sampling.options(for: job.data)
     sampling.remarkOnTexts(for: job.model, job.work)
+    // Before anything is drawn that it cannot judge.
+    let judge = try clip.map(job.judge)
     var whole = self
     if !like.isEmpty {
       guard let model = job.model as? any LikenessSampling else {
@@ -82,7 +87,8 @@ public struct SampleRequest: PictureRequest {
       whole.likeFingerprint = chosen.fingerprint
     }
     let columns = columns ?? job.model.sheetColumns(options)
-    let count = count ?? 8 * columns
+    // Every condition is drawn.
+    let count = count ?? max(8 * columns, options.conditions?.count ?? 0)
     (whole.columns, whole.count, whole.film) = (columns, count, false)
     // The images are kept as numbers, as pixels and in the grid.
     try MachineMemory.require(
@@ -98,7 +104,7 @@ public struct SampleRequest: PictureRequest {
     } else {
       values = try job.model.sample(range, options, progress: progress)
     }
-    let kept = try clip.map { try best(of: values, range, options, by: job.judge($0), job) } ?? values
+    let kept = try judge.map { try best(of: values, range, options, by: $0, job) } ?? values
     let described = job.model.description(of: options)
     var answer = job.picture(
       kept.images(), columns: columns, film: shown, whole, whole.settings(described))
