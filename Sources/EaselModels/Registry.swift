@@ -111,6 +111,7 @@ package let bundledFamilies: [any ModelFamily.Type] = [
   ConsistencyFamily.self,
   ClassifierFamily.self,
   CLIPFamily.self,
+  PriorFamily.self,
 ]
 
 private let addedFamilies = Mutex<[any ModelFamily.Type]>([])

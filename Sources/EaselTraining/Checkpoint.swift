@@ -46,7 +46,7 @@ public struct LoadedModel {
     let type = try LoadedModel.type(precision, state, backend)
     parts = try PartCheckpoints(beside: checkpoint, state)
     let (model, configuration) = try LoadedModel.makeModel(
-      checkpoint, state, with: parts, backend: backend, type: type)
+      checkpoint, state, with: parts, backend: backend, type: type, precision: precision)
     let hasAverage = checkpoint.contains(CheckpointFile.average)
     if weights == .ema, !hasAverage {
       throw UserError(
@@ -81,16 +81,19 @@ public struct LoadedModel {
     ).0
   }
 
-  /// - Parameter seed: the seed of the parameters; nil for the run's own.
+  /// - Parameters:
+  ///   - type: the type of the model's activations.
+  ///   - precision: what that of the parts' activations was asked to be; nil for that of their training.
+  ///   - seed: the seed of the parameters; nil for the run's own.
   static func makeModel(
     _ checkpoint: CheckpointFolder, _ state: RunState, with parts: PartCheckpoints, backend: any Backend,
-    type: ScalarType, seed: UInt64? = nil
+    type: ScalarType, precision: Precision? = nil, seed: UInt64? = nil
   ) throws -> (any Model, ConfigurationDocument) {
     let (preset, configuration) = try configuration(of: checkpoint, state)
     let settings = try configuration.decode(TrainingSettings.self)
     let context = ModelContext(
       backend: backend, type: type, seed: seed ?? settings.seed, data: state.data.description,
-      parts: try parts.models(on: backend),
+      parts: try parts.models(on: backend, precision: precision),
       vocabulary: try checkpoint.vocabulary())
     return (try preset.makeModel(configuration, context), configuration)
   }

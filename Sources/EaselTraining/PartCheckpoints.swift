@@ -56,11 +56,14 @@ public struct PartCheckpoints {
 
   /// Loads the parts, frozen, so that they cannot be trained.
   ///
+  /// - Parameters:
+  ///   - backend: the backend that computes.
+  ///   - precision: the type of activations; nil for that of each part's training.
   /// - Throws: `UserError`; usage for a model that is not suitable for the part.
-  func models(on backend: any Backend) throws -> [String: any Model] {
+  func models(on backend: any Backend, precision: Precision? = nil) throws -> [String: any Model] {
     try Dictionary(
       uniqueKeysWithValues: entries.map { entry in
-        let model = try LoadedModel(entry.checkpoint, backend: backend).model
+        let model = try LoadedModel(entry.checkpoint, backend: backend, precision: precision).model
         guard entry.part.fits(model) else {
           throw UserError(
             .usage, "\(entry.part.name): expected a checkpoint for \(entry.part.purpose), found \(entry.source)",

@@ -161,36 +161,6 @@ public struct Job<Capability> {
   var data: DataDescription { loaded.model.context.data }
 }
 
-extension Work {
-  /// A model that compares pictures with texts, in float32, so that what it says does not depend on what the processor
-  /// multiplies best.
-  ///
-  /// - Parameters:
-  ///   - name: a run's name or a checkpoint's path, from the field `clip`.
-  ///   - drawing: the model whose pictures it compares.
-  func judge(
-    _ name: String, of drawing: any Model
-  ) throws -> (model: any ImageTextEmbedding, loaded: LoadedModel) {
-    let loaded = try LoadedModel(checkpoint(name), backend: drawing.context.backend, precision: .float32)
-    guard let model = loaded.model as? any ImageTextEmbedding else {
-      throw UserError(
-        .usage, "\(field: "clip"): \(loaded.checkpoint.path) does not compare pictures with texts",
-        hint: "Train one that does with: easel train clip")
-    }
-    let (own, others) = (model.context.data.channels, drawing.context.data.channels)
-    guard own == others else {
-      throw UserError(
-        .usage, "\(field: "clip"): \(loaded.checkpoint.path) is for images of \(own) channels, found \(others)")
-    }
-    return (model, loaded)
-  }
-}
-
-extension Job {
-  /// See ``Work/judge(_:of:)``.
-  func judge(_ name: String) throws -> any ImageTextEmbedding { try work.judge(name, of: loaded.model).model }
-}
-
 /// A request that is recorded in the pictures that answer it, and can be read back from them.
 public protocol RecordedRequest: Request {
   /// Reads the recipe of a picture that an earlier version made.

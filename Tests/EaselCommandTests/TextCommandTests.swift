@@ -66,6 +66,45 @@ import Testing
     #expect(neither.status == 64 && neither.errors.contains("expected a text or --image, found neither"))
   }
 
+  @Test("A prior goes on as if it had never stopped, and a diffusion model draws by its vectors of prompts")
+  func prior() throws {
+    let program = try Program()
+    #expect(try program.run("data", "make", "shapes", "--count", "300", "--size", "16").status == 0)
+    try Self.train(program, "words", steps: 3, ["--data", "shapes"])
+    let tiny = ["clip=words", "width=16", "layers=1", "heads=2", "warmup-steps=2", "learning-rate-decay=constant"]
+    func train(_ run: String, _ steps: Int) throws {
+      let result = try program.run(
+        ["train", "prior", "--data", "shapes", "--run", run, "--steps", String(steps), "--batch-size", "16"]
+          + tiny.flatMap { ["--set", $0] })
+      #expect(result.status == 0, "\(result.errors)")
+    }
+    try train("whole", 4)
+    try train("parts", 2)
+    #expect(try program.run("resume", "parts", "--steps", "4").status == 0)
+    for file in ["weights.safetensors", "ema.safetensors", "optimizer.safetensors"] {
+      let name = "step-00000004/\(file)"
+      #expect(try program.bytes("Checkpoints/whole/\(name)") == program.bytes("Checkpoints/parts/\(name)"), "\(file)")
+    }
+    let judged = try Self.fields(program.run("evaluate", "whole", "--count", "8", "--json"))
+    #expect((judged["retrieval"] as? [String: Any])?["pairs"] as? Int == 8)
+
+    try program.trainTinyDiffusion(run: "alike", steps: 2, ["--data", "shapes", "--set", "likeness=whole"])
+    let drawn = try program.run(
+      "sample", "alike", "--prompt", "a red circle", "--negative", "a blue square", "--guidance", "2", "--count", "4",
+      "--steps", "3", "--output", "drawn.png")
+    #expect(drawn.status == 0, "\(drawn.errors)")
+    // The run has a copy of the prior, and that one of clip.
+    for run in ["whole", "words"] { try FileManager.default.removeItem(atPath: program.path("Checkpoints/\(run)")) }
+    #expect(try program.run("sample", "--recipe", "drawn.png", "--output", "again.png").status == 0)
+    #expect(try program.bytes("drawn.png") == program.bytes("again.png"))
+    let like = try program.run(
+      "sample", "alike", "--like", "drawn.png", "--negative", "a blue square", "--guidance", "2", "--count", "2",
+      "--steps", "3", "--output", "like.png")
+    #expect(like.status == 0, "\(like.errors)")
+    let without = try program.run("train", "prior", "--data", "shapes", "--steps", "1")
+    #expect(without.status == 64 && without.errors.contains("easel train clip"), "\(without.errors)")
+  }
+
   @Test("Classes are told by words, and their pictures searched among files")
   func classes() throws {
     let program = try Program()

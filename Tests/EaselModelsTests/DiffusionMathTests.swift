@@ -70,6 +70,11 @@ import Testing
     let logarithms = moments(normal.map { log($0.ratio) })
     #expect(abs(logarithms.mean + 1.2) < 0.05 && abs(logarithms.deviation - 1.2) < 0.04)
     #expect(Set(normal).count > 9000)
+    let settings = DiffusionSettings {
+      ($0.noiseSchedule, $0.trainingNoise) = (.edm, LogNormal(mean: 0.3, deviation: 0.5))
+    }
+    let chosen = moments(try levels(settings.schedule).map { log($0.ratio) })
+    #expect(abs(chosen.mean - 0.3) < 0.02 && abs(chosen.deviation - 0.5) < 0.02)
   }
 
   // MARK: Spacing

@@ -304,6 +304,10 @@ struct TrainedModel: Sendable, CustomTestStringConvertible {
         try CLIPFamily.make(CLIPTests.settings(.vit), CLIPTests.context(on: context.backend, seed: context.seed))
       }),
     TrainedModel(
+      testDescription: "prior", data: .tiny,
+      curve: [0.854066, 0.874619, 0.883479, 0.875045, 1.069821, 1.005379, 1.031297, 0.864864, 0.923785, 0.822308],
+      build: { context in try PriorTests.make(on: context.backend, seed: context.seed) }),
+    TrainedModel(
       testDescription: "diffusion on the edm schedule with augmentation", data: .tiny,
       curve: [1.103472, 1.366095, 1.137334, 1.082294, 1.003929, 1.305809, 1.127875, 1.061263, 1.054591, 1.004998],
       build: { context in
@@ -321,7 +325,7 @@ struct TrainedModel: Sendable, CustomTestStringConvertible {
         let settings = tinyConsistency {
           ($0.diffusion.conditional, $0.diffusion.dropout) = (true, 0.1)
           ($0.tuning.shrink, $0.tuning.huber) = (10, 0.001)
-          ($0.tuning.noiseMean, $0.tuning.noiseDeviation) = (-1.1, 2)
+          $0.tuning.noise = LogNormal(mean: -1.1, deviation: 2)
         }
         return try ConsistencyFamily.make(settings, context)
       }),

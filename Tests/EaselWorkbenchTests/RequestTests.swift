@@ -27,7 +27,9 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
     "probe-images": ["probe": .flag(true)], "search": ["prompt": .text("p")],
     "evaluate.clip": ["captions": .flag(true)], "sample.clip": ["best-of": .number("4"), "prompt": prompts],
     "sample.best-of": ["clip": .text("c"), "prompt": prompts], "interpolate.like": ["along": .text("conditions")],
-    "interpolate.along": ["prompt": prompts],
+    "evaluate.clip-model": ["clip": .text("c"), "captions": .flag(true)],
+    "sample.clip-model": ["clip": .text("c"), "best-of": .number("4"), "prompt": prompts],
+    "search.image-sha256": ["image": .text("i.png")], "interpolate.along": ["prompt": prompts],
   ]
 
   /// The request as JSON.
@@ -102,17 +104,22 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
       "masked-autoencoder": ["inpaint", "evaluate"],
       "vae": ["sample", "reconstruct", "interpolate", "evaluate"], "gan": ["sample", "interpolate", "evaluate"],
       "cyclegan": ["translate"], "pix2pix": ["translate"], "diffusion": all, "consistency": all,
-      "classifier": ["evaluate"], "clip": ["search", "evaluate"],
+      "classifier": ["evaluate"], "clip": ["search", "evaluate"], "prior": ["search", "evaluate"],
     ]
     #expect(Set(expected.keys) == Set(bundledFamilies.map { $0.name }))
     for (family, requests) in expected {
       let offered = try onTensors { backend in
-        let preset = try AnyPreset.named(family)
-        let configuration = try preset.configuration()
-        let context = ModelContext(
-          backend: backend, type: .float32, seed: 0, data: preset.data,
-          vocabulary: try preset.vocabulary(configuration, captions: [["a caption"]], parts: [:]))
-        return try preset.makeModel(configuration, context).requests.map { $0.name }
+        func model(_ family: String, _ parts: [String: any Model] = [:]) throws -> any Model {
+          let preset = try AnyPreset.named(family)
+          let configuration = try preset.configuration()
+          let context = ModelContext(
+            backend: backend, type: .float32, seed: 0, data: preset.data, parts: parts,
+            vocabulary: try preset.vocabulary(configuration, captions: [["a caption"]], parts: parts))
+          return try preset.makeModel(configuration, context)
+        }
+        // It is nothing without its part.
+        let parts = family == "prior" ? ["clip": try model("clip")] : [:]
+        return try model(family, parts).requests.map { $0.name }
       }
       #expect(Set(offered) == requests, "\(family)")
     }

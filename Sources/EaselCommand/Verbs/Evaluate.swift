@@ -35,7 +35,7 @@ struct Evaluate: ParsableCommand {
   @Flag(help: .field(\EvaluateRequest.probe)) var probe = false
   @Option(parsing: .unconditional, help: .field(\EvaluateRequest.probeImages)) var probeImages: Int?
   @Flag(help: .field(\EvaluateRequest.captions)) var captions = false
-  @Option(help: .field(\EvaluateRequest.clip)) var clip: String?
+  @Option(help: .field(\EvaluateRequest.clip.checkpoint)) var clip: String?
   @Option(help: .field(\EvaluateRequest.template)) var captionTemplate: String?
   @Flag(help: .field(\EvaluateRequest.skipBroken)) var skipBroken = false
 
@@ -54,7 +54,7 @@ struct Evaluate: ParsableCommand {
       ($0.count, $0.references, $0.sampling, $0.data) = (count, references, sampling, data)
       ($0.features, $0.classifier, $0.dimensions, $0.resamples) = (features, classifier, dimensions, resamples)
       ($0.likelihood, $0.importanceSamples, $0.probe) = (likelihood, importanceSamples, probe)
-      ($0.probeImages, $0.template, $0.captions, $0.clip) = (probeImages, captionTemplate, captions, clip)
+      ($0.probeImages, $0.template, $0.captions, $0.clip.checkpoint) = (probeImages, captionTemplate, captions, clip)
       $0.skipBroken = skipBroken
     }
   }

@@ -11,7 +11,7 @@ struct Sample: PictureVerb {
   @Option(parsing: .unconditional, help: .field(\SampleRequest.columns)) var columns: Int?
   @Option(parsing: .upToNextOption, help: .field(\SampleRequest.like)) var like: [String] = []
   @Option(parsing: .unconditional, help: .field(\SampleRequest.bestOf)) var bestOf = 1
-  @Option(help: .field(\SampleRequest.clip)) var clip: String?
+  @Option(help: .field(\SampleRequest.clip.checkpoint)) var clip: String?
   @OptionGroup var sampling: SamplingOptionGroup
 
   @Option(help: "Also write the images as a NumPy array [N, H, W, C], float32, 0 to 1.")
@@ -25,7 +25,7 @@ struct Sample: PictureVerb {
 
   func ask(_ request: inout SampleRequest) throws {
     (request.first, request.count, request.columns) = (first, count, columns)
-    (request.like, request.bestOf, request.clip) = (like, bestOf, clip)
+    (request.like, request.bestOf, request.clip.checkpoint) = (like, bestOf, clip)
     (request.sampling, request.film) = (try sampling.choice(), animate != nil)
   }
 

@@ -17,15 +17,18 @@ public enum ConditionKind: Sendable, Hashable {
   /// - Throws: `UserError` (usage) for conditions that the model cannot take.
   func check(_ conditions: [Condition]?, of data: DataDescription) throws {
     guard let conditions else { return }
-    if conditions.isEmpty { throw UserError(.usage, "\(field: "label"): expected a class, found none") }
+    guard let first = conditions.first else {
+      throw UserError(.usage, "expected a condition to draw by, found an empty list of them")
+    }
     switch self {
     case .nothing:
-      let isText = conditions.contains { if case .text = $0 { true } else { false } }
-      throw UserError(
-        .usage,
-        isText
-          ? "\(field: "prompt"): this model was trained without captions"
-          : "\(field: "label"): this model was trained without labels (conditional: false)")
+      let problem =
+        switch first {
+        case .text: "\(field: "prompt"): this model was trained without captions"
+        case .embedding: "\(field: "like"): this model was trained without pictures as conditions"
+        case .label, .nothing: "\(field: "label"): this model was trained without labels (conditional: false)"
+        }
+      throw UserError(.usage, problem)
     case .classes: try data.check(conditions)
     case .texts, .embeddings:
       for condition in conditions {

@@ -75,9 +75,7 @@ public final class Consistency: DenoisingModel {
   private func levels(_ count: Int, stage: Int, _ draw: RandomDraw) -> [(t: NoiseLevel, r: NoiseLevel?)] {
     let least = schedule.level(0).ratio
     let most = min(schedule.level(schedule.count - 1).ratio, DiffusionSampler.maximumNoise)
-    let ratios = schedule.logNormalRatios(
-      count, mean: tuning.noiseMean, deviation: tuning.noiseDeviation, draw, on: context.backend)
-    return ratios.map { ratio in
+    return tuning.noise.draw(count, draw, on: context.backend).map { ratio in
       let t = min(max(ratio, least), most)
       let r = tuning.smallerNoise(than: t, stage: stage)
       return (schedule.level(ratio: t), r < least ? nil : schedule.level(ratio: r))

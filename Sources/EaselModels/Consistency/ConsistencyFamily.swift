@@ -15,6 +15,7 @@ public enum ConsistencyFamily: ModelFamily {
     ]
     let own: [PartialKeyPath<DiffusionSettings>] = [
       \.sampler, \.samplerSteps, \.samplerEta, \.spacing, \.stepsOffset, \.karrasSigmas, \.maximumNoise, \.endsClean,
+      \.trainingNoise.mean, \.trainingNoise.deviation,
     ]
     let keys = DiffusionSettings.fields.map(\.key)
     let others = Set((free + own).map(DiffusionSettings.key))

@@ -8,9 +8,8 @@ public struct ConsistencyTuning: DeclaredFields {
   public var stages = 4
   /// The factor by which the share of noise between the two shrinks in each stage.
   public var shrink = 2.0
-  /// The mean of ln σ of the larger noise.
-  public var noiseMean = -1.1
-  public var noiseDeviation = 2.0
+  /// The larger noise, in units of the image.
+  public var noise = LogNormal(mean: -1.1, deviation: 2)
   /// Differences below this (the root mean square over an image from −1 to 1) count squared, larger ones linearly. It
   /// is larger than the paper's, which trains for longer: little noise then weighs less, and the gradients are
   /// steadier.
@@ -23,8 +22,8 @@ public struct ConsistencyTuning: DeclaredFields {
       "stages", \.stages, .from(1, to: 20),
       "parts of the training; with each, the two noises that are compared come closer"),
     Field("shrink", \.shrink, .from(1.01, to: 1e6), "factor by which they come closer in each part"),
-    Field("noise-mean", \.noiseMean, .from(-10, to: 10), "mean of the larger noise's logarithm"),
-    Field("noise-deviation", \.noiseDeviation, .from(0.01, to: 10), "deviation of the larger noise's logarithm"),
+    Field("noise-mean", \.noise.mean, .from(-10, to: 10), "mean of the larger noise's logarithm"),
+    Field("noise-deviation", \.noise.deviation, .from(0.01, to: 10), "deviation of the larger noise's logarithm"),
     Field("huber", \.huber, .above(0), "image differences below this count squared; −1 is black, 1 white"),
   ]
 
@@ -59,7 +58,8 @@ public struct ConsistencySettings: ModelSettings {
       let field = field.at(\ConsistencySettings.diffusion)
       switch field.key {
       case "sampler-steps": return field.explained("passes from noise to image: 1, 2 or 4")
-      case "variance", "spacing", "steps-offset", "karras-sigmas", "maximum-noise", "ends-clean":
+      case "variance", "spacing", "steps-offset", "karras-sigmas", "maximum-noise", "ends-clean", "level-mean",
+        "level-deviation":
         return field.needing("a diffusion model") { _ in false }
       default: return field
       }

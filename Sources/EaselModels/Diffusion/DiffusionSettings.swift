@@ -27,6 +27,9 @@ public struct DiffusionSettings: ModelSettings {
   public var betas: [Double] = []
   /// The images' deviation in units of −1…1, for the `edm` schedule.
   public var dataDeviation: Float = 0.5
+  /// The normal distribution of ln σ that the `edm` schedule trains with. What a caption says is decided at large σ, where
+  /// nothing is to be seen yet.
+  public var trainingNoise = LogNormal()
   public var prediction = PredictionTarget.epsilon
   public var variance = PosteriorVariance.fixedSmall
   /// Whether the data's labels are learned, for `--label` and `--guidance`.
@@ -108,6 +111,10 @@ public struct DiffusionSettings: ModelSettings {
     Field("betas", \.betas, .above(0, below: 1), "linear: each timestep's β; none for a line")
       .needing("noise-schedule=linear") { $0.noiseSchedule == .linear },
     Field("data-deviation", \.dataDeviation, .above(0), "edm: the images' deviation in units of −1…1")
+      .needing("noise-schedule=edm") { $0.noiseSchedule == .edm },
+    Field("level-mean", \.trainingNoise.mean, .from(-10, to: 10), "edm: the mean of ln σ in training")
+      .needing("noise-schedule=edm") { $0.noiseSchedule == .edm },
+    Field("level-deviation", \.trainingNoise.deviation, .from(0.01, to: 10), "edm: the deviation of ln σ in training")
       .needing("noise-schedule=edm") { $0.noiseSchedule == .edm },
     Field(
       "prediction", \.prediction, "what the network predicts: the noise, the image or the velocity between them"),
@@ -217,10 +224,14 @@ public struct DiffusionSettings: ModelSettings {
     check.require(
       betas.isEmpty || betas.count == timesteps,
       "betas: expected none or \(timesteps), as many as timesteps, found \(betas.count)")
-    if (2...100_000).contains(timesteps), noiseSchedule != .edm {
+    if (2...100_000).contains(timesteps) {
       check.require(
-        schedule.keepsSignal,
+        noiseSchedule == .edm || schedule.keepsSignal,
         "\(betas.isEmpty ? "beta-end" : "betas"): expected less noise: nothing of an image is left at the end")
+      let least = schedule.level(0).ratio
+      check.require(
+        maximumNoise > least,
+        "maximum-noise: expected more than the schedule's least, \(Float(least)), found \(maximumNoise)")
     }
   }
 
@@ -230,7 +241,7 @@ public struct DiffusionSettings: ModelSettings {
   public var schedule: NoiseSchedule {
     NoiseSchedule(
       noiseSchedule, timesteps: timesteps, dataDeviation: Double(dataDeviation), betaStart: betaStart, betaEnd: betaEnd,
-      betas: betas)
+      betas: betas, trainingNoise: trainingNoise)
   }
 
   /// Which levels a sampler visits, with this or another spacing of timesteps.

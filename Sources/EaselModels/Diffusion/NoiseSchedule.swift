@@ -56,8 +56,8 @@ public struct NoiseSchedule: Sendable, Hashable {
   /// The images' standard deviation for which the levels are scaled.
   private let dataDeviation: Double
 
-  /// The normal distribution of ln σ that `edm` trains with.
-  private static let logNormal = (mean: -1.2, deviation: 1.2)
+  /// What `edm` trains with.
+  private let trainingNoise: LogNormal
 
   public var count: Int { levels.count }
 
@@ -71,14 +71,16 @@ public struct NoiseSchedule: Sendable, Hashable {
   ///   - betaStart: the first β, for `linear` and `scaled-linear`.
   ///   - betaEnd: the last β, for `linear` and `scaled-linear`.
   ///   - betas: every timestep's β, for `linear`, instead of those on a line.
+  ///   - trainingNoise: the noise that `edm` trains with, in units of the image.
   public init(
     _ kind: Kind, timesteps: Int, dataDeviation: Double = 0.5, betaStart: Double = 1e-4, betaEnd: Double = 0.02,
-    betas: [Double] = []
+    betas: [Double] = [], trainingNoise: LogNormal = LogNormal()
   ) {
     func line(from first: Double, to last: Double) -> [Double] {
       (0..<timesteps).map { first + (last - first) * Double($0) / Double(max(1, timesteps - 1)) }
     }
     self.kind = kind
+    self.trainingNoise = trainingNoise
     switch kind {
     case .linear:
       self.dataDeviation = 1
@@ -177,15 +179,22 @@ public struct NoiseSchedule: Sendable, Hashable {
       backend.fillUniform(numbers, draw)
       return numbers.values().map { levels[min(self.count - 1, Int($0 * Float(self.count)))] }
     case .edm:
-      let (mean, deviation) = NoiseSchedule.logNormal
-      return logNormalRatios(count, mean: mean, deviation: deviation, draw, on: backend).map { level(ratio: $0) }
+      return trainingNoise.draw(count, draw, on: backend).map { level(ratio: $0) }
     }
   }
+}
 
-  /// Random ratios of noise to image whose logarithm is normal, one for each sample.
-  func logNormalRatios(
-    _ count: Int, mean: Double, deviation: Double, _ draw: RandomDraw, on backend: any Backend
-  ) -> [Double] {
+/// Amounts of noise whose logarithm is normal; by default, those that Karras et al. 2022 train with.
+public struct LogNormal: Sendable, Hashable {
+  public var mean = -1.2
+  public var deviation = 1.2
+
+  public init() {}
+
+  public init(mean: Double, deviation: Double) { (self.mean, self.deviation) = (mean, deviation) }
+
+  /// Random numbers, one for each sample.
+  func draw(_ count: Int, _ draw: RandomDraw, on backend: any Backend) -> [Double] {
     let numbers = Tensor(uninitialized: [count], on: backend)
     backend.fillNormal(numbers, draw)
     return numbers.values().map { exp(mean + deviation * Double($0)) }

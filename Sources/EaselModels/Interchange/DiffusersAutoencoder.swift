@@ -63,7 +63,13 @@ public struct DiffusersAutoencoder {
     }
     scalingFactor = factor
     self.channels = input
-    self.size = try size ?? (fields.has("sample_size") ? fields.imageSize("sample_size") : (32, 32))
+    let sides = try size ?? (fields.has("sample_size") ? fields.imageSize("sample_size") : (32, 32))
+    guard max(sides.height, sides.width) <= DiffusersFields.maximumSide else {
+      throw fields.refusal(
+        "block_out_channels",
+        "expected images of at most \(DiffusersFields.maximumSide) pixels a side, found \(sides.width)×\(sides.height)")
+    }
+    self.size = sides
     var settings = AutoencoderKLSettings()
     settings.kind = quantizes ? .vq : .kl
     settings.channels = channels

@@ -124,7 +124,7 @@ extension UNetConfiguration {
 
 extension DiffusersFields {
   /// The largest side of an image, as in checkpoints.
-  private static let maximumSide = 65_535
+  static let maximumSide = 65_535
 
   /// Rows and columns, from one number or from two.
   ///

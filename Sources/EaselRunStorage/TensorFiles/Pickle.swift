@@ -67,6 +67,9 @@ struct Pickle {
   static let maximumLength = 4_000_000
   /// The number of a tensor's axes is limited as PyTorch limits it.
   private static let maximumRank = 64
+  /// Numbers in the shapes and strides of all tensors. One short opcode makes a tensor of a long shape that it only
+  /// refers to, so a small pickle could otherwise fill the memory.
+  private static let maximumAxes = 1_000_000
 
   private(set) var root = Value.none
   private(set) var sequences: [[Value]] = []
@@ -81,6 +84,7 @@ struct Pickle {
   private var stack: [Value] = []
   private var marks: [Int] = []
   private var memo: [Int: Value] = [:]
+  private var axes = 0
 
   /// - Throws: `UserError(.badData)` with the position if the pickle is malformed, or has anything else than tensors,
   ///   numbers, texts, lists and dictionaries.
@@ -319,6 +323,8 @@ struct Pickle {
         let offset = integer(arguments[1]), let shape = integers(arguments[2]), let strides = integers(arguments[3]),
         shape.count == strides.count
       else { throw refusal("expected a tensor's storage, offset, shape and strides") }
+      axes += 2 * shape.count
+      guard axes <= Self.maximumAxes else { throw refusal("the tensors have too many axes in all") }
       stack.append(.tensor(tensors.count))
       tensors.append(Tensor(storage: storage, offset: offset, shape: shape, strides: strides))
     case .storage: throw refusal("a storage's type is not a function")

@@ -33,8 +33,8 @@ public struct EvaluateRequest: RecordedRequest {
   public var probeImages: Int?
   /// Whether a model of captions is judged by how well its pictures show them.
   public var captions = false
-  /// The checkpoint of a model that tells how well pictures and captions fit.
-  public var clip: String?
+  /// What tells how well pictures and captions fit.
+  public var clip = ClipChoice()
   public var template: String?
   public var skipBroken = false
 
@@ -78,16 +78,15 @@ public struct EvaluateRequest: RecordedRequest {
         "Draw held-out captions instead, and judge how well the pictures show them: by a clip model, and for shapes by finding them."
       ),
       Field(
-        "clip", \.clip, "The checkpoint of the clip model that compares pictures with captions (default: none)."),
-      Field(
         "caption-template", \.template,
         "How a model of texts is told a class, such as \"a picture of a {}\"; | separates wordings that are averaged (default: as in training, or \"a picture of a {}\")."
       ),
       Field("skip-broken", \.skipBroken, "Leave out pictures and folders that cannot be read, and list them."),
-    ] + SamplingChoice.fields.map { $0.at(\.sampling) }
+    ] + ClipChoice.fields.map { $0.at(\.clip) } + SamplingChoice.fields.map { $0.at(\.sampling) }
 
   public func check(_ check: inout FieldCheck) {
     sampling.check(&check)
+    clip.check(&check)
     let sources = [
       ("a checkpoint", source.checkpoint.isEmpty ? nil : source.checkpoint), (String(field: "array"), array),
       (String(field: "images"), images),
@@ -108,7 +107,13 @@ public struct EvaluateRequest: RecordedRequest {
       "expected one of \(probe), \(likelihood) and \(field: "captions")")
     check.require(
       !captions || !source.checkpoint.isEmpty, "\(field: "captions") needs the checkpoint of a model")
-    check.require(clip == nil || captions, "\(field: "clip") belongs to \(field: "captions")")
+    check.require(clip.checkpoint == nil || captions, "\(field: "clip") belongs to \(field: "captions")")
+    for (key, isGiven) in [
+      ("features", features != nil), ("classifier", classifier != nil), ("references", references != nil),
+      ("caption-template", template != nil),
+    ] where captions {
+      check.require(!isGiven, "\(field: key): it has no part in \(field: "captions")")
+    }
     check.require(
       !captions || (sampling.prompts.isEmpty && sampling.label == nil),
       "\(field: "captions") draws those of the data: leave out \(field: "prompt")")
@@ -234,15 +239,15 @@ public struct EvaluateRequest: RecordedRequest {
     guard let model = loaded.model as? any Sampling, model.conditionKind.takesTexts else {
       throw loaded.refusal("draws by no captions")
     }
-    let judge = try clip.map { name in
-      let judge = try work.judge(name, of: loaded.model)
-      return (model: judge.model, name: judge.loaded.identity)
-    }
+    let judge = try clip.load(work, of: loaded.model)
+    var whole = self
+    whole.clip = judge?.choice ?? clip
     let heldOut = try data.splits().validation
     let count = min(count ?? 500, heldOut.count)
     let options = try sampling.options(for: loaded.model.context.data)
     let (evaluation, pictures) = try CaptionEvaluation.judging(
-      model, by: heldOut.subset(0..<count), options, judge: judge, bootstrap: bootstrap,
+      model, by: heldOut.subset(0..<count), options,
+      judge: judge.map { ($0.model, $0.loaded.identity) }, bootstrap: bootstrap,
       progress: work.progress("drawing captions"))
     answer.captions = evaluation
     answer.data = heldOut.name
@@ -250,7 +255,7 @@ public struct EvaluateRequest: RecordedRequest {
     let shown = Array(pictures.prefix(64))
     answer.sheet = PictureAnswer(
       pictures: shown, columns: 8, count: count,
-      recipe: Recipe(self, loaded, answer.drawing + [("Data", heldOut.name)], in: work.workspace),
+      recipe: Recipe(whole, loaded, answer.drawing + [("Data", heldOut.name)], in: work.workspace),
       remarks: work.remarks)
   }
 
@@ -259,21 +264,20 @@ public struct EvaluateRequest: RecordedRequest {
   private func judgeSamples(
     of model: any Sampling, _ loaded: LoadedModel, _ work: Work, _ data: LazyData, _ answer: inout EvaluateAnswer
   ) throws {
-    let options = try sampling.options(for: model.context.data)
-    try model.validate(options)
+    var options = try sampling.options(for: model.context.data)
     let (count, splits) = (count ?? 10_000, try data.splits())
-    let judge = try judge(splits, count: count, loaded.model.context.backend, work)
-    var (asked, drawing) = (
-      options, [(key: "Count", value: String(count)), (key: "Seed", value: String(options.seed))]
-    )
-    drawing += model.description(of: options)
+    var drawing = [(key: "Count", value: String(count)), (key: "Seed", value: String(options.seed))]
     let captions = splits.train.shuffled().annotations.captions?.compactMap(\.first) ?? []
     if options.conditions == nil, model.conditionKind.takesTexts, !captions.isEmpty {
+      drawing += model.description(of: options) + [("Prompts", "captions of training images")]
       // Pictures of nothing in particular would be like those of the data only by chance.
-      asked.conditions = captions.prefix(count).map(Condition.text)
-      drawing.append(("Prompts", "captions of training images"))
+      options.conditions = captions.prefix(count).map(Condition.text)
+    } else {
+      drawing += model.description(of: options)
     }
-    let samples = try ImageDataset(drawing: count, from: model, asked, progress: work.progress("sampling"))
+    try model.validate(options)
+    let judge = try judge(splits, count: count, loaded.model.context.backend, work)
+    let samples = try ImageDataset(drawing: count, from: model, options, progress: work.progress("sampling"))
     try judge.finish(samples, drawing, self, loaded, work, &answer)
   }
 

@@ -20,8 +20,8 @@ public struct SampleRequest: PictureRequest {
   public var likeFingerprint: String?
   /// How many candidates are drawn for each image; the one that shows its prompt best, as `clip` sees it, is kept.
   public var bestOf = 1
-  /// The checkpoint of the clip model that compares candidates with prompts.
-  public var clip: String?
+  /// What compares candidates with prompts.
+  public var clip = ClipChoice()
   /// Whether the answer includes a film of how the images came about.
   public var film = false
 
@@ -41,17 +41,17 @@ public struct SampleRequest: PictureRequest {
       Field(
         "best-of", \.bestOf, .from(1, to: 100),
         "Draw so many candidates for each image and keep the one that shows its prompt best; needs a clip model."),
-      Field("clip", \.clip, "The checkpoint of the clip model that compares candidates with prompts."),
       Field("animate", \.film, "Also show the way from noise to the grid, for models that draw in steps."),
-    ] + SamplingChoice.fields.map { $0.at(\.sampling) }
+    ] + ClipChoice.fields.map { $0.at(\.clip) } + SamplingChoice.fields.map { $0.at(\.sampling) }
 
   public func check(_ check: inout FieldCheck) {
     sampling.check(&check)
+    clip.check(&check)
     check.require(
       like.isEmpty || (sampling.prompts.isEmpty && sampling.label == nil),
       "\(field: "like"): expected no \(field: "prompt") and no \(field: "label") beside it")
     check.require(
-      (bestOf > 1) == (clip != nil),
+      (bestOf > 1) == (clip.checkpoint != nil),
       "\(field: "best-of") and \(field: "clip"): expected both, a number above 1 and a checkpoint, or neither")
     check.require(
       bestOf == 1 || !sampling.prompts.isEmpty, "\(field: "best-of"): expected a \(field: "prompt") to compare with")
@@ -75,8 +75,9 @@ public struct SampleRequest: PictureRequest {
     var options = try sampling.options(for: job.data)
     sampling.remarkOnTexts(for: job.model, job.work)
     // Before anything is drawn that it cannot judge.
-    let judge = try clip.map(job.judge)
+    let judge = try clip.load(job.work, of: job.loaded.model)
     var whole = self
+    whole.clip = judge?.choice ?? clip
     if !like.isEmpty {
       guard let model = job.model as? any LikenessSampling else {
         throw job.loaded.refusal("draws no variations of pictures")
@@ -104,7 +105,7 @@ public struct SampleRequest: PictureRequest {
     } else {
       values = try job.model.sample(range, options, progress: progress)
     }
-    let kept = try judge.map { try best(of: values, range, options, by: $0, job) } ?? values
+    let kept = try judge.map { try best(of: values, range, options, by: $0.model, job) } ?? values
     let described = job.model.description(of: options)
     var answer = job.picture(
       kept.images(), columns: columns, film: shown, whole, whole.settings(described))

@@ -13,6 +13,8 @@ public struct SearchRequest: PictureRequest {
   public var prompt: String?
   /// A picture that they should be like, instead.
   public var image: String?
+  /// The SHA-256 that it must have, as in ``ImageChoice``; nil for any.
+  public var imageFingerprint: String?
   /// The pictures that are searched.
   public var input = ImageChoice()
   public var count = 16
@@ -24,6 +26,7 @@ public struct SearchRequest: PictureRequest {
     CheckpointChoice.fields.map { $0.at(\.source) } + [
       Field("prompt", \.prompt, "The text that describes the pictures to find."),
       Field("image", \.image, "A picture instead, to find others like it."),
+      Field("image-sha256", \.imageFingerprint, "The SHA-256 that it must have (default: any)."),
       Field("data", \.input.data, "The data set to search, all of it (default: the run's own)."),
       Field("images", \.input.images, "Image files to search instead, or folders of them."),
     ] + ImageChoice.fields.filter { !["data", "images"].contains($0.key) }.map { $0.at(\.input) } + [
@@ -35,6 +38,7 @@ public struct SearchRequest: PictureRequest {
     check.require(
       (prompt == nil) != (image == nil),
       "expected a text or \(field: "image"), found \(prompt == nil ? "neither" : "both")")
+    check.require(imageFingerprint == nil || image != nil, "\(field: "image-sha256") belongs to \(field: "image")")
   }
 
   public func answer(_ job: Job<any ImageTextEmbedding>) throws -> PictureAnswer {
@@ -42,7 +46,8 @@ public struct SearchRequest: PictureRequest {
     guard let first = chosen.images.first else {
       throw UserError(.usage, "there are no pictures to search in \(chosen.source)")
     }
-    let query = try query(job)
+    var request = self
+    let query = try query(job, &request.imageFingerprint)
     let vectors = try job.model.embed(
       ImageDataset(
         name: chosen.source, source: chosen.source, width: first.width, height: first.height, channels: first.channels,
@@ -51,7 +56,6 @@ public struct SearchRequest: PictureRequest {
     // The first of equally near ones comes first.
     let found = nearness.indices.sorted { (nearness[$1], $0) < (nearness[$0], $1) }.prefix(count)
 
-    var request = self
     request.input = input.resolved(chosen)
     var answer = job.picture(
       found.map { chosen.images[$0] }, columns: columns, request,
@@ -65,14 +69,16 @@ public struct SearchRequest: PictureRequest {
   }
 
   /// The unit vector of what is searched for, `[1, E]`.
-  private func query(_ job: Job<any ImageTextEmbedding>) throws -> Tensor {
-    if let prompt {
-      if let remark = job.model.remark(on: prompt) { job.work.remark(remark) }
-      return job.model.embed(texts: [prompt])
+  ///
+  /// - Parameter fingerprint: becomes the picture's, if it is one.
+  private func query(_ job: Job<any ImageTextEmbedding>, _ fingerprint: inout String?) throws -> Tensor {
+    guard let image else {
+      if let remark = job.model.remark(on: prompt ?? "") { job.work.remark(remark) }
+      return job.model.embed(texts: [prompt ?? ""])
     }
-    let picture = try Image.read(image ?? "")
-      .brought(to: ImageSize(width: job.data.width, height: job.data.height), by: input.fit(for: job.loaded))
-      .converted(channels: job.data.channels)
-    return job.model.embed(images: Batch([picture]).tensor(on: job.context.backend))
+    let choice = ImageChoice { ($0.images, $0.fit, $0.fingerprint) = ([image], input.fit, imageFingerprint) }
+    let chosen = try choice.load(job.work, for: job.loaded)
+    fingerprint = chosen.fingerprint
+    return job.model.embed(images: chosen.tensor(for: job.model))
   }
 }
