@@ -26,6 +26,23 @@ import Testing
     }
   }
 
+  @Test("A text's last token reaches the pixels without attention, if it is asked for", arguments: [true, false])
+  func pooled(_ isPooled: Bool) throws {
+    try onTensors { backend in
+      let model = try Diffusion(tinyTextDiffusion { $0.pooledText = isPooled }, .captioned(on: backend))
+      model.components[0].perturb(by: 0.1)
+      for parameter in model.components[0].arena.parameters where parameter.name.contains("attn2.to_out") {
+        backend.fill(parameter.value, with: 0)
+      }
+      model.components[0].arena.forgetDerived()
+      let pictures = try ["white", "black"].map {
+        try model.sample(0..<1, SamplingOptions(conditions: [.text($0)], guidance: 1)) { _ in }.values()
+      }
+      #expect((largestDifference(pictures[0], pictures[1]) > 1e-3) == isPooled)
+      #expect((pictures[0] == pictures[1]) == !isPooled)
+    }
+  }
+
   @Test("Guidance goes from the negative prompt to the prompt")
   func negative() throws {
     try onTensors { backend in

@@ -168,7 +168,10 @@ extension CLIP: ImageTextEmbedding {
 extension CLIP: TextEncoding {
   public var tokenWidth: Int { reader.tokenWidth }
   public var textLength: Int { reader.textLength }
-  public func tokens(of texts: [String], type: ScalarType) -> Tensor { reader(texts, type: type, on: nil).tokens.value }
+  public func read(_ texts: [String], type: ScalarType) -> (tokens: Tensor, pooled: Tensor) {
+    let (tokens, pooled) = reader(texts, type: type, on: nil)
+    return (tokens.value, pooled.value)
+  }
   public func remark(on text: String) -> String? { reader.remark(on: text) }
 }
 

@@ -3,12 +3,16 @@ import EaselLayers
 /// The conditions of N images in the form that a network reads.
 public struct Conditioning {
   /// `[N, C]`, added to the embedding of the time; nil for none.
-  public var pooled: Variable?
+  public var embedded: Variable?
+  /// Vectors `[N, E]` that the network makes such embeddings of; nil for none.
+  public var vectors: Variable?
   /// Tokens `[N, T, D]` for cross-attention, and the mask of those that are shown; nil for none.
   public var tokens: (values: Variable, mask: AttentionMask?)?
 
-  public init(pooled: Variable? = nil, tokens: (values: Variable, mask: AttentionMask?)? = nil) {
-    (self.pooled, self.tokens) = (pooled, tokens)
+  public init(
+    embedded: Variable? = nil, vectors: Variable? = nil, tokens: (values: Variable, mask: AttentionMask?)? = nil
+  ) {
+    (self.embedded, self.vectors, self.tokens) = (embedded, vectors, tokens)
   }
 }
 
@@ -36,38 +40,29 @@ public struct ClassConditioner: Conditioner {
   }
 
   public func callAsFunction(_ conditions: [Condition], type: ScalarType, on tape: Tape?) -> Conditioning {
-    Conditioning(pooled: embedding(Tensor(conditions.map(\.classIndex), on: embedding.backend), type: type, on: tape))
+    Conditioning(embedded: embedding(Tensor(conditions.map(\.classIndex), on: embedding.backend), type: type, on: tape))
   }
 }
 
-/// A small network that reads a vector, such as the embedding of a picture, and zeros for nothing: diffusers'
-/// `class_embed_type` "projection".
-///
-/// Parameters: `linear_1`, `linear_2`.
-public struct EmbeddingConditioner: Conditioner {
-  private let inputs: Int
-  private let linear1, linear2: Linear
+/// The vectors of pictures or texts, and zeros for nothing.
+public struct VectorConditioner: Conditioner {
+  private let width: Int
+  private let backend: any Backend
 
   /// - Parameters:
-  ///   - inputs: the length of a vector.
-  ///   - width: C, the length of the result.
-  ///   - initializer: the initializer of the weights.
-  ///   - scope: the scope of its parameters' names.
-  public init(inputs: Int, width: Int, initializer: Initializer, _ scope: Scope) {
-    self.inputs = inputs
-    linear1 = Linear(inputs, width, initializer: initializer, scope["linear_1"])
-    linear2 = Linear(width, width, initializer: initializer, scope["linear_2"])
-  }
+  ///   - width: E, the length of a vector.
+  ///   - backend: the backend that provides the memory.
+  public init(width: Int, on backend: any Backend) { (self.width, self.backend) = (width, backend) }
 
   public func callAsFunction(_ conditions: [Condition], type: ScalarType, on tape: Tape?) -> Conditioning {
-    let vectors = conditions.flatMap { condition -> [Float] in
+    let numbers = conditions.flatMap { condition -> [Float] in
       switch condition {
-      case .nothing: return [Float](repeating: 0, count: inputs)
-      case .embedding(let vector) where vector.count == inputs: return vector
-      default: fatalShape("expected a vector of \(inputs) numbers or nothing, found the condition \(condition)")
+      case .nothing: return [Float](repeating: 0, count: width)
+      case .embedding(let vector) where vector.count == width: return vector
+      default: fatalShape("expected a vector of \(width) numbers or nothing, found the condition \(condition)")
       }
     }
-    let x = Tensor(vectors, shape: [conditions.count, inputs], type: type, on: linear1.weight.value.backend)
-    return Conditioning(pooled: linear2(activate(.silu, linear1(Variable(x, on: tape)))))
+    let vectors = Tensor(numbers, shape: [conditions.count, width], type: type, on: backend)
+    return Conditioning(vectors: Variable(vectors, on: tape))
   }
 }

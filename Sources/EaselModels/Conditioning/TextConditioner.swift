@@ -7,12 +7,13 @@ public protocol TextEncoding: TextReading {
   var tokenWidth: Int { get }
   /// T, the tokens of a text, start and end counted.
   var textLength: Int { get }
-  /// The vectors of texts: `[N, T, D]`. Every text is filled up, or cut, to T tokens.
+  /// Reads texts. Every text is filled up, or cut, to T tokens.
   ///
   /// - Parameters:
   ///   - texts: N texts.
   ///   - type: the type of the result.
-  func tokens(of texts: [String], type: ScalarType) -> Tensor
+  /// - Returns: the vectors of all tokens, `[N, T, D]`, and those of the tokens at the ends, `[N, D]`.
+  func read(_ texts: [String], type: ScalarType) -> (tokens: Tensor, pooled: Tensor)
 }
 
 /// A text transformer with its vocabulary: texts become vectors for each of their tokens.
@@ -21,13 +22,15 @@ public protocol TextEncoding: TextReading {
 struct TextConditioner: Conditioner {
   let vocabulary: Vocabulary
   private let network: CLIPTextTransformer
+  private let isPooled: Bool
 
   /// - Parameters:
   ///   - vocabulary: how texts become tokens.
   ///   - configuration: the transformer's sizes.
+  ///   - isPooled: whether a text also becomes one vector.
   ///   - scope: the scope of its parameters' names.
-  init(_ vocabulary: Vocabulary, _ configuration: CLIPTextConfiguration, _ scope: Scope) {
-    self.vocabulary = vocabulary
+  init(_ vocabulary: Vocabulary, _ configuration: CLIPTextConfiguration, isPooled: Bool, _ scope: Scope) {
+    (self.vocabulary, self.isPooled) = (vocabulary, isPooled)
     network = CLIPTextTransformer(configuration, scope["text_model"])
   }
 
@@ -38,16 +41,21 @@ struct TextConditioner: Conditioner {
   func callAsFunction(_ conditions: [Condition], type: ScalarType, on tape: Tape?) -> Conditioning {
     let length = network.configuration.contextLength
     let texts = conditions.map { vocabulary.tokenizer.encode($0.promptText, length: length) }
-    return Conditioning(tokens: (network(texts, type: type, on: tape).tokens, nil))
+    let (tokens, pooled) = network(texts, type: type, on: tape)
+    return Conditioning(vectors: isPooled ? pooled : nil, tokens: (tokens, nil))
   }
 }
 
 /// The text encoder of another checkpoint, which stays as it is.
 struct FrozenTextConditioner: Conditioner {
   let encoder: any TextEncoding
+  /// Whether a text also becomes one vector.
+  let isPooled: Bool
 
   func callAsFunction(_ conditions: [Condition], type: ScalarType, on tape: Tape?) -> Conditioning {
-    Conditioning(tokens: (Variable(encoder.tokens(of: conditions.map(\.promptText), type: type), on: tape), nil))
+    let (tokens, pooled) = encoder.read(conditions.map(\.promptText), type: type)
+    return Conditioning(
+      vectors: isPooled ? Variable(pooled, on: tape) : nil, tokens: (Variable(tokens, on: tape), nil))
   }
 }
 

@@ -70,8 +70,11 @@ public struct Denoiser {
     network = UNet(
       settings.network(
         channels: space.channels, classCount: settings.conditional ? context.data.classNames.count : 0,
-        tokenWidth: reader?.tokenWidth, embeddingWidth: likeness?.embeddingWidth ?? 0), scope)
-    conditioner = reader?.conditioner ?? network.conditioner
+        tokenWidth: reader?.tokenWidth,
+        embeddingWidth: likeness?.embeddingWidth ?? (settings.pooledText ? reader?.tokenWidth : nil) ?? 0), scope)
+    conditioner =
+      reader?.conditioner ?? likeness.map { VectorConditioner(width: $0.embeddingWidth, on: context.backend) }
+      ?? network.conditioner
     self.reader = reader
     self.likeness = likeness
   }
@@ -267,11 +270,12 @@ private struct TextReader {
     }
     if let encoder = context.parts[DiffusionSettings.key(\.text)] as? any TextEncoding {
       tokenWidth = encoder.tokenWidth
-      conditioner = FrozenTextConditioner(encoder: encoder)
+      conditioner = FrozenTextConditioner(encoder: encoder, isPooled: settings.pooledText)
       remark = { vocabulary.remark(on: $0, length: encoder.textLength) }
     } else {
       let own = TextConditioner(
-        vocabulary, settings.textNetwork(vocabularySize: vocabulary.tokenizer.tokens.count), scope["text_encoder"])
+        vocabulary, settings.textNetwork(vocabularySize: vocabulary.tokenizer.tokens.count),
+        isPooled: settings.pooledText, scope["text_encoder"])
       tokenWidth = settings.textWidth
       conditioner = own
       remark = own.remark

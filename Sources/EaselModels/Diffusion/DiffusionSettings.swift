@@ -45,6 +45,9 @@ public struct DiffusionSettings: ModelSettings {
   public var textHeads = 4
   public var contextLength = 32
   public var vocabularySize = 1024
+  /// Whether a text's last token is also added, projected, to the embedding of the time, which reaches every pixel at once.
+  /// Attention alone learns what words mean later.
+  public var pooledText = false
   /// Whether the layers around cross-attention are linear, as in Stable Diffusion 2.
   public var linearProjection = false
   /// The checkpoint of a model whose vectors of the images are learned as conditions, for `--like` and `--prompt`; empty
@@ -133,6 +136,10 @@ public struct DiffusionSettings: ModelSettings {
     ).needing(ownText, \.hasOwnText),
     Field("vocabulary-size", \.vocabularySize, .from(514, to: 65_536), "tokens that are learned from the captions")
       .needing(ownText, \.hasOwnText),
+    Field(
+      "pooled-text", \.pooledText,
+      "whether a text's last token is also added to the embedding of the time, which reaches every pixel at once"
+    ).needing("captions=true") { $0.captions },
     Field(
       "linear-projection", \.linearProjection,
       "whether the layers around cross-attention have linear layers' weights instead of 1×1 convolutions'"

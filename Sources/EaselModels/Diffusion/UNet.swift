@@ -116,8 +116,11 @@ public struct UNet {
   private let timestepEmbedding: TimestepEmbedding
   private let input: Conv2d
   private let time1, time2: Linear
-  /// Turns classes, or vectors, into what is added to the embedding of the time; nil for a network without them.
-  public let conditioner: (any Conditioner)?
+  /// Turns classes into what is added to the embedding of the time; nil for a network without them.
+  public let conditioner: ClassConditioner?
+  /// Turns vectors into what is added to the embedding of the time: diffusers' `class_embed_type` "projection"; nil for a
+  /// network that reads none.
+  private let projection: (first: Linear, second: Linear)?
   private let augmentationEmbedding: Linear?
   private var down: [Level] = []
   private let middle: (ResidualBlock, PixelAttention, ResidualBlock)
@@ -158,12 +161,14 @@ public struct UNet {
     time1 = Linear(first, timeChannels, initializer: initializer, scope["time_embedding"]["linear_1"])
     time2 = Linear(timeChannels, timeChannels, initializer: initializer, scope["time_embedding"]["linear_2"])
     let classScope = scope["class_embedding"]
-    conditioner =
-      c.classCount > 0
-      ? ClassConditioner(count: c.classCount, width: timeChannels, classScope)
-      : c.embeddingWidth > 0
-        ? EmbeddingConditioner(inputs: c.embeddingWidth, width: timeChannels, initializer: initializer, classScope)
-        : nil
+    conditioner = c.classCount > 0 ? ClassConditioner(count: c.classCount, width: timeChannels, classScope) : nil
+    projection =
+      c.embeddingWidth == 0
+      ? nil
+      : (
+        Linear(c.embeddingWidth, timeChannels, initializer: initializer, classScope["linear_1"]),
+        Linear(timeChannels, timeChannels, initializer: initializer, classScope["linear_2"])
+      )
     augmentationEmbedding =
       c.augmentationWidth == 0
       ? nil
@@ -231,8 +236,8 @@ public struct UNet {
   /// - Parameters:
   ///   - x: images `[N, H, W, inputChannels]`.
   ///   - timesteps: one for each image.
-  ///   - conditioning: the images' conditions: what ``conditioner`` gives, and tokens `[N, T, tokenWidth]` for
-  ///     cross-attention; empty for an unconditional network.
+  ///   - conditioning: the images' conditions: what ``conditioner`` gives, vectors `[N, embeddingWidth]`, and tokens
+  ///     `[N, T, tokenWidth]` for cross-attention; empty for an unconditional network.
   ///   - augmentation: float32 `[N, augmentationWidth]`; nil, or zeros, for unchanged images.
   ///   - dropout: the random numbers that drop activations; nil outside training.
   /// - Returns: `[N, H, W, outputChannels]`.
@@ -282,7 +287,8 @@ public struct UNet {
     -> Variable
   {
     require(
-      (conditioning.pooled == nil) == (conditioner == nil), "a conditional network needs conditions, others take none")
+      (conditioning.embedded == nil) == (conditioner == nil), "a network of classes needs them, others take none")
+    require((conditioning.vectors == nil) == (projection == nil), "a network of vectors needs them, others take none")
     require(
       (conditioning.tokens == nil) == (configuration.crossAttention == nil),
       "a network with cross-attention needs tokens, others take none")
@@ -290,7 +296,10 @@ public struct UNet {
       timestepEmbedding(timesteps), shape: [timesteps.count, timestepEmbedding.width], type: x.value.type,
       on: x.backend)
     var embedding = time2(activate(.silu, time1(Variable(sinusoids, on: x.tape))))
-    if let pooled = conditioning.pooled { embedding = embedding + pooled }
+    if let embedded = conditioning.embedded { embedding = embedding + embedded }
+    if let projection, let vectors = conditioning.vectors {
+      embedding = embedding + projection.second(activate(.silu, projection.first(vectors)))
+    }
     if let augmentationEmbedding, let augmentation {
       embedding = embedding + augmentationEmbedding(Variable(augmentation.cast(to: x.value.type), on: x.tape))
     }

@@ -229,6 +229,12 @@ extension Diffusion {
       try add(autoencoder.folder(), as: settings.captions ? "vae" : "vqvae")
     }
     if settings.captions {
+      guard !settings.pooledText else {
+        throw UserError(
+          .unavailable,
+          "no pipeline of diffusers gives a network of latents the last token of a text, as pooled-text does",
+          hint: "Train one with \(field: "set") pooled-text=false.")
+      }
       guard autoencoder?.settings.kind == .kl else {
         throw UserError(
           .unavailable,
