@@ -37,6 +37,12 @@ import Testing
       let result = try program.run(verb + ["--output", "verb.png"])
       #expect(result.status == 0, "\(verb): \(result.errors)")
     }
+    // The captions are made of the classes' names, as in training.
+    let judged = try program.run(
+      "evaluate", "words", "--captions", "--count", "3", "--steps", "2", "--negative", "a zebra", "--guidance", "2")
+    #expect(judged.status == 0 && judged.output.contains("3 captions of"), "\(judged.output) \(judged.errors)")
+    let mixed = try program.run("evaluate", "words", "--captions", "--features", "pixels")
+    #expect(mixed.status == 64 && mixed.errors.contains("--features"), "\(mixed.errors)")
   }
 
   @Test func whatAModelOfCaptionsDoesNotTakeIsRefused() throws {

@@ -360,6 +360,7 @@ extension Diffusion {
     case .classes:
       let (count, size) = (context.data.classNames.count, denoiser.spaceSize)
       let names = context.data.list(Array(context.data.classNames.indices))
+      let decoded = "pipeline.vqvae.decode(x / pipeline.vqvae.config.scaling_factor).sample"
       return """
         No pipeline of diffusers draws classes, so draw with the network and the scheduler. The classes are 0 to \(count - 1): \
         \(names). Class \(count) stands for none, for guidance.
@@ -373,6 +374,8 @@ extension Diffusion {
                 with torch.no_grad():
                     output = unet(scheduler.scale_model_input(x, t), t, class_labels=torch.tensor([0] * 4)).sample
                 x = scheduler.step(output, t, x).prev_sample
+            with torch.no_grad():
+                pictures = (\(settings.space.isEmpty ? "x" : decoded) / 2 + 0.5).clamp(0, 1)
         """
     default:
       return load + """

@@ -242,7 +242,7 @@ public struct EvaluateRequest: RecordedRequest {
     let judge = try clip.load(work, of: loaded.model)
     var whole = self
     whole.clip = judge?.choice ?? clip
-    let heldOut = try data.splits().validation
+    let heldOut = try loaded.captioned(data.splits()).validation
     let count = min(count ?? 500, heldOut.count)
     let options = try sampling.options(for: loaded.model.context.data)
     let (evaluation, pictures) = try CaptionEvaluation.judging(
@@ -265,7 +265,7 @@ public struct EvaluateRequest: RecordedRequest {
     of model: any Sampling, _ loaded: LoadedModel, _ work: Work, _ data: LazyData, _ answer: inout EvaluateAnswer
   ) throws {
     var options = try sampling.options(for: model.context.data)
-    let (count, splits) = (count ?? 10_000, try data.splits())
+    let (count, splits) = (count ?? 10_000, try loaded.captioned(data.splits()))
     var drawing = [(key: "Count", value: String(count)), (key: "Seed", value: String(options.seed))]
     let captions = splits.train.shuffled().annotations.captions?.compactMap(\.first) ?? []
     if options.conditions == nil, model.conditionKind.takesTexts, !captions.isEmpty {
@@ -451,5 +451,12 @@ extension LoadedModel {
       work.remark("\(splits.train.name) is not what \(runName) was trained on: \(state.data.name), as it was then.")
     }
     return splits
+  }
+
+  /// The data with captions of their classes' names, if the model was trained with such.
+  fileprivate func captioned(_ splits: DatasetSplits) throws -> DatasetSplits {
+    let template = try configuration.decode(RunDescription.self).captionTemplate
+    if template.isEmpty || splits.train.labels == nil { return splits }
+    return try splits.captioned(by: CaptionTemplate(parsing: template))
   }
 }
