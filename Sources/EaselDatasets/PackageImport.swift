@@ -112,9 +112,10 @@ package struct PackageImport {
       throw UserError(.unavailable, "apt-get download \(package.name) left no .deb file", hint: hint)
     }
     progress("Unpacking \(archive)")
-    let root = folder.appendingPathComponent("root-\(package.name)")
+    // It runs in the folder, from where a relative path would lead elsewhere.
+    let root = "root-\(package.name)"
     try ExternalCommand(name: "dpkg", searchPath: programFolders).run(["-x", archive, root], in: folder, hint: hint)
-    return root
+    return folder.appendingPathComponent(root)
   }
 }
 

@@ -110,6 +110,13 @@ import Testing
       let path = try FashionMNIST.importDataset(from: nil, into: "\(folder)/Other", by: fetching, progress: { _ in })
       #expect(try DatasetCatalog(searchRoots: []).resolve(path).train.count == 4)
       #expect(try FileManager.default.contentsOfDirectory(atPath: "\(folder)/Other") == ["fashion-mnist"])
+      // The programs run in another folder than this one.
+      let depth = FileManager.default.currentDirectoryPath.split(separator: "/").count
+      let relative = String(repeating: "../", count: depth) + folder.drop { $0 == "/" } + "/Relative"
+      #expect(throws: Never.self) {
+        try FashionMNIST.importDataset(from: nil, into: relative, by: fetching, progress: { _ in })
+      }
+      #expect(try DatasetCatalog(searchRoots: []).resolve("\(folder)/Relative/fashion-mnist").train.count == 4)
     }
   }
 }
