@@ -94,6 +94,18 @@ public struct AutoencoderKLNetwork {
     return quantConvolution.map { $0(encoded) } ?? encoded
   }
 
+  /// The log-variance that latents begin with.
+  private static let firstLogVariance: Float = -6
+
+  /// Makes the noise in latents small. With as much as a new network would have, latents say little at first, and the
+  /// decoder learns to ignore some of their numbers, which takes long to undo.
+  func quiet() {
+    guard quantizer == nil, let bias = quantConvolution?.bias else { return }
+    bias.value.withMutableFloats { values in
+      for index in values.count / 2..<values.count { values[index] = Self.firstLogVariance }
+    }
+  }
+
   /// The mean and the log-variance of latents, float32 `[N, h, w, latentChannels]`, from what
   /// ``encode(_:)`` gives. The log-variance is limited to −30…20; beyond that its gradient is 0.
   public func moments(_ encoded: Variable) -> (mean: Variable, logVariance: Variable) {
