@@ -2,6 +2,7 @@
 #include "include/CEaselKernels.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 void *easel_reserve(size_t bytes) {
   void *address = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -15,6 +16,25 @@ bool easel_commit(void *address, size_t bytes) {
 }
 
 void easel_unreserve(void *address, size_t bytes) { munmap(address, bytes); }
+
+// The bytes between an address, or a position in a file, and the beginning of its page.
+static size_t past_page(size_t position) { return position % (size_t)sysconf(_SC_PAGESIZE); }
+
+void *easel_map_file(int descriptor, size_t start, size_t bytes) {
+  const size_t past = past_page(start);
+  char *pages = mmap(NULL, past + bytes, PROT_READ, MAP_PRIVATE, descriptor, (off_t)(start - past));
+  return pages == MAP_FAILED ? NULL : pages + past;
+}
+
+void easel_evict(void *address, size_t bytes) {
+  const size_t past = past_page((uintptr_t)address);
+  madvise((char *)address - past, past + bytes, MADV_DONTNEED);  // only a hint
+}
+
+void easel_unmap_file(void *address, size_t bytes) {
+  const size_t past = past_page((uintptr_t)address);
+  munmap((char *)address - past, past + bytes);
+}
 
 extern const easel_kernels easel_kernels_baseline, easel_kernels_avx2, easel_kernels_avx512, easel_kernels_avx512_bf16;
 

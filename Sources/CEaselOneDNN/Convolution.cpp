@@ -44,27 +44,27 @@ auto subject(const char *operation, const Convolution &c) {
   };
 }
 
-Key key(Operation operation, const Convolution &c, bool bias, bool extra) {
-  return Key(operation,
-             {c.batch, c.height, c.width, c.input_channels, c.output_channels, c.kernel_height, c.kernel_width,
-              c.stride_height, c.stride_width, c.pad_top, c.pad_left, c.pad_bottom, c.pad_right, c.type, bias, extra});
+Key key(Operation operation, const Convolution &c, easel_dnn_type weights, bool bias, bool extra) {
+  return Key(operation, {c.batch, c.height, c.width, c.input_channels, c.output_channels, c.kernel_height,
+                         c.kernel_width, c.stride_height, c.stride_width, c.pad_top, c.pad_left, c.pad_bottom,
+                         c.pad_right, c.type, weights, bias, extra});
 }
 
 // oneDNN's view of a convolution. The dimensions are N, C, H, W whatever the order in memory.
 struct Geometry {
   Layout x, y, bias;
-  Layout plain_weights;     // float32 OIHW
+  Layout plain_weights;     // OIHW
   Layout weights;           // of the activations' type, in the order that oneDNN prefers
   Layout weights_gradient;  // float32, in the order that oneDNN prefers
   dnnl::memory::dims stride, padding_before, padding_after;
 
-  Geometry(const Convolution &c, bool has_bias) {
+  Geometry(const Convolution &c, easel_dnn_type weights_type, bool has_bias) {
     const auto type = data_type(c.type), float32 = dnnl::memory::data_type::f32;
     const dnnl::memory::dims weights_shape = {c.output_channels, c.input_channels, c.kernel_height, c.kernel_width};
     x = Layout({c.batch, c.input_channels, c.height, c.width}, type, Tag::nhwc);
     y = Layout({c.batch, c.output_channels, output_height(c), output_width(c)}, type, Tag::nhwc);
     if (has_bias) bias = Layout({c.output_channels}, float32, Tag::x);
-    plain_weights = Layout(weights_shape, float32, Tag::oihw);
+    plain_weights = Layout(weights_shape, data_type(weights_type), Tag::oihw);
     weights = Layout(weights_shape, type, Tag::any);
     weights_gradient = Layout(weights_shape, float32, Tag::any);
     stride = {c.stride_height, c.stride_width};
@@ -79,8 +79,9 @@ struct Geometry {
   }
 };
 
-Plan plan_forward(const easel_dnn_context &context, const Convolution &convolution, bool has_bias, bool has_residual) {
-  const Geometry geometry(convolution, has_bias);
+Plan plan_forward(const easel_dnn_context &context, const Convolution &convolution, easel_dnn_type weights,
+                  bool has_bias, bool has_residual) {
+  const Geometry geometry(convolution, weights, has_bias);
   const auto description = geometry.forward(context);
   Plan plan;
   plan.plain = geometry.plain_weights;
@@ -97,8 +98,8 @@ Plan plan_forward(const easel_dnn_context &context, const Convolution &convoluti
   return plan;
 }
 
-Plan plan_backward_data(const easel_dnn_context &context, const Convolution &convolution) {
-  const Geometry geometry(convolution, false);
+Plan plan_backward_data(const easel_dnn_context &context, const Convolution &convolution, easel_dnn_type weights) {
+  const Geometry geometry(convolution, weights, false);
   const auto description = describe_backward<dnnl::convolution_backward_data>(
       context.engine, context.attributes(), geometry.forward(context),
       algorithm::convolution_direct, geometry.x, geometry.weights, geometry.y, geometry.stride,
@@ -114,7 +115,7 @@ Plan plan_backward_data(const easel_dnn_context &context, const Convolution &con
 
 Plan plan_backward_weights(const easel_dnn_context &context, const Convolution &convolution, bool has_bias,
                            bool accumulate) {
-  const Geometry geometry(convolution, has_bias);
+  const Geometry geometry(convolution, EASEL_DNN_FLOAT32, has_bias);
   const auto description = describe_backward<dnnl::convolution_backward_weights>(
       context.engine, context.attributes(), geometry.forward(context),
       algorithm::convolution_direct, geometry.x, geometry.weights_gradient, geometry.bias, geometry.y, geometry.stride,
@@ -131,14 +132,15 @@ Plan plan_backward_weights(const easel_dnn_context &context, const Convolution &
   return plan;
 }
 
-Plan &forward(easel_dnn_context &context, const Convolution &c, bool has_bias, bool has_residual) {
-  return context.plan(key(Operation::convolution_forward, c, has_bias, has_residual),
-                      [&] { return plan_forward(context, c, has_bias, has_residual); });
+Plan &forward(easel_dnn_context &context, const Convolution &c, easel_dnn_type weights, bool has_bias,
+              bool has_residual) {
+  return context.plan(key(Operation::convolution_forward, c, weights, has_bias, has_residual),
+                      [&] { return plan_forward(context, c, weights, has_bias, has_residual); });
 }
 
-Plan &backward_data(easel_dnn_context &context, const Convolution &c) {
-  return context.plan(key(Operation::convolution_backward_data, c, false, false),
-                      [&] { return plan_backward_data(context, c); });
+Plan &backward_data(easel_dnn_context &context, const Convolution &c, easel_dnn_type weights) {
+  return context.plan(key(Operation::convolution_backward_data, c, weights, false, false),
+                      [&] { return plan_backward_data(context, c, weights); });
 }
 
 }  // namespace
@@ -148,7 +150,7 @@ int easel_dnn_convolution_forward(easel_dnn_context *context, const easel_dnn_co
   return context->guarded(subject("forward", *convolution), [&] {
     check(*convolution);
     require(x && weights.pointer && y, "a buffer is null");
-    Plan &plan = forward(*context, *convolution, bias, residual);
+    Plan &plan = forward(*context, *convolution, weights.type, bias, residual);
     context->run(plan.main, {{DNNL_ARG_SRC, x},
                              {DNNL_ARG_WEIGHTS, context->weights(plan, weights)},
                              {DNNL_ARG_BIAS, bias},
@@ -161,7 +163,7 @@ int easel_dnn_convolution_forward_pack(easel_dnn_context *context, const easel_d
                                        easel_dnn_weights *weights) {
   return context->guarded(subject("forward", *part), [&] {
     check(*part);
-    weights->packed = context->pack(forward(*context, *part, has_bias, false), *weights);
+    weights->packed = context->pack(forward(*context, *part, weights->type, has_bias, false), *weights);
   });
 }
 
@@ -169,7 +171,7 @@ int easel_dnn_convolution_backward_data_pack(easel_dnn_context *context, const e
                                              easel_dnn_weights *weights) {
   return context->guarded(subject("backward to its input", *part), [&] {
     check(*part);
-    weights->packed = context->pack(backward_data(*context, *part), *weights);
+    weights->packed = context->pack(backward_data(*context, *part, weights->type), *weights);
   });
 }
 
@@ -178,7 +180,7 @@ int easel_dnn_convolution_backward_data(easel_dnn_context *context, const easel_
   return context->guarded(subject("backward to its input", *convolution), [&] {
     check(*convolution);
     require(dy && weights.pointer && dx, "a buffer is null");
-    Plan &plan = backward_data(*context, *convolution);
+    Plan &plan = backward_data(*context, *convolution, weights.type);
     context->run(plan.main, {{DNNL_ARG_DIFF_DST, dy},
                              {DNNL_ARG_WEIGHTS, context->weights(plan, weights)},
                              {DNNL_ARG_DIFF_SRC, dx}});
@@ -190,7 +192,7 @@ int easel_dnn_convolution_backward_weights(easel_dnn_context *context, const eas
   return context->guarded(subject("backward to its weights", *convolution), [&] {
     check(*convolution);
     require(x && dy && dw, "a buffer is null");
-    Plan &plan = context->plan(key(Operation::convolution_backward_weights, *convolution, db, accumulate),
+    Plan &plan = context->plan(key(Operation::convolution_backward_weights, *convolution, EASEL_DNN_FLOAT32, db, accumulate),
                                [&] { return plan_backward_weights(*context, *convolution, db, accumulate); });
     // oneDNN overwrites both results and has its own order for weights. If that is not what the caller wants, the results
     // go through `temporaries`; the weights' gradient comes first there, for its alignment.

@@ -17,7 +17,8 @@ using Strides = easel_dnn_strides;
 
 // What `multiply` can do beyond `easel_dnn_matmul_run`.
 struct Extras {
-  bool packs_b = false;  // b is `easel_dnn_weights`: float32 whatever `b_type` says, and packed
+  bool packs_b = false;  // b is `easel_dnn_weights`, packed: `b_type` is the type of the copy
+  easel_dnn_type stored = EASEL_DNN_FLOAT32;  // the weights' own type
   bool bias = false;
   bool residual = false;  // of c's layout
 };
@@ -79,7 +80,7 @@ Plan plan_matmul(const easel_dnn_context &context, const MatMul &m, const Extras
   const Layout a = layout(m, m.rows, m.inner, m.a_strides, data_type(m.a_type));
   const Layout c = layout(m, m.rows, m.columns, m.c_strides, data_type(m.c_type));
   Plan plan;
-  plan.plain = layout(m, m.inner, m.columns, m.b_strides, extras.packs_b ? float32 : data_type(m.b_type));
+  plan.plain = layout(m, m.inner, m.columns, m.b_strides, data_type(extras.packs_b ? extras.stored : m.b_type));
   const Layout b = extras.packs_b ? Layout({m.inner, m.columns}, data_type(m.b_type), Tag::any) : plan.plain;
 
   Layout bias, residual;
@@ -113,7 +114,8 @@ Plan &plan(easel_dnn_context &context, const MatMul &m, const Extras &extras) {
   static_assert(sizeof scale == sizeof m.scale, "the scale enters the key by its bits");
   std::memcpy(&scale, &m.scale, sizeof scale);
   const Strides &a = m.a_strides, &b = m.b_strides, &c = m.c_strides;
-  const int64_t flags = m.accumulate | extras.packs_b << 1 | extras.bias << 2 | extras.residual << 3;
+  const int64_t flags = m.accumulate | extras.packs_b << 1 | extras.bias << 2 | extras.residual << 3 |
+                        extras.stored << 4;
   const int64_t types = m.a_type | m.b_type << 1 | m.c_type << 2;
   const Key key(Operation::matmul,
                 {m.batch0, m.batch1, m.rows, m.columns, m.inner, a.batch0, a.batch1, a.row, a.column, b.batch0,
@@ -137,10 +139,12 @@ void multiply(easel_dnn_context &context, const MatMul &m, const void *a, const 
   context.run(found.main, {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_BIAS, bias}, {DNNL_ARG_DST, c}});
 }
 
-Plan &plan_with_weights(easel_dnn_context &context, const MatMul &m, bool has_bias, bool has_residual) {
+Plan &plan_with_weights(easel_dnn_context &context, const MatMul &m, easel_dnn_type weights, bool has_bias,
+                        bool has_residual) {
   check(m);
   Extras extras;
   extras.packs_b = true;
+  extras.stored = weights;
   extras.bias = has_bias;
   extras.residual = has_residual;
   return plan(context, m, extras);
@@ -149,7 +153,7 @@ Plan &plan_with_weights(easel_dnn_context &context, const MatMul &m, bool has_bi
 // c = a · weights [+ bias] [+ residual]
 void multiply(easel_dnn_context &context, const MatMul &m, const void *a, easel_dnn_weights weights,
               const float *bias, const void *residual, void *c) {
-  Plan &found = plan_with_weights(context, m, bias, residual);
+  Plan &found = plan_with_weights(context, m, weights.type, bias, residual);
   require(a && weights.pointer && c, "a buffer is null");
   context.run(found.main, {{DNNL_ARG_SRC, a},
                            {DNNL_ARG_WEIGHTS, context.weights(found, weights)},
@@ -191,7 +195,7 @@ int easel_dnn_linear_pack(easel_dnn_context *context, int64_t rows, int64_t in_f
                           easel_dnn_type type, bool has_bias, bool has_residual, easel_dnn_weights *weights) {
   const MatMul m = product(rows, in_features, out_features, {0, 0, 1, in_features}, type);
   return context->guarded(subject("linear", m), [&] {
-    weights->packed = context->pack(plan_with_weights(*context, m, has_bias, has_residual), *weights);
+    weights->packed = context->pack(plan_with_weights(*context, m, weights->type, has_bias, has_residual), *weights);
   });
 }
 
@@ -200,7 +204,7 @@ int easel_dnn_linear_backward_data_pack(easel_dnn_context *context, int64_t rows
                                         easel_dnn_weights *weights) {
   const MatMul m = product(rows, out_features, in_features, {0, 0, in_features, 1}, type);
   return context->guarded(subject("linear backward to its input", m), [&] {
-    weights->packed = context->pack(plan_with_weights(*context, m, false, has_addend), *weights);
+    weights->packed = context->pack(plan_with_weights(*context, m, weights->type, false, has_addend), *weights);
   });
 }
 

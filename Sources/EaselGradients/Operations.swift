@@ -13,7 +13,7 @@ import Foundation
 ///
 /// - Parameters:
 ///   - x: `[N, H, W, I]`.
-///   - weight: `[O, I, KH, KW]`, float32.
+///   - weight: `[O, I, KH, KW]`, float32, or bfloat16 if it is a constant.
 ///   - bias: `[O]`, float32; nil for 0.
 ///   - residual: `[N, OH, OW, O]`, added to the result; nil for 0.
 ///   - window: stride and padding, in pixels.
@@ -51,7 +51,7 @@ public func conv2d(
 ///
 /// - Parameters:
 ///   - x: `[N, OH, OW, O]`.
-///   - weight: `[O, I, KH, KW]`, float32. PyTorch's `ConvTranspose2d` has its input channels first, too.
+///   - weight: `[O, I, KH, KW]`, float32, or bfloat16 if it is a constant. PyTorch's `ConvTranspose2d` has its input channels first, too.
 ///   - bias: `[I]`, float32; nil for 0.
 ///   - size: height and width of the result. `window` must take them to OH and OW; others trap.
 ///   - window: stride and padding, in pixels.
@@ -81,7 +81,7 @@ public func convTranspose2d(
 ///
 /// - Parameters:
 ///   - x: `[…, I]`.
-///   - weight: `[O, I]`, float32.
+///   - weight: `[O, I]`, float32, or bfloat16 if it is a constant.
 ///   - bias: `[O]`, float32; nil for 0.
 ///   - residual: `[…, O]`, added to the result; nil for 0.
 /// - Returns: `[…, O]`.
@@ -102,7 +102,7 @@ public func linear(_ x: Variable, weight: Variable, bias: Variable? = nil, resid
 ///
 /// - Parameters:
 ///   - x: `[…, O]`.
-///   - weight: `[O, I]`, float32.
+///   - weight: `[O, I]`, float32, or bfloat16 if it is a constant.
 /// - Returns: `[…, I]`.
 public func linearTransposed(_ x: Variable, weight: Variable) -> Variable {
   let y = x.backend.linearInputGradient(x.value, weight: weight.value, adding: nil)

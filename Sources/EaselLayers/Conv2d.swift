@@ -57,7 +57,7 @@ public struct Conv2d {
   /// - Returns: `[N, OH, OW, out]`.
   public func callAsFunction(_ x: Variable, residual: Variable? = nil) -> Variable {
     conv2d(
-      x, weight: weight.variable(on: x.tape), bias: bias?.variable(on: x.tape), residual: residual, window: window)
+      x, weight: weight.weight(on: x.tape), bias: bias?.variable(on: x.tape), residual: residual, window: window)
   }
 }
 
@@ -105,7 +105,7 @@ public struct ConvTranspose2d {
   public func callAsFunction(_ x: Variable, size: (height: Int, width: Int)? = nil) -> Variable {
     func enlarged(_ length: Int) -> Int { (length - 1) * stride - 2 * padding + kernelSize + outputPadding }
     return convTranspose2d(
-      x, weight: weight.variable(on: x.tape), bias: bias?.variable(on: x.tape),
+      x, weight: weight.weight(on: x.tape), bias: bias?.variable(on: x.tape),
       size: size ?? (height: enlarged(x.shape[1]), width: enlarged(x.shape[2])),
       window: ConvolutionWindow(stride: stride, padding: padding))
   }

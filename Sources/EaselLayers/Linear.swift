@@ -29,7 +29,7 @@ public struct Linear {
   ///   - residual: `[…, out]`, added to the result; nil for none.
   /// - Returns: `[…, out]`.
   public func callAsFunction(_ x: Variable, residual: Variable? = nil) -> Variable {
-    linear(x, weight: weight.variable(on: x.tape), bias: bias?.variable(on: x.tape), residual: residual)
+    linear(x, weight: weight.weight(on: x.tape), bias: bias?.variable(on: x.tape), residual: residual)
   }
 }
 

@@ -10,6 +10,8 @@ public final class Parameter {
   // The arena owns its parameters. Code that trains or uses a network must keep the arena.
   fileprivate weak var arena: Arena?
   fileprivate var offset = 0
+  // Takes the place of the arena's memory.
+  fileprivate var given: Tensor?
 
   init(name: String, shape: Shape, initializer: Initializer) {
     self.name = name
@@ -23,8 +25,13 @@ public final class Parameter {
   }
 
   /// The values in use: the trained ones or their moving average; see ``Arena/usesAverage``. Float32 of ``shape``, a
-  /// view of the arena. Traps if the arena is gone.
-  public var value: Tensor { home.active.view(at: offset, shape: shape) }
+  /// view of the arena; see ``Arena/use(_:)`` for the exception. Traps if the arena is gone.
+  public var value: Tensor { stored.cast(to: .float32) }
+  /// The same, but bfloat16 if that is how they are stored.
+  public var stored: Tensor {
+    let home = home
+    return given ?? home.active.view(at: offset, shape: shape)
+  }
   /// The gradient that backward passes have added up: float32 of ``shape``, a view of the arena. Traps if the arena is
   /// gone.
   public var gradient: Tensor { home.gradients.view(at: offset, shape: shape) }
@@ -33,7 +40,12 @@ public final class Parameter {
   ///
   /// - Parameter tape: the tape that records the computation; nil for none.
   /// - Returns: float32 of ``shape``.
-  public func variable(on tape: Tape?) -> Variable {
+  public func variable(on tape: Tape?) -> Variable { variable(value, on: tape) }
+
+  /// The same for operations that take weights of both types: float32 or bfloat16 of ``shape``, as they are stored.
+  public func weight(on tape: Tape?) -> Variable { variable(stored, on: tape) }
+
+  private func variable(_ value: Tensor, on tape: Tape?) -> Variable {
     guard let tape, !home.isFrozen else { return Variable(value, on: tape) }
     return tape.variable(value, accumulatingInto: gradient)
   }
@@ -152,9 +164,8 @@ public struct Scope {
       .merging(registry.buffers.map { ($0.name, $0.shape) }) { first, _ in first }
   }
 
-  /// Allocates memory for the declared parameters and draws their first values from the `parameters` stream of `seed`:
-  /// 4 bytes per number, and as many again for gradients once there are any. Code that uses the network must keep the
-  /// arena.
+  /// Provides memory for the declared parameters, with first values from the `parameters` stream of `seed`: 4 bytes per
+  /// number, and as many again for gradients once there are any. Code that uses the network must keep the arena.
   public func makeArena(on backend: any Backend, seed: UInt64) -> Arena {
     Arena(registry.parameters, registry.buffers, on: backend, seed: seed)
   }
@@ -165,6 +176,9 @@ public struct Scope {
 /// A pass over an arena (a step, a norm, zeroing) is one loop. Every parameter begins at a multiple of 64 bytes; the
 /// gaps are zero and stay zero. Parameters of several axes come first, then those of one axis, each in order of
 /// declaration.
+///
+/// Values are made when they are first used. A network that is only used can have those of a file instead, which need no
+/// memory of their own: see ``use(_:)``.
 public final class Arena {
   /// The parameters, in order of declaration.
   public let parameters: [Parameter]
@@ -173,7 +187,13 @@ public final class Arena {
   /// The backend that provides the memory.
   public let backend: any Backend
   /// All parameters one after the other: float32 `[total]`, including gaps.
-  public let values: Tensor
+  public var values: Tensor {
+    if let made { return made }
+    let made = backend.threads.completely(makeValues)
+    self.made = made
+    return made
+  }
+  private var made: Tensor?
   /// The index where parameters of one axis begin: biases and norms, which some recipes exclude from weight decay.
   public let vectorsStart: Int
   /// Their gradients, in the shape of ``values``; backward passes add to them.
@@ -185,28 +205,49 @@ public final class Arena {
   /// Whether the arena takes no gradients, like the discriminator's while the generator learns.
   public var isFrozen = false
 
+  private let seed: UInt64
+
   fileprivate init(_ parameters: [Parameter], _ buffers: [Buffer], on backend: any Backend, seed: UInt64) {
-    self.parameters = parameters
-    self.buffers = buffers
-    self.backend = backend
-    func size(_ parameter: Parameter) -> Int { (parameter.shape.count + 15) / 16 * 16 }
-    let total = parameters.reduce(0) { $0 + size($1) }
-    vectorsStart = parameters.reduce(0) { $0 + ($1.shape.rank > 1 ? size($1) : 0) }
-    values = Tensor(repeating: 0, shape: [total], on: backend)
+    (self.parameters, self.buffers, self.backend, self.seed) = (parameters, buffers, backend, seed)
+    vectorsStart = parameters.reduce(0) { $0 + ($1.shape.rank > 1 ? Self.size($1) : 0) }
     var (matrixEnd, vectorEnd) = (0, vectorsStart)
-    for (index, parameter) in parameters.enumerated() {
+    for parameter in parameters {
       if parameter.shape.rank > 1 {
         parameter.settle(in: self, at: matrixEnd)
-        matrixEnd += size(parameter)
+        matrixEnd += Self.size(parameter)
       } else {
         parameter.settle(in: self, at: vectorEnd)
-        vectorEnd += size(parameter)
+        vectorEnd += Self.size(parameter)
       }
-      parameter.initializer.fill(
-        parameter.value, RandomDraw(seed: seed, stream: .parameters, index: UInt64(index)))
+    }
+    for buffer in buffers { buffer.settle(in: self) }
+  }
+
+  /// The numbers that a parameter takes, with the gap behind it.
+  private static func size(_ parameter: Parameter) -> Int { (parameter.shape.count + 15) / 16 * 16 }
+
+  private func makeValues() -> Tensor {
+    let values = Tensor(repeating: 0, shape: [parameters.reduce(0) { $0 + Self.size($1) }], on: backend)
+    for (index, parameter) in parameters.enumerated() {
+      let place = parameter.view(of: values)
+      if let given = parameter.given {
+        backend.copy(given.cast(to: .float32), into: place)
+      } else {
+        parameter.initializer.fill(place, RandomDraw(seed: seed, stream: .parameters, index: UInt64(index)))
+      }
     }
     values.storage.markModified()
-    for buffer in buffers { buffer.settle(in: self) }
+    return values
+  }
+
+  /// Gives the parameters values in other memory, such as that of a file. The network can only be used from now on: the
+  /// arena is frozen, and ``values`` becomes a copy once something asks for it.
+  ///
+  /// - Parameter values: the parameters' values, in their order and shapes, float32 or bfloat16; others trap.
+  public func use(_ values: [Tensor]) {
+    require(values.map(\.shape) == parameters.map(\.shape), "values of other shapes than the parameters")
+    for (parameter, value) in zip(parameters, values) { parameter.given = value }
+    isFrozen = true
   }
 
   fileprivate var active: Tensor { usesAverage ? average ?? values : values }
@@ -220,8 +261,7 @@ public final class Arena {
   /// Makes backends discard what they derived from the parameters, such as reordered copies: abandoned work may have
   /// left it half finished.
   public func forgetDerived() {
-    values.storage.markModified()
-    average?.storage.markModified()
+    for tensor in [made, average] + parameters.map(\.given) { tensor?.storage.markModified() }
   }
 
   /// The name of the first parameter with an infinity or NaN in its gradient.

@@ -40,7 +40,8 @@ public final class Component {
     _ name: String, _ scope: Scope, _ context: ModelContext, seed: UInt64? = nil, role: Role = .trained
   ) throws {
     let parameters = scope.parameterCount
-    try MachineMemory.require(4 * parameters, for: "a model of \(parameters) parameters")
+    // What it takes to be used; training takes several times as much.
+    try MachineMemory.require(context.type.byteCount * parameters, for: "a model of \(parameters) parameters")
     self.init(name, scope.makeArena(on: context.backend, seed: seed ?? context.seed), role: role)
   }
 

@@ -10,10 +10,16 @@ extension Arena {
   ///   - buffer: values, an average or a moment.
   ///   - prefix: put before each name.
   public func entries(of buffer: Tensor, prefix: String = "") -> [SafetensorsWriter.Tensor] {
+    entries(prefix: prefix) { $0.view(of: buffer) }
+  }
+
+  /// Entries of the values in use.
+  package var valueEntries: [SafetensorsWriter.Tensor] { entries(prefix: "") { $0.value } }
+
+  private func entries(prefix: String, _ values: @escaping (Parameter) -> Tensor) -> [SafetensorsWriter.Tensor] {
     parameters.map { parameter in
-      let part = parameter.view(of: buffer)
-      return SafetensorsWriter.Tensor(name: prefix + parameter.name, type: .float32, shape: part.shape.sizes) { sink in
-        try part.withBytes { try sink($0) }
+      SafetensorsWriter.Tensor(name: prefix + parameter.name, type: .float32, shape: parameter.shape.sizes) { sink in
+        try values(parameter).withBytes { try sink($0) }
       }
     }
   }
@@ -23,6 +29,16 @@ extension Arena {
   /// - Throws: `UserError` (bad data) naming the file and the tensor that is missing or has another shape, before
   ///   anything is changed, or that holds an infinity or no number at all.
   public func load(_ buffer: Tensor, from file: any TensorFile, prefix: String = "") throws {
+    try check(file, prefix: prefix)
+    for parameter in parameters {
+      let values = try file.finiteFloats(prefix + parameter.name)
+      parameter.view(of: buffer).withMutableFloats { _ = $0.update(fromContentsOf: values) }
+    }
+    buffer.storage.markModified()
+  }
+
+  /// Checks that a file has a tensor of floats for every parameter, in its shape.
+  private func check(_ file: any TensorFile, prefix: String) throws {
     for parameter in parameters {
       let name = prefix + parameter.name
       guard let entry = file.entries[name] else {
@@ -40,11 +56,6 @@ extension Arena {
           .badData, "\(file.path): tensor \(name): expected F32, BF16, F16 or F64, found \(entry.type.rawValue)")
       }
     }
-    for parameter in parameters {
-      let values = try file.finiteFloats(prefix + parameter.name)
-      parameter.view(of: buffer).withMutableFloats { _ = $0.update(fromContentsOf: values) }
-    }
-    buffer.storage.markModified()
   }
 }
 
@@ -67,6 +78,41 @@ extension Arena {
   /// - Throws: `UserError` (bad data), as ``load(_:from:prefix:)``.
   public func loadWeights(average: Bool, from file: any TensorFile, prefix: String = "") throws {
     guard let values = average ? self.average : values else { return }
+    try withWeights(average: average) {
+      try readBuffers(from: file, prefix: prefix) { try load(values, from: file, prefix: prefix) }
+    }
+  }
+
+  /// Reads the trained weights of a network that is only used from now on. Those of several axes are used as they lie in
+  /// the file, without a copy in memory, if the backend takes their type.
+  ///
+  /// - Throws: `UserError` (bad data), as ``load(_:from:prefix:)``.
+  package func useWeights(of file: SafetensorsReader, prefix: String = "") throws {
+    try readBuffers(from: file, prefix: prefix) {
+      try check(file, prefix: prefix)
+      let mapped = file.mappedTensors(on: backend)
+      let stored = parameters.compactMap { mapped[prefix + $0.name] }
+      guard stored.count == parameters.count,
+        backend.takesBFloat16Weights || stored.allSatisfy({ $0.type == .float32 })
+      else { return try load(values, from: file, prefix: prefix) }
+      use(
+        try zip(parameters, stored).map { parameter, weights in
+          let name = prefix + parameter.name
+          if parameter.shape.rank < 2 {
+            let vector = Tensor(try file.finiteFloats(name), shape: parameter.shape, on: backend)
+            vector.storage.markModified()
+            return vector
+          }
+          // A sum of finite numbers may also be too large, so look at the numbers.
+          if !backend.sumOfSquares(weights.cast(to: .float32)).isFinite { _ = try file.finiteFloats(name) }
+          weights.evict()
+          return weights
+        })
+    }
+  }
+
+  /// Checks the shapes of the buffers in a file, and reads them after other work.
+  private func readBuffers(from file: any TensorFile, prefix: String, after work: () throws -> Void) throws {
     for buffer in buffers {
       guard file.entries[prefix + buffer.name]?.shape == buffer.shape.sizes else {
         throw UserError(
@@ -74,10 +120,10 @@ extension Arena {
           hint: "The file belongs to another model, or to one with other settings.")
       }
     }
-    try load(values, from: file, prefix: prefix)
+    try work()
     for buffer in buffers {
       let numbers = try file.finiteFloats(prefix + buffer.name)
-      withWeights(average: average) { buffer.value }.withMutableFloats { _ = $0.update(fromContentsOf: numbers) }
+      buffer.value.withMutableFloats { _ = $0.update(fromContentsOf: numbers) }
     }
   }
 

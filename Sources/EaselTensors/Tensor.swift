@@ -14,7 +14,7 @@ public struct Tensor {
   /// The position of the first element in the storage, in elements.
   let offset: Int
 
-  init(storage: Storage, offset: Int = 0, shape: Shape, type: ScalarType) {
+  package init(storage: Storage, offset: Int = 0, shape: Shape, type: ScalarType) {
     _storage = storage
     self.offset = offset
     self.shape = shape
@@ -79,6 +79,8 @@ public struct Tensor {
 
   /// The first element's address, for backends in the host's memory.
   var pointer: UnsafeMutableRawPointer { storage.pointer + offset * type.byteCount }
+  /// Lets the elements leave the memory until their next use if they are those of a file.
+  package func evict() { storage.evict(pointer, byteCount: count * type.byteCount) }
   var floats: UnsafeMutablePointer<Float> {
     require(type == .float32, "float32 expected, found \(type)")
     return pointer.assumingMemoryBound(to: Float.self)

@@ -141,6 +141,17 @@ extension ThreadPool {
     }
   }
 
+  /// Does work completely in the middle of other work that may be abandoned, or was: what it makes outlives that.
+  package func completely<Result>(_ work: () throws -> Result) rethrows -> Result {
+    let outer = abandonment.state.withLock { state in
+      let outer = state
+      state = .init()
+      return outer
+    }
+    defer { abandonment.state.withLock { $0 = outer } }
+    return try work()
+  }
+
   /// Whether the present work is abandoned; checks its condition.
   package var isAbandoned: Bool {
     abandonment.state.withLock {

@@ -56,7 +56,7 @@ public struct LoadedModel {
     let name = self.weights == .ema ? CheckpointFile.average : CheckpointFile.weights
     let file = try SafetensorsReader(path: checkpoint.path(of: name))
     for component in model.components where component.role == .trained {
-      try component.arena.loadWeights(average: false, from: file, prefix: component.prefix)
+      try component.arena.useWeights(of: file, prefix: component.prefix)
     }
     modelHash = try checkpoint.modelHash(state, configuration)
     self.model = model

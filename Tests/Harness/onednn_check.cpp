@@ -30,6 +30,11 @@ static const char *name(easel_dnn_type type) { return type == EASEL_DNN_FLOAT32 
 
 static bool available(easel_dnn_type type) { return type == EASEL_DNN_FLOAT32 || easel_dnn_supports_bfloat16(); }
 
+// Float32 weights without a copy.
+static easel_dnn_weights weights_at(const float *pointer, uint64_t generation) {
+  return {pointer, generation, nullptr, EASEL_DNN_FLOAT32};
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Buffers
 
@@ -143,7 +148,7 @@ static void check_convolution(const easel_dnn_convolution &c) {
   const easel_dnn_type f32 = EASEL_DNN_FLOAT32;
   Array x = Array::random(x_count, c.type), dy = Array::random(y_count, c.type), w = Array::random(w_count, f32);
   Array bias = Array::random(c.output_channels, f32), residual = Array::random(y_count, c.type);
-  const easel_dnn_weights weights = {w.floats(), 0, nullptr};
+  const easel_dnn_weights weights = weights_at(w.floats(), 0);
 
   Expected y0(y_count), dx0(x_count), dw0(w_count), db0(c.output_channels);
   each_multiplication(c, [&](size_t i, size_t j, size_t k) {
@@ -306,7 +311,7 @@ static void check_linear(int64_t rows, int64_t in, int64_t out, easel_dnn_type t
   Array x = Array::random(rows * in, type), dy = Array::random(rows * out, type);
   Array residual = Array::random(rows * out, type);
   Array w = Array::random(out * in, EASEL_DNN_FLOAT32), bias = Array::random(out, EASEL_DNN_FLOAT32);
-  const easel_dnn_weights weights = {w.floats(), 0, nullptr};
+  const easel_dnn_weights weights = weights_at(w.floats(), 0);
   Expected y0(rows * out), dx0(rows * in);
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t o = 0; o < out; ++o)
@@ -372,7 +377,8 @@ static void check_generations() {
   Array x = Array::random(count, EASEL_DNN_FLOAT32), w = Array::random(16 * 16 * 9, EASEL_DNN_FLOAT32);
   Array first(count, EASEL_DNN_FLOAT32), second = first;
   const auto run = [&](uint64_t generation, Array &y) {
-    easel_dnn_convolution_forward(context, &c, x.data(), {w.floats(), generation, nullptr}, nullptr, nullptr, y.data());
+    easel_dnn_convolution_forward(context, &c, x.data(),
+                                  weights_at(w.floats(), generation), nullptr, nullptr, y.data());
   };
   const auto double_weights = [&] {
     for (float &value : w.wide) value *= 2;
@@ -402,24 +408,28 @@ static void check_generations() {
   Array square = Array::random(64 * 64, EASEL_DNN_FLOAT32), input = Array::random(64, EASEL_DNN_FLOAT32);
   Array forward(64, EASEL_DNN_FLOAT32), backward = forward, again = forward;
   const auto type = EASEL_DNN_FLOAT32;
-  easel_dnn_linear(context, 1, 64, 64, type, input.data(), {square.floats(), 1, nullptr}, nullptr, nullptr, forward.data());
-  easel_dnn_linear_backward_data(context, 1, 64, 64, type, input.data(), {square.floats(), 1, nullptr}, nullptr, backward.data());
-  easel_dnn_linear_backward_data(context, 1, 64, 64, type, input.data(), {square.floats(), 0, nullptr}, nullptr, again.data());
+  easel_dnn_linear(context, 1, 64, 64, type, input.data(),
+                   weights_at(square.floats(), 1), nullptr, nullptr, forward.data());
+  easel_dnn_linear_backward_data(context, 1, 64, 64, type, input.data(),
+                                 weights_at(square.floats(), 1), nullptr, backward.data());
+  easel_dnn_linear_backward_data(context, 1, 64, 64, type, input.data(),
+                                 weights_at(square.floats(), 0), nullptr, again.data());
   expect(forward.wide != backward.wide && backward.wide == again.wide, "both directions of a square matrix");
 }
 
 static void check_errors() {
   float buffer[64] = {};
   easel_dnn_convolution c = {1, 2, 2, 4, 4, 5, 5, 1, 1, 0, 0, 0, 0, EASEL_DNN_FLOAT32};
-  expect(easel_dnn_convolution_forward(context, &c, buffer, {buffer, 0, nullptr}, nullptr, nullptr, buffer) == EASEL_DNN_INVALID,
+  expect(easel_dnn_convolution_forward(context, &c, buffer,
+                                       weights_at(buffer, 0), nullptr, nullptr, buffer) == EASEL_DNN_INVALID,
          "a kernel larger than its input is refused");
   expect(std::strstr(easel_dnn_last_error(context), "[1, 2, 2, 4]") != nullptr, "the message has the shape");
   c.kernel_height = c.kernel_width = 1;
-  const easel_dnn_weights weights = {buffer, 0, nullptr};
+  const easel_dnn_weights weights = weights_at(buffer, 0);
   expect(easel_dnn_convolution_forward(context, &c, nullptr, weights, nullptr, nullptr, buffer) == EASEL_DNN_INVALID,
          "a null buffer is refused");
   c.stride_width = 0;
-  expect(easel_dnn_convolution_backward_data(context, &c, buffer, {buffer, 0, nullptr}, buffer) == EASEL_DNN_INVALID,
+  expect(easel_dnn_convolution_backward_data(context, &c, buffer, weights_at(buffer, 0), buffer) == EASEL_DNN_INVALID,
          "stride 0 is refused");
   easel_dnn_matmul m = {1, 1, 2, 2, 2, {0, 0, 4, 2}, {0, 0, 2, 1}, {0, 0, 2, 1}, {}, {}, {}, false, 1};
   expect(easel_dnn_matmul_run(context, &m, buffer, buffer, nullptr, buffer) == EASEL_DNN_INVALID,
@@ -453,7 +463,7 @@ static void bench_convolution(easel_dnn_convolution c) {
   Array x = Array::random(x_count, c.type), y = Array::random(y_count, c.type);
   Array residual = Array::random(y_count, c.type);
   Array w = Array::random(w_count, EASEL_DNN_FLOAT32), dw = w, bias(c.output_channels, EASEL_DNN_FLOAT32), db = bias;
-  const easel_dnn_weights weights = {w.floats(), 1, nullptr};
+  const easel_dnn_weights weights = weights_at(w.floats(), 1);
   const double operations = 2.0 * y_count * c.input_channels * c.kernel_height * c.kernel_width;
   std::printf("convolution %s\n", describe(c).c_str());
   measure("forward", operations, [&] {
@@ -474,7 +484,7 @@ static void bench_convolution(easel_dnn_convolution c) {
 static void bench_linear(int64_t rows, int64_t in, int64_t out, easel_dnn_type type) {
   Array x = Array::random(rows * in, type), y(rows * out, type), residual(rows * out, type);
   Array w = Array::random(out * in, EASEL_DNN_FLOAT32), bias(out, EASEL_DNN_FLOAT32);
-  const easel_dnn_weights weights = {w.floats(), 1, nullptr};
+  const easel_dnn_weights weights = weights_at(w.floats(), 1);
   const double operations = 2.0 * rows * in * out;
   std::printf("linear %s rows %d %d->%d\n", name(type), int(rows), int(in), int(out));
   measure("forward", operations, [&] {

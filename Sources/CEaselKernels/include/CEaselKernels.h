@@ -38,6 +38,12 @@ void *_Nullable easel_reserve(size_t bytes);
 bool easel_commit(void *address, size_t bytes);
 void easel_unreserve(void *address, size_t bytes);
 
+// Bytes of a file as memory that can only be read; NULL if the system does not provide it.
+void *_Nullable easel_map_file(int descriptor, size_t start, size_t bytes);
+// Lets them leave the memory until they are used again.
+void easel_evict(void *address, size_t bytes);
+void easel_unmap_file(void *address, size_t bytes);
+
 // MARK: Operations
 
 enum easel_unary {

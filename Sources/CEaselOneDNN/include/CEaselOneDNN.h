@@ -1,7 +1,7 @@
 // Convolutions and matrix products on oneDNN 2.6 or 3.x, behind plain C.
 //
-// Layouts. Activations are dense NHWC. Convolution weights are dense float32 OIHW, linear weights dense float32
-// [out, in]: PyTorch's order. Biases and all gradients of parameters are float32. Sums are float32 in both types.
+// Layouts. Activations are dense NHWC. Convolution weights are dense OIHW, linear weights dense [out, in]: PyTorch's
+// order. Biases and all gradients of parameters are float32. Sums are float32 in both types.
 //
 // Buffers. Element alignment is enough; 64 bytes is faster. Outputs must not overlap inputs. After a call, only cached
 // copies of weights (`easel_dnn_weights`) remain of a caller's buffers.
@@ -73,7 +73,7 @@ bool easel_dnn_has_bfloat16_matrices(void);
 // ---------------------------------------------------------------------------------------------------------------------
 // Weights
 
-// A parameter, float32, in PyTorch's order. oneDNN wants it in its own layout, possibly in bfloat16. If the generation is
+// A parameter in PyTorch's order. oneDNN wants it in its own layout and in the activations' type. If the generation is
 // not 0, that copy is kept under the pointer and remade only when the generation changes: use another number for every
 // value that the same address ever holds. Generation 0 marks a temporary, which is converted every time.
 //
@@ -82,9 +82,10 @@ bool easel_dnn_has_bfloat16_matrices(void);
 // oneDNN wants another layout for a part, that part makes its own copy.
 typedef struct easel_dnn_packed easel_dnn_packed;
 typedef struct {
-  const float *pointer;
+  const void *pointer;
   uint64_t generation;
   const easel_dnn_packed *packed;  // or null
+  easel_dnn_type type;             // of the numbers at `pointer`
 } easel_dnn_weights;
 
 // The number of parts of a copy of large weights that now have to be filled in with `easel_dnn_pack_part`, on any threads;

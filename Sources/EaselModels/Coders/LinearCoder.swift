@@ -34,9 +34,9 @@ struct LinearDecoder: ImageDecoder {
     let pixels: Variable
     switch weights {
     case .own(let weight):
-      pixels = linear(codes, weight: weight.variable(on: codes.tape), bias: bias.variable(on: codes.tape))
+      pixels = linear(codes, weight: weight.weight(on: codes.tape), bias: bias.variable(on: codes.tape))
     case .tied(let weight):
-      pixels = addRow(linearTransposed(codes, weight: weight.variable(on: codes.tape)), bias.variable(on: codes.tape))
+      pixels = addRow(linearTransposed(codes, weight: weight.weight(on: codes.tape)), bias.variable(on: codes.tape))
     }
     return pixels.reshaped(data.shape(codes.shape[0]).sizes)
   }

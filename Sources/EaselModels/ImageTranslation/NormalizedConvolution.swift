@@ -25,7 +25,7 @@ struct NormalizedConvolution {
 
   /// - Parameter size: height and width of a transposed convolution's result; its window must lead back from them.
   func callAsFunction(_ x: Variable, size: (height: Int, width: Int)? = nil) -> Variable {
-    let weight = weight.variable(on: x.tape)
+    let weight = weight.weight(on: x.tape)
     let y =
       size.map { convTranspose2d(x, weight: weight, size: $0, window: window) }
       ?? conv2d(x, weight: weight, window: window)

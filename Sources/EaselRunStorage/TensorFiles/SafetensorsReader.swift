@@ -5,7 +5,8 @@ import Foundation
 /// A safetensors file. Its header is checked on opening, and tensors are read on demand.
 ///
 /// Tensors are read, not memory-mapped, so that a disk error or a file that somebody cuts short throws instead of
-/// ending the process with SIGBUS. The format: https://github.com/huggingface/safetensors#format
+/// ending the process with SIGBUS. The exception is ``mappedTensors(on:)``, for weights of which a copy in memory would be
+/// one too many. The format: https://github.com/huggingface/safetensors#format
 public final class SafetensorsReader: TensorFile {
   public let path: String
   public let entries: [String: TensorEntry]
@@ -49,5 +50,27 @@ public final class SafetensorsReader: TensorFile {
     let entry = try entry(name)
     require(buffer.count == entry.byteCount, "\(buffer.count) bytes for \(name)")
     try file.read(into: buffer, at: bufferOffset + (ranges[name]?.lowerBound ?? 0))
+  }
+
+  /// The F32 and BF16 tensors as memory that is read when it is used, and that must not be written to. A disk error or a
+  /// file that somebody cuts short ends the process then.
+  ///
+  /// - Parameter backend: the backend that computes with them.
+  /// - Returns: the tensors by name; none if the system does not provide the memory.
+  package func mappedTensors(on backend: any Backend) -> [String: Tensor] {
+    let types: [ElementType: ScalarType] = [.float32: .float32, .bfloat16: .bfloat16]
+    let size = ranges.values.map(\.upperBound).max() ?? 0
+    // Files of other writers may have any position.
+    guard size > 0, bufferOffset % 4 == 0,
+      let storage = Storage(ofFile: file.descriptor, from: bufferOffset, byteCount: size, on: backend)
+    else { return [:] }
+    return entries.reduce(into: [:]) { tensors, item in
+      let (name, entry) = item
+      guard let type = types[entry.type], let start = ranges[name]?.lowerBound, start % entry.type.size == 0 else {
+        return
+      }
+      tensors[name] = Tensor(
+        storage: storage, offset: start / entry.type.size, shape: Shape(entry.shape), type: type)
+    }
   }
 }

@@ -6,7 +6,7 @@ import EaselSupport
 /// does the convolutions and matrix products. A backend serves one thread at a time, normally that of ``TensorThread``.
 ///
 /// Conventions. Activations are `float32` or `bfloat16`, the same for all activations of a call; parameters, statistics
-/// and gradients of parameters are `float32`; indices are `int32`. `N` is the number of samples, `H` and `W` are rows
+/// and gradients of parameters are `float32` (for weights, see ``takesBFloat16Weights``); indices are `int32`. `N` is the number of samples, `H` and `W` are rows
 /// and columns, `C`, `I` and `O` channels, `T` tokens, and `…` any axes. If no shape is given, any will do, and the
 /// result has the shape and the type of the first operand. A gradient `dy` with respect to a result has the result's
 /// shape and type, a gradient `dx` that of x. Results are new tensors unless a parameter is named `into`. Shapes and
@@ -16,6 +16,8 @@ public protocol Backend: AnyObject {
   var kind: BackendKind { get }
   /// The pool of compute threads.
   var threads: ThreadPool { get }
+  /// Whether the weights of convolutions and matrix products may also be bfloat16, whatever the activations' type.
+  var takesBFloat16Weights: Bool { get }
   /// The heap's present and past use, in bytes.
   var memory: MemoryStatistics { get }
 
@@ -27,8 +29,9 @@ public protocol Backend: AnyObject {
   /// - Parameters:
   ///   - pointer: the pointer from `allocate(byteCount:)`.
   ///   - byteCount: the size that was asked for.
-  ///   - wasPersistent: whether the backend may keep anything derived from the contents, such as reordered weights.
-  func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int, wasPersistent: Bool)
+  func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int)
+  /// Drops everything derived from parameters in memory that is about to be returned, such as reordered copies.
+  func forget(_ pointer: UnsafeMutableRawPointer, byteCount: Int)
 
   /// Does work in which each sample (an element of the leading axis) is computed as if it were alone: its result does
   /// not depend on which or how many other samples are beside it.

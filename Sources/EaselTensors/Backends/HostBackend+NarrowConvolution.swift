@@ -28,13 +28,14 @@ extension HostBackend {
 
   func narrowConvolution(_ n: easel_narrow, _ x: Tensor, weight: Tensor, bias: Tensor?, residual: Tensor?) -> Tensor {
     let packed = empty(weight.shape, .float32)
+    let weight = weight.cast(to: .float32)
     n.forEachWeight { stored, lowered in packed.floats[lowered] = weight.floats[stored] }
     return narrowConvolution(n, x, packed: packed, bias: bias, residual: residual)
   }
 
   func narrowInputGradient(_ n: easel_narrow, _ dy: Tensor, weight: Tensor, adding: Tensor?) -> Tensor {
     let packed = empty(weight.shape, .float32)
-    let taps = n.kernel_height * n.kernel_width
+    let (weight, taps) = (weight.cast(to: .float32), n.kernel_height * n.kernel_width)
     for o in 0..<n.inputs {
       for i in 0..<n.outputs {
         for tap in 0..<taps {

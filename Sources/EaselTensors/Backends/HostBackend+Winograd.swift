@@ -259,11 +259,13 @@ extension HostBackend {
   ) -> Result {
     let count = w.points * w.depth * w.outputs
     func transform(into u: UnsafeMutablePointer<Float>) {
+      let wide = weight.cast(to: .float32)
       forEachPanel(of: use == EASEL_WINOGRAD_FORWARD ? w.outputs : w.depth) { first, last in
         withUnsafePointer(to: w) {
-          kernels.pointee.winograd_weights($0, first, last, Int32(use.rawValue), weight.floats, u)
+          kernels.pointee.winograd_weights($0, first, last, Int32(use.rawValue), wide.floats, u)
         }
       }
+      weight.evict()
     }
     let key = WinogradWeights.Key(address: UInt(bitPattern: weight.pointer), use: use.rawValue)
     if let kept = winogradWeights.buffer(key, generation: weight.storage.generation, count: count, fill: transform) {

@@ -39,6 +39,8 @@ public class HostBackend {
   /// The backend that wraps this one: tensors made here belong to it.
   weak var wrapper: ProfilingBackend?
 
+  public var takesBFloat16Weights: Bool { false }
+
   /// This object, or its wrapper, as a backend.
   var asBackend: any Backend {
     if let wrapper { return wrapper }
@@ -52,9 +54,12 @@ public class HostBackend {
     Storage(pointer: pool.allocate(byteCount: byteCount), byteCount: byteCount, backend: asBackend)
   }
 
-  public func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int, wasPersistent: Bool) {
-    if wasPersistent { winogradWeights.forget(pointer, byteCount: byteCount) }
+  public func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int) {
     pool.release(pointer, byteCount: byteCount)
+  }
+
+  public func forget(_ pointer: UnsafeMutableRawPointer, byteCount: Int) {
+    winogradWeights.forget(pointer, byteCount: byteCount)
   }
 
   public func separately<Result>(_ work: () throws -> Result) rethrows -> Result {

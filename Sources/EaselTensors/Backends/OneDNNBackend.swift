@@ -43,9 +43,12 @@ import EaselSupport
 
     deinit { contexts.forEach(easel_dnn_destroy) }
 
-    public override func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int, wasPersistent: Bool) {
-      if wasPersistent { easel_dnn_forget(contexts[0], pointer, byteCount) }
-      super.release(pointer, byteCount: byteCount, wasPersistent: wasPersistent)
+    /// Packing converts them, if oneDNN has bfloat16 on this processor.
+    public override var takesBFloat16Weights: Bool { Backends.bfloat16 != .none }
+
+    public override func forget(_ pointer: UnsafeMutableRawPointer, byteCount: Int) {
+      easel_dnn_forget(contexts[0], pointer, byteCount)
+      super.forget(pointer, byteCount: byteCount)
     }
 
     public override var memory: MemoryStatistics {
@@ -64,7 +67,8 @@ import EaselSupport
     private func packed(_ weight: Tensor, _ pack: (OpaquePointer, inout easel_dnn_weights) -> Int32)
       -> easel_dnn_weights
     {
-      var weights = easel_dnn_weights(pointer: weight.floats, generation: weight.storage.generation, packed: nil)
+      var weights = easel_dnn_weights(
+        pointer: weight.pointer, generation: weight.storage.generation, packed: nil, type: weight.type.dnn)
       guard !threads.isAbandoned else { return weights }
       call(on: 0) { pack($0, &weights) }
       // Finish even if the work is given up now: later users expect a complete copy.
@@ -73,6 +77,7 @@ import EaselSupport
         threads.run(parts, isAbandonable: false) { turn in
           call(on: turn.worker) { easel_dnn_pack_part($0, copy, Int32(turn.part)) }
         }
+        weight.evict()
       }
       return weights
     }

@@ -25,11 +25,13 @@ public final class ProfilingBackend: Backend {
 
   public var kind: BackendKind { base.kind }
   public var threads: ThreadPool { base.threads }
+  public var takesBFloat16Weights: Bool { base.takesBFloat16Weights }
   public var memory: MemoryStatistics { base.memory }
   public func allocate(byteCount: Int) -> Storage { base.allocate(byteCount: byteCount) }
-  public func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int, wasPersistent: Bool) {
-    base.release(pointer, byteCount: byteCount, wasPersistent: wasPersistent)
+  public func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int) {
+    base.release(pointer, byteCount: byteCount)
   }
+  public func forget(_ pointer: UnsafeMutableRawPointer, byteCount: Int) { base.forget(pointer, byteCount: byteCount) }
 
   public func separately<Result>(_ work: () throws -> Result) rethrows -> Result { try base.separately(work) }
 

@@ -305,7 +305,7 @@ extension Diffusion {
     {
       configuration.classCount += 1
       let width = table.shape.last
-      let rows = table.view(of: arena.values).values() + [Float](repeating: 0, count: width)
+      let rows = table.value.values() + [Float](repeating: 0, count: width)
       tensors[place] = SafetensorsWriter.Tensor(
         name: ForeignFolder.classTable, shape: [configuration.classCount, width], floats: rows)
     }
@@ -391,6 +391,6 @@ extension Arena {
   ///
   /// - Parameter rename: gives a parameter's new name; nil leaves it out.
   fileprivate func tensors(_ rename: (String) -> String? = { $0 }) -> [SafetensorsWriter.Tensor] {
-    zip(parameters, entries(of: values)).compactMap { parameter, entry in rename(parameter.name).map(entry.named) }
+    zip(parameters, valueEntries).compactMap { parameter, entry in rename(parameter.name).map(entry.named) }
   }
 }
