@@ -48,6 +48,8 @@ struct SeparateSamplesTests {
       convolution([20, 32, 32, 24], 40, 5, ConvolutionWindow(padding: 2)),
       convolution([20, 12, 12, 32], 1, 3, ConvolutionWindow(padding: 1)),
       convolution([20, 6, 6, 48], 20, 1, ConvolutionWindow()),
+      // Weights that at all of Winograd's points are too large for a cache.
+      convolution([20, 4, 4, 512], 480, 3, ConvolutionWindow(padding: 1)),
       transposed([20, 7, 7, 64], 32, 4, ConvolutionWindow(stride: 2, padding: 1)),
       transposed([20, 5, 6, 40], 24, 4, ConvolutionWindow(stride: 2, padding: 1)),
       transposed([20, 9, 9, 32], 32, 3, ConvolutionWindow(padding: 1)),
@@ -78,6 +80,30 @@ struct SeparateSamplesTests {
         let difference = difference("", backend.separately { subject.operation(x).values() }, together)
         #expect(difference.relative < (type == .float32 ? 1e-5 : 1e-2), "\(type): \(difference)")
       }
+    }
+  }
+
+  /// Weights at all of Winograd's points are 16 times as large as in bfloat16. A network of hundreds of millions of them
+  /// would not fit into memory.
+  @Test(
+    "Large weights are not transformed for small images, and never kept",
+    .enabled(if: Backends.available.contains(.onednn)))
+  func largeWeights() throws {
+    let transformed = 36 * 512 * 512 * 4
+    for (side, isTransformed) in [(16, false), (48, true)] {
+      let (peak, kept) = try onTensors(.onednn) { backend -> (Int, Int) in
+        let weight = randomTensor([512, 512, 3, 3], scale: 0.01, on: backend)
+        weight.storage.markModified()
+        let x = randomTensor([1, side, side, 512], seed: 2, type: .bfloat16, on: backend)
+        let before = backend.memory.bytesInUse
+        return backend.separately {
+          for _ in 0..<5 {
+            _ = backend.convolution(x, weight: weight, bias: nil, residual: nil, ConvolutionWindow(padding: 1))
+          }
+          return (backend.memory.peakBytes - before, backend.memory.bytesInUse - before)
+        }
+      }
+      #expect((peak > transformed) == isTransformed && kept < transformed, "\(side): \(peak), \(kept)")
     }
   }
 }

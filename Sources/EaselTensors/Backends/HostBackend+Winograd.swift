@@ -22,10 +22,12 @@ extension HostBackend {
       height: input[1], width: input[2], inputs: weight[1], output_height: output[1], output_width: output[2],
       outputs: weight[0], pad_top: window.top, pad_left: window.left, stride: stride)
     guard problem.gain >= HostBackend.minimumGain else { return nil }
-    // With few tiles, reading the weights at all points takes longer than direct sums. For separate samples the number
-    // of tiles does not count.
-    let tiles = input[0] * problem.tilesPerImage
-    return isSeparating || problem.wins(tiles, over: HostBackend.leastTilesWon) ? problem : nil
+    // With few tiles, reading the weights at all points takes longer than direct sums. For separate samples only those
+    // of one image count, and only if it reads the weights from memory.
+    if isSeparating {
+      return problem.isCached || problem.wins(problem.tilesPerImage, over: HostBackend.leastTilesRead) ? problem : nil
+    }
+    return problem.wins(input[0] * problem.tilesPerImage, over: HostBackend.leastTilesWon) ? problem : nil
   }
 
   /// The method must also make up for the transforms.
@@ -33,6 +35,8 @@ extension HostBackend {
   /// The number of tiles whose products at all points take as long as reading a matrix of weights at all points: about
   /// 10 to 20 operations per byte from the shared cache.
   private static let leastTilesWon = 60.0
+  /// The same for weights that are transformed into memory and read from there for each image.
+  private static let leastTilesRead = 200.0
 
   /// The same for the gradient of the input. With a stride, each image goes to one worker, so there must be several
   /// images with few enough tiles.
@@ -257,7 +261,7 @@ extension HostBackend {
   private func withWinogradWeights<Result>(
     _ w: easel_winograd, _ weight: Tensor, use: easel_winograd_use, _ body: (UnsafePointer<Float>) -> Result
   ) -> Result {
-    let count = w.points * w.depth * w.outputs
+    let count = w.weightCount
     func transform(into u: UnsafeMutablePointer<Float>) {
       let wide = weight.cast(to: .float32)
       forEachPanel(of: use == EASEL_WINOGRAD_FORWARD ? w.outputs : w.depth) { first, last in
@@ -268,7 +272,9 @@ extension HostBackend {
       weight.evict()
     }
     let key = WinogradWeights.Key(address: UInt(bitPattern: weight.pointer), use: use.rawValue)
-    if let kept = winogradWeights.buffer(key, generation: weight.storage.generation, count: count, fill: transform) {
+    if w.isCached,
+      let kept = winogradWeights.buffer(key, generation: weight.storage.generation, count: count, fill: transform)
+    {
       return body(kept)
     }
     let temporary = empty([count], .float32)
@@ -286,6 +292,11 @@ extension easel_winograd {
   fileprivate var phases: Int { stride * stride }
   /// The inputs of all phases: the inner size of the products.
   fileprivate var depth: Int { phases * inputs }
+  /// The numbers of the weights at all points.
+  fileprivate var weightCount: Int { points * depth * outputs }
+  /// Whether these stay in the shared cache from one image to the next: 28 MB, as of 448 × 448 channels. Larger ones are
+  /// not worth their memory.
+  fileprivate var isCached: Bool { 4 * weightCount <= 28 << 20 }
   /// The floats from one tile's inputs (or results) to those of the next.
   fileprivate var inputPitch: Int { easel_winograd_pitch(depth) }
   fileprivate var outputPitch: Int { easel_winograd_pitch(outputs) }
