@@ -56,8 +56,8 @@ public struct ResidualBlock {
   ///   - dropping: applied before the second convolution, `[N, H, W, out]` to the same shape.
   /// - Returns: `[N, H, W, out]`.
   public func callAsFunction(_ x: Variable, time: Variable?, dropping: (Variable) -> Variable = { $0 }) -> Variable {
-    let hidden = conv1(norm1(x))
     let shift = time.flatMap { time in timeProjection.map { $0(time) } }
-    return conv2(dropping(norm2(hidden, shift: shift)), residual: shortcut.map { $0(x) } ?? x)
+    // Without a name for what is between the layers, its memory is free as soon as the next layer has read it.
+    return conv2(dropping(norm2(conv1(norm1(x)), shift: shift)), residual: shortcut.map { $0(x) } ?? x)
   }
 }
