@@ -73,6 +73,9 @@ let package = Package(
       name: "EaselCommand",
       dependencies: ["EaselKit", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
+    // One pass of a network for Benchmarks/stable_diffusion
+    .executableTarget(name: "BenchmarkPass", dependencies: ["EaselKit"], path: "Benchmarks/Pass"),
+
     // Tests, one target for each module that has any
     .target(name: "EaselTestSupport", dependencies: ["CEaselZlib", "EaselTensors"], path: "Tests/EaselTestSupport"),
     .testTarget(name: "EaselSupportTests", dependencies: ["EaselSupport", "EaselTestSupport"]),

@@ -210,7 +210,7 @@ public final class AutoencoderKL: AdversarialTraining, ImageEncoding {
 
   // MARK: Scale
 
-  var scalingFactor: Float { scale.value.item() }
+  package var scalingFactor: Float { scale.value.item() }
 
   /// Takes a batch's variance of latents into the running estimate: the mean of the first hundred batches, after that
   /// an average in which a batch has a weight of a hundredth.

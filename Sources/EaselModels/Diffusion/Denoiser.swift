@@ -209,6 +209,21 @@ public struct Denoiser {
       conditioning: conditioning(isBeside ? conditions + nothing : conditions), isBeside: isBeside, scale: scale)
   }
 
+  /// The network's own output, to compare it with another program's: float32 `[N, h, w, outputs]`.
+  ///
+  /// - Parameters:
+  ///   - x: points of the space, `[N, h, w, c]`.
+  ///   - timestep: the timestep of all.
+  ///   - tokens: what a network with cross-attention reads, `[N, T, tokenWidth]`; nil for any other.
+  package func output(_ x: Tensor, timestep: Float, tokens: Tensor?) -> Tensor {
+    context.backend.separately {
+      network(
+        Variable(x.cast(to: context.type)), timesteps: [Float](repeating: timestep, count: x.shape[0]),
+        conditioning: Conditioning(tokens: tokens.map { (Variable($0.cast(to: context.type)), nil) })
+      ).value.cast(to: .float32)
+    }
+  }
+
   /// The images at one level, denoised by the network.
   func denoised(_ x: Tensor, at level: NoiseLevel, _ guidance: Guidance, clips: Bool) -> Denoised {
     let (backend, channels) = (context.backend, space.channels)
