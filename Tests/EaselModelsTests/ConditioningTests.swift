@@ -16,7 +16,7 @@ import Testing
       let conditioning = conditioner([.label(2), .nothing, .label(0)], type: .float32, on: nil)
       #expect(conditioning.tokens == nil)
       #expect(
-        conditioning.pooled?.value.values() == Array(rows[8..<12]) + [Float](repeating: 0, count: 4) + rows[0..<4])
+        conditioning.embedded?.value.values() == Array(rows[8..<12]) + [Float](repeating: 0, count: 4) + rows[0..<4])
     }
   }
 

@@ -309,8 +309,8 @@ private struct LoadedUNet {
   let timesteps: [Float]
   /// `[N, T, D]`; nil for a network without cross-attention.
   let tokens: Tensor?
-  /// The vectors of the images; nothing for a network that reads none.
-  let conditions: [Condition]
+  /// The vectors of the images, `[N, E]`; nil for a network that reads none.
+  let vectors: Tensor?
   let type: ScalarType
 
   init(_ fixture: UNetFixture, type: ScalarType = .float32, on backend: any Backend) throws {
@@ -331,11 +331,9 @@ private struct LoadedUNet {
     tokens = try cases.entries["encoder_hidden_states"].map { entry in
       Tensor(try cases.floats("encoder_hidden_states"), shape: Shape(entry.shape), on: backend)
     }
-    conditions =
-      try cases.entries["class_labels"].map { entry in
-        let (values, width) = (try cases.floats("class_labels"), entry.shape[1])
-        return (0..<entry.shape[0]).map { .embedding(Array(values[$0 * width..<($0 + 1) * width])) }
-      } ?? []
+    vectors = try cases.entries["class_labels"].map { entry in
+      Tensor(try cases.floats("class_labels"), shape: Shape(entry.shape), on: backend)
+    }
   }
 
   func output() -> Variable { output(Variable(x.cast(to: type)), tokens: tokens.map { Variable($0.cast(to: type)) }) }
@@ -347,8 +345,8 @@ private struct LoadedUNet {
   }
 
   private func output(_ x: Variable, tokens: Variable?) -> Variable {
-    var conditioning = network.conditioner?(conditions, type: type, on: x.tape) ?? Conditioning()
-    conditioning.tokens = tokens.map { ($0, nil) }
+    let conditioning = Conditioning(
+      vectors: vectors.map { Variable($0.cast(to: type), on: x.tape) }, tokens: tokens.map { ($0, nil) })
     return network(x, timesteps: timesteps, conditioning: conditioning)
   }
 }
