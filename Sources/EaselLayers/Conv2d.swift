@@ -18,14 +18,16 @@ public struct Conv2d {
   ///   - window: stride and padding, in pixels.
   ///   - bias: whether it has a bias.
   ///   - initializer: the initializer of the weight; see ``Initializer``.
+  ///   - biasInitializer: that of the bias; nil for the one that goes with the weight's.
   ///   - scope: its position in the tree of names.
   public init(
     inputChannels: Int, outputChannels: Int, kernelSize: Int, window: ConvolutionWindow, bias: Bool = true,
-    initializer: Initializer = .fanInUniform, _ scope: Scope
+    initializer: Initializer = .fanInUniform, biasInitializer: Initializer? = nil, _ scope: Scope
   ) {
     weight = scope.parameter("weight", [outputChannels, inputChannels, kernelSize, kernelSize], initializer)
     let fanIn = inputChannels * kernelSize * kernelSize
-    self.bias = bias ? scope.parameter("bias", [outputChannels], initializer.forBias(fanIn: fanIn)) : nil
+    self.bias =
+      bias ? scope.parameter("bias", [outputChannels], biasInitializer ?? initializer.forBias(fanIn: fanIn)) : nil
     self.window = window
   }
 
@@ -39,14 +41,16 @@ public struct Conv2d {
   ///   - padding: rows and columns of zeros on each side.
   ///   - bias: whether it has a bias.
   ///   - initializer: the initializer of the weight; see ``Initializer``.
+  ///   - biasInitializer: that of the bias; nil for the one that goes with the weight's.
   ///   - scope: its position in the tree of names.
   public init(
     inputChannels: Int, outputChannels: Int, kernelSize: Int, stride: Int = 1, padding: Int = 0, bias: Bool = true,
-    initializer: Initializer = .fanInUniform, _ scope: Scope
+    initializer: Initializer = .fanInUniform, biasInitializer: Initializer? = nil, _ scope: Scope
   ) {
     self.init(
       inputChannels: inputChannels, outputChannels: outputChannels, kernelSize: kernelSize,
-      window: ConvolutionWindow(stride: stride, padding: padding), bias: bias, initializer: initializer, scope)
+      window: ConvolutionWindow(stride: stride, padding: padding), bias: bias, initializer: initializer,
+      biasInitializer: biasInitializer, scope)
   }
 
   /// Convolves images.

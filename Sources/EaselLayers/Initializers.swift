@@ -6,6 +6,8 @@ public enum Initializer: Sendable {
   case zeros
   case ones
   case constant(Float)
+  /// Equal shares of the numbers, one after the other, each with one value.
+  case shares([Float])
   /// N(mean, deviation²).
   case normal(mean: Float = 0, deviation: Float)
   /// U(−bound, bound).
@@ -42,6 +44,10 @@ public enum Initializer: Sendable {
     case .zeros: backend.fill(parameter, with: 0)
     case .ones: backend.fill(parameter, with: 1)
     case .constant(let value): backend.fill(parameter, with: value)
+    case .shares(let shares):
+      flat.withMutableFloats { values in
+        for index in values.indices { values[index] = shares[index * shares.count / values.count] }
+      }
     case .normal(let mean, let deviation): normal(deviation, mean: mean)
     case .uniform(let bound): uniform(bound)
     case .heNormal: normal((2 / fanIn).squareRoot())

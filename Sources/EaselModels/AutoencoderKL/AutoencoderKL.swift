@@ -36,7 +36,6 @@ public final class AutoencoderKL: AdversarialTraining, ImageEncoding {
     network = AutoencoderKLNetwork(settings.network(data), scope)
     scale = scope.buffer(Self.scaleName, [1], initialValue: 1)
     var components = [try Component(Self.componentName, scope, context)]
-    network.quiet()
 
     let model = context.parts[AutoencoderKLFamily.perceptual] as? any DifferentiableFeatures
     try model?.requireFeatureMaps(of: data)

@@ -48,10 +48,12 @@ public struct AutoencoderKLConfiguration: Hashable, Sendable {
       epsilon: AutoencoderKLConfiguration.epsilon, scope)
   }
 
-  func convolution(_ inputs: Int, _ outputs: Int, kernelSize: Int = 3, _ scope: Scope) -> Conv2d {
+  func convolution(
+    _ inputs: Int, _ outputs: Int, kernelSize: Int = 3, bias: Initializer = .zeros, _ scope: Scope
+  ) -> Conv2d {
     Conv2d(
       inputChannels: inputs, outputChannels: outputs, kernelSize: kernelSize, padding: kernelSize / 2,
-      initializer: .fanAverageUniform(scale: 1), scope)
+      initializer: .fanAverageUniform(scale: 1), biasInitializer: bias, scope)
   }
 
   func outputNorm(_ channels: Int, _ scope: Scope) -> GroupNorm {
@@ -80,7 +82,10 @@ public struct AutoencoderKLNetwork {
     encoder = LatentEncoder(c, outputs: outputs, scope["encoder"])
     quantizer = c.codes.map { VectorQuantizer(codes: $0, width: c.latentChannels, scope["quantize"]) }
     quantConvolution =
-      c.hasQuantConvolution ? c.convolution(outputs, outputs, kernelSize: 1, scope["quant_conv"]) : nil
+      c.hasQuantConvolution
+      ? c.convolution(
+        outputs, outputs, kernelSize: 1, bias: c.codes == nil ? .shares([0, Self.firstLogVariance]) : .zeros,
+        scope["quant_conv"]) : nil
     postQuantConvolution =
       c.hasPostQuantConvolution
       ? c.convolution(c.latentChannels, c.latentChannels, kernelSize: 1, scope["post_quant_conv"]) : nil
@@ -94,17 +99,9 @@ public struct AutoencoderKLNetwork {
     return quantConvolution.map { $0(encoded) } ?? encoded
   }
 
-  /// The log-variance that latents begin with.
-  private static let firstLogVariance: Float = -6
-
-  /// Makes the noise in latents small. With as much as a new network would have, latents say little at first, and the
+  /// The log-variance that latents begin with. With the noise of a log-variance of 0, latents say little at first, and the
   /// decoder learns to ignore some of their numbers, which takes long to undo.
-  func quiet() {
-    guard quantizer == nil, let bias = quantConvolution?.bias else { return }
-    bias.value.withMutableFloats { values in
-      for index in values.count / 2..<values.count { values[index] = Self.firstLogVariance }
-    }
-  }
+  private static let firstLogVariance: Float = -6
 
   /// The mean and the log-variance of latents, float32 `[N, h, w, latentChannels]`, from what
   /// ``encode(_:)`` gives. The log-variance is limited to −30…20; beyond that its gradient is 0.
