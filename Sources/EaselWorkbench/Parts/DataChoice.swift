@@ -86,6 +86,10 @@ extension Work {
       return splits
     }
     if asked != nil || (try? catalog.path(of: name)) != nil { return try read(name) }
+    // No others show what its captions say.
+    if name == Shapes.name {
+      throw UserError(.missingInput, "the data set \(name) is not here", hint: "Draw it: easel data make \(name)")
+    }
     let wanted = description.classNames
     let alike = catalog.entries().compactMap { entry -> (name: String, classes: [String])? in
       guard let found = try? entry.contents.get(), found.imageSize == size, found.channels == description.channels
