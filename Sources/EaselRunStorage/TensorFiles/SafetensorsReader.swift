@@ -5,7 +5,7 @@ import Foundation
 /// A safetensors file. Its header is checked on opening, and tensors are read on demand.
 ///
 /// Tensors are read, not memory-mapped, so that a disk error or a file that somebody cuts short throws instead of
-/// ending the process with SIGBUS. The exception is ``mappedTensors(on:)``, for weights of which a copy in memory would be
+/// ending the process with SIGBUS. The exception is `mappedTensors(on:)`, for weights of which a copy in memory would be
 /// one too many. The format: https://github.com/huggingface/safetensors#format
 public final class SafetensorsReader: TensorFile {
   public let path: String
