@@ -93,8 +93,17 @@ import Testing
       "sample", "alike", "--prompt", "a red circle", "--negative", "a blue square", "--guidance", "2", "--count", "4",
       "--steps", "3", "--output", "drawn.png")
     #expect(drawn.status == 0, "\(drawn.errors)")
+    let chosen = try program.run(
+      "sample", "alike", "--prompt", "a red circle", "--best-of", "2", "--clip", "words", "--count", "2", "--steps",
+      "2",
+      "--output", "best.png")
+    #expect(chosen.status == 0, "\(chosen.errors)")
     // The run has a copy of the prior, and that one of clip.
-    for run in ["whole", "words"] { try FileManager.default.removeItem(atPath: program.path("Checkpoints/\(run)")) }
+    try FileManager.default.removeItem(atPath: program.path("Checkpoints/words"))
+    try FileManager.default.moveItem(
+      atPath: program.path("Checkpoints/whole"), toPath: program.path("Checkpoints/words"))
+    let other = try program.run("sample", "--recipe", "best.png", "--output", "again.png")
+    #expect(other.status == 65 && other.errors.contains("--clip: expected the model"), "\(other.errors)")
     #expect(try program.run("sample", "--recipe", "drawn.png", "--output", "again.png").status == 0)
     #expect(try program.bytes("drawn.png") == program.bytes("again.png"))
     let like = try program.run(
@@ -103,6 +112,9 @@ import Testing
     #expect(like.status == 0, "\(like.errors)")
     let without = try program.run("train", "prior", "--data", "shapes", "--steps", "1")
     #expect(without.status == 64 && without.errors.contains("easel train clip"), "\(without.errors)")
+    try FileManager.default.removeItem(atPath: program.path("Data/shapes"))
+    let gone = try program.run("evaluate", "alike", "--captions")
+    #expect(gone.status == 66 && gone.errors.contains("easel data make shapes"), "\(gone.errors)")
   }
 
   @Test("Classes are told by words, and their pictures searched among files")
