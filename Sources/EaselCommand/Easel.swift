@@ -18,7 +18,7 @@ struct Easel: ParsableCommand {
     subcommands: [
       Train.self, Resume.self, Sample.self, Interpolate.self, Reconstruct.self, Denoise.self, Inpaint.self,
       Translate.self, Search.self, Evaluate.self, Inspect.self, Verify.self, Import.self, Export.self, Runs.self,
-      DataVerb.self, Bench.self, Doctor.self,
+      PlotVerb.self, DataVerb.self, Bench.self, Doctor.self,
     ])
 
   static func main() {

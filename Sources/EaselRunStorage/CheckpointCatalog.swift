@@ -34,7 +34,7 @@ public struct CheckpointCatalog: Sendable {
   /// - Throws: `UserError(.missingInput)`, with the known runs and the nearest name, if nothing is found; `.badData` if
   ///   it is damaged.
   public func resolve(_ argument: String) throws -> (checkpoint: CheckpointFolder, damaged: [DamagedCheckpoint]) {
-    let named = try roots.compactMap { try? RunFolder(checkpoints: $0, name: argument) }.filter { try $0.isRun }
+    let named = try runs(named: argument)
     // A run without a checkpoint does not hide one that has some.
     if let run = try named.first(where: { try !$0.checkpointSteps.isEmpty }) ?? named.first {
       return try run.newestValid(isHeld: true)
@@ -46,6 +46,19 @@ public struct CheckpointCatalog: Sendable {
       return (checkpoint, [])
     }
     throw try unknown(argument)
+  }
+
+  /// Finds a run by its name or folder, whether it has a checkpoint or not.
+  ///
+  /// - Throws: `UserError(.missingInput)`, with the known runs and the nearest name, if there is none.
+  public func run(_ argument: String) throws -> RunFolder {
+    guard let run = try runs(named: argument).first ?? runFolder(at: argument) else { throw try unknown(argument) }
+    return run
+  }
+
+  /// The runs of a name, in the order of the roots.
+  private func runs(named name: String) throws -> [RunFolder] {
+    try roots.compactMap { try? RunFolder(checkpoints: $0, name: name) }.filter { try $0.isRun }
   }
 
   /// The newest checkpoint of the wanted kind, at any step, of the first run that has one; nil if there is none.

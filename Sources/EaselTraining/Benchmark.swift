@@ -33,13 +33,15 @@ public struct BenchmarkResult: Codable, Sendable {
   ///   - preset: the preset to measure.
   ///   - configuration: its settings.
   ///   - data: a description of the images; nil for those that the preset was made for.
+  ///   - parts: the checkpoints that the settings name; nil if these are paths of checkpoints' folders.
   ///   - backend: the backend that computes.
   ///   - steps: how many steps are timed, after three that are not.
   public static func measure(
-    _ preset: AnyPreset, configuration: ConfigurationDocument, data: DataDescription? = nil, backend: any Backend,
-    steps: Int
+    _ preset: AnyPreset, configuration: ConfigurationDocument, data: DataDescription? = nil,
+    parts: PartCheckpoints? = nil, backend: any Backend, steps: Int
   ) throws -> BenchmarkResult {
-    var training = try BenchmarkTraining(preset, configuration: configuration, data: data, backend: backend)
+    var training = try BenchmarkTraining(
+      preset, configuration: configuration, data: data, parts: parts, backend: backend)
     let (model, settings, batch) = (training.model, training.settings, training.batch)
     for _ in 0..<3 { training.step() }
     let before = backend.memory.systemAllocations

@@ -28,4 +28,11 @@ public struct CheckpointSummary {
   public var parameters: Int { tensors.reduce(0) { $0 + $1.shape.reduce(1, *) } }
 
   public static func state(of checkpoint: CheckpointFolder) throws -> RunState { try RunState.read(checkpoint) }
+
+  /// The settings of the training that goes on from a checkpoint.
+  ///
+  /// - Throws: `UserError` (bad data) naming the file that cannot be read.
+  public static func trainingSettings(of checkpoint: CheckpointFolder) throws -> TrainingSettings {
+    try LoadedModel.configuration(of: checkpoint, state(of: checkpoint)).configuration.decode(TrainingSettings.self)
+  }
 }

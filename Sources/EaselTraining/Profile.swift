@@ -47,15 +47,17 @@ public struct Profile: Codable, Sendable {
   ///   - preset: the preset to measure.
   ///   - configuration: its settings.
   ///   - data: a description of the images; nil for those that the preset was made for.
+  ///   - parts: the checkpoints that the settings name; nil if these are paths of checkpoints' folders.
   ///   - base: the backend that computes.
   ///   - steps: how many steps are timed.
   public init(
-    _ preset: AnyPreset, configuration: ConfigurationDocument, data: DataDescription? = nil, backend base: any Backend,
-    steps: Int
+    _ preset: AnyPreset, configuration: ConfigurationDocument, data: DataDescription? = nil,
+    parts: PartCheckpoints? = nil, backend base: any Backend, steps: Int
   ) throws {
     ceilings = Ceilings(base)
     let backend = ProfilingBackend(base)
-    var training = try BenchmarkTraining(preset, configuration: configuration, data: data, backend: backend)
+    var training = try BenchmarkTraining(
+      preset, configuration: configuration, data: data, parts: parts, backend: backend)
     for component in training.model.networks {
       for parameter in component.arena.parameters {
         backend.name(parameter.value, parameter.name)

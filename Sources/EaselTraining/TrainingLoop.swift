@@ -269,6 +269,7 @@ public final class TrainingLoop {
     var values = result.metrics.mapValues(Double.init)
     values["smoothed-loss"] = meter.loss
     values["images-per-second"] = meter.imagesPerSecond
+    values["elapsed"] = elapsedBefore + session.elapsed
     values["learning-rate"] = Double(result.rate)
     if result.isValidated { values["validation-loss"] = state.validationLoss }
     if result.nonFinite != nil { values["left-out"] = 1 }

@@ -145,6 +145,10 @@ import Testing
       let picture = try Image.read(program.path("picture.png"))
       #expect(picture.channels == 3 && picture.width == count * 18 + 2, "\(arguments)")
     }
+    let timed = try program.run(
+      "bench", "diffusion-latent", "--image-size", "16", "--set", "space=space", "--set", "channels=8", "--set",
+      "attention-levels=0", "--set", "attention-head-width=0", "--batch-size", "2", "--steps", "1")
+    #expect(timed.status == 0 && timed.output.contains("16×16×3"), "\(timed.errors)")
     let refused = try program.trainTinyDiffusion(run: "wrong", steps: 1, ["--set", "space=whole"])
     #expect(refused.status == 64 && refused.errors.contains("expected a checkpoint for latents of images"))
   }

@@ -7,9 +7,12 @@ import Testing
 /// Retrieval and zero-shot classification, with vectors that are known.
 @Suite struct RetrievalTests {
   /// Images as numbers: the level of their pixel. A text's vector is that of the number in it.
-  private final class Numbers: ImageTextEmbedding {
+  ///
+  /// It also draws the number that a text asks for; of even ones the next.
+  private final class Numbers: ImageTextEmbedding, Sampling {
     let context: ModelContext
     let components: [Component] = []
+    let conditionKind = ConditionKind.texts
     let embeddingWidth = 2
     /// Texts of even numbers get the vector of the next one.
     let isConfused: Bool
@@ -23,6 +26,17 @@ import Testing
     func trainingStep(_ batch: Batch, _ step: TrainingStep) -> EaselTraining.Metrics { [:] }
     func validationLoss(_ batch: Batch) -> Float { 0 }
     func remark(on text: String) -> String? { nil }
+
+    func validate(_ options: SamplingOptions) throws {}
+    func description(of options: SamplingOptions) -> [(key: String, value: String)] { [] }
+    func sample(_ range: Range<Int>, _ options: SamplingOptions, progress: (Double) throws -> Void) throws -> Tensor {
+      let numbers = range.map { index -> Float in
+        guard case .text(let text)? = options.conditions?[index] else { return 0 }
+        let number = text.split(separator: " ").compactMap { Float($0) }.first ?? 0
+        return (isConfused && Int(number) % 2 == 0 ? number + 1 : number) / 255
+      }
+      return Tensor(numbers, shape: [numbers.count, 1, 1, 1], on: context.backend)
+    }
 
     private func vectors(_ numbers: [Float]) -> Tensor {
       Tensor(numbers.flatMap { [cos($0 / 100), sin($0 / 100)] }, shape: [numbers.count, 2], on: context.backend)
@@ -85,6 +99,31 @@ import Testing
           Numbers(on: backend), Self.images(40) { _ in ["all the same"] }, limit: 9, bootstrap: Bootstrap()
         ) { _ in }
       }
+    }
+  }
+
+  @Test("Drawn pictures are compared with their captions, exchanged ones, and the data's own pictures")
+  func drawnPictures() throws {
+    try onTensors { backend in
+      func judge(_ images: ImageDataset, confused: Bool) throws -> CaptionEvaluation {
+        try CaptionEvaluation.judging(
+          Numbers(on: backend, confused: confused), by: images, SamplingOptions(),
+          judge: (Numbers(on: backend), "numbers"), bootstrap: Bootstrap()
+        ) { _ in
+        }.evaluation
+      }
+      let (right, wrong) = (try judge(Self.images(40), confused: false), try judge(Self.images(40), confused: true))
+      let similarity = try #require(right.similarity)
+      #expect(abs(similarity.drawn.value - 1) < 1e-6 && abs(similarity.truth.value - 1) < 1e-6)
+      // Captions half a list away: numbers that differ by 20.
+      #expect(abs(similarity.exchanged.value - cos(0.2)) < 1e-6)
+      #expect(try #require(wrong.similarity).drawn.value < 1 - 1e-6)
+      let (found, missed) = (try #require(right.retrieval), try #require(wrong.retrieval))
+      #expect(found.drawn.recalls[0].textsOfImages.value == 1 && found.drawn.recalls[0].chance == 0.025)
+      // Of each two, the picture of the even number has the other's caption.
+      #expect(missed.drawn.recalls[0].textsOfImages.value == 0.5 && missed.truth.recalls[0].textsOfImages.value == 1)
+      let same = try judge(Self.images(3) { _ in ["number 1"] }, confused: false)
+      #expect(same.similarity != nil && same.retrieval == nil && right.judge == "numbers")
     }
   }
 

@@ -25,6 +25,7 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
   private static let companions: [String: [String: FieldContent]] = [
     "evaluate": ["checkpoint": .text("c")], "resume": ["run": .text("r")], "labels": ["array": .text("a.npy")],
     "probe-images": ["probe": .flag(true)], "search": ["prompt": .text("p")],
+    "plot": ["run": .list([.text("r")])],
     "evaluate.clip": ["captions": .flag(true)], "sample.clip": ["best-of": .number("4"), "prompt": prompts],
     "sample.best-of": ["clip": .text("c"), "prompt": prompts], "interpolate.like": ["along": .text("conditions")],
     "evaluate.clip-model": ["clip": .text("c"), "captions": .flag(true)],
@@ -66,7 +67,7 @@ private func example(_ schema: FieldSchema) -> FieldContent? {
 
   @Test("Every request can be sent as JSON, field by field, and refuses an unknown field with the nearest one")
   func travel() throws {
-    #expect(requestTypes.count == 23 && Set(requestTypes.map { $0.name }).count == requestTypes.count)
+    #expect(requestTypes.count == 24 && Set(requestTypes.map { $0.name }).count == requestTypes.count)
     let counts = try requestTypes.map { type in try walk(type) }
     #expect(counts.reduce(0, +) > 150)
   }

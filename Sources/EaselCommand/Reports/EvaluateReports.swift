@@ -65,7 +65,7 @@ extension EvaluateAnswer {
 
 extension Double {
   /// With four significant digits.
-  fileprivate var significant: String { String(format: "%.4g", self) }
+  var significant: String { String(format: "%.4g", self) }
 
   /// As a percentage.
   fileprivate var percent: String { "\((100 * self).formatted(1)) %" }
@@ -204,18 +204,30 @@ extension ProbeEvaluation {
 extension CaptionEvaluation {
   fileprivate var text: String {
     var rows: [[String]] = []
+    func cell(_ estimate: Estimate, _ text: (Double) -> String) -> String {
+      "\(text(estimate.value)) (\(text(estimate.low)) … \(text(estimate.high)))"
+    }
     func add(_ name: String, _ figure: Figure?, _ text: (Double) -> String) {
       guard let figure else { return }
-      rows.append(
-        [name]
-          + [figure.drawn, figure.exchanged, figure.truth].map {
-            "\(text($0.value)) (\(text($0.low)) … \(text($0.high)))"
-          })
+      rows.append([name] + [figure.drawn, figure.exchanged, figure.truth].map { cell($0, text) })
     }
     for shapes in [1, 2] {
       add(shapes == 1 ? "one shape as described" : "two shapes as described", scenes?[shapes], \.percent)
     }
     add("similarity", similarity, \.significant)
+    if let retrieval {
+      for (drawn, truth) in zip(retrieval.drawn.recalls, retrieval.truth.recalls) {
+        func add(_ name: String, _ share: KeyPath<RetrievalEvaluation.Recall, Estimate>) {
+          rows.append(
+            [
+              "\(name) among the nearest \(drawn.count)", cell(drawn[keyPath: share], \.percent),
+              "\(drawn.chance.percent) by chance", cell(truth[keyPath: share], \.percent),
+            ])
+        }
+        add("caption", \.textsOfImages)
+        add("picture", \.imagesOfTexts)
+      }
+    }
     let counts = [1, 2].compactMap { shapes in sceneCounts?[shapes].map { "\($0) with \(shapes)" } }
     return Console.table(
       ["\(captions) captions of \(data)", "drawn", "exchanged", "true pictures"], rows, rightAlignedFrom: 1)

@@ -78,6 +78,16 @@ public enum DiffusionFamily: ModelFamily {
       training: recipe(steps: 26_000) { $0.batchSize = 32 },
       model: captioned()),
     Preset(
+      "diffusion-latent", "64×64 in colour, on the 16×16 latents of an autoencoder-kl",
+      data: DataDescription(width: 64, height: 64, channels: 3),
+      training: recipe(steps: 15_000) { $0.batchSize = 32 },
+      model: latent(AutoencoderKLFamily.name)),
+    Preset(
+      "diffusion-latent-128", "128×128 in colour, on the 16×16 latents of an autoencoder-kl-128",
+      data: DataDescription(width: 128, height: 128, channels: 3),
+      training: recipe(steps: 15_000) { $0.batchSize = 32 },
+      model: latent("\(AutoencoderKLFamily.name)-128")),
+    Preset(
       "diffusion-cifar10", "the network and recipe of Ho et al. for 32×32 colour images",
       data: DataDescription(width: 32, height: 32, channels: 3),
       training: recipe(steps: 800_000) {
@@ -133,6 +143,20 @@ public enum DiffusionFamily: ModelFamily {
       $0.guidance = 3
       $0.samplerSteps = 25
       change(&$0)
+    }
+  }
+
+  /// The same on the latents that a checkpoint makes. What is least of their noise does not show in pictures.
+  private static func latent(_ space: String) -> DiffusionSettings {
+    preconditioned {
+      $0.space = space
+      $0.dataDeviation = 1
+      $0.trainingNoise = LogNormal(mean: 0.4, deviation: 1.2)
+      $0.channels = [64, 96, 160]
+      $0.layersPerBlock = 1
+      $0.attentionLevels = [1, 2]
+      $0.attentionHeadWidth = 32
+      $0.samplerSteps = 25
     }
   }
 

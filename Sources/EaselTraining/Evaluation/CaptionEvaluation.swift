@@ -13,11 +13,19 @@ public struct CaptionEvaluation: Encodable, Sendable {
     public var truth: Estimate
   }
 
+  /// Retrieval among drawn pictures and among the data's own.
+  public struct Retrievals: Encodable, Sendable {
+    public var drawn, truth: RetrievalEvaluation
+  }
+
   /// The number of captions.
   public var captions: Int
   public var data: String
   /// The cosine between the vectors of a picture and its caption; nil without a model that gives them.
   public var similarity: Figure?
+  /// How often pictures and captions find each other by their vectors; nil without these, or if all captions are the
+  /// same.
+  public var retrieval: Retrievals?
   /// The model that gave the vectors.
   public var judge: String?
   /// How often a checker found the shapes of the captions, by the number of shapes: only for pictures of shapes.
@@ -52,7 +60,10 @@ public struct CaptionEvaluation: Encodable, Sendable {
     let others = all.indices.map { ($0 + (all.count + 1) / 2) % all.count }
     evaluation.readScenes(pictures, originals, all, others)
     if let judge {
-      evaluation.compare(pictures, originals, all.map { $0[0] }, others, judge.model, bootstrap)
+      let drawn = ImageDataset(
+        name: images.name, source: images.source, width: images.width, height: images.height,
+        channels: images.channels, pixels: pictures.flatMap(\.pixels), annotations: Annotations(captions: all))
+      try evaluation.compare(drawn, images, others, judge.model, bootstrap)
       evaluation.judge = judge.name
     }
     return (evaluation, pictures)
@@ -88,30 +99,22 @@ public struct CaptionEvaluation: Encodable, Sendable {
   }
 
   private mutating func compare(
-    _ pictures: [Image], _ originals: [Image], _ captions: [String], _ others: [Int],
-    _ judge: any ImageTextEmbedding, _ bootstrap: Bootstrap
-  ) {
-    let backend = judge.context.backend
-    func vectors(_ count: Int, _ make: (Range<Int>) -> Tensor) -> [[Float]] {
-      stride(from: 0, to: count, by: 64).flatMap { start -> [[Float]] in
-        let range = start..<min(start + 64, count)
-        let (values, width) = (make(range).values(), judge.embeddingWidth)
-        return range.indices.map { Array(values[($0 - start) * width..<($0 - start + 1) * width]) }
-      }
+    _ pictures: ImageDataset, _ originals: ImageDataset, _ others: [Int], _ judge: any ImageTextEmbedding,
+    _ bootstrap: Bootstrap
+  ) throws {
+    let captions = (originals.annotations.captions ?? []).map { $0[0] }
+    let texts = judge.embed(texts: captions)
+    let drawn = judge.embed(pictures) { _ in }.similarities(to: texts)
+    let truths = judge.embed(originals) { _ in }.similarities(to: texts)
+    func similarity(_ rows: [[Float]], _ column: (Int) -> Int) -> Estimate {
+      bootstrap.mean(of: rows.enumerated().map { Double($0.element[column($0.offset)]) })
     }
-    func images(_ images: [Image]) -> [[Float]] {
-      vectors(images.count) { judge.embed(images: Batch(Array(images[$0])).tensor(on: backend)) }
+    self.similarity = Figure(
+      drawn: similarity(drawn) { $0 }, exchanged: similarity(drawn) { others[$0] }, truth: similarity(truths) { $0 })
+    guard Set(captions).count >= 2 else { return }
+    func retrieval(_ images: ImageDataset) throws -> RetrievalEvaluation {
+      try RetrievalEvaluation(judge, images, limit: images.count, bootstrap: bootstrap) { _ in }
     }
-    let texts = vectors(captions.count) { judge.embed(texts: Array(captions[$0])) }
-    func nearness(_ images: [[Float]], _ texts: (Int) -> [Float]) -> Estimate {
-      bootstrap.mean(
-        of: images.enumerated().map { index, image in
-          zip(image, texts(index)).reduce(0) { $0 + Double($1.0) * Double($1.1) }
-        })
-    }
-    let drawn = images(pictures)
-    similarity = Figure(
-      drawn: nearness(drawn) { texts[$0] }, exchanged: nearness(drawn) { texts[others[$0]] },
-      truth: nearness(images(originals)) { texts[$0] })
+    self.retrieval = try Retrievals(drawn: retrieval(pictures), truth: retrieval(originals))
   }
 }

@@ -90,11 +90,14 @@ public struct BenchRequest: Request {
     }
     data.channels = channels ?? data.channels
     if let fitted = try named.fit(&configuration, to: data) { work.remark(fitted) }
+    let parts = try PartCheckpoints(configuration, of: named) { try work.checkpoint($0) }
     if profile {
       return .profile(
-        try Profile(named, configuration: configuration, data: data, backend: backend, steps: steps))
+        try Profile(
+          named, configuration: configuration, data: data, parts: parts, backend: backend, steps: steps))
     }
     return .preset(
-      try BenchmarkResult.measure(named, configuration: configuration, data: data, backend: backend, steps: steps))
+      try BenchmarkResult.measure(
+        named, configuration: configuration, data: data, parts: parts, backend: backend, steps: steps))
   }
 }
