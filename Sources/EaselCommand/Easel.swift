@@ -17,8 +17,8 @@ struct Easel: ParsableCommand {
     version: easelVersion,
     subcommands: [
       Train.self, Resume.self, Sample.self, Interpolate.self, Reconstruct.self, Denoise.self, Inpaint.self,
-      Translate.self, Search.self, Evaluate.self, Inspect.self, Verify.self, Import.self, Export.self, Runs.self,
-      PlotVerb.self, DataVerb.self, Bench.self, Doctor.self,
+      Translate.self, Search.self, Evaluate.self, Attack.self, Inspect.self, Verify.self, Import.self, Export.self,
+      Runs.self, PlotVerb.self, DataVerb.self, Bench.self, Doctor.self,
     ])
 
   static func main() {

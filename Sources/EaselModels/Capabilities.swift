@@ -388,7 +388,7 @@ public protocol DifferentiableFeatures: FeatureExtracting {
 }
 
 /// Recognises what images show.
-public protocol Classifying: FeatureExtracting {
+public protocol Classifying: FeatureExtracting, DifferentiableClassifying {
   /// The logits of features from ``FeatureExtracting/features(_:)``: float32 `[N, classes]`, in the order of the data's
   /// class names.
   func logits(ofFeatures features: Tensor) -> Tensor

@@ -5,7 +5,7 @@ import EaselSupport
 public let requestTypes: [any Request.Type] = [
   TrainRequest.self, ResumeRequest.self, SampleRequest.self, InterpolateRequest.self, ReconstructRequest.self,
   DenoiseRequest.self, InpaintRequest.self, TranslateRequest.self, SearchRequest.self, EvaluateRequest.self,
-  InspectRequest.self, VerifyRequest.self, ImportRequest.self, ExportRequest.self, RunsRequest.self,
+  AttackRequest.self, InspectRequest.self, VerifyRequest.self, ImportRequest.self, ExportRequest.self, RunsRequest.self,
   PlotRequest.self, DataListRequest.self, DataInfoRequest.self, DataGridRequest.self, DataImportRequest.self,
   DataMakeRequest.self, DataPackRequest.self, BenchRequest.self, DoctorRequest.self,
 ]

@@ -18,7 +18,9 @@ import Testing
     #expect(plain.errors.contains("validation-loss") && plain.errors.contains("two"), "\(plain.errors)")
     let picture = try Image.read(program.path("Samples/one-plot.png"))
     #expect(picture.width == 960 && picture.height == 600 && picture.channels == 3)
-    for options in [["--by", "images"], ["--by", "time"], ["--log", "both"], ["--smooth", "0.5", "--metric", "loss"]] {
+    for options in [
+      ["--by", "images"], ["--by", "time"], ["--log", "both"], ["--smooth", "0.5", "--metric", "loss"],
+    ] {
       let result = try program.run(
         ["plot", "one", "two", "--width", "300", "--height", "200", "--output", "p.png"] + options)
       #expect(result.status == 0, "\(options): \(result.errors)")

@@ -34,6 +34,17 @@ struct Canvas {
     return first..<max(first, Int(min(limit, max(0, high)).rounded(.up)))
   }
 
+  /// Draws a picture in colour at the top left, each of its pixels as a square.
+  mutating func place(_ image: Image, scale: Int) {
+    for y in 0..<min(height, scale * image.height) {
+      for x in 0..<min(width, scale * image.width) {
+        let start = 3 * (y / scale * image.width + x / scale)
+        pixels[y * width + x] =
+          Colour(Float(image.pixels[start]), Float(image.pixels[start + 1]), Float(image.pixels[start + 2])) / 255
+      }
+    }
+  }
+
   /// Fills what is between two edges that have a height at each column's middle; nil where there is nothing.
   mutating func fill(_ colour: Colour, opacity: Double = 1, edges: (_ x: Double) -> (top: Double, bottom: Double)?) {
     for x in 0..<width {

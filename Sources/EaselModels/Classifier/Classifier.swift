@@ -37,10 +37,28 @@ public final class Classifier: SingleLossModel {
     encoder(context.signed(Variable(images, on: tape)))
   }
 
+  /// The purposes that random numbers are drawn for.
+  private enum Draw {
+    static let attack: UInt32 = 0
+  }
+
+  /// The images to learn from: with `adversarial-epsilon`, those that mislead the present network most (Madry et al.
+  /// 2018).
+  private func lesson(_ batch: Batch, _ labels: [Int32], _ draw: (UInt32) -> RandomDraw) -> Tensor {
+    let images = batch.tensor(on: context.backend)
+    guard settings.adversarialEpsilon > 0 else { return images }
+    let arena = components[0].arena
+    arena.isFrozen = true
+    defer { arena.isFrozen = false }
+    return AdversarialAttack(epsilon: settings.adversarialEpsilon / 255, steps: settings.adversarialSteps).changed(
+      images, labels.map(Int.init), of: context.data.classNames.count, by: self, draw(Draw.attack))
+  }
+
   public func loss(_ batch: Batch, on tape: Tape?, draw: (UInt32) -> RandomDraw) -> (loss: Variable, metrics: Metrics) {
     guard let labels = batch.labels else { fatalError("a classifier was given images without labels") }
-    let logits = head(features(batch.tensor(on: context.backend), on: tape)).cast(to: .float32)
-    // Held-out images are judged by their labels alone, without smoothing.
+    // Held-out images are judged as they are, by their labels alone, without smoothing.
+    let images = tape == nil ? batch.tensor(on: context.backend) : lesson(batch, labels, draw)
+    let logits = head(features(images, on: tape)).cast(to: .float32)
     let target = targets(labels, smoothing: tape == nil ? 0 : settings.labelSmoothing)
     let right = zip(logits.value.argmax(), labels).filter { $0 == Int($1) }.count
     return (crossEntropy(logits, target), ["accuracy": Float(right) / Float(batch.count)])
@@ -63,6 +81,10 @@ extension Classifier: Classifying, FeatureExtracting {
   public func logits(ofFeatures features: Tensor) -> Tensor {
     head(Variable(features.cast(to: context.type))).value.cast(to: .float32)
   }
+}
+
+extension Classifier: DifferentiableClassifying {
+  public func logits(_ images: Variable) -> Variable { head(encoder(context.signed(images))).cast(to: .float32) }
 }
 
 extension Classifier: DifferentiableFeatures {

@@ -41,6 +41,10 @@ public struct ClassifierSettings: ModelSettings {
   /// al. 2019, “When does label smoothing help?”), which makes them see less of what differs within it: 0 if they are
   /// to judge samples.
   public var labelSmoothing: Float = 0
+  /// By how much training images are changed to mislead the network, in levels of 255; 0 for not at all.
+  public var adversarialEpsilon: Float = 0
+  /// The steps that look for such a change. One, from a random place, is nearly as good as many (Wong et al. 2020).
+  public var adversarialSteps = 1
 
   public init() {}
 
@@ -51,6 +55,12 @@ public struct ClassifierSettings: ModelSettings {
     Field(
       "label-smoothing", \.labelSmoothing, .from(0, below: 1),
       "how much of each target is spread evenly over all classes"),
+    Field(
+      "adversarial-epsilon", \.adversarialEpsilon, .from(0, to: 255),
+      "how much levels of training images are changed to mislead the network, in levels of 255; 0 for not at all"),
+    Field(
+      "adversarial-steps", \.adversarialSteps, .from(1, to: 1000), "steps that look for the most misleading change"
+    ).needing("an adversarial-epsilon") { $0.adversarialEpsilon > 0 },
   ]
 
   public func check(_ check: inout FieldCheck) {

@@ -135,14 +135,20 @@ package struct LogisticRegression {
     (self.classes, self.dimensions) = (classes, dimensions)
   }
 
-  /// `[N, classes]`.
-  package func logits(_ points: Tensor) -> Tensor {
+  /// W, `[classes, dimensions]`, and b, `[classes]`.
+  func tensors(on backend: any Backend) -> (weight: Tensor, bias: Tensor) {
     let values = parameters.map(Float.init)
     let weights = classes * dimensions
-    let backend = points.backend
-    return backend.linear(
-      points, weight: Tensor(Array(values[..<weights]), shape: [classes, dimensions], on: backend),
-      bias: Tensor(Array(values[weights...]), shape: [classes], on: backend), residual: nil)
+    return (
+      Tensor(Array(values[..<weights]), shape: [classes, dimensions], on: backend),
+      Tensor(Array(values[weights...]), shape: [classes], on: backend)
+    )
+  }
+
+  /// `[N, classes]`.
+  package func logits(_ points: Tensor) -> Tensor {
+    let (weight, bias) = tensors(on: points.backend)
+    return points.backend.linear(points, weight: weight, bias: bias, residual: nil)
   }
 
   package func predictions(_ points: Tensor) -> [Int] { logits(points).argmax() }
