@@ -18,13 +18,19 @@ public struct PartCheckpoints {
   ///   - configuration: the settings of a training.
   ///   - preset: the preset to train.
   ///   - find: finds a checkpoint by name.
-  /// - Throws: the errors of `find`.
+  /// - Throws: the errors of `find`; one that is missing is named by its setting.
   public init(
     _ configuration: ConfigurationDocument, of preset: AnyPreset, find: (_ name: String) throws -> CheckpointFolder
   ) throws {
     entries = try preset.family.parts.compactMap { part in
       guard let source = configuration.text(of: part.name), !source.isEmpty else { return nil }
-      return Entry(part: part, source: source, checkpoint: try find(source))
+      do {
+        return Entry(part: part, source: source, checkpoint: try find(source))
+      } catch let error as UserError where error.kind == .missingInput {
+        throw UserError(
+          .missingInput, "\(part.name): \(error.message)",
+          hint: "A run for \(part.purpose) is made with: easel train \(part.example) \(field: "run") \(source)")
+      }
     }
   }
 

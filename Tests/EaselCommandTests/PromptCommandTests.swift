@@ -149,6 +149,9 @@ import Testing
       "bench", "diffusion-latent", "--image-size", "16", "--set", "space=space", "--set", "channels=8", "--set",
       "attention-levels=0", "--set", "attention-head-width=0", "--batch-size", "2", "--steps", "1")
     #expect(timed.status == 0 && timed.output.contains("16×16×3"), "\(timed.errors)")
+    let missing = try program.trainTinyDiffusion(run: "wrong", steps: 1, ["--set", "space=nowhere"])
+    #expect(missing.status == 66 && missing.errors.contains("space: no run and no checkpoint folder is named nowhere"))
+    #expect(missing.errors.contains("easel train autoencoder-kl --run nowhere"), "\(missing.errors)")
     let refused = try program.trainTinyDiffusion(run: "wrong", steps: 1, ["--set", "space=whole"])
     #expect(refused.status == 64 && refused.errors.contains("expected a checkpoint for latents of images"))
   }
