@@ -72,9 +72,12 @@ public struct AttackRequest: PictureRequest {
     let images = chosen.tensor(for: model)
     let before = Verdict.all(of: images, model)
     // What the images show is what the classifier sees in them, right or wrong: files have no labels.
-    let changed = attack(isTargeted: goal != nil).changed(
-      images, before.map { goal ?? $0.label }, of: names.count, by: model,
-      RandomDraw(seed: seed, stream: .sampling))
+    let (attack, classes) = (attack(isTargeted: goal != nil), before.map { goal ?? $0.label })
+    let changed = Chunks.map(images) { chunk, numbers in
+      attack.changed(
+        chunk, Array(classes[numbers]), of: names.count, by: model,
+        RandomDraw(seed: seed, stream: .sampling, index: UInt64(numbers.lowerBound)))
+    }
     let made = changed.images()
     // Of the pictures as they are written.
     let after = Verdict.all(of: Batch(made).tensor(on: images.backend), model)
@@ -107,7 +110,7 @@ public struct AttackRequest: PictureRequest {
     let probability: Float
 
     static func all(of images: Tensor, _ model: any Classifying) -> [Verdict] {
-      let logits: Tensor = model.logits(images)
+      let logits = Chunks.map(images) { chunk, _ in model.logits(chunk) }
       let classes = logits.shape.last
       let values = logits.values()
       return logits.argmax().enumerated().map { index, label in
