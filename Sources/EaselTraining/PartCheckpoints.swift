@@ -29,7 +29,8 @@ public struct PartCheckpoints {
       } catch let error as UserError where error.kind == .missingInput {
         throw UserError(
           .missingInput, "\(part.name): \(error.message)",
-          hint: "A run for \(part.purpose) is made with: easel train \(part.example) \(field: "run") \(source)")
+          hint: (error.hint.map { $0 + " " } ?? "")
+            + "A run for \(part.purpose) is made with: easel train \(part.example) \(field: "run") \(source)")
       }
     }
   }
