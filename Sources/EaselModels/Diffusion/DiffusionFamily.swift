@@ -146,7 +146,8 @@ public enum DiffusionFamily: ModelFamily {
     }
   }
 
-  /// The same on the latents that a checkpoint makes. What is least of their noise does not show in pictures.
+  /// The same on the latents that a checkpoint makes. It trains with more noise: a little does not show in the pictures
+  /// that latents become.
   private static func latent(_ space: String) -> DiffusionSettings {
     preconditioned {
       $0.space = space
