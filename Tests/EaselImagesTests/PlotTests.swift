@@ -33,13 +33,18 @@ import Testing
     #expect(none.low == 0 && none.high == 1)
   }
 
-  /// The middle of the rows in which a column has at least this much of the first curve's blue; nil for none.
-  private func row(of share: Double, in image: Image, column: Int) -> Double? {
-    let rows = (0..<image.height).filter { y in
+  /// The rows in which a column has at least this much of the first curve's blue.
+  private func rows(of share: Double, in image: Image, column: Int) -> [Int] {
+    (0..<image.height).filter { y in
       let start = 3 * (y * image.width + column)
       let (red, blue) = (Double(image.pixels[start]), Double(image.pixels[start + 2]))
       return (blue - red) / (Self.blue[1] - Self.blue[0]) >= share
     }
+  }
+
+  /// Their middle; nil for none.
+  private func row(of share: Double, in image: Image, column: Int) -> Double? {
+    let rows = rows(of: share, in: image, column: column)
     return rows.isEmpty ? nil : Double(rows.reduce(0, +)) / Double(rows.count)
   }
 
@@ -70,6 +75,7 @@ import Testing
       let image = plot.image(width: 600, height: 400)
       let line = try #require(row(of: 0.5, in: image, column: 200))
       let band = try #require(row(of: 0.15, in: image, column: 200))
+      #expect(rows(of: 0.15, in: image, column: 200).count > 200)
       #expect(abs(line - band) < 3 && row(of: 0.15, in: image, column: 20) == nil)
     }
   }
